@@ -1,0 +1,44 @@
+"""RTC tokens as bearers of the room's HTTP resources (contract/token.md 3, rule 7a)."""
+
+from starlette.requests import Request
+
+from sluice.core.apps import Apps
+from sluice.core.errors import AccessRefused, BadInput, SluiceError
+from sluice.core.ids import RoomId, UserId, is_valid_id
+from sluice.wire.token import TokenClaims, verify
+
+
+def path_id(request: Request, name: str) -> str:
+    """An id of the path. Raises BadInput for what breaks the id syntax."""
+    value = str(request.path_params[name])
+    if not is_valid_id(value):
+        raise BadInput(name, "must be 1 to 128 of a-z A-Z 0-9 _ @ - .")
+    return value
+
+
+def watching_user(request: Request, apps: Apps, now: float, *, query: bool = False) -> UserId:
+    """The user whose token may subscribe in the app and room of the path.
+
+    With `query` the token may come as ``?token=``. Raises AccessRefused, `known` where only the right is
+    missing.
+    """
+    app = apps.app(path_id(request, "app_id"))
+    room_id = RoomId(path_id(request, "room_id"))
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        token = request.query_params.get("token", "") if query else ""
+    if not token.strip():
+        raise AccessRefused("send the header Authorization: Bearer <RTC token of this room>")
+    if app is None:
+        raise AccessRefused("the token was made for an AppId that is not configured here")
+    claims: TokenClaims = verify(token.strip(), app, room_id, None, now)
+    if not claims.may_subscribe(now):
+        raise AccessRefused("the token does not have the privilege to subscribe (4)", known=True)
+    return claims.user_id
+
+
+def status_of(error: SluiceError) -> int:
+    """The HTTP status of a failure of a room's resource."""
+    if isinstance(error, AccessRefused):
+        return 403 if error.known else 401
+    return 400 if isinstance(error, BadInput) else 503

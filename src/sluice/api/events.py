@@ -1,0 +1,73 @@
+"""``GET /rooms/{app}/{room}/events``: who is in a room and what they publish, as server-sent events.
+
+The first event is the roster, then one for each change (design 6). Whoever holds the stream open is in the
+room. A comment line every 15 s keeps proxies from closing it.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from sluice.api.bearer import path_id, status_of, watching_user
+from sluice.core.apps import Apps
+from sluice.core.errors import SluiceError
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.rooms.port import RoomEngine, RoomEvent
+
+_KEEP_ALIVE_S = 15.0
+
+
+def routes(engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> list[BaseRoute]:
+    async def events(request: Request) -> Response:
+        try:
+            user_id = watching_user(request, apps, clock(), query=True)
+            app_id, room_id = AppId(path_id(request, "app_id")), RoomId(path_id(request, "room_id"))
+        except SluiceError as error:
+            return PlainTextResponse(str(error), status_of(error))
+        return StreamingResponse(
+            _stream(engine, app_id, room_id, user_id),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    return [Route("/rooms/{app_id}/{room_id}/events", events, methods=["GET"])]
+
+
+async def _stream(
+    engine: RoomEngine, app_id: AppId, room_id: RoomId, user_id: UserId
+) -> AsyncIterator[str]:
+    try:
+        async with engine.events(app_id, room_id, user_id) as events:
+            pending = asyncio.ensure_future(anext(events, None))
+            try:
+                while True:
+                    await asyncio.wait({pending}, timeout=_KEEP_ALIVE_S)
+                    if not pending.done():
+                        yield ": still here\n\n"
+                        continue
+                    event = pending.result()
+                    if event is None:
+                        return
+                    yield _text(event)
+                    pending = asyncio.ensure_future(anext(events, None))
+            finally:
+                pending.cancel()
+    except SluiceError:
+        return  # the room's process is gone: the end of the stream says so, clients come back
+
+
+def _text(event: RoomEvent) -> str:
+    document: dict[str, object] = {}
+    if event.user_id is not None:
+        document["user_id"] = event.user_id
+    else:
+        document["users"] = [
+            {"user_id": entry.user_id, "streams": list(entry.streams)} for entry in event.roster
+        ]
+    if event.stream is not None:
+        document["stream"] = event.stream
+    return f"event: {event.kind.value}\ndata: {json.dumps(document)}\n\n"

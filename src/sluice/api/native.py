@@ -1,0 +1,120 @@
+"""The native API: tasks for the operator and his programs (`/api/v1`), and `/healthz`.
+
+Bearer of `/api/v1` is the admin token. Every failure is `{"error": {"code", "message"}}`; the class of an
+error of the core decides code and status, in one table. The documents are those of `tasks.port`.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sluice.core.errors import AccessRefused, BadInput, Overloaded, SluiceError, TaskNotFound
+from sluice.core.ids import RunId
+from sluice.tasks.port import Tasks
+
+
+class ErrorDetail(BaseModel):
+    code: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    error: ErrorDetail
+
+
+class TaskList(BaseModel):
+    """A page of task documents, newest first."""
+
+    tasks: list[dict[str, Any]]
+
+
+class Health(BaseModel):
+    status: str
+
+
+_STATUS: tuple[tuple[type[SluiceError], int], ...] = (
+    (BadInput, 400),
+    (AccessRefused, 401),
+    (TaskNotFound, 404),
+    (Overloaded, 503),
+    (SluiceError, 500),
+)
+
+
+class _Route(APIRoute):
+    """Turns the errors of the core, and FastAPI's about parameters, into the error document."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def translated(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                return _failure(BadInput(str(first["loc"][-1]), first["msg"]))
+            except SluiceError as error:
+                return _failure(error)
+
+        return translated
+
+
+def routes(tasks: Tasks, admin_token: str) -> APIRouter:
+    """The router, to be included in the application without a prefix."""
+    api = APIRouter(route_class=_Route)
+    operator = [Depends(_operator_check(admin_token))]
+    failures: dict[int | str, dict[str, Any]] = {
+        "4XX": {"model": ErrorBody, "description": "The call failed; the message says what to do"}
+    }
+
+    @api.get("/healthz", summary="Whether the node answers")
+    async def healthz() -> Health:
+        return Health(status="ok")
+
+    @api.get("/api/v1/tasks", dependencies=operator, responses=failures, summary="All tasks, newest first")
+    async def list_tasks(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    ) -> TaskList:
+        return TaskList(tasks=await tasks.list_documents(limit=limit, offset=offset))
+
+    @api.get("/api/v1/tasks/{id}", dependencies=operator, responses=failures, summary="One task")
+    async def show_task(id: str) -> dict[str, Any]:
+        return await tasks.document(RunId(id))
+
+    @api.post("/api/v1/tasks/{id}/stop", dependencies=operator, responses=failures, summary="Stop a task")
+    async def stop_task(id: str) -> dict[str, Any]:
+        """The task as it is after the order; its end may take a moment more."""
+        await tasks.stop(RunId(id))
+        return await tasks.document(RunId(id))
+
+    return api
+
+
+def _operator_check(admin_token: str) -> Callable[..., Awaitable[None]]:
+    bearer = HTTPBearer(auto_error=False, description="admin_token of credentials.json")
+
+    async def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        given = credentials.credentials if credentials else ""
+        if not given or not hmac.compare_digest(given.encode(), admin_token.encode()):
+            raise AccessRefused("send the header Authorization: Bearer <admin_token of credentials.json>")
+
+    return check
+
+
+def _failure(error: SluiceError) -> JSONResponse:
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    if isinstance(error, AccessRefused) and error.known:
+        status = 403
+    message = str(error) if status != 500 else "internal error; the log of the node tells more"
+    document = ErrorBody(error=ErrorDetail(code=type(error).__name__, message=message)).model_dump()
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(document, status_code=status, headers=headers)

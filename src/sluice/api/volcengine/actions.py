@@ -1,0 +1,37 @@
+"""Which actions there are: one table of name, method, versions, model and handler (volcengine.md section 2).
+
+A new action is a row here, and a model and a handler beside `relay`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sluice.api.volcengine.fields import Request
+from sluice.api.volcengine.relay import ListRelayStream, RelayHandlers, StartRelayStream, StopRelayStream
+from sluice.core.apps import App
+from sluice.tasks.port import Tasks
+
+M = TypeVar("M", bound=Request)
+
+_RELAY_VERSIONS = ("2020-12-01", "2023-11-01")
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Generic[M]):
+    """POST actions take their parameters from the body, GET actions from the query."""
+
+    name: str
+    method: str
+    versions: tuple[str, ...]
+    model: type[M]
+    handle: Callable[[M, App, float], Awaitable[object]]
+
+
+def action_table(tasks: Tasks) -> tuple[Action[Any], ...]:
+    relay = RelayHandlers(tasks)
+    return (
+        Action("StartRelayStream", "POST", _RELAY_VERSIONS, StartRelayStream, relay.start),
+        Action("StopRelayStream", "POST", _RELAY_VERSIONS, StopRelayStream, relay.stop),
+        Action("ListRelayStream", "GET", _RELAY_VERSIONS, ListRelayStream, relay.list),
+    )

@@ -1,0 +1,181 @@
+"""The front door of the dialect: one request from bytes to envelope, the checks in the order of 5.3.
+
+Nobody makes us read a body who has not shown a known access key and a fresh date; a body over the limit is
+refused while it arrives, so its signature is never computed. Whatever fails, the answer is an envelope.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from sluice.api.volcengine.actions import Action, action_table
+from sluice.api.volcengine.envelope import Metadata, failure, success
+from sluice.api.volcengine.errors import (
+    EMPTY_BODY,
+    GATEWAY,
+    INTERNAL_ERROR,
+    NO_PERMISSION,
+    SIZE_OVER_LIMIT,
+    UNKNOWN_APP_ID,
+    UNMARSHAL,
+    Refusal,
+    to_refusal,
+)
+from sluice.api.volcengine.fields import Reading
+from sluice.core.apps import AccessKey, App, Apps
+from sluice.core.errors import SluiceError
+from sluice.tasks.port import Tasks
+from sluice.wire.signature import Policy, RequestHead, parse_query, read_claim
+
+BODY_LIMIT = 1 << 20  #: bytes (volcengine.md section 1)
+QUERY_LIMIT = 1 << 16  #: bytes; the servers in front of us may know no limit of their own
+_FORM_FIELDS_LIMIT = 1000
+_FORM_DEPTH_LIMIT = 4
+_FORM = "application/x-www-form-urlencoded"
+
+log = structlog.get_logger(__name__)
+
+
+def routes(
+    tasks: Tasks, apps: Apps, clock: Callable[[], float], policy: Policy | None = None
+) -> list[BaseRoute]:
+    """The route of the dialect, for every method: a wrong one is answered with an envelope too.
+
+    `clock` tells Unix seconds.
+    """
+    return [
+        Route("/", FrontDoor(action_table(tasks), apps, clock, policy or Policy()), include_in_schema=False)
+    ]
+
+
+class FrontDoor:
+    """An ASGI application."""
+
+    def __init__(
+        self, actions: Iterable[Action[Any]], apps: Apps, clock: Callable[[], float], policy: Policy
+    ) -> None:
+        self._actions = {(action.name, version): action for action in actions for version in action.versions}
+        self._apps = apps
+        self._clock = clock
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        head = _head(scope)
+        now = self._clock()
+        metadata = Metadata.of(head, now)
+        try:
+            response = success(metadata, await self._run(head, request, now))
+        except ClientDisconnect:
+            return
+        except SluiceError as error:
+            refusal = to_refusal(error)
+            _log_refusal(metadata, refusal, error)
+            response = failure(metadata, refusal)
+        except Exception:  # the root of a call: the caller gets an envelope, the log the trace
+            log.exception("x call", request_id=metadata.request_id, action=metadata.action)
+            response = failure(metadata, Refusal(INTERNAL_ERROR))
+        await response(scope, receive, send)
+
+    async def _run(self, head: RequestHead, request: Request, now: float) -> object:
+        """The envelope's Result. Raises SluiceError. The numbers are those of section 5.3."""
+        if len(request.scope["query_string"]) > QUERY_LIMIT:
+            raise Refusal(SIZE_OVER_LIMIT)
+        action = self._find_action(head)  # 1, 2
+        claim = read_claim(head, self._apps.access_key, now, self._policy)  # 3
+        body = await _read_body(request)  # 4
+        key = claim.prove(body)  # 3
+        if action.method == "GET":
+            data, text = _nested(head.params, dots=False), True
+        else:
+            data, text = _parse_body(head, body)  # 4
+        parameters = action.model.read(data, Reading(text, now))  # 6
+        app = self._permitted_app(key, parameters.app_id)  # 7
+        return await action.handle(parameters, app, now)  # 8, 9
+
+    def _find_action(self, head: RequestHead) -> Action[Any]:
+        name, version = head.param("Action"), head.param("Version")
+        if not name or not version:
+            raise Refusal(GATEWAY["MissingParameter"], "Version" if name else "Action")
+        action = self._actions.get((name, version))
+        if action is None:
+            raise Refusal(GATEWAY["InvalidActionOrVersion"], name, version)
+        if head.method != action.method:
+            raise Refusal(GATEWAY["MethodNotAllowed"], head.method)
+        return action
+
+    def _permitted_app(self, key: AccessKey, app_id: str) -> App:
+        app = self._apps.app(app_id)
+        if app is None:
+            raise Refusal(UNKNOWN_APP_ID)
+        if app.app_id not in key.app_ids:
+            raise Refusal(NO_PERMISSION)
+        return app
+
+
+def _head(scope: Scope) -> RequestHead:
+    query: bytes = scope["query_string"]
+    return RequestHead(
+        method=scope["method"],
+        path=scope["path"],
+        params=parse_query(_decode(query)) if len(query) <= QUERY_LIMIT else (),
+        headers=tuple((_decode(name), _decode(value)) for name, value in scope["headers"]),
+    )
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body without its framing. Raises Refusal as soon as it is known to be over the limit."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise Refusal(SIZE_OVER_LIMIT)
+    return bytes(body)
+
+
+def _parse_body(head: RequestHead, body: bytes) -> tuple[dict[str, object], bool]:
+    """The parameters of a body, and whether they are text (a form)."""
+    if not body:
+        raise Refusal(EMPTY_BODY)
+    if (head.header("content-type") or "").partition(";")[0].strip().lower() == _FORM:
+        if body.count(b"&") >= _FORM_FIELDS_LIMIT:
+            raise Refusal(UNMARSHAL, f"a form of more than {_FORM_FIELDS_LIMIT} fields")
+        return _nested(parse_query(_decode(body)), dots=True), True
+    try:
+        data = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Refusal(UNMARSHAL, str(error)) from error
+    if not isinstance(data, dict):
+        raise Refusal(UNMARSHAL, "not a JSON object")
+    return data, False
+
+
+def _nested(pairs: Iterable[tuple[str, str]], *, dots: bool) -> dict[str, object]:
+    """Flat pairs as an object; with `dots`, `Control.StreamUrl` is a field of `Control`. First wins."""
+    data: dict[str, Any] = {}
+    for name, value in pairs:
+        *parents, leaf = name.split(".", _FORM_DEPTH_LIMIT) if dots else [name]
+        fields = data
+        for parent in parents:
+            fields = fields.setdefault(parent, {})
+            if not isinstance(fields, dict):
+                raise Refusal(UNMARSHAL, f"{parent}: both a value and an object")
+        fields.setdefault(leaf, value)
+    return data
+
+
+def _log_refusal(metadata: Metadata, refusal: Refusal, error: SluiceError) -> None:
+    fields = {"request_id": metadata.request_id, "action": metadata.action, "code": refusal.row.code}
+    if refusal.row is INTERNAL_ERROR:
+        log.error("x call", **fields, exc_info=error)
+    else:
+        log.info("x call", **fields, why=str(error))

@@ -1,0 +1,99 @@
+"""Failures of the dialect as data: code, CodeN, HTTP status and message (volcengine.md 5.1 and 5.2).
+
+`Refusal` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
+errors of the core become it:
+SignatureError -> its gateway row      TaskNotFound -> TASK_NOT_FOUND      Overloaded -> TOO_MANY_TASKS
+BadInput       -> ILLEGAL              any other    -> INTERNAL_ERROR
+"""
+
+from dataclasses import dataclass
+
+from sluice.core.errors import BadInput, Culprit, Overloaded, SluiceError, TaskNotFound
+from sluice.wire.signature import SignatureError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`message` is filled with `%`; `code_n` marks an error of the gateway (section 5.1)."""
+
+    code: str
+    http_status: int
+    message: str
+    code_n: int | None = None
+
+
+GATEWAY: dict[str, Row] = {
+    row.code: row
+    for row in (
+        Row("MissingParameter", 400, "The request is missing %s parameter.", 100002),
+        Row("MissingAuthenticationToken", 401, "Request is missing Authentication Token.", 100003),
+        Row("MissingRequestInfo", 400, "The request is missing %s information.", 100004),
+        Row("MissingSignature", 401, "The request is missing signature.", 100005),
+        Row("InvalidTimestamp", 400, "The Signature of the request is expired.", 100006),
+        Row("ServiceNotFound", 404, "This service[%s] not found.", 100007),
+        Row("InvalidActionOrVersion", 404, "Could not find operation %s for version %s.", 100008),
+        Row("InvalidAccessKey", 401, "The accesskey [%s] included in the request is invalid.", 100009),
+        Row(
+            "SignatureDoesNotMatch",
+            401,
+            "The request signature we calculated does not match the signature you provided. Check your "
+            "Secret Access Key and signing method. Consult the service documentation for details.",
+            100010,
+        ),
+        Row("MethodNotAllowed", 405, "Method %s is not allowed.", 100020),
+        Row(
+            "InvalidAuthorization",
+            400,
+            "Invalid 'Authorization' header, Pls check authorization header.",
+            100024,
+        ),
+        Row(
+            "InvalidCredential",
+            400,
+            "Invalid credential in 'Authorization', Pls check your authorization header.",
+            100025,
+        ),
+        Row("InvalidSecretToken", 401, "Invalid secret token, msg: %s.", 100026),
+    )
+}
+
+MISSING = Row("InvalidParameter", 400, "missing required parameter: %s")
+ILLEGAL = Row("InvalidParameter", 400, "invalid parameter: %s: %s")
+ILLEGAL_ROOM_ID = Row("InvalidParameter.IllegalRoomID", 400, "illegal RoomId")
+ILLEGAL_APP_ID = Row("InvalidParameter.IllegalAppId", 400, "illegal AppId")
+UNKNOWN_APP_ID = Row("InvalidParameter.NotExistAppId", 400, "AppId does not exist")
+EMPTY_BODY = Row("InvalidParameter.BodyIsEmpty", 400, "request body is empty")
+UNMARSHAL = Row("InvalidParameter.Unmarshal", 400, "request body cannot be parsed: %s")
+SIZE_OVER_LIMIT = Row("InvalidParameter.SizeOverLimit", 400, "request body is too large")
+TASK_NOT_FOUND = Row("InvalidParameter.ErrorActiveTaskNotFound", 400, "active task not found")
+TOO_MANY_TASKS = Row("FlowLimitExceeded.TaskNumberOverLimit", 429, "%s")
+NO_PERMISSION = Row("AccessDenied.NoPermissionForApp", 403, "no permission for app")
+INTERNAL_ERROR = Row("InternalError", 500, "internal error")
+
+
+class Refusal(SluiceError):
+    """The call fails with this row; `fill` fills its message."""
+
+    culprit = Culprit.CALLER
+
+    def __init__(self, row: Row, *fill: str) -> None:
+        super().__init__(row.message % fill)
+        self.row = row
+
+
+def to_refusal(error: SluiceError) -> Refusal:
+    """What the caller is told of an error of the core."""
+    match error:
+        case Refusal():
+            return error
+        case SignatureError():
+            row = GATEWAY[error.cause.value]
+            return Refusal(row, error.arg) if "%s" in row.message else Refusal(row)
+        case BadInput():
+            return Refusal(ILLEGAL, error.field, error.why)
+        case TaskNotFound():
+            return Refusal(TASK_NOT_FOUND)
+        case Overloaded():
+            return Refusal(TOO_MANY_TASKS, str(error) or "too many tasks")
+        case _:
+            return Refusal(INTERNAL_ERROR)

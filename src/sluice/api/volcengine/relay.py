@@ -1,0 +1,201 @@
+"""The relay family: StartRelayStream, StopRelayStream, ListRelayStream (volcengine.md section 8).
+
+A start is safe to repeat: a live task of the same identity answers with the vendor's sentence and stays
+as it is. A source that cannot be reached is no error of the call; it shows in the task.
+"""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from sluice.api.volcengine.errors import ILLEGAL, Refusal
+from sluice.api.volcengine.fields import (
+    Boolean,
+    Fields,
+    Id,
+    Integer,
+    OptionalId,
+    Reading,
+    RoomRequest,
+    TaskRequest,
+    Text,
+    illegal,
+    missing,
+    whole,
+)
+from sluice.core.apps import App
+from sluice.core.errors import AccessRefused
+from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
+from sluice.core.lifecycle import RELAY_STATUS
+from sluice.core.masking import mask_url
+from sluice.core.tasks import PLAYABLE_SCHEMES, Dialect, MediaType, RelaySpec, StreamMode, Task
+from sluice.tasks.port import RelayRequest, Tasks
+from sluice.wire.token import Privilege, verify
+
+ALREADY_STARTED = "The task has been started. Please do not call the startup task interface repeatedly"
+_SIZE_PX = (16, 1920)
+_MAX_URL_LENGTH = 4096
+_PUBLISHED = {
+    MediaType.AUDIO_VIDEO: (Privilege.PUBLISH_AUDIO, Privilege.PUBLISH_VIDEO),
+    MediaType.AUDIO: (Privilege.PUBLISH_AUDIO,),
+    MediaType.VIDEO: (Privilege.PUBLISH_VIDEO,),
+}
+
+log = structlog.get_logger(__name__)
+
+
+def _stream_url(value: str) -> str:
+    schemes = ", ".join(f"{scheme}://" for scheme in PLAYABLE_SCHEMES)
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in PLAYABLE_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed [ or a port that is no number up to 65535
+        usable = False
+    # White space and control characters could end a line of the request to the source.
+    if not usable or any(character <= " " or character == "\x7f" for character in value):
+        raise illegal(f"must be an address with a host that begins with one of {schemes}")
+    return value
+
+
+class Control(Fields):
+    """What to play and how. A field is checked with those before it in `info.data`."""
+
+    stream_url: Annotated[Text, Field(max_length=_MAX_URL_LENGTH), AfterValidator(_stream_url)]
+    media_type: Annotated[Integer, whole(0, 2)] = 0
+    stream_mode: Annotated[Integer, whole(0, 1)] = 0
+    start_time_stamp: Annotated[Integer, Field(ge=0)] = 0
+    loop: Boolean = False
+    video_width: Integer | None = Field(default=None, validate_default=True)
+    video_height: Integer | None = Field(default=None, validate_default=True)
+    frame_rate: Annotated[Integer, whole(1, 30)] = 15
+    bitrate: Annotated[Integer, whole(1, 100_000)] | None = None
+
+    @field_validator("video_width", "video_height")
+    @classmethod
+    def _even_size(cls, value: int | None, info: ValidationInfo[Reading]) -> int | None:
+        """Required when video is transcoded, ignored otherwise; odd goes down to even (8.1)."""
+        copied = info.data.get("stream_mode") == StreamMode.COPY
+        if copied or info.data.get("media_type") == MediaType.AUDIO:
+            return None
+        if value is None:
+            raise missing()
+        if not _SIZE_PX[0] <= value <= _SIZE_PX[1]:
+            raise illegal(f"must be {_SIZE_PX[0]} to {_SIZE_PX[1]}")
+        return value - value % 2
+
+    def spec(self, max_idle_s: int) -> RelaySpec:
+        return RelaySpec(
+            url=self.stream_url,
+            media_type=MediaType(self.media_type),
+            stream_mode=StreamMode(self.stream_mode),
+            loop=self.loop,
+            width=self.video_width,
+            height=self.video_height,
+            frame_rate=self.frame_rate,
+            bitrate_kbps=self.bitrate,
+            max_idle_s=max_idle_s,
+        )
+
+
+class StartRelayStream(TaskRequest):
+    user_id: Id
+    token: Text
+    control: Control
+    business_id: OptionalId = ""
+    max_idle_time: Annotated[Integer, whole(5, 600)] = 300
+
+    @model_validator(mode="after")
+    def _in_this_release(self, info: ValidationInfo[Reading]) -> "StartRelayStream":
+        control = self.control
+        if control.stream_mode == StreamMode.TRANSCODE and control.media_type != MediaType.AUDIO:
+            raise Refusal(ILLEGAL, "Control.StreamMode", "this release copies video, ask for 1")
+        if control.start_time_stamp > info.context.now:
+            raise Refusal(ILLEGAL, "Control.StartTimeStamp", "scheduled starts are not part of this release")
+        return self
+
+    def relay(self, app: App) -> RelayRequest:
+        return RelayRequest(
+            dialect=Dialect.VOLCENGINE,
+            app_id=app.app_id,
+            room_id=RoomId(self.room_id),
+            task_id=TaskId(self.task_id),
+            user_id=UserId(self.user_id),
+            business_id=BusinessId(self.business_id),
+            spec=self.control.spec(self.max_idle_time),
+        )
+
+
+class StopRelayStream(TaskRequest):
+    pass
+
+
+class ListRelayStream(RoomRequest):
+    offset: Annotated[Integer, whole(0, 9999)] = 0
+    limit: Annotated[Integer, whole(1, 100)] = 10
+    order: Annotated[Integer, whole(0, 1)] = 0  #: 0 newest first
+
+
+class RelayHandlers:
+    """Checks 8 and 9 of section 5.3 and the work itself; each answers the envelope's Result."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+
+    async def start(self, request: StartRelayStream, app: App, now: float) -> str:
+        relay = request.relay(app)
+        # Before the token: a repeat may come with a token that has expired since.
+        if await self._tasks.find_live_relay(relay.app_id, relay.room_id, relay.task_id):
+            return ALREADY_STARTED
+        _check_token(request.token, relay, app, now)
+        task, created = await self._tasks.start_relay(relay)
+        if not created:
+            return ALREADY_STARTED
+        log.info("relay accepted", run_id=task.id, room_id=relay.room_id, source=mask_url(relay.spec.url))
+        return "ok"
+
+    async def stop(self, request: StopRelayStream, app: App, now: float) -> str:
+        await self._tasks.stop_relay(app.app_id, RoomId(request.room_id), TaskId(request.task_id))
+        return "ok"
+
+    async def list(self, request: ListRelayStream, app: App, now: float) -> dict[str, object]:
+        page = await self._tasks.list_relays(
+            app.app_id,
+            RoomId(request.room_id),
+            offset=request.offset,
+            limit=request.limit,
+            newest_first=request.order == 0,
+        )
+        return {
+            "Task": [_item(task) for task in page],
+            "Total": len(page),
+            "Offset": request.offset + len(page),
+            "Limit": request.limit,
+        }
+
+
+def _check_token(token: str, relay: RelayRequest, app: App, now: float) -> None:
+    try:
+        claims = verify(token, app, relay.room_id, relay.user_id, now)
+    except AccessRefused as error:
+        raise Refusal(ILLEGAL, "Token", str(error)) from error
+    if not claims.may_publish(_PUBLISHED[relay.spec.media_type], now):
+        raise Refusal(ILLEGAL, "Token", "the token does not allow to publish; make it with privilege 0")
+
+
+def _item(task: Task) -> dict[str, object]:
+    size = {"VideoWidth": task.spec.width, "VideoHeight": task.spec.height}
+    return {
+        "AppId": task.app_id,
+        "RoomId": task.room_id,
+        "UserId": task.user_id,
+        "TaskId": task.task_id,
+        "Status": RELAY_STATUS[task.state],
+        "CreateTime": int(task.created_at),
+        "StreamUrl": task.spec.url,
+        "StreamMode": int(task.spec.stream_mode),
+        "MediaType": int(task.spec.media_type),
+        **{name: pixels for name, pixels in size.items() if pixels is not None},
+        "FrameRate": task.spec.frame_rate,
+    }

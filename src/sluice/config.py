@@ -1,0 +1,171 @@
+"""Settings: flags before SLUICE_* variables before sluice.toml, checked once, handed out per part.
+
+Each part receives only its own frozen dataclass. A bad value is a BadInput that names the place it came from
+(`--listen`, `SLUICE_LISTEN`, `sluice.toml: listen`) and the rule that it broke.
+"""
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sluice.core.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """Where HTTP listens. Port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSettings:
+    """Room process `i` uses the UDP port `media_port + i`; `public_ip` are the addresses in candidates."""
+
+    processes: int
+    media_port: int
+    public_ip: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSettings:
+    """`allow_networks`: CIDR texts that sources may reach besides public addresses."""
+
+    processes: int
+    allow_networks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    data: Path
+    log_level: str
+    listen: ListenSettings
+    rooms: RoomSettings
+    media: MediaSettings
+
+
+def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
+    """`flags`: names as in sluice.toml (`media_port`), None where not given. No file `toml` is no error.
+
+    Raises BadInput.
+    """
+    names = list(_Raw.model_fields)
+    values: dict[str, object] = {}
+    places: dict[str, str] = {}
+    for name, value in _read_toml(toml).items():
+        values[name], places[name] = value, f"{toml.name}: {name}"
+    for name in names:
+        variable = f"SLUICE_{name.upper()}"
+        if variable in environ:
+            values[name], places[name] = environ[variable], variable
+    for name, value in flags.items():
+        if value is not None:
+            values[name], places[name] = value, f"--{name.replace('_', '-')}"
+    try:
+        raw = _Raw.model_validate(values)
+    except ValidationError as error:
+        raise _bad_input(error, places) from error
+    last_port = raw.media_port + raw.room_processes - 1
+    if last_port > 65535:
+        raise BadInput(
+            places.get("media_port", "media_port"),
+            f"each of the {raw.room_processes} room processes needs a port; the last would be {last_port}, "
+            "the highest there is is 65535",
+        )
+    return Settings(
+        data=raw.data,
+        log_level=raw.log_level,
+        listen=raw.listen,
+        rooms=RoomSettings(raw.room_processes, raw.media_port, raw.public_ip),
+        media=MediaSettings(raw.media_processes, raw.allow_networks),
+    )
+
+
+def _parse_listen(value: object) -> ListenSettings:
+    """`host:port`; an IPv6 address stands in brackets."""
+    host, colon, port = str(value).rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65535):
+        raise ValueError("write host:port, such as 127.0.0.1:8080 or [::1]:8080")
+    if bracketed != (":" in host):
+        raise ValueError("write an IPv6 address in brackets, such as [::1]:8080")
+    return ListenSettings(host, int(port))
+
+
+def _items(value: object) -> tuple[str, ...]:
+    """A list, or a text with commas between the items."""
+    if isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError("write a list of texts, or one text with commas")
+    return tuple(value)
+
+
+def _parse_addresses(value: object) -> tuple[str, ...]:
+    items = _items(value)
+    try:
+        return tuple(str(ipaddress.ip_address(item)) for item in items)
+    except ValueError as error:
+        raise ValueError(f"write IP addresses, such as 203.0.113.7 ({error})") from error
+
+
+def _parse_networks(value: object) -> tuple[str, ...]:
+    items = _items(value)
+    try:
+        return tuple(str(ipaddress.ip_network(item)) for item in items)
+    except ValueError as error:
+        raise ValueError(f"write networks, such as 10.0.0.0/8,fd00::/8 ({error})") from error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+_Port = Annotated[int, Field(ge=1, le=65535)]
+_Processes = Annotated[int, Field(ge=1, le=256)]
+
+
+class _Raw(BaseModel):
+    """The settings by the names that people write."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Path("data")
+    listen: Annotated[ListenSettings, BeforeValidator(_parse_listen)] = ListenSettings("127.0.0.1", 8080)
+    media_port: _Port = 40000
+    public_ip: Annotated[tuple[str, ...], BeforeValidator(_parse_addresses)] = ()
+    room_processes: _Processes = Field(default_factory=lambda: max(1, _cores() // 4))
+    media_processes: _Processes = Field(default_factory=_cores)
+    allow_networks: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BadInput(str(path), f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise BadInput(str(path), f"is not valid TOML: {error}") from error
+
+
+def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
+    """The first thing that is wrong."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    place = places.get(name, name)
+    if first["type"] == "extra_forbidden":
+        return BadInput(place, f"there is no such setting; there are {', '.join(_Raw.model_fields)}")
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return BadInput(place, f"{rule}; it is {first['input']!r}")

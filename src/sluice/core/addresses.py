@@ -1,0 +1,30 @@
+"""Which IP addresses outgoing connections may reach: public ones, and the networks that the operator opens.
+
+The check is made on the address that is connected to, never on a name (design 5, address guard).
+"""
+
+import ipaddress
+from collections.abc import Iterable
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class AddressPolicy:
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        """`allowed`: CIDR texts. Raises ValueError for a text that is no network."""
+        self._allowed: tuple[_Network, ...] = tuple(ipaddress.ip_network(text) for text in allowed)
+
+    def permits(self, address: str) -> bool:
+        """True for a public address or one in an opened network; False for anything that is no address."""
+        try:
+            ip = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(ip, ipaddress.IPv6Address):
+            # An IPv4 address in IPv6 clothes reaches the IPv4 host: judge what it reaches.
+            inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+            if inner is not None:
+                return self.permits(str(inner))
+        if any(ip.version == network.version and ip in network for network in self._allowed):
+            return True
+        return ip.is_global and not ip.is_multicast

@@ -1,0 +1,35 @@
+"""Applications and their keys, as the node keeps them in memory. Secrets never appear in a repr."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sluice.core.ids import AppId
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    app_id: AppId  #: 24 characters, as RTC tokens demand (contract/token.md 1)
+    app_key: str = field(repr=False)  #: signs RTC tokens
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """Signs API calls; `app_ids` are the apps it may reach."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    app_ids: frozenset[AppId]
+
+
+class Apps:
+    """Look-up of the configured apps and access keys."""
+
+    def __init__(self, apps: Iterable[App], keys: Iterable[AccessKey]) -> None:
+        self._apps = {app.app_id: app for app in apps}
+        self._keys = {key.access_key: key for key in keys}
+
+    def app(self, app_id: str) -> App | None:
+        return self._apps.get(AppId(app_id))
+
+    def access_key(self, access_key: str) -> AccessKey | None:
+        return self._keys.get(access_key)

@@ -1,0 +1,73 @@
+"""Errors of the core, each with a culprit that decides status, retry and log level.
+
+SluiceError
+├── BadInput           the caller sent something outside the contract
+├── TaskNotFound       the caller named a task that is not live
+├── AccessRefused      a token or key does not allow this
+├── SourceError        the source (or the way to it) failed; transient or permanent
+├── RoomError          the room refused or lost something
+└── Overloaded         we have no room for this now
+"""
+
+from enum import Enum
+
+from sluice.core.lifecycle import Reason
+
+
+class Culprit(Enum):
+    CALLER = "caller"
+    SOURCE = "source"
+    DESTINATION = "destination"
+    US = "us"
+
+
+class SluiceError(Exception):
+    """Base; `str(error)` tells a person what happened and what to do."""
+
+    culprit = Culprit.US
+
+
+class BadInput(SluiceError):
+    """`field` is the path of the field in the caller's terms, `why` the rule it broke."""
+
+    culprit = Culprit.CALLER
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
+
+
+class TaskNotFound(SluiceError):
+    culprit = Culprit.CALLER
+
+
+class AccessRefused(SluiceError):
+    """`known` tells a valid credential without the right (403) from an invalid one (401)."""
+
+    culprit = Culprit.CALLER
+
+    def __init__(self, why: str, *, known: bool = False) -> None:
+        super().__init__(why)
+        self.known = known
+
+
+class SourceError(SluiceError):
+    """The source failed. `transient` causes are retried until the idle time is used up."""
+
+    culprit = Culprit.SOURCE
+
+    def __init__(self, reason: Reason, text: str, *, transient: bool) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.transient = transient
+
+
+class RoomError(SluiceError):
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Overloaded(SluiceError):
+    pass

@@ -1,0 +1,33 @@
+"""The ids of sluice as types, so that one cannot stand where another is meant.
+
+The first five are the caller's and keep their form (contract/volcengine.md 7.1); ours carry a prefix.
+"""
+
+import re
+import secrets
+from typing import NewType
+
+AppId = NewType("AppId", str)
+RoomId = NewType("RoomId", str)
+UserId = NewType("UserId", str)
+TaskId = NewType("TaskId", str)
+BusinessId = NewType("BusinessId", str)
+#: One run of a task, unique per start: ``run_`` and 20 hex digits.
+RunId = NewType("RunId", str)
+#: One WebRTC peer of a room process: ``peer_`` and 32 hex digits. Its holder may close the peer.
+PeerId = NewType("PeerId", str)
+
+#: Id syntax of AppId, BusinessId, RoomId, TaskId and UserId, over the whole string.
+ID_PATTERN = re.compile(r"[a-zA-Z0-9_@\-.]{1,128}")
+
+
+def is_valid_id(text: str) -> bool:
+    return ID_PATTERN.fullmatch(text) is not None
+
+
+def new_run_id() -> RunId:
+    return RunId(f"run_{secrets.token_hex(10)}")
+
+
+def new_peer_id() -> PeerId:
+    return PeerId(f"peer_{secrets.token_hex(16)}")

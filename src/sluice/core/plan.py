@@ -1,0 +1,116 @@
+"""Probe, then decide: what happens to each track of a source, with a reason that the user can read.
+
+Pure: a source adapter fills in a `Probe`, `make_plan` answers with a `Plan` or a permanent SourceError.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.tasks import MediaType, RelaySpec, StreamMode
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTrack:
+    """`codec` is FFmpeg's name; `extradata` the decoder configuration (AVCDecoderConfigurationRecord for h264)."""
+
+    codec: str
+    extradata: bytes
+    width: int
+    height: int
+    has_b_frames: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """`extradata` is the decoder configuration, an AudioSpecificConfig for aac."""
+
+    codec: str
+    extradata: bytes
+    sample_rate: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    video: VideoTrack | None
+    audio: AudioTrack | None
+    live: bool
+    seekable: bool
+    duration_us: int | None
+
+
+class Action(Enum):
+    COPY = "copy"
+    TRANSCODE = "transcode"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPlan:
+    action: Action
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    video: TrackPlan
+    audio: TrackPlan
+
+    def document(self) -> dict[str, dict[str, str]]:
+        """The form of the native task document (design 6)."""
+        return {
+            "video": {"action": self.video.action.value, "why": self.video.why},
+            "audio": {"action": self.audio.action.value, "why": self.audio.why},
+        }
+
+
+def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
+    """Raises SourceError (permanent) where the source cannot be played as asked."""
+    video, audio = _plan_video(spec, probe.video), _plan_audio(spec, probe.audio)
+    if video.action is Action.NONE and audio.action is Action.NONE:
+        raise _unsupported("the source has neither video nor audio that can be played")
+    return Plan(video, audio)
+
+
+def _plan_video(spec: RelaySpec, track: VideoTrack | None) -> TrackPlan:
+    if spec.media_type is MediaType.AUDIO:
+        return TrackPlan(Action.NONE, "only audio was asked for")
+    if track is None:
+        if spec.media_type is MediaType.VIDEO:
+            raise _unsupported("only video was asked for, but the source has none")
+        return TrackPlan(Action.NONE, "source has no video")
+    if spec.stream_mode is StreamMode.COPY:
+        if track.codec != "h264":
+            raise _unsupported(
+                f"the source's video is {_codec_title(track.codec)}; StreamMode 1 copies and takes only H.264"
+            )
+        if track.has_b_frames:
+            raise _unsupported(
+                "the source's video has B-frames, which browsers cannot show in real time; "
+                "StreamMode 1 copies, so encode the source without B-frames (x264: bframes=0)"
+            )
+        return TrackPlan(Action.COPY, "source is H.264 without B-frames")
+    raise _unsupported("transcoding of video (StreamMode 0) is not available; ask for StreamMode 1")
+
+
+def _plan_audio(spec: RelaySpec, track: AudioTrack | None) -> TrackPlan:
+    if spec.media_type is MediaType.VIDEO:
+        return TrackPlan(Action.NONE, "only video was asked for")
+    if track is None:
+        if spec.media_type is MediaType.AUDIO:
+            raise _unsupported("only audio was asked for, but the source has none")
+        return TrackPlan(Action.NONE, "source has no audio")
+    return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {_codec_title(track.codec)}")
+
+
+_TITLES = {"aac": "AAC", "mp3": "MP3", "mp3float": "MP3", "hevc": "H.265 (HEVC)", "h264": "H.264", "opus": "Opus"}
+
+
+def _codec_title(codec: str) -> str:
+    return _TITLES.get(codec, codec)
+
+
+def _unsupported(text: str) -> SourceError:
+    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

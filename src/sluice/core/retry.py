@@ -1,0 +1,25 @@
+"""When to try again: back-off tables and the idle clock, as pure functions of time (design 5)."""
+
+from dataclasses import dataclass
+
+#: Pauses before the first, second, … try after a loss or a failed start; the last one stays. In seconds.
+SOURCE_PAUSES_S = (0.0, 1.0, 3.0, 5.0)
+
+
+def pause_s(pauses: tuple[float, ...], attempt: int) -> float:
+    """The pause before try `attempt` (counted from 0 since media last flowed)."""
+    return pauses[min(attempt, len(pauses) - 1)]
+
+
+@dataclass(slots=True)
+class IdleClock:
+    """How long a task has been without media: it may be so for `limit_s` from `since`."""
+
+    limit_s: float
+    since: float
+
+    def media_at(self, now: float) -> None:
+        self.since = now
+
+    def left_s(self, now: float) -> float:
+        return max(0.0, self.since + self.limit_s - now)

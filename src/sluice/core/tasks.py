@@ -1,0 +1,73 @@
+"""The nouns of tasks: what was asked for (`RelaySpec`) and what became of it (`Task`)."""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.lifecycle import Reason, State
+
+#: A task ends by itself 72 h after its effective start (contract/volcengine.md 8.1).
+LIFETIME_S = 72 * 3600
+#: Schemes of the addresses that a relay can play.
+PLAYABLE_SCHEMES = ("http", "https", "rtmp")
+
+
+class Kind(Enum):
+    RELAY = "relay"
+
+
+class Dialect(Enum):
+    VOLCENGINE = "volcengine"
+
+
+class MediaType(IntEnum):
+    AUDIO_VIDEO = 0
+    AUDIO = 1
+    VIDEO = 2
+
+
+class StreamMode(IntEnum):
+    TRANSCODE = 0
+    COPY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySpec:
+    """What a relay shall play and how; units as named, None where the caller left it open."""
+
+    url: str
+    media_type: MediaType = MediaType.AUDIO_VIDEO
+    stream_mode: StreamMode = StreamMode.TRANSCODE
+    start_at: int = 0  #: Unix seconds, 0 = at once
+    loop: bool = False
+    width: int | None = None
+    height: int | None = None
+    frame_rate: int = 15
+    bitrate_kbps: int | None = None
+    max_idle_s: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One run of a task. `app_id`, `room_id` and `task_id` identify it for the caller, `id` for us.
+
+    Times are Unix seconds. `epoch` grows with every change of state and fences late writers.
+    """
+
+    id: RunId
+    kind: Kind
+    dialect: Dialect
+    app_id: AppId
+    room_id: RoomId
+    task_id: TaskId
+    user_id: UserId
+    business_id: BusinessId
+    spec: RelaySpec
+    state: State
+    reason: Reason
+    reason_text: str
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    expires_at: float | None = None
+    epoch: int = 0

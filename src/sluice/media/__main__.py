@@ -1,0 +1,63 @@
+"""The media process: runs the sessions that the node places here.
+
+Configuration (see process.supervisor.ChildSpec): allow_networks.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import av.logging
+
+from sluice.core.addresses import AddressPolicy
+from sluice.media.pacer import Pacer
+from sluice.media.session import Session, Workshop
+from sluice.net.dial import Dialer
+from sluice.process.channel import Channel
+from sluice.process.child import run_child
+from sluice.process.control import Message, Ready, StartSession, StopSession
+
+#: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
+#: that a core can carry; they are made when needed.
+_MOST_THREADS = 256
+
+
+class MediaProcess:
+    def __init__(
+        self, config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._channel = Channel(reader, writer, on_notice=self._on_notice)
+        self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
+        self._shop = Workshop(
+            dialer=Dialer(AddressPolicy(config["allow_networks"])),
+            pacer=Pacer(),
+            executor=ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="source"),
+            report=self._channel.notify,
+        )
+
+    async def run(self) -> None:
+        self._channel.notify(Ready())
+        await self._channel.run()
+        for session, _ in list(self._sessions.values()):
+            session.stop()
+        if self._sessions:
+            await asyncio.wait([task for _, task in self._sessions.values()], timeout=2)
+
+    def _on_notice(self, message: Message) -> None:
+        if isinstance(message, StartSession) and message.job.run_id not in self._sessions:
+            session = Session(message.job, self._shop)
+            task = asyncio.create_task(session.run(), name=message.job.run_id)
+            self._sessions[message.job.run_id] = (session, task)
+            task.add_done_callback(lambda _: self._sessions.pop(message.job.run_id, None))
+        elif isinstance(message, StopSession) and message.run_id in self._sessions:
+            self._sessions[message.run_id][0].stop()
+
+
+async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # FFmpeg's own messages would take the interpreter lock from its threads and name no session.
+    av.logging.set_level(None)
+    await MediaProcess(config, reader, writer).run()
+
+
+if __name__ == "__main__":
+    run_child(_main)

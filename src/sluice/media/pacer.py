@@ -1,0 +1,53 @@
+"""One clock for all paced sessions of a media process: whoever is due is called, in time order.
+
+Due times are rounded up to a common grid, so that many sessions share a wake-up instead of having one each.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+_GRID_S = 0.005
+
+#: Sends what is due at the given time of the loop's clock; returns when it is due next, None for never.
+Paced = Callable[[float], float | None]
+
+
+class Pacer:
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._heap: list[tuple[float, int, Paced]] = []
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def schedule(self, at: float, paced: Paced) -> None:
+        """Calls `paced` at `at` (or soon after) and then as it says itself."""
+        heapq.heappush(self._heap, (at, next(self._order), paced))
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._heap:
+            return
+        at = -(-self._heap[0][0] // _GRID_S) * _GRID_S
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._run)
+
+    def _run(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        heap = self._heap
+        again: list[tuple[float, int, Paced]] = []
+        while heap and heap[0][0] <= now:
+            _, order, paced = heapq.heappop(heap)
+            due = paced(now)
+            if due is not None:
+                again.append((max(due, now), order, paced))
+        for entry in again:
+            heapq.heappush(heap, entry)
+        self._arm()

@@ -1,0 +1,1 @@
+"""What happens to a track between its source and the room: one file per conversion."""

@@ -1,0 +1,124 @@
+"""Audio for rooms: any codec that FFmpeg decodes becomes Opus, 48 kHz stereo, 20 ms packets (RFC 7587).
+
+The output is a continuous run of 20 ms packets. Where the source's timestamps leave that run by more than
+`_TOLERANCE_US`, silence is inserted or samples are dropped, so that sound stays with the picture; a gap
+longer than `_LONGEST_SILENCE_US` moves the clock instead.
+"""
+
+import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.fifo import AudioFifo
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import AudioTrack
+from sluice.media.packets import Packet
+from sluice.media.pipe.frames import OutFrame
+from sluice.process.link import FrameType
+
+RATE = 48_000
+_SAMPLES = 960
+_PACKET_US = 20_000
+_BITRATE = 128_000
+_TOLERANCE_US = 30_000
+_LONGEST_SILENCE_US = 1_000_000
+#: libopus delays the sound by its look-ahead of 312 samples; packets are stamped that much earlier.
+_LOOKAHEAD_US = 6_500
+
+
+class OpusPipe:
+    """Feed it packets of one track in order; `dropped` counts packets that could not be decoded."""
+
+    def __init__(self, track: AudioTrack) -> None:
+        """Raises SourceError (permanent) when nothing decodes this codec."""
+        try:
+            decoder = av.CodecContext.create(track.codec, "r")
+        except (av.FFmpegError, ValueError) as error:
+            raise SourceError(
+                Reason.SOURCE_UNSUPPORTED, f"no decoder for the audio codec {track.codec}", transient=False
+            ) from error
+        assert isinstance(decoder, AudioCodecContext)  # noqa: S101 - the track is audio
+        decoder.extradata = track.extradata or None
+        if track.sample_rate:
+            decoder.sample_rate = track.sample_rate
+        self.dropped = 0
+        self._decoder = decoder
+        self._resampler = AudioResampler(format="s16", layout="stereo", rate=RATE)
+        self._encoder = _opus_encoder()
+        self._fifo = AudioFifo()
+        self._origin_us: int | None = None  #: media time of the first sample of the run
+        self._samples = 0  #: samples of the run so far; counted, since rounded times would drift
+        self._packets = 0
+        self._skip = 0
+
+    def push(self, packet: Packet) -> list[OutFrame]:
+        """The Opus packets that this packet completes."""
+        try:
+            decoded = self._decoder.decode(av.Packet(packet.data))
+        except av.FFmpegError:
+            self.dropped += 1
+            return []
+        at_us = packet.pts_us
+        for frame in decoded:
+            frame.pts = None
+            for resampled in self._resampler.resample(frame):
+                self._take(resampled, at_us)
+                at_us += resampled.samples * 1_000_000 // RATE
+        return self._encode()
+
+    def _take(self, frame: AudioFrame, at_us: int) -> None:
+        if self._origin_us is None:
+            self._origin_us = at_us
+        gap_us = at_us - (self._origin_us + self._samples * 1_000_000 // RATE)
+        if abs(gap_us) > _LONGEST_SILENCE_US:
+            self._origin_us += gap_us
+        elif gap_us > _TOLERANCE_US:
+            self._write(_silence(gap_us * RATE // 1_000_000))
+        elif gap_us < -_TOLERANCE_US:
+            surplus = -gap_us * RATE // 1_000_000
+            self._skip += surplus
+            self._samples -= surplus
+        self._write(frame)
+
+    def _write(self, frame: AudioFrame) -> None:
+        frame.pts = None
+        self._fifo.write(frame)
+        self._samples += frame.samples
+        if self._skip:
+            skipped = min(self._skip, self._fifo.samples)
+            self._fifo.read(skipped)
+            self._skip -= skipped
+
+    def _encode(self) -> list[OutFrame]:
+        out: list[OutFrame] = []
+        while self._fifo.samples >= _SAMPLES and self._origin_us is not None:
+            frame = self._fifo.read(_SAMPLES)
+            assert isinstance(frame, AudioFrame)  # noqa: S101 - so many samples are there
+            frame.pts = None
+            for packet in self._encoder.encode(frame):
+                media_us = self._origin_us + self._packets * _PACKET_US - _LOOKAHEAD_US
+                out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet)))
+                self._packets += 1
+        return out
+
+
+def _opus_encoder() -> AudioCodecContext:
+    encoder = av.CodecContext.create("libopus", "w")
+    assert isinstance(encoder, AudioCodecContext)  # noqa: S101
+    encoder.sample_rate = RATE
+    encoder.layout = "stereo"
+    encoder.format = "s16"
+    encoder.bit_rate = _BITRATE
+    encoder.options = {"application": "audio", "frame_duration": "20"}
+    encoder.open()
+    return encoder
+
+
+def _silence(samples: int) -> AudioFrame:
+    frame = AudioFrame(format="s16", layout="stereo", samples=samples)
+    frame.sample_rate = RATE
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    return frame

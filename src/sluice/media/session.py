@@ -1,0 +1,290 @@
+"""One relay session: opens its source, makes the plan, plays it into its room, and tries again when lost.
+
+It tells the node what is true and nothing else: `Flowing` when packets leave, `Lost` when none left for
+2 s or the source is gone, `Finished` once, at the end. Time-outs of single steps are the sources' matter;
+the session bounds the whole by the idle time.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.masking import mask_url
+from sluice.core.plan import make_plan
+from sluice.core.retry import SOURCE_PAUSES_S, IdleClock, pause_s
+from sluice.core.tasks import MediaType, RelaySpec, StreamMode
+from sluice.media.pacer import Pacer
+from sluice.media.pipe.frames import OutFrame
+from sluice.media.pipe.tracks import Tracks
+from sluice.media.playback import FilePlayback, play_live
+from sluice.media.sink.room import RoomLink
+from sluice.media.source.rtmp import RtmpSource
+from sluice.media.source.table import FileSource, LiveSource, source_for
+from sluice.media.worker import Worker
+from sluice.net.dial import Dialer
+from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, RelayJob
+
+log = structlog.get_logger()
+
+_WATCH_S = 0.5
+_PROGRESS_S = 1.0
+#: `running` is left when no packet left for this long (design 3).
+_SILENT_S = 2.0
+_ROOM_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    reason: Reason
+    text: str
+
+
+class _RoomGone(Exception):
+    """The link to the room broke."""
+
+
+class _Replaced(Exception):
+    """Another publisher took the user's stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all sessions of a media process share."""
+
+    dialer: Dialer
+    pacer: Pacer
+    executor: Executor
+    report: Callable[[Message], None]
+
+
+class Session:
+    def __init__(self, job: RelayJob, shop: Workshop) -> None:
+        self._job = job
+        self._shop = shop
+        self._loop = asyncio.get_running_loop()
+        self._idle = IdleClock(job.idle_s, self._loop.time())
+        self._spec = RelaySpec(
+            url=job.url,
+            media_type=MediaType(job.media_type),
+            stream_mode=StreamMode(job.stream_mode),
+            loop=job.loop,
+        )
+        self._flowing = False
+        self._ever_flowed = job.position_us > 0
+        self._cause: SourceError | None = None
+        self._sent_at = 0.0
+        self._progress_at = 0.0
+        self._link: RoomLink | None = None
+        self._link_end: asyncio.Future[bool] | None = None
+        self._tracks: Tracks | None = None
+        self._playback: FilePlayback | None = None
+        self._position = (job.position_us, job.pass_number)
+        self._totals = [0, 0, 0, 0]
+        self._main: asyncio.Task[Outcome] | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._main is not None:
+            self._main.cancel()
+
+    async def run(self) -> None:
+        """Runs to the end and reports it."""
+        log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
+        self._main = asyncio.create_task(self._attempts())
+        expired = False
+        while not self._main.done():
+            await asyncio.wait({self._main}, timeout=_WATCH_S)
+            if not self._watch() and not expired:
+                expired = True
+                self._main.cancel()
+        outcome = self._outcome(self._main)
+        log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
+        self._shop.report(
+            Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
+        )
+
+    def _outcome(self, main: "asyncio.Task[Outcome]") -> Outcome:
+        if self._stopped:
+            return Outcome(Reason.STOPPED, Reason.STOPPED.text)
+        if main.cancelled():
+            return self._idle_outcome()
+        error = main.exception()
+        if error is not None:
+            log.error("session failed", run=self._job.run_id, exc_info=error)
+            return Outcome(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text)
+        return main.result()
+
+    def _idle_outcome(self) -> Outcome:
+        """Contract/volcengine.md 8.1: the last cause at a start, 1004 after a loss, 1005 without a cause."""
+        limit, cause = f"{self._job.idle_s:g} s", self._cause
+        if self._ever_flowed:
+            text = f"no media for {limit}" + (f": {cause}" if cause else "")
+            return Outcome(Reason.SOURCE_INTERRUPTED, text)
+        if cause is None:
+            return Outcome(Reason.IDLE_TIMEOUT, f"no media for {limit}")
+        return Outcome(cause.reason, f"{cause} (given up after {limit})")
+
+    # --- attempts -----------------------------------------------------------------------------------------
+
+    async def _attempts(self) -> Outcome:
+        attempt = 0
+        while True:
+            before = self._sent_at
+            try:
+                await self._play()
+                return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)
+            except _Replaced:
+                return Outcome(Reason.REPLACED, Reason.REPLACED.text)
+            except _RoomGone:
+                self._lost(Reason.PUBLISH_FAILED, "the room's process is gone, waiting for it")
+                await asyncio.sleep(_ROOM_PAUSE_S)
+                continue
+            except SourceError as error:
+                if not error.transient:
+                    return Outcome(error.reason, str(error))
+                self._cause = error
+                self._lost(error.reason, str(error))
+            if self._sent_at > before:
+                attempt = 0
+            pause = pause_s(SOURCE_PAUSES_S, attempt)
+            if self._idle.left_s(self._loop.time()) <= pause:
+                return self._idle_outcome()
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _play(self) -> None:
+        """One attempt, from opening the source to its end. Raises SourceError, _RoomGone, _Replaced."""
+        source = source_for(self._job.url, self._shop.dialer)
+        if isinstance(source, RtmpSource):
+            await self._play_live(source)
+        else:
+            await self._play_file(source)
+
+    async def _play_live(self, source: LiveSource) -> None:
+        try:
+            probe = await source.open()
+            plan = make_plan(self._spec, probe)
+            self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
+            self._tracks = Tracks(plan, probe)
+            await self._into_room(play_live(source, self._tracks, self._send))
+        finally:
+            await source.close()
+
+    async def _play_file(self, source: FileSource) -> None:
+        worker = Worker(self._shop.executor)
+        try:
+            probe = await worker.call(source.open)
+            plan = make_plan(self._spec, probe)
+            self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
+            self._tracks = Tracks(plan, probe)
+            position_us, pass_number = self._position
+            self._playback = FilePlayback(
+                source,
+                self._tracks,
+                send=self._send,
+                pacer=self._shop.pacer,
+                worker=worker,
+                loop_source=self._job.loop,
+                position_us=position_us,
+                pass_number=pass_number,
+            )
+            await self._into_room(self._playback.run())
+        finally:
+            self._note_position()
+            self._playback = None
+            source.abort()
+            await worker.settle()
+            await worker.call(source.close)
+
+    async def _into_room(self, playing: Coroutine[Any, Any, None]) -> None:
+        """Plays through a new link, until the source or the link ends."""
+        job = self._job
+        self._link_end = self._loop.create_future()
+        hello: dict[str, object] = {
+            "app_id": job.app_id,
+            "room_id": job.room_id,
+            "user_id": job.user_id,
+            "stream": 0,
+            "run_id": job.run_id,
+        }
+        play = asyncio.ensure_future(playing)
+        try:
+            self._link = await RoomLink.connect(job.link, hello, self._link_end.set_result)
+            await asyncio.wait({play, self._link_end}, return_when=asyncio.FIRST_COMPLETED)
+            if not play.done():
+                raise _Replaced if self._link_end.result() else _RoomGone
+            play.result()
+        except OSError as error:
+            raise _RoomGone from error
+        finally:
+            play.cancel()
+            await asyncio.wait({play})
+            self._drop_link()
+
+    def _drop_link(self) -> None:
+        if self._link is not None:
+            link, self._link = self._link, None
+            self._totals = [
+                total + count
+                for total, count in zip(
+                    self._totals, (link.video_frames, link.audio_packets, link.bytes_out, link.dropped), strict=True
+                )
+            ]
+            link.close()
+
+    # --- what is true ---------------------------------------------------------------------------------------
+
+    def _send(self, frames: list[OutFrame]) -> None:
+        if self._link is None:
+            return
+        self._link.send(frames)
+        now = self._loop.time()
+        self._sent_at = now
+        self._idle.media_at(now)
+        if not self._flowing:
+            self._flowing = self._ever_flowed = True
+            self._cause = None
+            self._shop.report(Flowing(run_id=self._job.run_id))
+
+    def _lost(self, reason: Reason, text: str) -> None:
+        self._flowing = False
+        self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
+
+    def _watch(self) -> bool:
+        """Called twice a second; False when the idle time is used up."""
+        now = self._loop.time()
+        if self._flowing and now - self._sent_at > _SILENT_S:
+            self._lost(Reason.SOURCE_INTERRUPTED, f"no packet left for {_SILENT_S:g} s")
+        if now >= self._progress_at:
+            self._progress_at = now + _PROGRESS_S
+            self._report_progress()
+        return self._idle.left_s(now) > 0
+
+    def _note_position(self) -> None:
+        if self._playback is not None:
+            self._position = (self._playback.position_us, self._playback.pass_number)
+
+    def _report_progress(self) -> None:
+        self._note_position()
+        link = self._link
+        now = (link.video_frames, link.audio_packets, link.bytes_out, link.dropped) if link else (0, 0, 0, 0)
+        video, audio, octets, late = (a + b for a, b in zip(self._totals, now, strict=True))
+        dropped = {"room_slow": late, **(self._tracks.dropped() if self._tracks else {})}
+        self._shop.report(
+            Progress(
+                run_id=self._job.run_id,
+                position_us=self._position[0],
+                pass_number=self._position[1],
+                video_frames=video,
+                audio_packets=audio,
+                bytes_out=octets,
+                dropped=dropped,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Where sessions send their frames: one file per kind of destination."""

@@ -1,0 +1,1 @@
+"""Where sessions take their packets from: one file per kind of source."""

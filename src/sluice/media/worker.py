@@ -1,0 +1,31 @@
+"""The blocking calls of one source on a worker thread, one at a time.
+
+A call cannot be cancelled, only told to fail (`abort` of the source); whoever closes the source waits for
+the call under way with `settle`, since nothing may be freed under a thread that uses it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Worker:
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._busy: asyncio.Future[object] | None = None
+
+    async def call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._executor, lambda: work(*args, **kwargs))
+        self._busy = future  # type: ignore[assignment]
+        return await asyncio.shield(future)
+
+    async def settle(self) -> None:
+        if self._busy is not None:
+            await asyncio.wait({self._busy})
+            if not self._busy.cancelled():
+                self._busy.exception()  # seen: nobody waits for it any more

@@ -1,0 +1,1 @@
+"""Processes of one node: supervision, the control channel and the frame link between media and rooms."""

@@ -1,0 +1,106 @@
+"""The control channel: framed messages of `process.control` over a stream socket, with requests.
+
+A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer), request number u32, JSON. Either side may
+send notices; `request` waits for the one answer of its number. Answers are never waited for without a
+deadline, and everything that waits fails when the peer is gone.
+"""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from sluice.process.control import Message, decode, encode
+
+_HEAD = struct.Struct("!IBI")
+_NOTICE, _REQUEST, _ANSWER = 0, 1, 2
+_MAX_MESSAGE = 4 << 20
+
+log = structlog.get_logger()
+
+
+class ChannelClosed(Exception):
+    """The other process is gone, or did not answer in time."""
+
+
+class Channel:
+    """One end. `on_notice` gets what needs no answer, `on_request` returns the answer."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        on_notice: Callable[[Message], None],
+        on_request: Callable[[Message], Awaitable[Message]] | None = None,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._on_notice = on_notice
+        self._on_request = on_request
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._next_number = 0
+        self._answering: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def notify(self, message: Message) -> None:
+        """Sends without waiting. Messages to a peer that is gone are dropped: its end is told elsewhere."""
+        self._write(_NOTICE, 0, message)
+
+    async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
+        """Raises ChannelClosed when the peer is gone or silent."""
+        if self._closed:
+            raise ChannelClosed("the process is gone")
+        self._next_number = number = (self._next_number + 1) & 0xFFFFFFFF
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self._write(_REQUEST, number, message)
+            return await asyncio.wait_for(future, deadline_s)
+        except TimeoutError:
+            raise ChannelClosed("the process did not answer in time") from None
+        finally:
+            del self._waiting[number]
+
+    async def run(self) -> None:
+        """Reads until the peer is gone."""
+        try:
+            while True:
+                length, kind, number = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
+                if length > _MAX_MESSAGE:
+                    raise ChannelClosed("a control message is larger than the bound")
+                self._take(kind, number, decode(await self._reader.readexactly(length)))
+        except (asyncio.IncompleteReadError, ConnectionError, ChannelClosed) as error:
+            log.info("control channel closed", error=str(error))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ChannelClosed("the process is gone"))
+        self._writer.close()
+
+    def _take(self, kind: int, number: int, message: Message) -> None:
+        if kind == _NOTICE:
+            self._on_notice(message)
+        elif kind == _ANSWER:
+            future = self._waiting.get(number)
+            if future is not None and not future.done():
+                future.set_result(message)
+        else:
+            task = asyncio.ensure_future(self._answer(number, message))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, number: int, message: Message) -> None:
+        assert self._on_request is not None, "this side of the channel takes no requests"  # noqa: S101
+        self._write(_ANSWER, number, await self._on_request(message))
+
+    def _write(self, kind: int, number: int, message: Message) -> None:
+        if self._closed or self._writer.is_closing():
+            return
+        data = encode(message)
+        self._writer.write(_HEAD.pack(len(data), kind, number) + data)

@@ -1,0 +1,60 @@
+"""The start of a child process: dies with its parent, speaks over the inherited control socket.
+
+PR_SET_PDEATHSIG watches the *thread* that forked, so the node spawns from its main thread; the parent may
+already be gone when the child asks for the signal, hence the look at getppid() afterwards.
+"""
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import uvloop
+
+_PR_SET_PDEATHSIG = 1
+
+#: What a child process runs: its configuration, and the two streams of its control socket.
+ChildMain = Callable[[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def configure_logging(level: str) -> None:
+    """Lines of constant message and fields on standard error, for every process alike."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def run_child(main: ChildMain) -> None:
+    """Entry point of every child: ``argv`` is the configuration as JSON (see supervisor.Supervised)."""
+    config = json.loads(sys.argv[1])
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != config["parent"]:
+        return
+    # A terminal's Ctrl-C goes to the whole group; the node decides in which order its children end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging(config["log_level"])
+    structlog.contextvars.bind_contextvars(process=config["name"])
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(main, config))
+
+
+async def _serve(main: ChildMain, config: dict[str, Any]) -> None:
+    control = socket.socket(fileno=config["control_fd"])
+    reader, writer = await asyncio.open_connection(sock=control)
+    await main(config, reader, writer)

@@ -1,0 +1,232 @@
+"""The control messages between the node and its room and media processes: the one schema that they share.
+
+Messages are small JSON documents; frames never travel here (see `process.link`). Requests and their
+answers are paired by `process.channel`, so no message carries a correlation id of its own.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+# --- every process -> node ------------------------------------------------------------------------------
+
+
+class Ready(_Message):
+    """The process serves. `media_port` is the bound UDP port of a room process, 0 elsewhere."""
+
+    type: Literal["ready"] = "ready"
+    media_port: int = 0
+
+
+# --- node -> room process -------------------------------------------------------------------------------
+
+
+class Watch(_Message):
+    """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refusal."""
+
+    type: Literal["watch"] = "watch"
+    app_id: str
+    room_id: str
+    user_id: str
+    stream: int
+    viewer: str
+    sdp: str
+
+
+class ClosePeer(_Message):
+    """Answered by Done."""
+
+    type: Literal["close_peer"] = "close_peer"
+    peer_id: str
+
+
+class Enter(_Message):
+    """A user's event stream opens; answered by Roster. `presence` names it for Leave."""
+
+    type: Literal["enter"] = "enter"
+    app_id: str
+    room_id: str
+    user_id: str
+    presence: str
+
+
+class Leave(_Message):
+    type: Literal["leave"] = "leave"
+    app_id: str
+    room_id: str
+    presence: str
+
+
+class Retire(_Message):
+    """The run is over: its virtual user leaves the room, whatever happened to its link."""
+
+    type: Literal["retire"] = "retire"
+    app_id: str
+    room_id: str
+    run_id: str
+
+
+# --- room process -> node -------------------------------------------------------------------------------
+
+
+class Answer(_Message):
+    type: Literal["answer"] = "answer"
+    peer_id: str
+    sdp: str
+
+
+class Refusal(_Message):
+    """The request cannot be served; `field` and `why` as in core.errors.BadInput."""
+
+    type: Literal["refusal"] = "refusal"
+    field: str
+    why: str
+
+
+class Done(_Message):
+    type: Literal["done"] = "done"
+    found: bool
+
+
+class RosterUser(_Message):
+    user_id: str
+    streams: tuple[int, ...]
+
+
+class Roster(_Message):
+    type: Literal["roster"] = "roster"
+    users: tuple[RosterUser, ...]
+
+
+class RoomChanged(_Message):
+    """Something in a room changed; `kind` is joined, left, published or unpublished."""
+
+    type: Literal["room_changed"] = "room_changed"
+    app_id: str
+    room_id: str
+    kind: str
+    user_id: str
+    stream: int | None = None
+
+
+# --- node -> media process ------------------------------------------------------------------------------
+
+
+class RelayJob(_Message):
+    """Everything that a media process needs to run one relay, also after a crash in mid-play.
+
+    `link` is the path of the room process's frame socket. `position_us` and `pass_number` say where to go
+    on; `idle_s` is what is left of the idle time.
+    """
+
+    run_id: str
+    app_id: str
+    room_id: str
+    user_id: str
+    url: str
+    media_type: int
+    stream_mode: int
+    loop: bool
+    idle_s: float
+    link: str
+    position_us: int = 0
+    pass_number: int = 1
+
+
+class StartSession(_Message):
+    type: Literal["start_session"] = "start_session"
+    job: RelayJob
+
+
+class StopSession(_Message):
+    """Answered by a Finished report of the run."""
+
+    type: Literal["stop_session"] = "stop_session"
+    run_id: str
+
+
+# --- media process -> node ------------------------------------------------------------------------------
+
+
+class Planned(_Message):
+    """The source is open and this is what happens to its tracks (core.plan.Plan.document)."""
+
+    type: Literal["planned"] = "planned"
+    run_id: str
+    plan: dict[str, dict[str, str]]
+
+
+class Flowing(_Message):
+    """Packets leave (again)."""
+
+    type: Literal["flowing"] = "flowing"
+    run_id: str
+
+
+class Lost(_Message):
+    """No packet leaves any more, or the source cannot be opened yet; the session goes on trying."""
+
+    type: Literal["lost"] = "lost"
+    run_id: str
+    reason: str
+    text: str
+
+
+class Finished(_Message):
+    """The session is over and holds nothing any more."""
+
+    type: Literal["finished"] = "finished"
+    run_id: str
+    reason: str
+    text: str
+
+
+class Progress(_Message):
+    """Once a second while a session lives. Counters are totals of this session."""
+
+    type: Literal["progress"] = "progress"
+    run_id: str
+    position_us: int
+    pass_number: int
+    video_frames: int
+    audio_packets: int
+    bytes_out: int
+    dropped: dict[str, int]
+
+
+Message = (
+    Ready
+    | Watch
+    | ClosePeer
+    | Enter
+    | Leave
+    | Retire
+    | Answer
+    | Refusal
+    | Done
+    | Roster
+    | RoomChanged
+    | StartSession
+    | StopSession
+    | Planned
+    | Flowing
+    | Lost
+    | Finished
+    | Progress
+)
+
+_ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
+
+
+def encode(message: Message) -> bytes:
+    return message.model_dump_json().encode()
+
+
+def decode(data: bytes) -> Message:
+    """Raises pydantic.ValidationError for anything outside the schema."""
+    return _ADAPTER.validate_json(data)

@@ -1,0 +1,141 @@
+"""Supervision: starts a child process, hands out its control channel, restarts what dies.
+
+A `Supervised` owns one child at a time. Deaths are told to `on_death` at once, the next life to `on_ready`;
+a child that keeps dying is started again with a growing pause.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from sluice.process.channel import Channel, ChannelClosed
+from sluice.process.control import Message, Ready
+
+log = structlog.get_logger()
+
+#: Pause before start number n within a minute of deaths; the last one stays.
+_RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+_READY_DEADLINE_S = 30.0
+_STOP_DEADLINE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """`module` is run with ``python -m``; `config` must be JSON and free of secrets (it is in argv)."""
+
+    name: str
+    module: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class Supervised:
+    """One child process and its successors. `channel` is None while there is none."""
+
+    def __init__(
+        self,
+        spec: ChildSpec,
+        *,
+        on_notice: Callable[["Supervised", Message], None],
+        on_ready: Callable[["Supervised"], None],
+        on_death: Callable[["Supervised"], None],
+    ) -> None:
+        self.spec = spec
+        self.channel: Channel | None = None
+        self.pid: int | None = None
+        self.ready: Ready | None = None
+        self.restarts = 0
+        self._on_notice = on_notice
+        self._on_ready = on_ready
+        self._on_death = on_death
+        self._stopping = False
+        self._first_ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns when the child serves. Raises ChannelClosed when it does not within 30 s."""
+        self._task = asyncio.create_task(self._supervise(), name=f"supervise {self.spec.name}")
+        try:
+            await asyncio.wait_for(self._first_ready.wait(), _READY_DEADLINE_S)
+        except TimeoutError:
+            await self.stop()
+            raise ChannelClosed(f"the process {self.spec.name} did not start") from None
+
+    async def stop(self) -> None:
+        """Closes the control channel, which ends the child; kills it if it does not go."""
+        self._stopping = True
+        if self.channel is not None:
+            self.channel.close()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=_STOP_DEADLINE_S)
+            if not done:
+                self._task.cancel()
+                await asyncio.wait({self._task})
+
+    async def request(self, message: Message) -> Message:
+        """Raises ChannelClosed when the child is not there or does not answer."""
+        if self.channel is None or self.ready is None:
+            raise ChannelClosed(f"the process {self.spec.name} is not running")
+        return await self.channel.request(message)
+
+    def notify(self, message: Message) -> bool:
+        """False when the child is not there."""
+        if self.channel is None or self.ready is None:
+            return False
+        self.channel.notify(message)
+        return True
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        deaths: list[float] = []
+        while not self._stopping:
+            deaths = [at for at in deaths if at > loop.time() - 60]
+            await asyncio.sleep(_RESTART_PAUSES_S[min(len(deaths), len(_RESTART_PAUSES_S) - 1)])
+            status = await self._live()
+            deaths.append(loop.time())
+            if not self._stopping:
+                self.restarts += 1
+                log.warning("child process died", child=self.spec.name, status=status, deaths=len(deaths))
+            self._on_death(self)
+
+    async def _live(self) -> int:
+        """One life of the child: returns its exit status."""
+        ours, theirs = socket.socketpair()
+        config = {
+            **self.spec.config,
+            "name": self.spec.name,
+            "parent": os.getpid(),
+            "control_fd": theirs.fileno(),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", self.spec.module, json.dumps(config), pass_fds=(theirs.fileno(),)
+        )
+        theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        self.channel = Channel(reader, writer, on_notice=self._take)
+        self.pid = process.pid
+        try:
+            await self.channel.run()
+            return await asyncio.wait_for(process.wait(), _STOP_DEADLINE_S)
+        except TimeoutError:
+            log.warning("child process does not end, killed", child=self.spec.name)
+            process.kill()
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+            self.channel = self.ready = self.pid = None
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Ready):
+            self.ready = message
+            self._first_ready.set()
+            self._on_ready(self)
+        else:
+            self._on_notice(self, message)

@@ -1,0 +1,154 @@
+"""The node's side of our own room engine: which room process has a room, requests to it, events from it."""
+
+import asyncio
+import secrets
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sluice.core.errors import BadInput, RoomError
+from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
+from sluice.core.lifecycle import Reason
+from sluice.process.channel import ChannelClosed
+from sluice.process.control import (
+    Answer,
+    ClosePeer,
+    Done,
+    Enter,
+    Leave,
+    Message,
+    Refusal,
+    Retire,
+    RoomChanged,
+    Roster,
+    Watch,
+)
+from sluice.process.supervisor import ChildSpec, Supervised
+from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry, WatchOffer
+
+#: Events that may wait for one reader; a slower one is cut off and comes back to a fresh roster.
+_MOST_WAITING = 256
+
+_Watcher = asyncio.Queue[RoomEvent | None]
+
+
+class RoomProcesses:
+    """Implements rooms.port.RoomEngine and rooms.port.RunRooms on supervised room processes."""
+
+    def __init__(self, specs: list[ChildSpec]) -> None:
+        self._processes = [
+            Supervised(spec, on_notice=self._on_notice, on_ready=lambda _: None, on_death=self._on_death)
+            for spec in specs
+        ]
+        self._links = {spec.name: str(spec.config["link"]) for spec in specs}
+        self._watchers: dict[tuple[str, str], set[_Watcher]] = {}
+
+    async def start(self) -> None:
+        await asyncio.gather(*(process.start() for process in self._processes))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(process.stop() for process in self._processes))
+
+    @property
+    def processes(self) -> tuple[Supervised, ...]:
+        return tuple(self._processes)
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
+        return self._links[self._process_of(app_id, room_id).spec.name]
+
+    def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
+        # A room process that is gone has no user of this run any more.
+        self._process_of(app_id, room_id).notify(Retire(app_id=app_id, room_id=room_id, run_id=run_id))
+
+    # --- peers and events ---------------------------------------------------------------------------------
+
+    async def watch(self, offer: WatchOffer) -> PeerAnswer:
+        request = Watch(
+            app_id=offer.app_id,
+            room_id=offer.room_id,
+            user_id=offer.user_id,
+            stream=offer.stream,
+            viewer=offer.viewer,
+            sdp=offer.sdp,
+        )
+        reply = await self._ask(self._process_of(offer.app_id, offer.room_id), request)
+        if isinstance(reply, Answer):
+            return PeerAnswer(PeerId(reply.peer_id), reply.sdp)
+        if isinstance(reply, Refusal):
+            raise BadInput(reply.field, reply.why)
+        raise RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
+
+    async def close_peer(self, peer_id: PeerId) -> bool:
+        replies = await asyncio.gather(
+            *(self._ask(process, ClosePeer(peer_id=peer_id)) for process in self._processes)
+        )
+        return any(isinstance(reply, Done) and reply.found for reply in replies)
+
+    @asynccontextmanager
+    async def events(
+        self, app_id: AppId, room_id: RoomId, user_id: UserId
+    ) -> AsyncIterator[AsyncIterator[RoomEvent]]:
+        process = self._process_of(app_id, room_id)
+        presence = f"events_{secrets.token_hex(8)}"
+        queue: _Watcher = asyncio.Queue(_MOST_WAITING)
+        # Before the roster is asked for: an event told twice does no harm, one missed would.
+        watchers = self._watchers.setdefault((app_id, room_id), set())
+        watchers.add(queue)
+        try:
+            reply = await self._ask(
+                process, Enter(app_id=app_id, room_id=room_id, user_id=user_id, presence=presence)
+            )
+            assert isinstance(reply, Roster)  # noqa: S101 - the schema's answer to Enter
+            yield _events(reply, queue)
+        finally:
+            watchers.discard(queue)
+            if not watchers:
+                self._watchers.pop((app_id, room_id), None)
+            process.notify(Leave(app_id=app_id, room_id=room_id, presence=presence))
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _process_of(self, app_id: str, room_id: str) -> Supervised:
+        return self._processes[zlib.crc32(f"{app_id}\n{room_id}".encode()) % len(self._processes)]
+
+    async def _ask(self, process: Supervised, message: Message) -> Message:
+        try:
+            return await process.request(message)
+        except ChannelClosed as error:
+            raise RoomError(
+                Reason.INTERNAL_ERROR, "the room's process is being started again; try again in a second"
+            ) from error
+
+    def _on_notice(self, process: Supervised, message: Message) -> None:
+        if isinstance(message, RoomChanged):
+            event = RoomEvent(
+                RoomEventKind(message.kind), user_id=UserId(message.user_id), stream=message.stream
+            )
+            for queue in self._watchers.get((message.app_id, message.room_id), ()):
+                _offer(queue, event)
+
+    def _on_death(self, process: Supervised) -> None:
+        for (app_id, room_id), queues in self._watchers.items():
+            if self._process_of(app_id, room_id) is process:
+                for queue in queues:
+                    _offer(queue, None)
+
+
+def _offer(queue: _Watcher, event: RoomEvent | None) -> None:
+    """Puts an event, or the end where there is no more room: a reader that falls behind begins again."""
+    if event is None or queue.full():
+        while not queue.empty():
+            queue.get_nowait()
+        event = None
+    queue.put_nowait(event)
+
+
+async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
+    yield RoomEvent(
+        RoomEventKind.ROSTER,
+        roster=tuple(RosterEntry(UserId(user.user_id), user.streams) for user in roster.users),
+    )
+    while (event := await queue.get()) is not None:
+        yield event

@@ -1,0 +1,118 @@
+"""The room process: one UDP port for its peers, one unix socket for the sessions that publish into it.
+
+Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link.
+"""
+
+import asyncio
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+from sluice.process.channel import Channel
+from sluice.process.child import run_child
+from sluice.process.control import (
+    ClosePeer,
+    Done,
+    Enter,
+    Leave,
+    Message,
+    Ready,
+    Refusal,
+    Retire,
+    Watch,
+)
+from sluice.rooms.engine.dtls import DtlsIdentity
+from sluice.rooms.engine.engine import Engine, clock_us
+from sluice.rooms.engine.publisher import PublisherLink
+from sluice.rooms.engine.socket import MediaSocket
+
+_TIMER_S = 0.1
+_DRAIN_S = 0.002
+#: Datagrams taken per wake-up, so that a flood cannot keep frames waiting.
+_MOST_DATAGRAMS = 64
+
+
+class RoomProcess:
+    """Ties the engine to the loop: wait, one step of the engine, again."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._link_path: str = config["link"]
+        self._socket = MediaSocket(config["host"], config["port"])
+        addresses = config["public_ips"] or [config["host"]]
+        self._engine = Engine(
+            self._socket,
+            DtlsIdentity(datetime.datetime.now(datetime.UTC)),
+            [(address, self._socket.port) for address in addresses],
+            emit=lambda change: self._channel.notify(change),
+            start_drain=lambda: self._schedule_drain(time.monotonic()),
+        )
+        self._channel: Channel
+
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
+        Path(self._link_path).unlink(missing_ok=True)
+        server = await self._loop.create_unix_server(
+            lambda: PublisherLink(self._engine, clock_us), self._link_path
+        )
+        self._loop.add_reader(self._socket.socket.fileno(), self._on_readable)
+        timer = asyncio.create_task(self._tick())
+        self._channel.notify(Ready(media_port=self._socket.port))
+        try:
+            await self._channel.run()
+        finally:
+            timer.cancel()
+            server.close()
+            self._engine.close()
+            self._loop.remove_reader(self._socket.socket.fileno())
+            self._socket.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TIMER_S)
+            self._engine.on_timer()
+
+    def _schedule_drain(self, last: float) -> None:
+        self._loop.call_later(_DRAIN_S, self._drain, last)
+
+    def _drain(self, last: float) -> None:
+        now = time.monotonic()
+        if self._engine.drain(now - last):
+            self._schedule_drain(now)
+
+    def _on_readable(self) -> None:
+        for _ in range(_MOST_DATAGRAMS):
+            try:
+                data, address = self._socket.socket.recvfrom(2048)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an ICMP error of an earlier send; the peer's consent time-out decides
+            self._engine.on_datagram(data, address)
+
+    def _on_notice(self, message: Message) -> None:
+        if isinstance(message, Leave):
+            self._engine.leave(message)
+        elif isinstance(message, Retire):
+            self._engine.retire(message)
+
+    async def _on_request(self, message: Message) -> Message:
+        if isinstance(message, Watch):
+            return self._engine.watch(message)
+        if isinstance(message, ClosePeer):
+            return self._engine.close_peer(message)
+        if isinstance(message, Enter):
+            return self._engine.enter(message)
+        if isinstance(message, Retire):
+            self._engine.retire(message)
+            return Done(found=True)
+        return Refusal(field="request", why=f"a room process does not answer {message.type}")
+
+
+async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await RoomProcess(config).run(reader, writer)
+
+
+if __name__ == "__main__":
+    run_child(_main)

@@ -1,0 +1,207 @@
+"""One WebRTC peer that watches: ICE-lite (RFC 8445 2.5), DTLS-SRTP, and its RTCP feedback.
+
+The engine gives it datagrams and time; it answers through the media socket. A peer ends when it says so,
+when its handshake fails or takes too long, and when its consent checks stay away (RFC 7675).
+"""
+
+import secrets
+from collections.abc import Callable
+from enum import Enum
+
+import structlog
+from aioice import stun
+from pylibsrtp import Error as SrtpError
+from pylibsrtp import Policy, Session
+
+from sluice.core.ids import PeerId
+from sluice.rooms.engine.dtls import DtlsError, DtlsIdentity, DtlsServer, SrtpKeys
+from sluice.rooms.engine.socket import Address, MediaSocket
+from sluice.rooms.engine.stream import Stream
+from sluice.rooms.engine.viewer import CmSender, Viewer
+from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, RtcpError, parse, sender_report
+from sluice.wire.sdp import VideoFormat
+from sluice.wire.srtp import GCM_TAG, GcmSender
+
+log = structlog.get_logger()
+
+CONSENT_US = 30_000_000
+_HANDSHAKE_US = 30_000_000
+_REPORT_US = 1_000_000
+
+
+class Phase(Enum):
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+class Peer:
+    """`on_connected` is called once, when media can flow; `holder` names it in the roster."""
+
+    def __init__(
+        self,
+        peer_id: PeerId,
+        stream: Stream,
+        socket: MediaSocket,
+        identity: DtlsIdentity,
+        *,
+        fingerprint: str,
+        video: VideoFormat | None,
+        opus: int | None,
+        on_backlog: Callable[[Viewer], None],
+        now_us: int,
+    ) -> None:
+        self.id = peer_id
+        self.stream = stream
+        self.phase = Phase.CONNECTING
+        self.ufrag = secrets.token_urlsafe(6)
+        self.password = secrets.token_urlsafe(24)
+        self.viewer: Viewer | None = None
+        self._socket = socket
+        self._dtls = DtlsServer(identity, fingerprint)
+        self._video = video
+        self._opus = opus
+        self._on_backlog = on_backlog
+        self._receive: Session | None = None
+        self._send_rtcp: Session | None = None
+        self._address: Address | None = None
+        self._heard_us = now_us
+        self._created_us = now_us
+        self._report_at_us = 0
+
+    # --- datagrams ----------------------------------------------------------------------------------------
+
+    def handle_stun(self, request: stun.Message, address: Address, now_us: int) -> bool:
+        """A binding request with our user name; True when it was genuine. Anything else is ignored."""
+        key = self.password.encode()
+        if request.message_class != stun.Class.REQUEST or not request.check_message_integrity(key):
+            return False
+        response = stun.Message(
+            message_method=stun.Method.BINDING,
+            message_class=stun.Class.RESPONSE,
+            transaction_id=request.transaction_id,
+        )
+        response.attributes["XOR-MAPPED-ADDRESS"] = (address[0].removeprefix("::ffff:"), address[1])
+        response.add_message_integrity(key)
+        self._socket.send(bytes(response), address)
+        self._heard_us = now_us
+        if self._address is None or "USE-CANDIDATE" in request.attributes:
+            self._address = address
+            if self.viewer is not None:
+                self.viewer.address = address
+        return True
+
+    def handle_dtls(self, data: bytes, now_us: int) -> None:
+        if self._address is None:
+            return
+        try:
+            for datagram in self._dtls.handle(data):
+                self._socket.send(datagram, self._address)
+        except DtlsError as error:
+            log.info("x peer", peer=self.id, why=str(error))
+            self.close()
+            return
+        if self._dtls.closed:
+            self.close()
+        elif self._dtls.keys is not None and self.phase is Phase.CONNECTING:
+            self._connect(self._dtls.keys, now_us)
+
+    def handle_rtcp(self, data: bytes, now_us: int) -> None:
+        if self._receive is None or self.viewer is None:
+            return
+        try:
+            feedback = parse(self._receive.unprotect_rtcp(data))
+        except (SrtpError, RtcpError):
+            return
+        for item in feedback:
+            if isinstance(item, Nack):
+                self._repeat(item, now_us)
+            elif isinstance(item, PictureLoss):
+                self.stream.ask_key_frame(now_us)
+            elif isinstance(item, Goodbye):
+                log.debug("< goodbye", peer=self.id)
+
+    # --- time ---------------------------------------------------------------------------------------------
+
+    def on_timer(self, now_us: int, unix_time: float) -> None:
+        """Called a few times a second."""
+        if self.phase is Phase.CONNECTING:
+            for datagram in self._dtls.on_timer():
+                if self._address is not None:
+                    self._socket.send(datagram, self._address)
+            if now_us - self._created_us > _HANDSHAKE_US:
+                log.info("x peer", peer=self.id, why="never connected")
+                self.close()
+        elif now_us - self._heard_us > CONSENT_US:
+            log.info("x peer", peer=self.id, why="consent expired")
+            self.close()
+        elif now_us >= self._report_at_us:
+            self._report_at_us = now_us + _REPORT_US
+            self._report(now_us, unix_time)
+
+    def close(self) -> None:
+        """Tells the peer, if it can still hear, and stops sending. The engine removes it."""
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = Phase.CLOSED
+        if self.viewer is not None:
+            self.stream.leave(self.viewer)
+        for datagram in self._dtls.close():
+            if self._address is not None:
+                self._socket.send(datagram, self._address)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _connect(self, keys: SrtpKeys, now_us: int) -> None:
+        assert self._address is not None  # noqa: S101 - DTLS is not answered before
+        profile = (
+            Policy.SRTP_PROFILE_AEAD_AES_128_GCM if keys.gcm else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
+        )
+        self._receive = Session(
+            Policy(keys.receive_key + keys.receive_salt, Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
+        )
+        self._send_rtcp = Session(
+            Policy(keys.send_key + keys.send_salt, Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+        )
+        sealer = (GcmSender if keys.gcm else CmSender)(keys.send_key, keys.send_salt)
+        self.viewer = Viewer(
+            self._socket,
+            sealer,
+            tag=GCM_TAG if keys.gcm else CmSender.TAG,
+            address=self._address,
+            video=self._video,
+            opus=self._opus,
+            on_backlog=self._on_backlog,
+        )
+        self.phase = Phase.CONNECTED
+        log.info("> peer connected", peer=self.id, profile="gcm" if keys.gcm else "cm")
+        self.stream.join(self.viewer, now_us)
+
+    def _repeat(self, nack: Nack, now_us: int) -> None:
+        sources = self.stream.sources
+        if nack.ssrc != sources.video or self.viewer is None:
+            return
+        for sequence in nack.sequences:
+            found = self.stream.find(sequence)
+            if found is not None:
+                self.viewer.retransmit(*found, sources.video, sources.video_rtx, now_us)
+
+    def _report(self, now_us: int, unix_time: float) -> None:
+        viewer, sources = self.viewer, self.stream.sources
+        if viewer is None or self._send_rtcp is None or self._address is None:
+            return
+        video_time, audio_time = self.stream.timestamps(now_us)
+        for ssrc, timestamp, packets, octets in (
+            (sources.video, video_time, viewer.video_packets, viewer.video_octets),
+            (sources.audio, audio_time, viewer.audio_packets, viewer.audio_octets),
+        ):
+            if packets:
+                report = sender_report(
+                    ssrc,
+                    unix_time=unix_time,
+                    timestamp=timestamp,
+                    packets=packets,
+                    octets=octets,
+                    cname=sources.cname,
+                )
+                self._socket.send(self._send_rtcp.protect_rtcp(report), self._address)

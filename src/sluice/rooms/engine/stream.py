@@ -1,0 +1,207 @@
+"""One published stream of a room: packetized once, numbered once, sent to all its viewers.
+
+All viewers see the same SSRCs, sequence numbers and timestamps, so a packet is built once whoever watches
+and the packets that are kept answer late joiners and NACKs alike. A stream outlives its publisher: after a
+loss the next one goes on with the same numbers, on the clock of this stream.
+
+The clock: microseconds of the process's monotonic clock. The first frame of an attachment is set to now;
+everything later follows the media's own time. Sender reports use the same clock for both tracks.
+"""
+
+import random
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from sluice.rooms.engine.socket import MOST_SEGMENTS
+from sluice.rooms.engine.viewer import Viewer
+from sluice.wire.rtp import equal_runs, h264_payloads, headers
+from sluice.wire.sdp import Sources
+
+VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
+
+#: What is kept of the video for late joiners and NACKs.
+_MOST_BYTES = 4 << 20
+_MOST_US = 10_500_000
+_KEY_FRAME_PAUSE_US = 500_000
+#: An attachment's clock never begins less than this behind the last frame of the one before.
+_RESUME_GAP_US = 20_000
+
+
+@dataclass(slots=True)
+class Frame:
+    """One access unit as RTP payloads. `sequence` is extended (never wraps), `number` counts frames."""
+
+    number: int
+    sequence: int
+    timestamp: int
+    clock_us: int
+    key: bool
+    size: int
+    payloads: list[bytes]
+    lengths: list[int]
+    runs: list[tuple[int, int, int]]
+    packed: dict[int, list[bytes]]
+
+    def headers(self, payload_type: int, ssrc: int) -> list[bytes]:
+        """The RTP headers for a payload type, made once for all viewers that agreed on it."""
+        found = self.packed.get(payload_type)
+        if found is None:
+            found = headers(payload_type, self.sequence, self.timestamp, ssrc, len(self.payloads))
+            self.packed[payload_type] = found
+        return found
+
+
+def runs_of(lengths: list[int]) -> list[tuple[int, int, int]]:
+    return [(start, end, lengths[start]) for start, end in equal_runs(lengths, MOST_SEGMENTS)]
+
+
+class Stream:
+    def __init__(self, cname: str, request_key_frame: Callable[[], None]) -> None:
+        ssrc = random.randrange(1, 1 << 30)
+        self.sources = Sources(video=ssrc, video_rtx=ssrc + 1, audio=ssrc + 2, cname=cname)
+        self.viewers: list[Viewer] = []
+        self.watched = 0  #: peers that hold this stream, connected or not
+        self._request_key_frame = request_key_frame
+        self._asked_key_at = -_KEY_FRAME_PAUSE_US
+        self._waiting: set[Viewer] = set()
+        self._frames: deque[Frame] = deque()
+        self._bytes_kept = 0
+        self._key_number = -1
+        self._video_sequence = random.randrange(1 << 15)
+        self._audio_sequence = random.randrange(1 << 15)
+        self._video_base = random.randrange(1 << 32)
+        self._audio_base = random.randrange(1 << 32)
+        self._number = 0
+        self._offset_us: int | None = None
+        self._last_clock_us = 0
+        self._key_needed = True
+
+    # --- publisher ----------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """A publisher (again) takes or leaves the stream: the next clock is mapped by its first frame, the
+        next video begins with a key frame, because nothing before it can be a reference any more."""
+        self._offset_us = None
+        self._key_needed = True
+
+    def video(self, nal_units: list[bytes], media_us: int, key: bool, now_us: int) -> None:
+        """One access unit at media time `media_us`, sent to all viewers that can start or go on with it."""
+        if self._key_needed and not key:
+            self.ask_key_frame(now_us)
+            return
+        payloads = h264_payloads(nal_units)
+        if not payloads:
+            return
+        self._key_needed = False
+        frame = self._frame(payloads, self._clock(media_us, now_us), key)
+        self._keep(frame)
+        if key and self._waiting:
+            for viewer in self._waiting:
+                viewer.begin_live(frame.number, frame.sequence)
+            self._waiting.clear()
+        ssrc = self.sources.video
+        for viewer in self.viewers:
+            viewer.send_video(frame, ssrc)
+
+    def audio(self, payload: bytes, media_us: int, now_us: int) -> None:
+        """One Opus packet."""
+        clock_us = self._clock(media_us, now_us)
+        timestamp = (self._audio_base + clock_us * 6 // 125) & 0xFFFFFFFF  # 48 kHz
+        sequence, ssrc = self._audio_sequence, self.sources.audio
+        self._audio_sequence = sequence + 1
+        for viewer in self.viewers:
+            viewer.send_audio(payload, sequence, timestamp, ssrc)
+
+    def _clock(self, media_us: int, now_us: int) -> int:
+        if self._offset_us is None:
+            self._offset_us = max(now_us, self._last_clock_us + _RESUME_GAP_US) - media_us
+        clock_us = media_us + self._offset_us
+        self._last_clock_us = max(self._last_clock_us, clock_us)
+        return clock_us
+
+    def _frame(self, payloads: list[bytes], clock_us: int, key: bool) -> Frame:
+        lengths = [len(payload) for payload in payloads]
+        frame = Frame(
+            number=self._number,
+            sequence=self._video_sequence,
+            timestamp=(self._video_base + clock_us * 9 // 100) & 0xFFFFFFFF,  # 90 kHz
+            clock_us=clock_us,
+            key=key,
+            size=sum(lengths),
+            payloads=payloads,
+            lengths=lengths,
+            runs=runs_of(lengths),
+            packed={},
+        )
+        self._number += 1
+        self._video_sequence += len(payloads)
+        return frame
+
+    def _keep(self, frame: Frame) -> None:
+        frames = self._frames
+        frames.append(frame)
+        self._bytes_kept += frame.size
+        if frame.key:
+            self._key_number = frame.number
+        while self._bytes_kept > _MOST_BYTES or frame.clock_us - frames[0].clock_us > _MOST_US:
+            self._bytes_kept -= frames.popleft().size
+            if not frames:
+                break
+
+    # --- viewers ------------------------------------------------------------------------------------------
+
+    def join(self, viewer: Viewer, now_us: int) -> None:
+        """From now on the viewer gets everything, and first the current GOP, if it is kept whole."""
+        viewer.begin_audio(self._audio_sequence)
+        group = self._group()
+        if group:
+            viewer.begin_with(group, self._rate(group), self.sources.video)
+        else:
+            self._waiting.add(viewer)
+            self.ask_key_frame(now_us)
+        self.viewers.append(viewer)
+
+    def leave(self, viewer: Viewer) -> None:
+        if viewer in self.viewers:
+            self.viewers.remove(viewer)
+            self._waiting.discard(viewer)
+
+    def ask_key_frame(self, now_us: int) -> None:
+        """Asks the publisher, at most every half second."""
+        if now_us - self._asked_key_at >= _KEY_FRAME_PAUSE_US:
+            self._asked_key_at = now_us
+            self._request_key_frame()
+
+    def find(self, sequence: int) -> tuple[Frame, int] | None:
+        """The kept frame and the index in it of the packet with this 16-bit sequence number."""
+        last = self._video_sequence - 1
+        extended = last - ((last - sequence) & 0xFFFF)
+        at = bisect_right(self._frames, extended, key=lambda frame: frame.sequence) - 1
+        if at < 0:
+            return None
+        frame = self._frames[at]
+        index = extended - frame.sequence
+        return (frame, index) if index < len(frame.payloads) else None
+
+    def timestamps(self, now_us: int) -> tuple[int, int]:
+        """RTP times (video, audio) of the moment `now_us`, for sender reports."""
+        return (
+            (self._video_base + now_us * 9 // 100) & 0xFFFFFFFF,
+            (self._audio_base + now_us * 6 // 125) & 0xFFFFFFFF,
+        )
+
+    def _group(self) -> list[Frame]:
+        """The frames since the last key frame, empty if they are no longer all there."""
+        frames = self._frames
+        if self._key_needed or not frames or self._key_number < frames[0].number:
+            return []
+        return list(islice(frames, self._key_number - frames[0].number, None))
+
+    @staticmethod
+    def _rate(group: list[Frame]) -> float:
+        """Packets per second of the video, from what a joiner is sent."""
+        seconds = (group[-1].clock_us - group[0].clock_us) / 1e6
+        return sum(len(frame.payloads) for frame in group) / max(seconds, 1.0)

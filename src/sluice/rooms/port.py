@@ -1,0 +1,86 @@
+"""What the HTTP surface may ask of the room engine; `rooms.client` answers for our own engine.
+
+A second engine (another SFU) is a second implementation of `RoomEngine`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
+
+
+class RoomEventKind(Enum):
+    ROSTER = "roster"
+    JOINED = "joined"
+    LEFT = "left"
+    PUBLISHED = "published"
+    UNPUBLISHED = "unpublished"
+
+
+@dataclass(frozen=True, slots=True)
+class RosterEntry:
+    """A user in a room; `streams` are the published ones (0 camera, 1 screen)."""
+
+    user_id: UserId
+    streams: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEvent:
+    """`roster` is filled for the kind ROSTER, `user_id` for the others, `stream` for (un)published."""
+
+    kind: RoomEventKind
+    user_id: UserId | None = None
+    stream: int | None = None
+    roster: tuple[RosterEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOffer:
+    """A WHEP offer of `viewer`, who wants to watch `user_id`."""
+
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    stream: int
+    viewer: UserId
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAnswer:
+    peer_id: PeerId
+    sdp: str
+
+
+class RoomEngine(Protocol):
+    async def watch(self, offer: WatchOffer) -> PeerAnswer:
+        """Answers a WHEP offer. Raises BadInput for an offer that cannot be answered, RoomError when the
+        room's process is not there."""
+        ...
+
+    async def close_peer(self, peer_id: PeerId) -> bool:
+        """False when there is no such peer."""
+        ...
+
+    def events(
+        self, app_id: AppId, room_id: RoomId, user_id: UserId
+    ) -> AbstractAsyncContextManager[AsyncIterator[RoomEvent]]:
+        """Presence of `user_id` for as long as the context is open; the first event is the roster.
+        The iterator ends when the room's process is gone or the reader is too slow."""
+        ...
+
+
+class RunRooms(Protocol):
+    """What the tasks need of the rooms."""
+
+    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
+        """The path of the frame socket of the process that has the room."""
+        ...
+
+    def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
+        """The run is over: its virtual user leaves."""
+        ...

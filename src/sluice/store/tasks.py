@@ -1,0 +1,286 @@
+"""The named queries on tasks, each one function for `Store.run`.
+
+Every change of state is one guarded UPDATE whose ``WHERE state IN (…)`` and new state come from the
+lifecycle's table, with the outbox row in the same transaction. Progress (position, pass, plan) is no change
+of state: it tells nobody and leaves the epoch alone. Page sizes are the caller's, who bounds them.
+Statements are built once: building one costs several times what running it does.
+"""
+
+import uuid
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Double,
+    Integer,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.lifecycle import Event, Reason, State, advance, states_before
+from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
+from sluice.store.schema import outbox, tasks
+
+#: Ended tasks stay listed for 72 h (contract/volcengine.md 8.4).
+LISTED_S = 72 * 3600
+#: Event type of an outbox row that tells a relay's change of state.
+RELAY_STATE = "relay_state"
+
+_LIVE = tasks.c.ended_at.is_(None)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A run and how far it came. `plan` is `core.plan.Plan.document()`, None before the probe."""
+
+    task: Task
+    position_us: int
+    pass_number: int
+    plan: dict[str, Any] | None
+
+
+_INSERT = insert(tasks)
+_TELL = insert(outbox)
+
+
+def insert_relay(conn: Connection, task: Task) -> tuple[Task, bool]:
+    """Start: the task as stored and True, or the live one of the same identity and False.
+
+    `task.state` is STARTING or SCHEDULED; its start and lifetime are derived here from `created_at`.
+    """
+    task = replace(task, **_times_on_entering(task.state, task.created_at))
+    try:
+        with conn.begin_nested():
+            conn.execute(_INSERT, _row_of(task))
+    except IntegrityError:
+        live = find_live(conn, task.kind, task.app_id, task.room_id, task.task_id)
+        if live is None:
+            raise
+        return live, False
+    _tell(conn, task, task.created_at)
+    return task, True
+
+
+def _times_on_entering(state: State, now: Any) -> dict[str, Any]:
+    """`now` is a number or the SQL expression of one."""
+    if state is State.STARTING:
+        return {"started_at": now, "expires_at": now + LIFETIME_S}
+    return {} if state.live else {"ended_at": now}
+
+
+def _advance_statement(event: Event) -> Update:
+    after = {before: advance(before, event) for before in states_before(event)}
+    times: dict[str, Any] = {}
+    for state in after.values():  # one event never leads both to a live and to an ended state
+        times |= _times_on_entering(state, bindparam("now", type_=Double))
+    new_state = case({before.value: state.value for before, state in after.items()}, value=tasks.c.state)
+    return (
+        update(tasks)
+        .where(tasks.c.id == bindparam("run_id"), tasks.c.state.in_([before.value for before in after]))
+        .where(tasks.c.epoch == func.coalesce(bindparam("known_epoch", type_=Integer), tasks.c.epoch))
+        .values(
+            state=new_state,
+            reason=bindparam("why"),
+            reason_text=bindparam("text"),
+            epoch=tasks.c.epoch + 1,
+            **times,
+        )
+        .returning(tasks)
+    )
+
+
+_ADVANCE = {event: _advance_statement(event) for event in Event}
+
+
+def advance_task(
+    conn: Connection,
+    run_id: RunId,
+    event: Event,
+    reason: Reason,
+    reason_text: str,
+    now: float,
+    *,
+    epoch: int | None = None,
+) -> Task | None:
+    """The task after `event`, or None when it is in no state in which that may happen (or unknown).
+
+    With `epoch`, also None when the task has changed since that epoch: the fence of a late writer.
+    """
+    values = {"run_id": run_id, "known_epoch": epoch, "why": reason.code, "text": reason_text, "now": now}
+    row = conn.execute(_ADVANCE[event], values).one_or_none()
+    if row is None:
+        return None
+    task = _task_of(row)
+    _tell(conn, task, now)
+    return task
+
+
+def _tell(conn: Connection, task: Task, now: float) -> None:
+    """The outbox row of the state that `task` is in now; its form in a dialect is made at delivery."""
+    data = {
+        "run_id": task.id,
+        "state": task.state.value,
+        "reason": task.reason.code,
+        "text": task.reason_text,
+        "at": now,
+    }
+    values = {
+        "event_id": str(uuid.uuid4()),
+        "run_id": task.id,
+        "app_id": task.app_id,
+        "event_type": RELAY_STATE,
+        "data": data,
+        "created_at": now,
+    }
+    conn.execute(_TELL, values)
+
+
+_SAVE_PROGRESS = update(tasks).where(tasks.c.id == bindparam("run_id"), _LIVE)
+
+
+def save_progress(
+    conn: Connection, run_id: RunId, position_us: int, pass_number: int, plan: dict[str, Any] | None
+) -> bool:
+    """How far a live run came, for going on after a crash. False when it is no longer live."""
+    values = {"run_id": run_id, "position_us": position_us, "pass_number": pass_number, "plan": plan}
+    return conn.execute(_SAVE_PROGRESS, values).rowcount == 1
+
+
+_GET_RUN = select(tasks).where(tasks.c.id == bindparam("run_id"))
+
+
+def get_run(conn: Connection, run_id: RunId) -> TaskRecord | None:
+    """One run, live or not."""
+    row = conn.execute(_GET_RUN, {"run_id": run_id}).one_or_none()
+    return None if row is None else _record_of(row)
+
+
+_FIND_LIVE = select(tasks).where(
+    _LIVE,
+    tasks.c.kind == bindparam("kind"),
+    tasks.c.app_id == bindparam("app_id"),
+    tasks.c.room_id == bindparam("room_id"),
+    tasks.c.task_id == bindparam("task_id"),
+)
+
+
+def find_live(conn: Connection, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task | None:
+    """The live run of an identity; the index allows one (contract/volcengine.md 7.1)."""
+    identity = {"kind": kind.value, "app_id": app_id, "room_id": room_id, "task_id": task_id}
+    row = conn.execute(_FIND_LIVE, identity).one_or_none()
+    return None if row is None else _task_of(row)
+
+
+def _latest_by_room(*, newest_first: bool) -> Select[Any]:
+    # A live run is the latest one even if the clock was set back since the run before it.
+    age = func.row_number().over(
+        partition_by=tasks.c.task_id, order_by=(_LIVE.desc(), tasks.c.created_at.desc(), tasks.c.id)
+    )
+    runs = (
+        select(tasks, age.label("age"))
+        .where(tasks.c.app_id == bindparam("app_id"), tasks.c.room_id == bindparam("room_id"))
+        .where(tasks.c.kind == Kind.RELAY.value, or_(_LIVE, tasks.c.ended_at > bindparam("ended_after")))
+        .subquery()
+    )
+    order = (runs.c.created_at, runs.c.id)
+    return (
+        select(runs)
+        .where(runs.c.age == 1)
+        .order_by(*(column.desc() for column in order) if newest_first else order)
+        .offset(bindparam("skip", type_=Integer))
+        .limit(bindparam("take", type_=Integer))
+    )
+
+
+_NEWEST_BY_ROOM = _latest_by_room(newest_first=True)
+_OLDEST_BY_ROOM = _latest_by_room(newest_first=False)
+
+
+def list_latest_by_room(
+    conn: Connection,
+    app_id: AppId,
+    room_id: RoomId,
+    *,
+    now: float,
+    offset: int,
+    limit: int,
+    newest_first: bool,
+) -> list[Task]:
+    """The latest run of each relay TaskId of a room, ended ones for 72 h (volcengine.md 7.1, 8.4)."""
+    values = {
+        "app_id": app_id,
+        "room_id": room_id,
+        "ended_after": now - LISTED_S,
+        "skip": offset,
+        "take": limit,
+    }
+    query = _NEWEST_BY_ROOM if newest_first else _OLDEST_BY_ROOM
+    return [_task_of(row) for row in conn.execute(query, values)]
+
+
+def list_all(conn: Connection, *, offset: int, limit: int) -> list[TaskRecord]:
+    """Every run of every app, newest first."""
+    newest = select(tasks).order_by(tasks.c.created_at.desc(), tasks.c.id)
+    return [_record_of(row) for row in conn.execute(newest.offset(offset).limit(limit))]
+
+
+def live_tasks(conn: Connection) -> list[TaskRecord]:
+    """What is to be resumed when the node starts, oldest first."""
+    oldest = select(tasks).where(_LIVE).order_by(tasks.c.created_at, tasks.c.id)
+    return [_record_of(row) for row in conn.execute(oldest)]
+
+
+def purge_older_than(conn: Connection, before: float, *, limit: int = 500) -> int:
+    """Deletes at most `limit` runs that ended before `before`, with their outbox rows; how many it were."""
+    old = select(tasks.c.id).where(tasks.c.ended_at < before).order_by(tasks.c.ended_at).limit(limit)
+    return conn.execute(delete(tasks).where(tasks.c.id.in_(old))).rowcount
+
+
+def _record_of(row: Row[Any]) -> TaskRecord:
+    return TaskRecord(_task_of(row), row.position_us, row.pass_number, row.plan)
+
+
+def _row_of(task: Task) -> dict[str, Any]:
+    return asdict(task) | {
+        "kind": task.kind.value,
+        "dialect": task.dialect.value,
+        "state": task.state.value,
+        "reason": task.reason.code,
+    }
+
+
+def _task_of(row: Row[Any]) -> Task:
+    spec = dict(row.spec)
+    spec["media_type"] = MediaType(spec["media_type"])
+    spec["stream_mode"] = StreamMode(spec["stream_mode"])
+    return Task(
+        id=RunId(row.id),
+        kind=Kind(row.kind),
+        dialect=Dialect(row.dialect),
+        app_id=AppId(row.app_id),
+        room_id=RoomId(row.room_id),
+        task_id=TaskId(row.task_id),
+        user_id=UserId(row.user_id),
+        business_id=BusinessId(row.business_id),
+        spec=RelaySpec(**spec),
+        state=State(row.state),
+        reason=Reason.of(row.reason),
+        reason_text=row.reason_text,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        expires_at=row.expires_at,
+        epoch=row.epoch,
+    )

@@ -1,0 +1,185 @@
+"""The store's thread: transactions are plain functions that run there, and those that wait share a commit.
+
+A shared commit is one BEGIN..COMMIT with a SAVEPOINT around each function, so that one that raises undoes
+only itself. A caller hears of its result after the COMMIT, never before: what `run` returned is durable.
+SQLite runs in WAL mode with synchronous=FULL (design 2). Where the database loses a whole transaction by
+itself (disk full, connection lost), every function of it fails: a savepoint that is gone is an error.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from sluice.core.errors import Overloaded
+from sluice.store.errors import StoreError
+
+_T = TypeVar("_T")
+
+#: Functions that may wait or run before `run` refuses more.
+CAPACITY = 10_000
+#: Functions that share one commit at most: bounds how long the first of them waits for the last.
+BATCH = 256
+
+
+def sqlite_url(data: Path) -> URL:
+    """The embedded database of a data folder."""
+    return URL.create("sqlite", database=str(data / "sluice.db"))
+
+
+@dataclass(slots=True)
+class _Job:
+    """`result` and `error` are the thread's until the commit, the event loop's after it."""
+
+    work: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+    def settle(self) -> None:
+        if self.future.done():  # its caller was cancelled
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Store:
+    """Opens and migrates the database on entering; on leaving, what waits is still done."""
+
+    def __init__(self, url: URL | str, *, capacity: int = CAPACITY, batch: int = BATCH) -> None:
+        self._url = make_url(url)
+        self._capacity = capacity
+        self._batch = batch
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._jobs: deque[_Job] = deque()
+        self._running = 0
+        self._pump: asyncio.Task[None] | None = None
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        """Raises StoreError."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._engine = await self._loop.run_in_executor(self._thread, _open, self._url)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        if self._pump is not None:
+            await asyncio.wait([self._pump])
+        await self._loop.run_in_executor(self._thread, self._engine.dispose)
+        self._thread.shutdown(wait=False)
+
+    async def run(self, work: Callable[[Connection], _T]) -> _T:
+        """What `work` returned, once that is durable. What `work` raises undoes it and is raised here.
+
+        `work` is run in any case, also when the caller is cancelled meanwhile. Raises Overloaded when too
+        much waits, StoreError when the commit failed or the store is closed.
+        """
+        if not self._open:
+            raise StoreError("the store is closed; start sluice again")
+        if len(self._jobs) + self._running >= self._capacity:
+            raise Overloaded(f"{self._capacity} changes wait for the database; try again in a few seconds")
+        future: asyncio.Future[_T] = self._loop.create_future()
+        self._jobs.append(_Job(work, future))
+        if self._pump is None:
+            self._pump = self._loop.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        while self._jobs:
+            batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._batch))]
+            self._running = len(batch)
+            try:
+                await self._loop.run_in_executor(self._thread, _commit, self._engine, batch)
+            except Exception as error:  # noqa: BLE001 - root of the pump: no caller may wait for ever
+                for job in batch:
+                    job.error = _unavailable("the database did not take the change", error)
+            self._running = 0
+            for job in batch:
+                job.settle()
+        self._pump = None
+
+
+def _commit(engine: Engine, batch: list[_Job]) -> None:
+    """One transaction for all of `batch`. Raises when it was lost as a whole."""
+    with engine.begin() as connection:
+        for job in batch:
+            savepoint = connection.begin_nested()
+            try:
+                job.result = job.work(connection)
+            except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
+                savepoint.rollback()
+                job.error = error
+            else:
+                savepoint.commit()
+
+
+def _open(url: URL) -> Engine:
+    sqlite = url.get_backend_name() == "sqlite"
+    try:
+        if sqlite:
+            _make_private_file(Path(url.database or ""))
+        engine = create_engine(url)
+        if sqlite:
+            event.listen(engine, "connect", _set_up_sqlite)
+            event.listen(engine, "begin", _begin_immediate)
+        _migrate(engine)
+    except (SQLAlchemyError, OSError) as error:
+        raise _unavailable(f"the database {url!r} cannot be opened", error) from error
+    except CommandError as error:
+        raise StoreError(
+            f"the database {url!r} was made by another release ({error}); run that release or a newer one"
+        ) from error
+    return engine
+
+
+def _make_private_file(path: Path) -> None:
+    # It holds keys and stream URLs; SQLite gives its -wal and -shm files the rights of this one.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600, exist_ok=True)
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver begins no transaction by itself, `_begin_immediate` does (SQLAlchemy, "SQLite transactions").
+    connection.isolation_level = None
+    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A deferred transaction that reads and then writes fails at once where another process wrote meanwhile.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", "sluice.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _unavailable(what: str, error: Exception) -> StoreError:
+    cause = getattr(error, "orig", None) or error
+    failure = StoreError(f"{what}: {cause}; look at free space, file rights and other users of the database")
+    failure.__cause__ = error
+    return failure

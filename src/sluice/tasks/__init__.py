@@ -1,0 +1,1 @@
+"""Tasks of this node: accepted durably, placed in media processes, followed to their end."""

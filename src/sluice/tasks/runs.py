@@ -1,0 +1,79 @@
+"""What the node knows of a live run beyond its row: where it runs, how far it is, what it does per second."""
+
+import time
+from dataclasses import dataclass, field
+
+from sluice.core.lifecycle import Reason, State
+from sluice.core.masking import mask_url
+from sluice.core.tasks import Task
+from sluice.process.control import Progress
+from sluice.process.supervisor import Supervised
+from sluice.store.tasks import TaskRecord
+
+
+@dataclass(slots=True)
+class Run:
+    task: Task
+    position_us: int = 0
+    pass_number: int = 1
+    plan: dict[str, dict[str, str]] | None = None
+    process: Supervised | None = None
+    note: str = ""  #: why it is not running, while it tries
+    ending: tuple[Reason, str] | None = None  #: the end that the node has decided on
+    stop_by: float | None = None
+    restarts: int = 0
+    crashes: list[float] = field(default_factory=list)
+    progress: Progress | None = None
+    rates: dict[str, float] = field(default_factory=dict)
+    progress_at: float = 0.0
+
+    def take(self, progress: Progress) -> None:
+        """Notes how far the session is; rates are per second since the last note."""
+        now = time.monotonic()
+        before, elapsed = self.progress, now - self.progress_at
+        if before is not None and elapsed > 0:
+            self.rates = {
+                name: round(max(0, getattr(progress, name) - getattr(before, name)) / elapsed, 1)
+                for name in ("video_frames", "audio_packets", "bytes_out")
+            }
+        self.progress, self.progress_at = progress, now
+        self.position_us, self.pass_number = progress.position_us, progress.pass_number
+
+
+def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
+    """The native task document (design 6); `run` is None when the task is no longer live here."""
+    task = run.task if run is not None else record.task
+    trying = run is not None and task.state in (State.STARTING, State.RECOVERING)
+    return {
+        "id": task.id,
+        "kind": task.kind.value,
+        "dialect": task.dialect.value,
+        "app_id": task.app_id,
+        "room_id": task.room_id,
+        "task_id": task.task_id,
+        "user_id": task.user_id,
+        "state": task.state.value,
+        "reason": task.reason.code,
+        "reason_text": run.note if run is not None and trying and run.note else task.reason_text,
+        "source": mask_url(task.spec.url),
+        "plan": run.plan if run is not None else record.plan,
+        "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
+        "pass": run.pass_number if run is not None else record.pass_number,
+        "stats": _stats(run) if run is not None else None,
+        "created_at": task.created_at,
+        "started_at": task.started_at,
+        "ended_at": task.ended_at,
+        "expires_at": task.expires_at,
+    }
+
+
+def _stats(run: Run) -> dict[str, object]:
+    progress = run.progress
+    return {
+        "last_second": run.rates,
+        "video_frames": progress.video_frames if progress else 0,
+        "audio_packets": progress.audio_packets if progress else 0,
+        "bytes_out": progress.bytes_out if progress else 0,
+        "dropped": progress.dropped if progress else {},
+        "restarts": run.restarts,
+    }

@@ -1,0 +1,285 @@
+"""The life of tasks on this node: durable first, then placed, then followed by what its session reports.
+
+The row in the store is the truth about a task; `Run` is what the node knows beyond it. Every change of
+state goes through one guarded update (`store.tasks.advance_task`); one that comes too late changes nothing.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from sluice.core.errors import TaskNotFound
+from sluice.core.ids import AppId, RoomId, RunId, TaskId, new_run_id
+from sluice.core.lifecycle import Event, Reason, State
+from sluice.core.tasks import Kind, Task
+from sluice.process.control import (
+    Finished,
+    Flowing,
+    Lost,
+    Message,
+    Planned,
+    Progress,
+    RelayJob,
+    StartSession,
+    StopSession,
+)
+from sluice.process.supervisor import Supervised
+from sluice.rooms.port import RunRooms
+from sluice.store.tasks import (
+    advance_task,
+    find_live,
+    get_run,
+    insert_relay,
+    list_all,
+    list_latest_by_room,
+    live_tasks,
+    purge_older_than,
+    save_progress,
+)
+from sluice.store.thread import Store
+from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.port import RelayRequest
+from sluice.tasks.runs import Run, document
+
+log = structlog.get_logger()
+
+_SWEEP_S = 1.0
+_SAVE_EVERY = 5  #: sweeps between two notes of all positions
+_PURGE_EVERY = 600
+_KEEP_ENDED_S = 7 * 86400
+#: A session that is told to stop and does not say so is taken as stopped.
+_STOP_DEADLINE_S = 10.0
+#: A task that was alive in two crashes within this time is taken as their cause (design 2).
+_CRASH_WINDOW_S = 60.0
+
+
+class TaskService:
+    """Implements tasks.port.Tasks. `open` resumes what was live; `close` leaves the tasks for the next start."""
+
+    def __init__(
+        self, store: Store, media: MediaProcesses, rooms: RunRooms, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._media = media
+        self._rooms = rooms
+        self._clock = clock
+        self._runs: dict[RunId, Run] = {}
+        self._work: set[asyncio.Task[Any]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        media.on_notice = self._on_notice
+        media.on_ready = lambda _: self._place_waiting()
+        media.on_death = self._on_death
+
+    async def open(self) -> None:
+        """Places every live task again, where it was."""
+        for record in await self._store.run(live_tasks):
+            run = Run(record.task, record.position_us, record.pass_number, record.plan)
+            self._runs[record.task.id] = run
+            if record.task.state is State.STOPPING:
+                await self._apply(run, Event.FINISH, Reason.STOPPED, Reason.STOPPED.text)
+            elif record.task.state is State.RUNNING:
+                await self._apply(run, Event.LOST, Reason.SERVER_SHUTDOWN, "the server was started again")
+        self._place_waiting()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self._save_positions()
+        if self._work:
+            await asyncio.wait(self._work, timeout=5)
+
+    # --- port ---------------------------------------------------------------------------------------------
+
+    async def find_live_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task | None:
+        return await self._store.run(lambda conn: find_live(conn, Kind.RELAY, app_id, room_id, task_id))
+
+    async def start_relay(self, request: RelayRequest) -> tuple[Task, bool]:
+        asked = Task(
+            id=new_run_id(),
+            kind=Kind.RELAY,
+            dialect=request.dialect,
+            app_id=request.app_id,
+            room_id=request.room_id,
+            task_id=request.task_id,
+            user_id=request.user_id,
+            business_id=request.business_id,
+            spec=request.spec,
+            state=State.STARTING,
+            reason=Reason.NONE,
+            reason_text="",
+            created_at=self._clock(),
+        )
+        task, created = await self._store.run(lambda conn: insert_relay(conn, asked))
+        if created:
+            run = self._runs[task.id] = Run(task)
+            self._place(run)
+        return task, created
+
+    async def stop_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
+        task = await self.find_live_relay(app_id, room_id, task_id)
+        if task is None:
+            raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
+        await self.stop(task.id)
+
+    async def list_relays(
+        self, app_id: AppId, room_id: RoomId, *, offset: int, limit: int, newest_first: bool
+    ) -> list[Task]:
+        now = self._clock()
+        return await self._store.run(
+            lambda conn: list_latest_by_room(
+                conn, app_id, room_id, now=now, offset=offset, limit=limit, newest_first=newest_first
+            )
+        )
+
+    async def list_documents(self, *, limit: int, offset: int) -> list[dict[str, object]]:
+        records = await self._store.run(lambda conn: list_all(conn, offset=offset, limit=limit))
+        return [document(record, self._runs.get(record.task.id)) for record in records]
+
+    async def document(self, run_id: RunId) -> dict[str, object]:
+        record = await self._store.run(lambda conn: get_run(conn, run_id))
+        if record is None:
+            raise TaskNotFound(f"there is no task {run_id}")
+        return document(record, self._runs.get(run_id))
+
+    async def stop(self, run_id: RunId) -> None:
+        run = self._runs.get(run_id)
+        if run is None or not await self._end(run, Reason.STOPPED, Reason.STOPPED.text):
+            raise TaskNotFound(f"no task {run_id} is live")
+
+    # --- what sessions and processes tell -------------------------------------------------------------------
+
+    def _on_notice(self, process: Supervised, message: Message) -> None:
+        run = self._runs.get(RunId(getattr(message, "run_id", "")))
+        if run is None or run.process is not process:
+            return
+        if isinstance(message, Progress):
+            run.take(message)
+        elif isinstance(message, Planned):
+            run.plan = message.plan
+        elif isinstance(message, Flowing):
+            run.note = ""
+            self._spawn(self._apply(run, Event.FLOWING, Reason.NONE, ""))
+        elif isinstance(message, Lost):
+            run.note = message.text
+            self._spawn(self._apply(run, Event.LOST, Reason.of(message.reason), message.text))
+        elif isinstance(message, Finished):
+            run.process = None
+            reason, text = run.ending or (Reason.of(message.reason), message.text)
+            self._spawn(self._apply(run, reason.outcome, reason, text))
+
+    def _on_death(self, process: Supervised) -> None:
+        now = self._clock()
+        for run in [run for run in self._runs.values() if run.process is process]:
+            run.process = None
+            if run.ending is not None:
+                self._spawn(self._apply(run, run.ending[0].outcome, *run.ending))
+                continue
+            run.restarts += 1
+            run.crashes = [at for at in run.crashes if at > now - _CRASH_WINDOW_S] + [now]
+            if len(run.crashes) >= 2:
+                self._spawn(self._apply(run, Event.FAIL, Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text))
+            else:
+                run.note = "its media process died; the task goes on in another"
+                self._spawn(self._apply(run, Event.LOST, Reason.MEDIA_CRASH, run.note))
+        self._place_waiting()
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _place_waiting(self) -> None:
+        for run in self._runs.values():
+            crashed_out = len(run.crashes) >= 2
+            if run.process is None and run.ending is None and run.task.state.live and not crashed_out:
+                self._place(run)
+
+    def _place(self, run: Run) -> None:
+        """Gives the run to a media process; without one it waits for the next that is ready."""
+        load = Counter(other.process for other in self._runs.values() if other.process is not None)
+        process = self._media.least_loaded(load)
+        if process is None:
+            return
+        task = run.task
+        job = RelayJob(
+            run_id=task.id,
+            app_id=task.app_id,
+            room_id=task.room_id,
+            user_id=task.user_id,
+            url=task.spec.url,
+            media_type=task.spec.media_type,
+            stream_mode=task.spec.stream_mode,
+            loop=task.spec.loop,
+            idle_s=task.spec.max_idle_s,
+            link=self._rooms.link_of(task.app_id, task.room_id),
+            position_us=run.position_us,
+            pass_number=run.pass_number,
+        )
+        if process.notify(StartSession(job=job)):
+            run.process = process
+
+    async def _end(self, run: Run, reason: Reason, text: str) -> bool:
+        """Stops a live run for this reason; False when it was over already."""
+        if await self._apply(run, Event.STOP, reason, text) is None:
+            return False
+        run.ending = (reason, text)
+        run.stop_by = self._clock() + _STOP_DEADLINE_S
+        if run.process is None or not run.process.notify(StopSession(run_id=run.task.id)):
+            await self._apply(run, reason.outcome, reason, text)
+        return True
+
+    async def _apply(self, run: Run, event: Event, reason: Reason, text: str) -> Task | None:
+        now = self._clock()
+
+        def change(conn: Connection) -> Task | None:
+            save_progress(conn, run.task.id, run.position_us, run.pass_number, run.plan)
+            return advance_task(conn, run.task.id, event, reason, text, now)
+
+        task = await self._store.run(change)
+        if task is None:
+            return None
+        run.task = task
+        log.info("task", run=task.id, state=task.state.value, reason=reason.code, text=text)
+        if not task.state.live:
+            self._rooms.retire(task.app_id, task.room_id, task.id)
+            self._runs.pop(task.id, None)
+        return task
+
+    async def _save_positions(self) -> None:
+        notes = [
+            (run.task.id, run.position_us, run.pass_number, run.plan)
+            for run in self._runs.values()
+            if run.process is not None
+        ]
+        if notes:
+            await self._store.run(lambda conn: [save_progress(conn, *note) for note in notes])
+
+    async def _sweep(self) -> None:
+        """Once a second: lifetimes, sessions that do not stop, positions, old rows."""
+        sweeps = 0
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            sweeps += 1
+            now = self._clock()
+            for run in list(self._runs.values()):
+                if run.stop_by is not None and now > run.stop_by and run.ending is not None:
+                    self._spawn(self._apply(run, run.ending[0].outcome, *run.ending))
+                elif run.ending is None and run.task.expires_at is not None and now >= run.task.expires_at:
+                    self._spawn(self._end(run, Reason.LIFETIME_EXCEEDED, Reason.LIFETIME_EXCEEDED.text))
+            if sweeps % _SAVE_EVERY == 0:
+                self._spawn(self._save_positions())
+            if sweeps % _PURGE_EVERY == 0:
+                self._spawn(self._store.run(lambda conn: purge_older_than(conn, now - _KEEP_ENDED_S)))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Runs in the background; the store takes changes in the order in which they are spawned."""
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a change of a task was lost", exc_info=task.exception())

@@ -1,0 +1,226 @@
+"""H.264 as containers carry it: configuration records, length-prefixed and Annex B units, SPS, slice types.
+
+Sources: ITU-T H.264 (7.3 syntax, 7.4 semantics, Annex B) and ISO/IEC 14496-15 (5.3.3 decoder configuration).
+Only what a relay needs is read: picture size, profile, level and whether a slice is a B slice. Whatever is
+malformed raises H264Error; nothing is guessed.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+#: No level of H.264 allows a side longer than this (table A-1: sqrt(8 * MaxFS) macroblocks at level 6.2).
+_MOST_PIXELS = 16880
+_START_CODE = re.compile(rb"\x00\x00\x01")
+
+NAL_SLICE, NAL_PARTITION_A, NAL_IDR, NAL_SEI, NAL_SPS, NAL_PPS = 1, 2, 5, 6, 7, 8
+
+#: Profiles whose SPS carries the chroma and scaling fields (7.3.2.1.1).
+_HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+
+
+class H264Error(ValueError):
+    """Bytes that are no H.264 of the named form; the text says what is wrong with them."""
+
+
+class SliceType(IntEnum):
+    """Table 7-6, without the second set (5..9), which means the same."""
+
+    P = 0
+    B = 1
+    I = 2  # noqa: E741 - the standard's name
+    SP = 3
+    SI = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sps:
+    """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1)."""
+
+    profile_idc: int
+    level_idc: int
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, nal: bytes | memoryview) -> "Sps":
+        """`nal` with its header byte. Raises H264Error. (7.3.2.1.1)"""
+        if len(nal) < 4 or nal[0] & 0x1F != NAL_SPS:
+            raise H264Error("this is no sequence parameter set")
+        bits = _Bits(_unescape(nal[1:]))
+        profile, _constraints, level = bits.take(8), bits.take(8), bits.take(8)
+        bits.ue()  # seq_parameter_set_id
+        chroma = _read_chroma(bits) if profile in _HIGH_PROFILES else 1
+        bits.ue()  # log2_max_frame_num_minus4
+        _skip_picture_order(bits)
+        bits.ue()  # max_num_ref_frames
+        bits.take(1)  # gaps_in_frame_num_value_allowed_flag
+        width, height_units = (bits.ue() + 1) * 16, (bits.ue() + 1) * 16
+        frames_only = bits.take(1)
+        if not frames_only:
+            bits.take(1)  # mb_adaptive_frame_field_flag
+        bits.take(1)  # direct_8x8_inference_flag
+        height = height_units * (2 - frames_only)
+        if bits.take(1):  # frame_cropping_flag
+            left, right, top, bottom = bits.ue(), bits.ue(), bits.ue(), bits.ue()
+            unit_x, unit_y = _CROP_UNITS[chroma]
+            width -= (left + right) * unit_x
+            height -= (top + bottom) * unit_y * (2 - frames_only)
+        if not (0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS):
+            raise H264Error(f"the sequence parameter set gives an impossible picture size ({width}x{height})")
+        return cls(profile, level, width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class AvcConfig:
+    """The parameter sets of a stream (NAL units with header byte) and the size of its length fields."""
+
+    sps: tuple[bytes, ...]
+    pps: tuple[bytes, ...]
+    length_size: int
+
+    @classmethod
+    def parse(cls, avcc: bytes) -> "AvcConfig":
+        """An AVCDecoderConfigurationRecord; what follows the PPS is not looked at. Raises H264Error."""
+        if len(avcc) < 7 or avcc[0] != 1:
+            raise H264Error("the H.264 configuration record is too short or of an unknown version")
+        length_size = (avcc[4] & 3) + 1
+        if length_size == 3:
+            raise H264Error("the H.264 configuration record asks for length fields of 3 bytes")
+        sps, offset = _read_sets(avcc, 6, avcc[5] & 0x1F)
+        if offset >= len(avcc):
+            raise H264Error("the H.264 configuration record ends before its picture parameter sets")
+        pps, _ = _read_sets(avcc, offset + 1, avcc[offset])
+        if not sps or not pps:
+            raise H264Error("the H.264 configuration record lacks parameter sets")
+        return cls(sps, pps, length_size)
+
+
+def split_avcc(au: bytes | memoryview, length_size: int) -> list[bytes | memoryview]:
+    """The NAL units of an access unit with length fields, as views of `au`; empty ones are left out.
+
+    Raises H264Error when a length reaches beyond the access unit.
+    """
+    view, units, offset = memoryview(au), list[bytes | memoryview](), 0
+    while offset < len(view):
+        start = offset + length_size
+        end = start + int.from_bytes(view[offset:start], "big")
+        if start > len(view) or end > len(view):
+            raise H264Error("a NAL unit is longer than its access unit")
+        if end > start:
+            units.append(view[start:end])
+        offset = end
+    return units
+
+
+def split_annexb(data: bytes) -> list[bytes]:
+    """The NAL units between start codes, without the zero bytes that pad them (B.1). Raises H264Error."""
+    starts = [match.end() for match in _START_CODE.finditer(data)]
+    if (starts and data[: starts[0] - 3].strip(b"\0")) or (data and not starts):
+        raise H264Error("the data does not begin with an Annex B start code")
+    ends = [start - 3 for start in starts[1:]] + [len(data)]
+    units = (data[start:end].rstrip(b"\0") for start, end in zip(starts, ends, strict=False))
+    return [unit for unit in units if unit]
+
+
+def slice_type(nal: bytes | memoryview) -> SliceType:
+    """The type of a coded slice (NAL types 1, 2 and 5). Raises H264Error for other units. (7.3.3)"""
+    if not nal or nal[0] & 0x1F not in (NAL_SLICE, NAL_PARTITION_A, NAL_IDR):
+        raise H264Error("this NAL unit is no slice")
+    # Two Exp-Golomb codes of at most 65 bits each are all that is read; 24 bytes hold them, escaped too.
+    bits = _Bits(_unescape(nal[1:25]))
+    bits.ue()  # first_mb_in_slice
+    value = bits.ue()
+    if value > 9:
+        raise H264Error(f"slice type {value} does not exist")
+    return SliceType(value % 5)
+
+
+class _Bits:
+    """Reads a raw byte sequence payload from its first bit on."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "big")
+        self._left = len(data) * 8
+
+    def take(self, count: int) -> int:
+        if count > self._left:
+            raise H264Error("the data ends in the middle of a field")
+        self._left -= count
+        return (self._value >> self._left) & ((1 << count) - 1)
+
+    def ue(self) -> int:
+        """Unsigned Exp-Golomb code (9.1)."""
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+            if zeros > 32:
+                raise H264Error("an Exp-Golomb code is longer than the standard allows")
+        return (1 << zeros) - 1 + self.take(zeros)
+
+    def se(self) -> int:
+        """Signed Exp-Golomb code (9.1.1)."""
+        code = self.ue()
+        return (code + 1) // 2 if code % 2 else -(code // 2)
+
+
+#: Width and height of the cropping unit by chroma_format_idc (table 6-1, equations 7-19 to 7-22).
+_CROP_UNITS = {0: (1, 1), 1: (2, 2), 2: (2, 1), 3: (1, 1)}
+
+
+def _read_chroma(bits: _Bits) -> int:
+    """Chroma format for the cropping unit; planes coded separately count as monochrome (7.4.2.1.1)."""
+    chroma = bits.ue()
+    if chroma > 3:
+        raise H264Error(f"chroma format {chroma} does not exist")
+    separate = chroma == 3 and bits.take(1)
+    bits.ue()  # bit_depth_luma_minus8
+    bits.ue()  # bit_depth_chroma_minus8
+    bits.take(1)  # qpprime_y_zero_transform_bypass_flag
+    if bits.take(1):  # seq_scaling_matrix_present_flag
+        for index in range(8 if chroma != 3 else 12):
+            if bits.take(1):
+                _skip_scaling_list(bits, 16 if index < 6 else 64)
+    return 0 if separate else chroma
+
+
+def _skip_scaling_list(bits: _Bits, size: int) -> None:
+    last, following = 8, 8
+    for _ in range(size):  # 7.3.2.1.1.1
+        if following:
+            following = (last + bits.se()) % 256
+        last = following or last
+
+
+def _skip_picture_order(bits: _Bits) -> None:
+    kind = bits.ue()
+    if kind == 0:
+        bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
+    elif kind == 1:
+        bits.take(1)  # delta_pic_order_always_zero_flag
+        bits.se()  # offset_for_non_ref_pic
+        bits.se()  # offset_for_top_to_bottom_field
+        count = bits.ue()
+        if count > 255:
+            raise H264Error("the sequence parameter set lists more than 255 reference frame offsets")
+        for _ in range(count):
+            bits.se()
+    elif kind > 2:
+        raise H264Error(f"picture order count type {kind} does not exist")
+
+
+def _read_sets(avcc: bytes, offset: int, count: int) -> tuple[tuple[bytes, ...], int]:
+    """`count` NAL units with 16-bit lengths from `offset` on, and the offset behind them."""
+    units: list[bytes] = []
+    for _ in range(count):
+        end = offset + 2 + int.from_bytes(avcc[offset : offset + 2], "big")
+        if offset + 2 > len(avcc) or end > len(avcc) or end == offset + 2:
+            raise H264Error("a parameter set in the H.264 configuration record is empty or cut off")
+        units.append(avcc[offset + 2 : end])
+        offset = end
+    return tuple(units), offset
+
+
+def _unescape(data: bytes | memoryview) -> bytes:
+    """The payload without its emulation prevention bytes (7.4.1)."""
+    return bytes(data).replace(b"\0\0\3", b"\0\0")

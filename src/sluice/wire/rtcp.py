@@ -1,0 +1,123 @@
+"""RTCP (RFC 3550 6, RFC 4585, RFC 5104): sender reports out, receivers' feedback in.
+
+Parsing is lenient to packet types that we do not know and strict about lengths: a compound packet that is
+cut short raises RtcpError.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_SR, _RR, _SDES, _BYE, _RTPFB, _PSFB = 200, 201, 202, 203, 205, 206
+_REPORT_BLOCK = struct.Struct("!IIIIII")
+
+
+class RtcpError(ValueError):
+    """The bytes are no RTCP compound packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """Generic NACK (RFC 4585 6.2.1): sequence numbers (16 bit) that the receiver of `ssrc` misses."""
+
+    ssrc: int
+    sequences: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLoss:
+    """PLI or FIR: the receiver of `ssrc` cannot go on without a key frame."""
+
+    ssrc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """One report block: `fraction_lost` in [0, 1], `jitter` in RTP clock units."""
+
+    ssrc: int
+    fraction_lost: float
+    packets_lost: int
+    jitter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    ssrc: int
+
+
+Feedback = Nack | PictureLoss | Reception | Goodbye
+
+
+def parse(data: bytes) -> list[Feedback]:
+    """What a receiver says in one compound packet. Raises RtcpError."""
+    found: list[Feedback] = []
+    for kind, count, body in _packets(data):
+        if kind in (_SR, _RR):
+            found += _receptions(body, 24 if kind == _SR else 4, count)
+        elif kind == _RTPFB and count == 1 and len(body) >= 8:
+            found.append(_nack(body))
+        elif kind == _PSFB and count == 1 and len(body) >= 8:
+            found.append(PictureLoss(int.from_bytes(body[4:8], "big")))
+        elif kind == _PSFB and count == 4:
+            # RFC 5104 4.3.1: the media SSRC field is unused, the entries name the streams.
+            found += [
+                PictureLoss(int.from_bytes(body[at : at + 4], "big")) for at in range(8, len(body) - 7, 8)
+            ]
+        elif kind == _BYE:
+            found += [Goodbye(ssrc) for (ssrc,) in struct.iter_unpack("!I", body[: 4 * count])]
+    return found
+
+
+def _packets(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    position = 0
+    while position < len(data):
+        if len(data) - position < 4:
+            raise RtcpError("an RTCP packet is cut short")
+        first, kind, words = struct.unpack_from("!BBH", data, position)
+        end = position + 4 + 4 * words
+        if first >> 6 != 2 or end > len(data):
+            raise RtcpError("an RTCP packet is malformed")
+        yield kind, first & 0x1F, data[position + 4 : end]
+        position = end
+
+
+def _receptions(body: bytes, offset: int, count: int) -> list[Feedback]:
+    if len(body) < offset + 24 * count:
+        raise RtcpError("a report is cut short")
+    blocks: list[Feedback] = []
+    for n in range(count):
+        ssrc, lost, _, jitter, _, _ = _REPORT_BLOCK.unpack_from(body, offset + 24 * n)
+        total = lost & 0xFFFFFF
+        blocks.append(Reception(ssrc, (lost >> 24) / 256, total - (total >> 23 << 24), jitter))
+    return blocks
+
+
+def _nack(body: bytes) -> Nack:
+    sequences: list[int] = []
+    for at in range(8, len(body) - 3, 4):
+        first, mask = struct.unpack_from("!HH", body, at)
+        sequences.append(first)
+        sequences += [(first + n + 1) & 0xFFFF for n in range(16) if mask >> n & 1]
+    return Nack(int.from_bytes(body[4:8], "big"), tuple(sequences))
+
+
+_NTP_OFFSET = 2_208_988_800  # from 1900 to 1970, in seconds
+
+
+def sender_report(
+    ssrc: int, *, unix_time: float, timestamp: int, packets: int, octets: int, cname: str
+) -> bytes:
+    """A compound packet of SR and SDES CNAME. `timestamp` is the RTP time of the moment `unix_time`."""
+    ntp = int((unix_time + _NTP_OFFSET) * (1 << 32)) & 0xFFFFFFFFFFFFFFFF
+    report = struct.pack(
+        "!BBHIQIII", 0x80, _SR, 6, ssrc, ntp, timestamp, packets & 0xFFFFFFFF, octets & 0xFFFFFFFF
+    )
+    return report + _cname(ssrc, cname)
+
+
+def _cname(ssrc: int, cname: str) -> bytes:
+    text = cname.encode()
+    chunk = struct.pack("!IBB", ssrc, 1, len(text)) + text
+    chunk += bytes(4 - len(chunk) % 4)  # at least one null octet ends the list (RFC 3550 6.5)
+    return struct.pack("!BBH", 0x81, _SDES, len(chunk) // 4) + chunk

@@ -1,0 +1,96 @@
+"""RTP packetization of access units (RFC 6184, packetization-mode 1) and the fixed header (RFC 3550 5.1).
+
+Payload lengths are chosen so that all packets of one fragmented NAL unit but the last are equal: the
+kernel can then cut them out of one buffer (UDP segmentation offload).
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+
+#: Largest RTP payload, in bytes. With header, SRTP tag, UDP and IPv6 it stays below 1280, the least IPv6 MTU.
+MAX_PAYLOAD = 1180
+
+_HEADER = struct.Struct("!BBHII")
+_MARKER = 0x80
+
+_STAP_A = 24
+_FU_A = 28
+#: Access unit delimiter, ends of sequence and stream, filler: they mean nothing in RTP.
+_LEFT_OUT = frozenset({9, 10, 11, 12})
+
+
+def h264_payloads(nal_units: Iterable[bytes]) -> list[bytes]:
+    """The RTP payloads of one access unit: small neighbours aggregated (STAP-A), large units cut (FU-A)."""
+    payloads: list[bytes] = []
+    small: list[bytes] = []
+    small_size = 1
+    for nal in nal_units:
+        if not nal or nal[0] & 0x1F in _LEFT_OUT:
+            continue
+        if small and small_size + 2 + len(nal) > MAX_PAYLOAD:
+            payloads.append(_aggregate(small))
+            small, small_size = [], 1
+        if len(nal) > MAX_PAYLOAD:
+            if small:
+                payloads.append(_aggregate(small))
+                small, small_size = [], 1
+            payloads.extend(_fragment(nal))
+        else:
+            small.append(nal)
+            small_size += 2 + len(nal)
+    if small:
+        payloads.append(_aggregate(small))
+    return payloads
+
+
+def _aggregate(nal_units: Sequence[bytes]) -> bytes:
+    """RFC 6184 5.7.1; a single unit stays as it is (5.6)."""
+    if len(nal_units) == 1:
+        return bytes(nal_units[0])
+    importance = max(nal[0] & 0x60 for nal in nal_units)
+    parts = [bytes((importance | _STAP_A,))]
+    for nal in nal_units:
+        parts += (len(nal).to_bytes(2, "big"), nal)
+    return b"".join(parts)
+
+
+def _fragment(nal: bytes) -> list[bytes]:
+    """RFC 6184 5.8: all fragments but the last have the full length."""
+    indicator, kind = (nal[0] & 0xE0) | _FU_A, nal[0] & 0x1F
+    size = MAX_PAYLOAD - 2
+    pieces = [nal[at : at + size] for at in range(1, len(nal), size)]
+    last = len(pieces) - 1
+    return [
+        bytes((indicator, kind | (0x80 if n == 0 else 0) | (0x40 if n == last else 0))) + piece
+        for n, piece in enumerate(pieces)
+    ]
+
+
+def headers(payload_type: int, sequence: int, timestamp: int, ssrc: int, count: int) -> list[bytes]:
+    """The headers of one frame's packets; the last carries the marker bit. `sequence` may be extended."""
+    pack = _HEADER.pack
+    packed = [pack(0x80, payload_type, (sequence + n) & 0xFFFF, timestamp, ssrc) for n in range(count - 1)]
+    packed.append(
+        pack(0x80, payload_type | _MARKER, (sequence + count - 1) & 0xFFFF, timestamp, ssrc)
+    )
+    return packed
+
+
+def audio_header(payload_type: int, sequence: int, timestamp: int, ssrc: int) -> bytes:
+    """An audio packet's header; no marker, which means the start of a talkspurt there (RFC 3551 4.1)."""
+    return _HEADER.pack(0x80, payload_type, sequence & 0xFFFF, timestamp, ssrc)
+
+
+def equal_runs(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Cuts packets into runs ``(start, end)`` that one segmented send can carry: all of one length, the
+    last of a run may be shorter; at most `most` packets each."""
+    runs: list[tuple[int, int]] = []
+    start, count = 0, len(lengths)
+    while start < count:
+        size = lengths[start]
+        end = start + 1
+        while end < count and end - start < most and lengths[end - 1] == size and lengths[end] <= size:
+            end += 1
+        runs.append((start, end))
+        start = end
+    return runs

@@ -1,0 +1,114 @@
+"""Settings: the order of their sources, defaults, and what a bad value is answered with."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sluice.config import ListenSettings, MediaSettings, RoomSettings, Settings, load_settings
+from sluice.core.errors import BadInput
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    return tmp_path / "sluice.toml"
+
+
+@pytest.mark.parametrize(("cores", "rooms"), [(1, 1), (3, 1), (4, 1), (8, 2), (17, 4)])
+def test_defaults(toml: Path, monkeypatch: pytest.MonkeyPatch, cores: int, rooms: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
+    assert load_settings({}, {}, toml) == Settings(
+        data=Path("data"),
+        log_level="info",
+        listen=ListenSettings("127.0.0.1", 8080),
+        rooms=RoomSettings(processes=rooms, media_port=40000, public_ip=()),
+        media=MediaSettings(processes=cores, allow_networks=()),
+    )
+
+
+def test_a_flag_wins_over_a_variable_and_that_over_the_file(toml: Path) -> None:
+    toml.write_text('data = "a"\nmedia_port = 1\nlog_level = "error"\n')
+    environ = {"SLUICE_MEDIA_PORT": "2", "SLUICE_LOG_LEVEL": "debug"}
+    settings = load_settings({"log_level": "warning", "media_port": None}, environ, toml)
+    assert (settings.data, settings.rooms.media_port, settings.log_level) == (Path("a"), 2, "warning")
+
+
+def test_variables_of_others_are_left_alone(toml: Path) -> None:
+    load_settings({}, {"SLUICE_SOMETHING": "x", "MEDIA_PORT": "x"}, toml)
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("0.0.0.0:80", ListenSettings("0.0.0.0", 80)),
+        ("[::1]:8080", ListenSettings("::1", 8080)),
+        ("localhost:0", ListenSettings("localhost", 0)),
+    ],
+)
+def test_listen(toml: Path, text: str, listen: ListenSettings) -> None:
+    assert load_settings({"listen": text}, {}, toml).listen == listen
+
+
+@pytest.mark.parametrize("given", ["10.0.0.0/8, fd00::/8", ["10.0.0.0/8", "fd00::/8"]])
+def test_lists_are_lists_or_texts_with_commas(toml: Path, given: object) -> None:
+    settings = load_settings({"allow_networks": given}, {"SLUICE_PUBLIC_IP": "203.0.113.7,2001:db8::1"}, toml)
+    assert settings.media.allow_networks == ("10.0.0.0/8", "fd00::/8")
+    assert settings.rooms.public_ip == ("203.0.113.7", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("listen", "8080", "host:port"),
+        ("listen", ":8080", "host:port"),
+        ("listen", "localhost:", "host:port"),
+        ("listen", "localhost:http", "host:port"),
+        ("listen", "localhost:65536", "host:port"),
+        ("listen", "localhost:²", "host:port"),
+        ("listen", "localhost:" + "9" * 5000, "host:port"),
+        ("listen", "::1:8080", "brackets"),
+        ("listen", "[localhost]:8080", "brackets"),
+        ("media_port", "0", "greater than or equal to 1"),
+        ("media_port", "65536", "less than or equal to 65535"),
+        ("media_port", "many", "a valid integer"),
+        ("room_processes", "0", "greater than or equal to 1"),
+        ("media_processes", "257", "less than or equal to 256"),
+        ("public_ip", "example.org", "IP addresses"),
+        ("allow_networks", "10.0.0.1/8", "has host bits set"),
+        ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_place_and_rule(toml: Path, name: str, value: str, rule: str) -> None:
+    for flags, environ, place in (
+        ({name: value}, {}, f"--{name.replace('_', '-')}"),
+        ({}, {f"SLUICE_{name.upper()}": value}, f"SLUICE_{name.upper()}"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            load_settings(flags, environ, toml)
+        assert caught.value.field == place
+        assert rule in caught.value.why
+        assert value[:100] in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "rule"),
+    [
+        ("media_prot = 1", "sluice.toml: media_prot", "there is no such setting; there are data, listen,"),
+        ("public_ip = [1]", "sluice.toml: public_ip", "a list of texts"),
+        ("media_port = 1.5", "sluice.toml: media_port", "a valid integer"),
+        ("listen = ", "sluice.toml", "not valid TOML"),
+        ('listen = "\udcff"', "sluice.toml", "not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_named(toml: Path, text: str, field: str, rule: str) -> None:
+    toml.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(BadInput) as caught:
+        load_settings({}, {}, toml)
+    assert caught.value.field.endswith(field)
+    assert rule in caught.value.why
+
+
+def test_room_processes_need_a_port_each(toml: Path) -> None:
+    with pytest.raises(BadInput, match="the last would be 65536") as caught:
+        load_settings({"media_port": 65534, "room_processes": 3}, {}, toml)
+    assert caught.value.field == "--media-port"

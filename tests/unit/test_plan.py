@@ -1,0 +1,94 @@
+"""Probe, then decide: what the plan says for each kind of source and request."""
+
+from dataclasses import replace
+
+import pytest
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import Action, AudioTrack, Probe, VideoTrack, make_plan
+from sluice.core.tasks import MediaType, RelaySpec, StreamMode
+
+H264 = VideoTrack("h264", b"\x01", 1280, 720, has_b_frames=False)
+AAC = AudioTrack("aac", b"\x12\x10", 44100, 2)
+BOTH = Probe(H264, AAC, live=False, seekable=True, duration_us=10_000_000)
+COPY = RelaySpec("https://example.org/a.mp4", stream_mode=StreamMode.COPY)
+
+
+def refusal(spec: RelaySpec, probe: Probe) -> str:
+    with pytest.raises(SourceError) as caught:
+        make_plan(spec, probe)
+    assert caught.value.reason is Reason.SOURCE_UNSUPPORTED
+    assert not caught.value.transient
+    return str(caught.value)
+
+
+def test_h264_without_b_frames_is_copied_and_audio_becomes_opus() -> None:
+    assert make_plan(COPY, BOTH).document() == {
+        "video": {"action": "copy", "why": "source is H.264 without B-frames"},
+        "audio": {"action": "transcode", "why": "rooms carry Opus, source is AAC"},
+    }
+
+
+def test_a_source_without_audio_plays_its_video() -> None:
+    plan = make_plan(COPY, replace(BOTH, audio=None))
+    assert (plan.video.action, plan.audio.action) == (Action.COPY, Action.NONE)
+    assert plan.audio.why == "source has no audio"
+
+
+def test_a_source_without_video_plays_its_audio_in_either_mode() -> None:
+    probe = replace(BOTH, video=None)
+    for spec in (COPY, replace(COPY, stream_mode=StreamMode.TRANSCODE)):
+        plan = make_plan(spec, probe)
+        assert (plan.video.action, plan.audio.action) == (Action.NONE, Action.TRANSCODE)
+        assert plan.video.why == "source has no video"
+
+
+def test_audio_alone_was_asked_for() -> None:
+    plan = make_plan(RelaySpec("https://example.org/a.mp4", media_type=MediaType.AUDIO), BOTH)
+    assert (plan.video.action, plan.video.why) == (Action.NONE, "only audio was asked for")
+    assert plan.audio.action is Action.TRANSCODE
+
+
+def test_video_alone_was_asked_for() -> None:
+    plan = make_plan(replace(COPY, media_type=MediaType.VIDEO), BOTH)
+    assert plan.video.action is Action.COPY
+    assert (plan.audio.action, plan.audio.why) == (Action.NONE, "only video was asked for")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "probe", "text"),
+    [
+        (MediaType.AUDIO, replace(BOTH, audio=None), "only audio was asked for, but the source has none"),
+        (MediaType.VIDEO, replace(BOTH, video=None), "only video was asked for, but the source has none"),
+        (MediaType.AUDIO_VIDEO, replace(BOTH, video=None, audio=None), "neither video nor audio"),
+    ],
+)
+def test_a_track_that_was_asked_for_and_is_missing(media_type: MediaType, probe: Probe, text: str) -> None:
+    assert text in refusal(replace(COPY, media_type=media_type), probe)
+
+
+def test_b_frames_are_refused_with_what_to_do() -> None:
+    text = refusal(COPY, replace(BOTH, video=replace(H264, has_b_frames=True)))
+    assert "B-frames" in text
+    assert "bframes=0" in text
+
+
+def test_another_codec_is_refused_by_its_name() -> None:
+    assert "H.265 (HEVC)" in refusal(COPY, replace(BOTH, video=replace(H264, codec="hevc")))
+    assert "theora" in refusal(COPY, replace(BOTH, video=replace(H264, codec="theora")))
+
+
+def test_video_that_nobody_asked_for_is_not_judged() -> None:
+    probe = replace(BOTH, video=replace(H264, codec="hevc", has_b_frames=True))
+    assert make_plan(replace(COPY, media_type=MediaType.AUDIO), probe).video.action is Action.NONE
+
+
+def test_transcoding_of_video_is_refused_with_what_to_ask_for() -> None:
+    assert "StreamMode 1" in refusal(replace(COPY, stream_mode=StreamMode.TRANSCODE), BOTH)
+
+
+@pytest.mark.parametrize(("codec", "title"), [("mp3float", "MP3"), ("opus", "Opus"), ("vorbis", "vorbis")])
+def test_the_plan_names_the_audio_codec_for_people(codec: str, title: str) -> None:
+    plan = make_plan(COPY, replace(BOTH, audio=replace(AAC, codec=codec)))
+    assert plan.audio.why == f"rooms carry Opus, source is {title}"
