@@ -28,7 +28,8 @@ class ListenSettings:
 
 @dataclass(frozen=True, slots=True)
 class RoomSettings:
-    """Room process `i` uses the UDP port `media_port + i`; `public_ip` are the addresses in candidates."""
+    """Room process `i` uses the UDP port `media_port + i`, with `media_port` 0 any free one; `public_ip` are
+    the addresses in candidates."""
 
     processes: int
     media_port: int
@@ -130,7 +131,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-_Port = Annotated[int, Field(ge=1, le=65535)]
+_Port = Annotated[int, Field(ge=0, le=65535)]
 _Processes = Annotated[int, Field(ge=1, le=256)]
 
 

@@ -55,7 +55,10 @@ def call(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    async def drive() -> None:
+        await app(scope, receive, send)
+
+    asyncio.run(drive())
     start, *rest = sent
     return Answer(
         status=start["status"],

@@ -68,7 +68,7 @@ def test_lists_are_lists_or_texts_with_commas(toml: Path, given: object) -> None
         ("listen", "localhost:" + "9" * 5000, "host:port"),
         ("listen", "::1:8080", "brackets"),
         ("listen", "[localhost]:8080", "brackets"),
-        ("media_port", "0", "greater than or equal to 1"),
+        ("media_port", "-1", "greater than or equal to 0"),
         ("media_port", "65536", "less than or equal to 65535"),
         ("media_port", "many", "a valid integer"),
         ("room_processes", "0", "greater than or equal to 1"),

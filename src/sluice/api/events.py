@@ -37,9 +37,7 @@ def routes(engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> list[B
     return [Route("/rooms/{app_id}/{room_id}/events", events, methods=["GET"])]
 
 
-async def _stream(
-    engine: RoomEngine, app_id: AppId, room_id: RoomId, user_id: UserId
-) -> AsyncIterator[str]:
+async def _stream(engine: RoomEngine, app_id: AppId, room_id: RoomId, user_id: UserId) -> AsyncIterator[str]:
     try:
         async with engine.events(app_id, room_id, user_id) as events:
             pending = asyncio.ensure_future(anext(events, None))

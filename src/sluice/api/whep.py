@@ -18,6 +18,7 @@ from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.rooms.port import RoomEngine, WatchOffer
 
 _MOST_SDP = 64 << 10
+_HINTS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 
 def routes(engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> list[BaseRoute]:
@@ -91,5 +92,4 @@ async def _body(request: Request) -> str:
 
 def _failure(error: SluiceError) -> Response:
     status = status_of(error)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status == 503 else {}
-    return PlainTextResponse(str(error), status, headers)
+    return PlainTextResponse(str(error), status, _HINTS.get(status))

@@ -74,7 +74,13 @@ class Reason(Enum):
 
 _REASON_BY_CODE = {reason.code: reason for reason in Reason}
 _NATURAL_ENDS = frozenset(
-    {Reason.STOPPED, Reason.END_OF_STREAM, Reason.LIFETIME_EXCEEDED, Reason.IDLE_TIMEOUT, Reason.SERVER_SHUTDOWN}
+    {
+        Reason.STOPPED,
+        Reason.END_OF_STREAM,
+        Reason.LIFETIME_EXCEEDED,
+        Reason.IDLE_TIMEOUT,
+        Reason.SERVER_SHUTDOWN,
+    }
 )
 
 _S, _E = State, Event

@@ -13,7 +13,8 @@ from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 
 @dataclass(frozen=True, slots=True)
 class VideoTrack:
-    """`codec` is FFmpeg's name; `extradata` the decoder configuration (AVCDecoderConfigurationRecord for h264)."""
+    """`codec` is FFmpeg's name; `extradata` the decoder configuration (for h264 an
+    AVCDecoderConfigurationRecord)."""
 
     codec: str
     extradata: bytes
@@ -105,7 +106,14 @@ def _plan_audio(spec: RelaySpec, track: AudioTrack | None) -> TrackPlan:
     return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {_codec_title(track.codec)}")
 
 
-_TITLES = {"aac": "AAC", "mp3": "MP3", "mp3float": "MP3", "hevc": "H.265 (HEVC)", "h264": "H.264", "opus": "Opus"}
+_TITLES = {
+    "aac": "AAC",
+    "h264": "H.264",
+    "hevc": "H.265 (HEVC)",
+    "mp3": "MP3",
+    "mp3float": "MP3",
+    "opus": "Opus",
+}
 
 
 def _codec_title(codec: str) -> str:

@@ -106,9 +106,7 @@ class Session:
                 self._main.cancel()
         outcome = self._outcome(self._main)
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
-        self._shop.report(
-            Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
-        )
+        self._shop.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
 
     def _outcome(self, main: "asyncio.Task[Outcome]") -> Outcome:
         if self._stopped:
@@ -165,7 +163,7 @@ class Session:
         if isinstance(source, RtmpSource):
             await self._play_live(source)
         else:
-            await self._play_file(source)
+            await self._play_file(source)  # type: ignore[arg-type]
 
     async def _play_live(self, source: LiveSource) -> None:
         try:
@@ -217,7 +215,8 @@ class Session:
         play = asyncio.ensure_future(playing)
         try:
             self._link = await RoomLink.connect(job.link, hello, self._link_end.set_result)
-            await asyncio.wait({play, self._link_end}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {play, self._link_end}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not play.done():
                 raise _Replaced if self._link_end.result() else _RoomGone
             play.result()
@@ -231,12 +230,7 @@ class Session:
     def _drop_link(self) -> None:
         if self._link is not None:
             link, self._link = self._link, None
-            self._totals = [
-                total + count
-                for total, count in zip(
-                    self._totals, (link.video_frames, link.audio_packets, link.bytes_out, link.dropped), strict=True
-                )
-            ]
+            self._totals = [a + b for a, b in zip(self._totals, link.counts(), strict=True)]
             link.close()
 
     # --- what is true ---------------------------------------------------------------------------------------
@@ -274,7 +268,7 @@ class Session:
     def _report_progress(self) -> None:
         self._note_position()
         link = self._link
-        now = (link.video_frames, link.audio_packets, link.bytes_out, link.dropped) if link else (0, 0, 0, 0)
+        now = link.counts() if link else (0, 0, 0, 0)
         video, audio, octets, late = (a + b for a, b in zip(self._totals, now, strict=True))
         dropped = {"room_slow": late, **(self._tracks.dropped() if self._tracks else {})}
         self._shop.report(

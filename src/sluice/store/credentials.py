@@ -49,7 +49,7 @@ def open_credentials(conn: Connection, data: Path, now: float) -> tuple[Credenti
         credentials = _generate()
         _write(path, credentials)
     else:
-        credentials = _read(path)
+        credentials = read_credentials(data)
     if not known:
         _insert(conn, credentials, now)
     elif (credentials.app_id, credentials.app_key) not in known:
@@ -95,7 +95,9 @@ def _insert(conn: Connection, credentials: Credentials, now: float) -> None:
     conn.execute(insert(access_key_apps).values(access_key=credentials.access_key, app_id=credentials.app_id))
 
 
-def _read(path: Path) -> Credentials:
+def read_credentials(data: Path) -> Credentials:
+    """What the first start of this data folder wrote. Raises CredentialsError."""
+    path = data / FILE_NAME
     names = [column.name for column in fields(Credentials)]
     try:
         document = json.loads(path.read_text())

@@ -58,7 +58,7 @@ _CRASH_WINDOW_S = 60.0
 
 
 class TaskService:
-    """Implements tasks.port.Tasks. `open` resumes what was live; `close` leaves the tasks for the next start."""
+    """Implements tasks.port.Tasks. `open` resumes what was live; `close` leaves it for the next start."""
 
     def __init__(
         self, store: Store, media: MediaProcesses, rooms: RunRooms, clock: Callable[[], float]
@@ -271,7 +271,10 @@ class TaskService:
             if sweeps % _SAVE_EVERY == 0:
                 self._spawn(self._save_positions())
             if sweeps % _PURGE_EVERY == 0:
-                self._spawn(self._store.run(lambda conn: purge_older_than(conn, now - _KEEP_ENDED_S)))
+                self._spawn(self._purge(now - _KEEP_ENDED_S))
+
+    async def _purge(self, before: float) -> None:
+        await self._store.run(lambda conn: purge_older_than(conn, before))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Runs in the background; the store takes changes in the order in which they are spawned."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 #: Largest RTP payload, in bytes. With header, SRTP tag, UDP and IPv6 it stays below 1280, the least IPv6 MTU.
 MAX_PAYLOAD = 1180
 
+NalUnit = bytes | memoryview
+
 _HEADER = struct.Struct("!BBHII")
 _MARKER = 0x80
 
@@ -19,10 +21,10 @@ _FU_A = 28
 _LEFT_OUT = frozenset({9, 10, 11, 12})
 
 
-def h264_payloads(nal_units: Iterable[bytes]) -> list[bytes]:
+def h264_payloads(nal_units: Iterable[NalUnit]) -> list[bytes]:
     """The RTP payloads of one access unit: small neighbours aggregated (STAP-A), large units cut (FU-A)."""
     payloads: list[bytes] = []
-    small: list[bytes] = []
+    small: list[NalUnit] = []
     small_size = 1
     for nal in nal_units:
         if not nal or nal[0] & 0x1F in _LEFT_OUT:
@@ -43,18 +45,18 @@ def h264_payloads(nal_units: Iterable[bytes]) -> list[bytes]:
     return payloads
 
 
-def _aggregate(nal_units: Sequence[bytes]) -> bytes:
+def _aggregate(nal_units: Sequence[NalUnit]) -> bytes:
     """RFC 6184 5.7.1; a single unit stays as it is (5.6)."""
     if len(nal_units) == 1:
         return bytes(nal_units[0])
     importance = max(nal[0] & 0x60 for nal in nal_units)
-    parts = [bytes((importance | _STAP_A,))]
+    parts: list[NalUnit] = [bytes((importance | _STAP_A,))]
     for nal in nal_units:
         parts += (len(nal).to_bytes(2, "big"), nal)
     return b"".join(parts)
 
 
-def _fragment(nal: bytes) -> list[bytes]:
+def _fragment(nal: NalUnit) -> list[bytes]:
     """RFC 6184 5.8: all fragments but the last have the full length."""
     indicator, kind = (nal[0] & 0xE0) | _FU_A, nal[0] & 0x1F
     size = MAX_PAYLOAD - 2
@@ -70,9 +72,7 @@ def headers(payload_type: int, sequence: int, timestamp: int, ssrc: int, count: 
     """The headers of one frame's packets; the last carries the marker bit. `sequence` may be extended."""
     pack = _HEADER.pack
     packed = [pack(0x80, payload_type, (sequence + n) & 0xFFFF, timestamp, ssrc) for n in range(count - 1)]
-    packed.append(
-        pack(0x80, payload_type | _MARKER, (sequence + count - 1) & 0xFFFF, timestamp, ssrc)
-    )
+    packed.append(pack(0x80, payload_type | _MARKER, (sequence + count - 1) & 0xFFFF, timestamp, ssrc))
     return packed
 
 

@@ -51,7 +51,9 @@ class Offer:
     fingerprint: str
 
     def first(self, kind: str) -> MediaOffer | None:
-        return next((m for m in self.media if m.kind == kind and m.direction in ("recvonly", "sendrecv")), None)
+        """The first section of this kind in which the peer would receive."""
+        receiving = ("recvonly", "sendrecv")
+        return next((m for m in self.media if m.kind == kind and m.direction in receiving), None)
 
 
 def parse_offer(text: str) -> Offer:

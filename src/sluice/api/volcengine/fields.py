@@ -31,7 +31,6 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 _RANGE_TEXTS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "string_too_long": "must not be longer than {max_length} characters",
 }
 _OWN = "illegal"
 _MISSING = "missing"
@@ -74,6 +73,10 @@ def _boolean(value: object, info: ValidationInfo[Reading]) -> object:
 def _filled(value: str) -> str:
     if not value:
         raise missing()
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # a form with bytes that are no text
+        raise illegal("must be UTF-8") from error
     return value
 
 
@@ -133,7 +136,7 @@ def whole(low: int, high: int) -> Any:
 def _refusal(problems: list[ErrorDetails]) -> Refusal:
     problem = min(problems, key=_rank)
     kind, context = problem["type"], problem.get("ctx", {})
-    path = ".".join(str(part) for part in problem["loc"])
+    path = ".".join(_wire_name(str(part)) for part in problem["loc"])
     if kind == _MISSING:
         return Refusal(MISSING, path)
     if kind == _OWN and path in ("AppId", "RoomId"):
@@ -143,6 +146,11 @@ def _refusal(problems: list[ErrorDetails]) -> Refusal:
     if kind in _RANGE_TEXTS:
         return Refusal(ILLEGAL, path, _RANGE_TEXTS[kind].format(**context))
     return Refusal(UNMARSHAL, f"{path}: {problem['msg'].lower()}")
+
+
+def _wire_name(name: str) -> str:
+    # A field that was absent, and whose default was refused, is told by its own name.
+    return to_pascal(name) if name.islower() else name
 
 
 def _rank(problem: ErrorDetails) -> int:

@@ -47,6 +47,8 @@ log = structlog.get_logger(__name__)
 
 
 def _stream_url(value: str) -> str:
+    if len(value) > _MAX_URL_LENGTH:
+        raise illegal(f"must not be longer than {_MAX_URL_LENGTH} characters")
     schemes = ", ".join(f"{scheme}://" for scheme in PLAYABLE_SCHEMES)
     try:
         parts = urlsplit(value)
@@ -62,7 +64,7 @@ def _stream_url(value: str) -> str:
 class Control(Fields):
     """What to play and how. A field is checked with those before it in `info.data`."""
 
-    stream_url: Annotated[Text, Field(max_length=_MAX_URL_LENGTH), AfterValidator(_stream_url)]
+    stream_url: Annotated[Text, AfterValidator(_stream_url)]
     media_type: Annotated[Integer, whole(0, 2)] = 0
     stream_mode: Annotated[Integer, whole(0, 1)] = 0
     start_time_stamp: Annotated[Integer, Field(ge=0)] = 0
@@ -76,8 +78,8 @@ class Control(Fields):
     @classmethod
     def _even_size(cls, value: int | None, info: ValidationInfo[Reading]) -> int | None:
         """Required when video is transcoded, ignored otherwise; odd goes down to even (8.1)."""
-        copied = info.data.get("stream_mode") == StreamMode.COPY
-        if copied or info.data.get("media_type") == MediaType.AUDIO:
+        transcoded = info.data.get("stream_mode") == StreamMode.TRANSCODE
+        if not transcoded or info.data.get("media_type") not in (MediaType.AUDIO_VIDEO, MediaType.VIDEO):
             return None
         if value is None:
             raise missing()

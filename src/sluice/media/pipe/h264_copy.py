@@ -55,7 +55,9 @@ class H264Copy:
             config = AvcConfig.parse(extradata)
         except H264Error as error:
             raise SourceError(
-                Reason.SOURCE_UNSUPPORTED, f"the source's H.264 configuration is malformed: {error}", transient=False
+                Reason.SOURCE_UNSUPPORTED,
+                f"the source's H.264 configuration is malformed: {error}",
+                transient=False,
             ) from error
         self._length_size = config.length_size
         self._parameter_sets = [*config.sps, *config.pps]

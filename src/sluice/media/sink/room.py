@@ -33,9 +33,7 @@ class RoomLink(asyncio.Protocol):
         return link
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        transport.set_write_buffer_limits(high=_MOST_BUFFERED)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]  # stream sockets have no other kind
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(replaced=False)
@@ -73,6 +71,10 @@ class RoomLink(asyncio.Protocol):
             parts.append(frame.pack())
         if parts:
             transport.write(b"".join(parts))
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """Video frames, audio packets and payload bytes sent; frames dropped."""
+        return self.video_frames, self.audio_packets, self.bytes_out, self.dropped
 
     def close(self) -> None:
         """Flushes what was sent and closes; `on_end` is not called any more."""

@@ -39,7 +39,7 @@ class Mp4Source:
     def open(self) -> Probe:
         """Raises SourceError."""
         try:
-            container = av.open(self._file, options=_OPTIONS, io_open=_refuse)
+            container = av.open(self._file, "r", options=_OPTIONS, io_open=_refuse)
         except av.FFmpegError as error:
             raise self._not_media() from error
         self._container = container
@@ -97,7 +97,7 @@ class Mp4Source:
         except av.FFmpegError as error:
             raise SourceError(
                 Reason.SOURCE_UNSUPPORTED,
-                "the source cannot be read again from an earlier position (its server ignores Range requests)",
+                "the source cannot be read again from an earlier position: its server ignores Range requests",
                 transient=False,
             ) from error
         streams = [s for s in self._container.streams if s.index in self._tracks]

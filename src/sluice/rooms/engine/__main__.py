@@ -39,6 +39,7 @@ class RoomProcess:
     def __init__(self, config: dict[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
         self._link_path: str = config["link"]
+        Path(self._link_path).unlink(missing_ok=True)  # of the process before this one
         self._socket = MediaSocket(config["host"], config["port"])
         addresses = config["public_ips"] or [config["host"]]
         self._engine = Engine(
@@ -52,7 +53,6 @@ class RoomProcess:
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
-        Path(self._link_path).unlink(missing_ok=True)
         server = await self._loop.create_unix_server(
             lambda: PublisherLink(self._engine, clock_us), self._link_path
         )

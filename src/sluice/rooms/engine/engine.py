@@ -27,7 +27,7 @@ from sluice.process.control import (
     Watch,
 )
 from sluice.rooms.engine.dtls import DtlsIdentity
-from sluice.rooms.engine.peer import Peer, Phase
+from sluice.rooms.engine.peer import Peer, Phase, Terms
 from sluice.rooms.engine.publisher import Hello, PublisherLink
 from sluice.rooms.engine.room import Room
 from sluice.rooms.engine.socket import Address, MediaSocket
@@ -96,9 +96,7 @@ class Engine:
             stream,
             self._socket,
             self._identity,
-            fingerprint=offer.fingerprint,
-            video=video,
-            opus=opus,
+            terms=Terms(offer.fingerprint, video, opus),
             on_backlog=lambda viewer: self._defer(viewer, stream),
             now_us=clock_us(),
         )
@@ -170,11 +168,10 @@ class Engine:
             self._on_stun(data, address)
             return
         peer = self._by_address.get(address)
-        if peer is None or peer.phase is Phase.CLOSED:
+        if peer is None:
             return
         if 20 <= first < 64:
-            peer.handle_dtls(data, clock_us())
-            if peer.phase is Phase.CLOSED:
+            if not peer.handle_dtls(data, clock_us()):
                 self._remove(peer)
         elif 128 <= first < 192:
             peer.handle_rtcp(data, clock_us())

@@ -6,6 +6,7 @@ when its handshake fails or takes too long, and when its consent checks stay awa
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 import structlog
@@ -35,8 +36,17 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What offer and answer agreed on; `fingerprint` is that of the peer's certificate."""
+
+    fingerprint: str
+    video: VideoFormat | None
+    opus: int | None
+
+
 class Peer:
-    """`on_connected` is called once, when media can flow; `holder` names it in the roster."""
+    """`on_backlog` is handed to its viewer (see viewer.Viewer)."""
 
     def __init__(
         self,
@@ -45,9 +55,7 @@ class Peer:
         socket: MediaSocket,
         identity: DtlsIdentity,
         *,
-        fingerprint: str,
-        video: VideoFormat | None,
-        opus: int | None,
+        terms: Terms,
         on_backlog: Callable[[Viewer], None],
         now_us: int,
     ) -> None:
@@ -58,9 +66,8 @@ class Peer:
         self.password = secrets.token_urlsafe(24)
         self.viewer: Viewer | None = None
         self._socket = socket
-        self._dtls = DtlsServer(identity, fingerprint)
-        self._video = video
-        self._opus = opus
+        self._dtls = DtlsServer(identity, terms.fingerprint)
+        self._terms = terms
         self._on_backlog = on_backlog
         self._receive: Session | None = None
         self._send_rtcp: Session | None = None
@@ -91,20 +98,19 @@ class Peer:
                 self.viewer.address = address
         return True
 
-    def handle_dtls(self, data: bytes, now_us: int) -> None:
+    def handle_dtls(self, data: bytes, now_us: int) -> bool:
+        """False when the peer is over."""
         if self._address is None:
-            return
+            return True
         try:
             for datagram in self._dtls.handle(data):
                 self._socket.send(datagram, self._address)
         except DtlsError as error:
             log.info("x peer", peer=self.id, why=str(error))
-            self.close()
-            return
-        if self._dtls.closed:
-            self.close()
-        elif self._dtls.keys is not None and self.phase is Phase.CONNECTING:
+            return False
+        if self._dtls.keys is not None and self.phase is Phase.CONNECTING:
             self._connect(self._dtls.keys, now_us)
+        return not self._dtls.closed
 
     def handle_rtcp(self, data: bytes, now_us: int) -> None:
         if self._receive is None or self.viewer is None:
@@ -154,9 +160,7 @@ class Peer:
 
     def _connect(self, keys: SrtpKeys, now_us: int) -> None:
         assert self._address is not None  # noqa: S101 - DTLS is not answered before
-        profile = (
-            Policy.SRTP_PROFILE_AEAD_AES_128_GCM if keys.gcm else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
-        )
+        profile = Policy.SRTP_PROFILE_AEAD_AES_128_GCM if keys.gcm else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
         self._receive = Session(
             Policy(keys.receive_key + keys.receive_salt, Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
         )
@@ -169,8 +173,8 @@ class Peer:
             sealer,
             tag=GCM_TAG if keys.gcm else CmSender.TAG,
             address=self._address,
-            video=self._video,
-            opus=self._opus,
+            video=self._terms.video,
+            opus=self._terms.opus,
             on_backlog=self._on_backlog,
         )
         self.phase = Phase.CONNECTED

@@ -53,7 +53,7 @@ class Room:
         presence.leaves_at_us = None
 
     def leave(self, holder: str, now_us: int, *, linger: bool = True) -> None:
-        for user_id, presence in list(self._users.items()):
+        for presence in self._users.values():
             if holder in presence.holders:
                 presence.holders.discard(holder)
                 if not presence.holders:
@@ -127,7 +127,5 @@ class Room:
 
     def _tell(self, kind: str, user_id: UserId, stream: int | None = None) -> None:
         self._emit(
-            RoomChanged(
-                app_id=self.app_id, room_id=self.room_id, kind=kind, user_id=user_id, stream=stream
-            )
+            RoomChanged(app_id=self.app_id, room_id=self.room_id, kind=kind, user_id=user_id, stream=stream)
         )

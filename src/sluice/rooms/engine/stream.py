@@ -17,7 +17,7 @@ from itertools import islice
 
 from sluice.rooms.engine.socket import MOST_SEGMENTS
 from sluice.rooms.engine.viewer import Viewer
-from sluice.wire.rtp import equal_runs, h264_payloads, headers
+from sluice.wire.rtp import NalUnit, equal_runs, h264_payloads, headers
 from sluice.wire.sdp import Sources
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
@@ -87,7 +87,7 @@ class Stream:
         self._offset_us = None
         self._key_needed = True
 
-    def video(self, nal_units: list[bytes], media_us: int, key: bool, now_us: int) -> None:
+    def video(self, nal_units: list[NalUnit], media_us: int, key: bool, now_us: int) -> None:
         """One access unit at media time `media_us`, sent to all viewers that can start or go on with it."""
         if self._key_needed and not key:
             self.ask_key_frame(now_us)

@@ -17,7 +17,6 @@ from pylibsrtp import Policy, Session
 from sluice.rooms.engine.socket import MOST_SEGMENTS, Address, MediaSocket
 from sluice.wire.rtp import audio_header, equal_runs, headers
 from sluice.wire.sdp import VideoFormat
-from sluice.wire.srtp import GCM_TAG
 
 if TYPE_CHECKING:
     from sluice.rooms.engine.stream import Frame

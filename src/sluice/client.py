@@ -1,0 +1,110 @@
+"""A client of a node: signed calls of the OpenAPI dialect, and the native API with the admin token."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from sluice.core.apps import AccessKey
+from sluice.core.errors import SluiceError
+from sluice.wire.signature import RequestHead, parse_query, sign
+
+_TIMEOUT_S = 15.0
+#: What the ids and addresses of the contract are called: texts, also when they look like numbers.
+_TEXT_NAMES = ("Id", "Token", "Url", "URL")
+
+
+class CallFailed(SluiceError):
+    """The node cannot be reached or refused the call; `document` is its answer, if there was one."""
+
+    def __init__(self, text: str, document: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.document = document
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """`url` is the node's address; the native API needs `admin_token`, signed calls need `key`."""
+
+    url: str
+    key: AccessKey
+    admin_token: str
+
+    def call(self, action: str, version: str, params: dict[str, Any], now: float) -> dict[str, Any]:
+        """The answer's envelope. Raises CallFailed."""
+        query = {"Action": action, "Version": version}
+        reading = action.startswith(("List", "Get"))
+        if reading:
+            query |= {name: str(value) for name, value in params.items()}
+        body = b"" if reading else json.dumps(params).encode()
+        encoded = urlencode(query, quote_via=quote)
+        headers = {"Host": urlsplit(self.url).netloc}
+        if not reading:
+            headers["Content-Type"] = "application/json"
+        head = RequestHead("GET" if reading else "POST", "/", parse_query(encoded), tuple(headers.items()))
+        headers |= sign(head, body, self.key, now)
+        document = self._send(f"{self.url}/?{encoded}", head.method, headers, body)
+        error = document.get("ResponseMetadata", {}).get("Error")
+        if error is not None:
+            raise CallFailed(f"{error.get('Code')}: {error.get('Message')}", document)
+        return document
+
+    def native(self, method: str, path: str) -> dict[str, Any]:
+        """A document of the native API. Raises CallFailed."""
+        headers = {"Authorization": f"Bearer {self.admin_token}"}
+        document = self._send(f"{self.url}/api/v1{path}", method, headers, b"")
+        if "error" in document:
+            raise CallFailed(document["error"].get("message", "the node refused the call"), document)
+        return document
+
+    def _send(self, url: str, method: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - the operator's own node
+            url, data=body or None, headers=headers, method=method
+        )
+        # Never through a proxy of the environment: the node is named by its own address.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=_TIMEOUT_S) as response:
+                data = response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                data = error.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise CallFailed(
+                f"no node answers at {self.url} ({error}); start one with: sluice serve"
+            ) from error
+        try:
+            document = json.loads(data)
+        except ValueError as error:
+            raise CallFailed(f"{self.url} is no sluice node: it does not answer with JSON") from error
+        return document if isinstance(document, dict) else {"Result": document}
+
+
+def read_params(pairs: list[str]) -> dict[str, Any]:
+    """``Control.Loop=true`` and the like as a nested document; numbers and booleans become what they look
+    like, except in ids, tokens and addresses. Raises CallFailed for what is no pair."""
+    document: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise CallFailed(f"write parameters as Name=value, not {pair!r}")
+        *path, last = name.split(".")
+        place = document
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise CallFailed(f"{name}: {part} is given as a value already")
+        place[last] = text if last.endswith(_TEXT_NAMES) else _scalar(text)
+    return document
+
+
+def _scalar(text: str) -> object:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return int(text)
+    except ValueError:
+        return text

@@ -1,0 +1,220 @@
+"""RTMP sources: our own client on asyncio, `wire.rtmp` doing the protocol.
+
+Each step has a deadline, and so has the wait for the next media. What arrives is handed on as it arrives;
+back-pressure is TCP's. The end of a live stream is a loss (design 5), so `read` never returns nothing.
+"""
+
+import asyncio
+import contextlib
+import os
+from asyncio import StreamReader, StreamWriter
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.masking import mask_url
+from sluice.core.plan import Probe
+from sluice.media.packets import Packet
+from sluice.media.source.rtmp_tracks import RtmpTracks
+from sluice.net.dial import Dialer
+from sluice.wire.rtmp import (
+    HANDSHAKE_SIZE,
+    AudioMessage,
+    DataMessage,
+    Event,
+    PlayMachine,
+    PlayState,
+    Rejected,
+    RtmpError,
+    StreamEnded,
+    StreamNotFound,
+    VideoMessage,
+)
+
+_PORTS = {"rtmp": 1935, "rtmps": 443}
+_READ_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class RtmpTimeouts:
+    """Seconds. `reply_s` for each of connect, createStream and play; `media_s` until the next media."""
+
+    handshake_s: float = 5.0
+    reply_s: float = 10.0
+    media_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    host: str
+    port: int
+    tls: bool
+    app: str
+    stream: str
+    tc_url: str
+
+    @classmethod
+    def parse(cls, url: str) -> "_Target":
+        """The last segment of the path names the stream, together with the query; the others are the app."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise _unusable(url) from error
+        app, _, stream = parts.path.strip("/").rpartition("/")
+        if parts.scheme not in _PORTS or not host or not app or not stream:
+            raise _unusable(url)
+        if parts.query:
+            stream += f"?{parts.query}"
+        # User and password have no place in the protocol that servers agree on; the keys are in the query.
+        tc_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{app}"
+        return cls(host, port or _PORTS[parts.scheme], parts.scheme == "rtmps", app, stream, tc_url)
+
+
+class RtmpSource:
+    """`open`, then `read` until it raises; `close` in any case. One task at a time."""
+
+    def __init__(self, url: str, dialer: Dialer, timeouts: RtmpTimeouts = RtmpTimeouts()) -> None:
+        """Raises SourceError (permanent) for a URL that names no server, app and stream."""
+        self._target = _Target.parse(url)
+        self._name = mask_url(url)
+        self._dialer, self._timeouts = dialer, timeouts
+        self._machine = PlayMachine(
+            app=self._target.app,
+            stream=self._target.stream,
+            tc_url=self._target.tc_url,
+            random=os.urandom(HANDSHAKE_SIZE - 8),
+        )
+        self._tracks = RtmpTracks()
+        self._failure: SourceError | None = None
+        self._reader: StreamReader
+        self._writer: StreamWriter | None = None
+
+    async def open(self) -> Probe:
+        """Connects, plays and waits until the tracks are known.
+
+        Raises SourceError, all transient but ADDRESS_NOT_ALLOWED and SOURCE_UNSUPPORTED (damaged headers):
+        SOURCE_UNREACHABLE, SOURCE_REFUSED (by the server, or no such stream), IDLE_TIMEOUT (no media).
+        """
+        target = self._target
+        self._reader, self._writer = await self._dialer.connect(target.host, target.port, tls=target.tls)
+        limits = self._timeouts
+        for state, seconds in (
+            (PlayState.HANDSHAKE, limits.handshake_s),
+            (PlayState.CONNECT, limits.reply_s),
+            (PlayState.CREATE_STREAM, limits.reply_s),
+            (PlayState.PLAY, limits.reply_s),
+        ):
+            await self._take_step(state, seconds)
+        return await self._probe()
+
+    async def read(self) -> list[Packet]:
+        """At least one packet. Raises SourceError (SOURCE_INTERRUPTED, transient) at the end or a stall."""
+        deadline = _now() + self._timeouts.media_s
+        while not (packets := self._tracks.take()):
+            if self._failure is not None:
+                raise self._failure
+            if not await self._pump(deadline):
+                raise self._lost(f"sent nothing for {self._timeouts.media_s:g} s")
+        return packets
+
+    async def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            # Nothing that is still to be sent matters to the server; a polite end could block.
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(1):
+                    await writer.wait_closed()
+
+    async def _take_step(self, state: PlayState, seconds: float) -> None:
+        deadline = _now() + seconds
+        while self._machine.state is state:
+            if not await self._pump(deadline):
+                text = f"{self._name}: the server did not answer to {state.value} within {seconds:g} s"
+                raise SourceError(Reason.SOURCE_UNREACHABLE, text, transient=True)
+            if self._failure is not None:
+                raise self._failure
+
+    async def _probe(self) -> Probe:
+        deadline = _now() + self._timeouts.media_s
+        while not self._tracks.begun:
+            if not await self._pump(deadline):
+                text = (
+                    f"{self._name}: no media came within {self._timeouts.media_s:g} s; is it being published?"
+                )
+                raise SourceError(Reason.IDLE_TIMEOUT, text, transient=True)
+            if self._failure is not None and not self._tracks.begun:
+                raise self._failure
+        first_at = _now()
+        while self._failure is None and await self._pump(first_at + self._tracks.wait_s()):
+            pass
+        return self._tracks.probe()
+
+    async def _pump(self, deadline: float) -> bool:
+        """Takes in what the server sends next; False when `deadline` passes first."""
+        if deadline <= _now():
+            return False
+        assert self._writer is not None  # noqa: S101 - open comes first
+        try:
+            async with asyncio.timeout_at(deadline):
+                self._writer.write(self._machine.to_send())
+                await self._writer.drain()
+                data = await self._reader.read(_READ_BYTES)
+        except TimeoutError:
+            return False
+        except OSError as error:
+            self._fail(self._lost("broke the connection"), error)
+        else:
+            self._take_in(data)
+        return True
+
+    def _take_in(self, data: bytes) -> None:
+        if not data:
+            self._fail(self._lost("closed the connection"))
+            return
+        try:
+            for event in self._machine.receive(data):
+                self._handle(event)
+        except RtmpError as error:
+            self._fail(self._refused(f"the server breaks the protocol: {error}"), error)
+        except SourceError as error:
+            self._fail(error)
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case VideoMessage() | AudioMessage():
+                self._tracks.on_media(event)
+            case DataMessage():
+                self._tracks.on_metadata(event)
+            case StreamNotFound():
+                self._fail(self._refused("there is no such stream; is it being published?"))
+            case Rejected(code, text):
+                self._fail(self._refused(f"the server refuses: {text or code}"[:300]))
+            case StreamEnded():
+                self._fail(self._lost("ended the stream"))
+
+    def _fail(self, error: SourceError, cause: Exception | None = None) -> None:
+        """Remembered, to be raised when the packets that came before it are taken."""
+        if self._failure is None:
+            error.__cause__ = cause
+            self._failure = error
+
+    def _lost(self, what: str) -> SourceError:
+        return SourceError(Reason.SOURCE_INTERRUPTED, f"{self._name}: the server {what}", transient=True)
+
+    def _refused(self, why: str) -> SourceError:
+        return SourceError(Reason.SOURCE_REFUSED, f"{self._name}: {why}", transient=True)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _unusable(url: str) -> SourceError:
+    return SourceError(
+        Reason.SOURCE_UNSUPPORTED,
+        f"{mask_url(url)} is no usable address; RTMP addresses have the form rtmp://host/app/stream",
+        transient=False,
+    )

@@ -1,0 +1,128 @@
+"""The native API: bearer, documents, failures in one form, and a true OpenAPI document."""
+
+import asyncio
+
+import pytest
+from fastapi import FastAPI
+
+from sluice.api.native import routes
+from sluice.core.errors import AccessRefused, Overloaded
+from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
+from sluice.core.tasks import Dialect, RelaySpec, Task
+from sluice.tasks.port import RelayRequest
+from tests.testing import FakeTasks
+from tests.unit.asgi import Answer, call
+
+ADMIN = "admin-token"
+
+
+class Native:
+    def __init__(self) -> None:
+        self.tasks = FakeTasks(lambda: 1000.0)
+        self.app = FastAPI()
+        self.app.include_router(routes(self.tasks, ADMIN))
+
+    def add(self, task_id: str) -> Task:
+        identity = (AppId("app"), RoomId("room"), TaskId(task_id), UserId("user"), BusinessId(""))
+        request = RelayRequest(Dialect.VOLCENGINE, *identity, RelaySpec("http://h/"))
+        return asyncio.run(self.tasks.start_relay(request))[0]
+
+    def call(self, method: str, target: str, token: str | None = ADMIN) -> Answer:
+        return call(self.app, method, target, [] if token is None else [("Authorization", f"Bearer {token}")])
+
+
+@pytest.fixture
+def native() -> Native:
+    return Native()
+
+
+def test_health_needs_no_token(native: Native) -> None:
+    answer = native.call("GET", "/healthz", token=None)
+    assert (answer.status, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", "admin-tokeñ", ADMIN + "x"])
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/api/v1/tasks"),
+        ("GET", "/api/v1/tasks?limit=x"),
+        ("GET", "/api/v1/tasks/x"),
+        ("POST", "/api/v1/tasks/x/stop"),
+    ],
+)
+def test_bearer(native: Native, method: str, target: str, token: str | None) -> None:
+    answer = native.call(method, target, token)
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json() == {
+        "error": {
+            "code": "AccessRefused",
+            "message": "send the header Authorization: Bearer <admin_token of credentials.json>",
+        }
+    }
+
+
+def test_an_empty_admin_token_opens_nothing() -> None:
+    app = FastAPI()
+    app.include_router(routes(FakeTasks(lambda: 0.0), ""))
+    for headers in ([], [("Authorization", "Bearer ")]):
+        assert call(app, "GET", "/api/v1/tasks", headers).status == 401
+
+
+def test_list(native: Native) -> None:
+    first, second = native.add("a"), native.add("b")
+    documents = native.call("GET", "/api/v1/tasks").json()["tasks"]
+    assert [document["id"] for document in documents] == [second.id, first.id]
+    page = native.call("GET", "/api/v1/tasks?limit=1&offset=1").json()["tasks"]
+    assert [document["id"] for document in page] == [first.id]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "offset=-1"])
+def test_bad_page(native: Native, query: str) -> None:
+    answer = native.call("GET", f"/api/v1/tasks?{query}")
+    assert answer.status == 400
+    error = answer.json()["error"]
+    assert error["code"] == "BadInput"
+    assert error["message"].startswith(query.partition("=")[0] + ": ")
+
+
+def test_show_and_stop(native: Native) -> None:
+    task = native.add("a")
+    assert native.call("GET", f"/api/v1/tasks/{task.id}").json()["state"] == "starting"
+    assert native.call("POST", f"/api/v1/tasks/{task.id}/stop").json()["state"] == "ended"
+    again = native.call("POST", f"/api/v1/tasks/{task.id}/stop")
+    assert again.status == 404
+    message = f"the task {task.id} has ended"
+    assert again.json() == {"error": {"code": "TaskNotFound", "message": message}}
+    assert native.call("GET", "/api/v1/tasks/unknown").status == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Overloaded("the store is behind; call again"), 503), (AccessRefused("no", known=True), 403)],
+)
+def test_failures_of_the_core(
+    native: Native, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    async def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(native.tasks, "list_documents", fail)
+    answer = native.call("GET", "/api/v1/tasks")
+    assert answer.status == status
+    assert answer.json() == {"error": {"code": type(error).__name__, "message": str(error)}}
+
+
+def test_openapi(native: Native) -> None:
+    document = native.app.openapi()
+    assert set(document["paths"]) == {
+        "/healthz",
+        "/api/v1/tasks",
+        "/api/v1/tasks/{id}",
+        "/api/v1/tasks/{id}/stop",
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert ("security" in operation) is path.startswith("/api/")
+            assert set(operation["responses"]) == ({"200", "4XX"} if path.startswith("/api/") else {"200"})
