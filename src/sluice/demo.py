@@ -21,7 +21,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av.audio.frame import AudioFrame
 from av.filter import Graph
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 
 from sluice.app import Node, run_node
 from sluice.client import Client
@@ -128,6 +128,7 @@ def _pictures() -> Any:
     for number in range(_CLIP_S * _FRAME_RATE):
         frame = graph.vpull()
         frame.pts, frame.time_base = number, Fraction(1, _FRAME_RATE)
+        frame.pict_type = PictureType.NONE  # or the encoder would make every one a key frame
         yield frame
 
 

@@ -15,7 +15,7 @@ from sluice.media.session import Session, Workshop
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
-from sluice.process.control import Message, Ready, StartSession, StopSession
+from sluice.process.control import Accepted, Message, Ready, StartSession, StopSession
 
 #: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
 #: that a core can carry; they are made when needed.
@@ -45,6 +45,7 @@ class MediaProcess:
 
     def _on_notice(self, message: Message) -> None:
         if isinstance(message, StartSession) and message.job.run_id not in self._sessions:
+            self._channel.notify(Accepted(run_id=message.job.run_id))
             session = Session(message.job, self._shop)
             task = asyncio.create_task(session.run(), name=message.job.run_id)
             self._sessions[message.job.run_id] = (session, task)

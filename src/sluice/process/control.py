@@ -153,6 +153,13 @@ class StopSession(_Message):
 # --- media process -> node ------------------------------------------------------------------------------
 
 
+class Accepted(_Message):
+    """The session exists; a crash of the process from now on may be its doing."""
+
+    type: Literal["accepted"] = "accepted"
+    run_id: str
+
+
 class Planned(_Message):
     """The source is open and this is what happens to its tracks (core.plan.Plan.document)."""
 
@@ -213,6 +220,7 @@ Message = (
     | RoomChanged
     | StartSession
     | StopSession
+    | Accepted
     | Planned
     | Flowing
     | Lost

@@ -18,6 +18,7 @@ class Run:
     pass_number: int = 1
     plan: dict[str, dict[str, str]] | None = None
     process: Supervised | None = None
+    accepted: bool = False  #: the process has it
     note: str = ""  #: why it is not running, while it tries
     ending: tuple[Reason, str] | None = None  #: the end that the node has decided on
     stop_by: float | None = None

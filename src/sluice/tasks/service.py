@@ -17,6 +17,7 @@ from sluice.core.ids import AppId, RoomId, RunId, TaskId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.tasks import Kind, Task
 from sluice.process.control import (
+    Accepted,
     Finished,
     Flowing,
     Lost,
@@ -157,7 +158,9 @@ class TaskService:
         run = self._runs.get(RunId(getattr(message, "run_id", "")))
         if run is None or run.process is not process:
             return
-        if isinstance(message, Progress):
+        if isinstance(message, Accepted):
+            run.accepted = True
+        elif isinstance(message, Progress):
             run.take(message)
         elif isinstance(message, Planned):
             run.plan = message.plan
@@ -179,6 +182,8 @@ class TaskService:
             if run.ending is not None:
                 self._spawn(self._apply(run, run.ending[0].outcome, *run.ending))
                 continue
+            if not run.accepted:
+                continue  # it was given to a process that was dying already
             run.restarts += 1
             run.crashes = [at for at in run.crashes if at > now - _CRASH_WINDOW_S] + [now]
             if len(run.crashes) >= 2:
@@ -218,7 +223,7 @@ class TaskService:
             pass_number=run.pass_number,
         )
         if process.notify(StartSession(job=job)):
-            run.process = process
+            run.process, run.accepted = process, False
 
     async def _end(self, run: Run, reason: Reason, text: str) -> bool:
         """Stops a live run for this reason; False when it was over already."""

@@ -202,6 +202,9 @@ class RtmpSource:
             self._failure = error
 
     def _lost(self, what: str) -> SourceError:
+        if not self._tracks.begun:
+            # Many servers refuse a player by hanging up.
+            return self._refused(f"the server {what} before any media came; is it being published?")
         return SourceError(Reason.SOURCE_INTERRUPTED, f"{self._name}: the server {what}", transient=True)
 
     def _refused(self, why: str) -> SourceError:

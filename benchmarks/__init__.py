@@ -1,0 +1,1 @@
+"""Measurements of what ARCHITECTURE.md promises; run one with ``python -m benchmarks.NAME``."""

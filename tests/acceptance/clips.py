@@ -1,0 +1,41 @@
+"""The clips of the acceptance tests, made by the ffmpeg of the system: an encoder that is not ours."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+FRAME_RATE = 25
+LONG_GOP_S = 10
+
+
+@dataclass(frozen=True)
+class Clips:
+    folder: Path
+    long_gop: Path  #: 40 s, a key frame every 10 s
+    short: Path  #: 6 s, a key frame every second
+    hevc: Path
+    b_frames: Path
+    page: Path  #: HTML that calls itself a clip
+
+
+def make_clips(folder: Path) -> Clips:
+    h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-b:v", "800k"]
+    clips = Clips(
+        folder=folder,
+        long_gop=_make(folder / "long.mp4", 40, [*h264, "-g", str(LONG_GOP_S * FRAME_RATE)]),
+        short=_make(folder / "short.mp4", 6, [*h264, "-g", str(FRAME_RATE)]),
+        hevc=_make(folder / "hevc.mp4", 1, ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"]),
+        b_frames=_make(folder / "b.mp4", 2, ["-c:v", "libx264", "-preset", "veryfast", "-bf", "2"]),
+        page=folder / "page.mp4",
+    )
+    clips.page.write_text("<!doctype html><title>not a clip</title>" + "<p>nothing to see</p>" * 100)
+    return clips
+
+
+def _make(path: Path, seconds: int, video: list[str]) -> Path:
+    """A test picture with a moving part and a tone; scene cuts never make key frames of their own."""
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate={FRAME_RATE}"]
+    command += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-t", str(seconds)]
+    command += [*video, "-sc_threshold", "0", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2"]
+    subprocess.run([*command, "-movflags", "+faststart", str(path)], check=True, stdin=subprocess.DEVNULL)
+    return path

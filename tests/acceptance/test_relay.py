@@ -1,0 +1,155 @@
+"""The main job: a signed StartRelayStream, and people see and hear it."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.acceptance.clips import FRAME_RATE, LONG_GOP_S, Clips
+from tests.acceptance.node import ServedNode
+from tests.acceptance.viewers import aiortc_viewer, chromium_page, chromium_whep, source_slices
+
+pytestmark = pytest.mark.anyio
+
+ENOUGH = 0.8 * FRAME_RATE  #: 20 of 25 frames per second
+
+
+def new_room() -> str:
+    return f"room-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(params=["mp4", "rtmp"])
+async def source_url(request: pytest.FixtureRequest, files: str, live_url: str) -> str:
+    return live_url if request.param == "rtmp" else f"{files}/short.mp4"
+
+
+async def test_chromium_sees_and_hears_it_on_the_page(
+    node: ServedNode, browser: Browser, source_url: str
+) -> None:
+    room = new_room()
+    async with chromium_page(browser, node.page_url(room)) as viewer:
+        run = await node.start(room, source_url, Loop=True)
+        await viewer.until_frames(1)
+        assert await viewer.rate() >= ENOUGH
+        stats = await viewer.stats()
+        assert stats["energy"] > 0
+        assert stats["lost"] == 0
+        document = await node.until_state(run, "running")
+        assert document["plan"]["video"]["action"] == "copy"
+        assert document["plan"]["audio"]["action"] == "transcode"
+        await node.client_stop(run)
+        await node.until_state(run, "ended")
+        await viewer.page.wait_for_selector("video", state="detached")
+
+
+async def test_chromium_sees_and_hears_it_through_a_bare_whep_client(
+    node: ServedNode, browser: Browser, files: str, source_url: str
+) -> None:
+    """The client joins before anything is published, from a page of another origin."""
+    room = new_room()
+    url, token = node.whep_url(room, "source"), node.token(room, "guest")
+    async with chromium_whep(browser, f"{files}/page.mp4", url, token) as viewer:
+        run = await node.start(room, source_url, Loop=True)
+        await viewer.until_frames(1)
+        assert await viewer.rate() >= ENOUGH
+        assert (await viewer.stats())["energy"] > 0
+        await node.client_stop(run)
+
+
+async def test_a_late_viewer_gets_a_picture_before_the_next_key_frame(
+    node: ServedNode, browser: Browser, files: str
+) -> None:
+    room = new_room()
+    run = await node.start(room, f"{files}/long.mp4")
+    url = node.whep_url(room, "source")
+    async with (
+        chromium_page(browser, node.page_url(room)) as first,
+        chromium_page(browser, node.page_url(room)) as second,
+    ):
+        await first.until_frames(FRAME_RATE)
+        await second.until_frames(FRAME_RATE)
+        # Past the first second of the GOP, far from the next key frame.
+        await node.until(run, lambda document: document["position_s"] >= 2)
+        async with chromium_whep(browser, files + "/page.mp4", url, node.token(room, "late")) as late:
+            stats = await late.until_frames(1)
+            assert stats["keys"] == 1
+            assert (await node.task(run))["position_s"] < LONG_GOP_S - 1
+            assert await late.rate() >= ENOUGH
+            assert await first.rate() >= ENOUGH
+            assert (await first.stats())["lost"] == (await second.stats())["lost"] == 0
+    await node.client_stop(run)
+
+
+async def test_the_slices_that_aiortc_receives_are_those_of_the_source(
+    node: ServedNode, source_url: str, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = new_room()
+    url, token = node.whep_url(room, "source"), node.token(room, "guest")
+    async with aiortc_viewer(url, token, monkeypatch) as viewer:
+        run = await node.start(room, source_url, Loop=True)
+        await viewer.until_slices(3 * FRAME_RATE)
+        await node.client_stop(run)
+    source = source_slices(clips.short)
+    begin = source.index(viewer.slices[0])
+    expected = (source * 3)[begin : begin + len(viewer.slices)]
+    assert viewer.slices == expected
+
+
+async def test_the_end_of_a_file_ends_the_task_and_the_user_leaves(
+    node: ServedNode, browser: Browser, files: str
+) -> None:
+    room = new_room()
+    async with chromium_page(browser, node.page_url(room)) as viewer:
+        run = await node.start(room, f"{files}/short.mp4")
+        await viewer.until_frames(1)
+        document = await node.until_state(run, "ended")
+        assert document["reason"] == "end_of_stream"
+        await viewer.page.wait_for_selector("video", state="detached")
+        listed = await node.call("ListRelayStream", RoomId=room)
+        assert [task["Status"] for task in listed["Result"]["Task"]] == [3]
+
+
+async def test_killing_the_media_process_keeps_viewers_and_the_picture_goes_on(
+    node: ServedNode, browser: Browser, files: str, record_property: Callable[[str, object], None]
+) -> None:
+    room = new_room()
+    run = await node.start(room, f"{files}/long.mp4", Loop=True)
+    async with (
+        chromium_page(browser, node.page_url(room)) as first,
+        chromium_page(browser, node.page_url(room)) as second,
+    ):
+        await first.until_frames(2 * FRAME_RATE)
+        await second.until_frames(2 * FRAME_RATE)
+        position = (await node.task(run))["position_s"]
+        for media in node.children("sluice.media"):
+            media.kill()
+        killed = await first.stats()
+        resumed = [await viewer.until_frames(killed["frames"] + 3 * FRAME_RATE) for viewer in (first, second)]
+        record_property("seconds_to_three_seconds_of_new_frames", (resumed[0]["at"] - killed["at"]) / 1000)
+        assert [stats["peers"] for stats in resumed] == [1, 1]
+        assert [stats["connected"] for stats in resumed] == [1, 1]
+        document = await node.until_state(run, "running")
+        assert document["stats"]["restarts"] == 1
+        assert position <= document["position_s"] < LONG_GOP_S * 3
+        assert await first.rate() >= ENOUGH
+    await node.client_stop(run)
+
+
+async def test_the_page_comes_back_after_the_room_process_died(
+    node: ServedNode, browser: Browser, files: str
+) -> None:
+    room = new_room()
+    run = await node.start(room, f"{files}/short.mp4", Loop=True)
+    async with chromium_page(browser, node.page_url(room)) as viewer:
+        await viewer.until_frames(FRAME_RATE)
+        for process in node.children("sluice.rooms.engine"):
+            process.kill()
+        async with asyncio.timeout(30):
+            while (await viewer.stats())["peers"] < 2:
+                await asyncio.sleep(0)
+        await viewer.until_frames(FRAME_RATE)
+        assert await viewer.rate() >= ENOUGH
+        await node.until_state(run, "running")
+    await node.client_stop(run)

@@ -1,0 +1,153 @@
+"""RTMP messages to packets and probe: announced and silent tracks, changed headers, B-frames, damage."""
+
+import pytest
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import AudioTrack, VideoTrack
+from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.rtmp_tracks import ANNOUNCED_S, UNANNOUNCED_S, RtmpTracks
+from sluice.wire.amf0 import EcmaArray, Value
+from sluice.wire.rtmp import AudioMessage, DataMessage, VideoMessage
+
+_AVCC = bytes.fromhex("0142c01fffe100196742c01fd9005005bb011000000300100000030320f183248001000568cb83cb20")
+_MAIN = bytes.fromhex("014d4028ffe1001a674d4028eca03c0113f2e022000003000200000300641e30632c01000568ebe3cb20")
+_IDR = bytes.fromhex("00000008" + "6588840af2628000")
+_B = bytes.fromhex("00000008" + "419e4178857f0000")
+_ASC = b"\x12\x10"
+
+
+def _video(time: int, data: bytes = _IDR, *, key: bool = True, shift: int = 0) -> VideoMessage:
+    head = bytes((0x17 if key else 0x27, 1)) + shift.to_bytes(3, "big", signed=True)
+    return VideoMessage(time, head + data)
+
+
+def _video_config(config: bytes = _AVCC) -> VideoMessage:
+    return VideoMessage(0, b"\x17\0\0\0\0" + config)
+
+
+def _audio(time: int, data: bytes = b"frame") -> AudioMessage:
+    return AudioMessage(time, b"\xaf\x01" + data)
+
+
+def _audio_config(config: bytes = _ASC) -> AudioMessage:
+    return AudioMessage(0, b"\xaf\x00" + config)
+
+
+def _metadata(**properties: Value) -> DataMessage:
+    return DataMessage("onMetaData", [EcmaArray(properties)])
+
+
+def _fed(*messages: VideoMessage | AudioMessage | DataMessage) -> RtmpTracks:
+    tracks = RtmpTracks()
+    for message in messages:
+        if isinstance(message, DataMessage):
+            tracks.on_metadata(message)
+        else:
+            tracks.on_media(message)
+    return tracks
+
+
+def test_both_tracks() -> None:
+    tracks = _fed(_video_config(), _audio_config(), _video(40, shift=0), _audio(43))
+    assert tracks.wait_s() == 0
+    probe = tracks.probe()
+    assert probe.video == VideoTrack("h264", _AVCC, 1280, 720, has_b_frames=False)
+    assert probe.audio == AudioTrack("aac", _ASC, 44100, 2)
+    assert (probe.live, probe.seekable, probe.duration_us) == (True, False, None)
+    assert tracks.take() == [
+        Packet(TrackKind.VIDEO, _IDR, 40_000, 40_000, True, _AVCC),
+        Packet(TrackKind.AUDIO, b"frame", 43_000, 43_000, True, _ASC),
+    ]
+    assert tracks.take() == []
+
+
+def test_waiting_for_the_other_track() -> None:
+    assert _fed(_video_config(), _video(0)).wait_s() == UNANNOUNCED_S
+    both = _metadata(videocodecid=7.0, audiocodecid=10.0)
+    assert _fed(both, _video_config(), _video(0)).wait_s() == ANNOUNCED_S
+    # nginx-rtmp writes 0 for what the publisher does not send.
+    only_video = _metadata(videocodecid=7.0, audiocodecid=0.0, width=640.0, height=360.0)
+    assert _fed(only_video, _video_config(), _video(0)).wait_s() == 0
+    assert _fed(_metadata(server="x"), _audio_config(), _audio(0)).wait_s() == UNANNOUNCED_S
+
+
+def test_a_track_without_media_is_not_in_the_probe() -> None:
+    tracks = _fed(_video_config(), _audio_config(), _audio(0))
+    assert tracks.probe().video is None
+    tracks.on_media(_video(5))
+    assert [packet.kind for packet in tracks.take()] == [TrackKind.AUDIO]
+    assert tracks.dropped == 1
+
+
+def test_frames_before_their_configuration_are_dropped() -> None:
+    tracks = _fed(_video(0), _audio(0))
+    assert not tracks.begun
+    assert tracks.dropped == 2
+
+
+def test_empty_and_damaged_tags_are_dropped() -> None:
+    tracks = _fed(VideoMessage(0, b""), AudioMessage(0, b"\xaf"), VideoMessage(0, b"\x17\1"), _video(0, b""))
+    assert tracks.dropped == 4
+
+
+@pytest.mark.parametrize(
+    ("config", "shift", "data", "expected"),
+    [
+        (_MAIN, 80, _IDR, True),
+        (_MAIN, 0, _B, True),
+        (_MAIN, 0, _IDR, False),
+        (_AVCC, 80, _IDR, False),  # baseline has none; the shift is a constant
+        (_MAIN, 0, b"\0\0\0\xffdamaged", False),
+    ],
+)
+def test_b_frames(config: bytes, shift: int, data: bytes, expected: bool) -> None:
+    video = _fed(_video_config(config), _video(0, data, shift=shift)).probe().video
+    assert video is not None
+    assert video.has_b_frames is expected
+
+
+def test_a_changed_header_goes_with_the_next_frame() -> None:
+    tracks = _fed(_video_config(), _video(0), _video(40, key=False))
+    tracks.probe()
+    for message in (_video_config(), _video(80, key=False), _video_config(_MAIN), _video(120), _video(160)):
+        tracks.on_media(message)
+    assert [packet.extradata for packet in tracks.take()] == [_AVCC, None, None, _MAIN, None]
+
+
+def test_a_changed_codec_is_a_loss() -> None:
+    tracks = _fed(_video_config(), _video(0))
+    with pytest.raises(SourceError, match="from h264 to hevc") as caught:
+        tracks.on_media(VideoMessage(40, b"\x1c\1\0\0\0frame"))
+    assert caught.value.transient
+
+
+def test_hevc_takes_its_size_from_the_metadata() -> None:
+    tracks = _fed(_metadata(width=1920.0, height=1080.0), VideoMessage(0, b"\x90hvc1hvcc"))
+    tracks.on_media(VideoMessage(0, b"\x93hvc1frame"))
+    assert tracks.probe().video == VideoTrack("hevc", b"hvcc", 1920, 1080, has_b_frames=False)
+
+
+def test_codecs_without_configuration() -> None:
+    assert _fed(AudioMessage(0, b"\x2fframe")).probe().audio == AudioTrack("mp3", b"", 44100, 2)
+
+
+@pytest.mark.parametrize(
+    ("messages", "what"),
+    [((_video_config(b"\1broken"), _video(0)), "H.264"), ((_audio_config(b"\x12"), _audio(0)), "AAC")],
+)
+def test_damaged_headers(messages: tuple[VideoMessage | AudioMessage, ...], what: str) -> None:
+    with pytest.raises(SourceError, match=f"{what} configuration is damaged") as caught:
+        _fed(*messages).probe()
+    assert caught.value.reason is Reason.SOURCE_UNSUPPORTED
+    assert not caught.value.transient
+
+
+def test_strange_metadata_is_harmless() -> None:
+    tracks = _fed(
+        DataMessage("onMetaData", []),
+        DataMessage("onMetaData", ["text"]),
+        DataMessage("onCuePoint", [{"width": 5.0}]),
+        _metadata(width=float("nan"), height=-1.0, videocodecid=None),
+    )
+    assert tracks.wait_s() in (ANNOUNCED_S, UNANNOUNCED_S)
