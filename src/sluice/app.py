@@ -61,9 +61,11 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
             app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None)
             app.include_router(native.routes(tasks, credentials.admin_token))
             app.router.routes.extend(page.routes())
-            app.router.routes.extend(door.routes(tasks, apps, time.time))
-            browser_routes = [*whep.routes(rooms, apps, time.time), *events.routes(rooms, apps, time.time)]
-            app.router.routes.append(Mount("", app=_for_browsers(Router(browser_routes))))
+            rest = Router(
+                [*whep.routes(rooms, apps, time.time), *events.routes(rooms, apps, time.time)],
+                default=door.front_door(tasks, apps, time.time),
+            )
+            app.router.routes.append(Mount("", app=_for_browsers(rest)))
             await asyncio.gather(rooms.start(), media.start())
             await tasks.open()
             try:
@@ -133,6 +135,7 @@ async def _serving(app: FastAPI, settings: Settings) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app,
         http="httptools",
+        ws="none",
         access_log=False,
         log_config=None,
         lifespan="off",

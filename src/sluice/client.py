@@ -47,8 +47,11 @@ class Client:
         head = RequestHead("GET" if reading else "POST", "/", parse_query(encoded), tuple(headers.items()))
         headers |= sign(head, body, self.key, now)
         document = self._send(f"{self.url}/?{encoded}", head.method, headers, body)
-        error = document.get("ResponseMetadata", {}).get("Error")
-        if error is not None:
+        metadata = document.get("ResponseMetadata")
+        if not isinstance(metadata, dict):
+            raise CallFailed(f"{self.url} is no sluice node: its answer has no ResponseMetadata", document)
+        error = metadata.get("Error")
+        if isinstance(error, dict):
             raise CallFailed(f"{error.get('Code')}: {error.get('Message')}", document)
         return document
 
@@ -56,11 +59,15 @@ class Client:
         """A document of the native API. Raises CallFailed."""
         headers = {"Authorization": f"Bearer {self.admin_token}"}
         document = self._send(f"{self.url}/api/v1{path}", method, headers, b"")
-        if "error" in document:
-            raise CallFailed(document["error"].get("message", "the node refused the call"), document)
+        error = document.get("error")
+        if error is not None:
+            text = error.get("message") if isinstance(error, dict) else None
+            raise CallFailed(text or "the node refused the call", document)
         return document
 
     def _send(self, url: str, method: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+        if not url.startswith(("http://", "https://")):
+            raise CallFailed(f"{self.url} is no address of a node; write it as http://host:port")
         request = urllib.request.Request(  # noqa: S310 - the operator's own node
             url, data=body or None, headers=headers, method=method
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
 
 import pytest
 from playwright.async_api import Browser
@@ -112,7 +111,7 @@ async def test_the_end_of_a_file_ends_the_task_and_the_user_leaves(
 
 
 async def test_killing_the_media_process_keeps_viewers_and_the_picture_goes_on(
-    node: ServedNode, browser: Browser, files: str, record_property: Callable[[str, object], None]
+    node: ServedNode, browser: Browser, files: str
 ) -> None:
     room = new_room()
     run = await node.start(room, f"{files}/long.mp4", Loop=True)
@@ -126,8 +125,10 @@ async def test_killing_the_media_process_keeps_viewers_and_the_picture_goes_on(
         for media in node.children("sluice.media"):
             media.kill()
         killed = await first.stats()
+        # What was on its way is a few frames; more can only come from the next media process.
+        goes_on = await first.until_frames(killed["frames"] + 10)
+        print(f"the picture went on {(goes_on['at'] - killed['at']) / 1000:.2f} s after the kill")
         resumed = [await viewer.until_frames(killed["frames"] + 3 * FRAME_RATE) for viewer in (first, second)]
-        record_property("seconds_to_three_seconds_of_new_frames", (resumed[0]["at"] - killed["at"]) / 1000)
         assert [stats["peers"] for stats in resumed] == [1, 1]
         assert [stats["connected"] for stats in resumed] == [1, 1]
         document = await node.until_state(run, "running")

@@ -449,38 +449,18 @@ def test_the_next_address_is_tried(open_file: Open) -> None:
         assert open_file(server.url(), _TwoAddresses(_LOOPBACK)).read(1) == b"x"
 
 
+@pytest.fixture(scope="module")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """Serves ``end.mp4``: 200 frames in 8 s, the index at the end."""
+    with Nginx(tmp_path_factory.mktemp("nginx")) as server:
+        command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25"]
+        command += ["-t", "8", "-c:v", "libx264", "-g", "25", "-pix_fmt", "yuv420p", "-crf", "1"]
+        subprocess.run([*command, str(server.www / "end.mp4")], check=True, timeout=60)
+        yield server
+
+
 @pytest.mark.skipif(not is_available(), reason="nginx or ffmpeg is not installed")
 class TestPyAv:
-    @pytest.fixture(scope="class")
-    def nginx(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-        with Nginx(tmp_path_factory.mktemp("nginx")) as server:
-            command = [
-                "ffmpeg",
-                "-nostdin",
-                "-v",
-                "error",
-                "-f",
-                "lavfi",
-                "-i",
-                "testsrc=size=320x240:rate=25",
-            ]
-            command += [
-                "-t",
-                "8",
-                "-c:v",
-                "libx264",
-                "-g",
-                "25",
-                "-pix_fmt",
-                "yuv420p",
-                "-b:v",
-                "2M",
-                "-minrate",
-                "2M",
-            ]
-            subprocess.run([*command, str(server.www / "end.mp4")], check=True, timeout=60)
-            yield server
-
     def test_an_mp4_with_its_index_at_the_end(self, nginx: Nginx, open_file: Open) -> None:
         file = open_file(nginx.http("end.mp4"))
         with av.open(file) as container:
@@ -499,13 +479,13 @@ class TestPyAv:
 
     def test_a_loss_within_the_demuxer(self, nginx: Nginx, open_file: Open) -> None:
         body = (nginx.www / "end.mp4").read_bytes()
-        left = [4]  # answers before the server is gone for good
+        gone = threading.Event()
 
         def answer(request: str, connection: socket.socket) -> None:
-            left[0] -= 1
-            if left[0] >= 0:
-                _ranged(body, break_at=150_000, breaks=1)(request, connection)
+            if not gone.is_set():
+                _ranged(body, break_at=40_000, breaks=1)(request, connection)
 
         with ScriptedServer(answer) as server, av.open(open_file(server.url())) as container:
+            gone.set()
             error = _error(lambda: list(container.demux()))
         assert error.reason is Reason.SOURCE_INTERRUPTED

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import structlog
-from starlette.routing import Router
 
 from sluice.api.volcengine import errors
-from sluice.api.volcengine.door import BODY_LIMIT, routes
+from sluice.api.volcengine.door import BODY_LIMIT, FrontDoor, front_door
 from sluice.core.apps import AccessKey, App, Apps
 from sluice.core.errors import Overloaded, RoomError
 from sluice.core.ids import AppId
@@ -34,12 +33,12 @@ class Door:
 
     now: float = NOW
     tasks: FakeTasks = field(init=False)
-    app: Router = field(init=False)
+    app: FrontDoor = field(init=False)
 
     def __post_init__(self) -> None:
         self.tasks = FakeTasks(lambda: self.now)
         apps = Apps([APP, OTHER_APP], [OWNER, AccessKey(KEY.access_key, KEY.secret_key, frozenset())])
-        self.app = Router(routes(self.tasks, apps, lambda: self.now))
+        self.app = front_door(self.tasks, apps, lambda: self.now)
 
     def send(
         self,
@@ -344,3 +343,10 @@ def test_error_rows_are_the_contracts() -> None:
         "InternalError": 500,
     }
     assert {row.code_n for row in business} == {None}
+
+
+def test_a_path_that_is_nobodys_answers_with_an_envelope() -> None:
+    answer = call(Door().app, "GET", "/elsewhere?Action=ListRelayStream&Version=2023-11-01")
+    assert answer.status == 404
+    error = answer.json()["ResponseMetadata"]["Error"]
+    assert error["Code"] == "InvalidActionOrVersion"

@@ -44,7 +44,7 @@ class _Whep:
 
     async def _answer(self, request: Request) -> Response:
         viewer = watching_user(request, self._apps, self._clock())
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/sdp":
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/sdp":
             return PlainTextResponse("the body must be an offer of type application/sdp", 415)
         offer = WatchOffer(
             app_id=AppId(path_id(request, "app_id")),

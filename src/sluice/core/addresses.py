@@ -22,9 +22,24 @@ class AddressPolicy:
             return False
         if isinstance(ip, ipaddress.IPv6Address):
             # An IPv4 address in IPv6 clothes reaches the IPv4 host: judge what it reaches.
-            inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+            inner = _embedded(ip)
             if inner is not None:
                 return self.permits(str(inner))
         if any(ip.version == network.version and ip in network for network in self._allowed):
             return True
-        return ip.is_global and not ip.is_multicast
+        return ip.is_global and not ip.is_multicast and not getattr(ip, "is_site_local", False)
+
+
+#: NAT64 (RFC 6052, RFC 8215) and the deprecated IPv4-compatible form (RFC 4291 2.5.5.1): the last 32 bits.
+_ENDING_IN_IPV4 = tuple(
+    ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")
+)
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a packet to this IPv6 address ends up at, None if it is none of those."""
+    if ip.is_loopback or ip.is_unspecified:
+        return None
+    if any(ip in network for network in _ENDING_IN_IPV4):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

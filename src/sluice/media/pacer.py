@@ -43,11 +43,13 @@ class Pacer:
         now = self._loop.time()
         heap = self._heap
         again: list[tuple[float, int, Paced]] = []
-        while heap and heap[0][0] <= now:
-            _, order, paced = heapq.heappop(heap)
-            due = paced(now)
-            if due is not None:
-                again.append((max(due, now), order, paced))
-        for entry in again:
-            heapq.heappush(heap, entry)
-        self._arm()
+        try:
+            while heap and heap[0][0] <= now:
+                _, order, paced = heapq.heappop(heap)
+                due = paced(now)
+                if due is not None:
+                    again.append((max(due, now), order, paced))
+        finally:  # one that fails must not take the others with it
+            for entry in again:
+                heapq.heappush(heap, entry)
+            self._arm()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -76,12 +77,11 @@ class Session:
             loop=job.loop,
         )
         self._flowing = False
-        self._ever_flowed = job.position_us > 0
+        self._ever_flowed = job.position_us > 0 or job.pass_number > 1
         self._cause: SourceError | None = None
         self._sent_at = 0.0
         self._progress_at = 0.0
         self._link: RoomLink | None = None
-        self._link_end: asyncio.Future[bool] | None = None
         self._tracks: Tracks | None = None
         self._playback: FilePlayback | None = None
         self._position = (job.position_us, job.pass_number)
@@ -171,7 +171,7 @@ class Session:
             plan = make_plan(self._spec, probe)
             self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
             self._tracks = Tracks(plan, probe)
-            await self._into_room(play_live(source, self._tracks, self._send))
+            await self._into_room(partial(play_live, source, self._tracks, self._send))
         finally:
             await source.close()
 
@@ -193,7 +193,7 @@ class Session:
                 position_us=position_us,
                 pass_number=pass_number,
             )
-            await self._into_room(self._playback.run())
+            await self._into_room(self._playback.run)
         finally:
             self._note_position()
             self._playback = None
@@ -201,10 +201,10 @@ class Session:
             await worker.settle()
             await worker.call(source.close)
 
-    async def _into_room(self, playing: Coroutine[Any, Any, None]) -> None:
+    async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Plays through a new link, until the source or the link ends."""
         job = self._job
-        self._link_end = self._loop.create_future()
+        link_end: asyncio.Future[bool] = self._loop.create_future()
         hello: dict[str, object] = {
             "app_id": job.app_id,
             "room_id": job.room_id,
@@ -212,19 +212,21 @@ class Session:
             "stream": 0,
             "run_id": job.run_id,
         }
-        play = asyncio.ensure_future(playing)
         try:
-            self._link = await RoomLink.connect(job.link, hello, self._link_end.set_result)
-            ends: set[asyncio.Future[Any]] = {play, self._link_end}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not play.done():
-                raise _Replaced if self._link_end.result() else _RoomGone
-            play.result()
+            # Before the first frame is due: one that finds no link would be lost, and with it a whole GOP.
+            self._link = await RoomLink.connect(job.link, hello, link_end.set_result)
         except OSError as error:
             raise _RoomGone from error
+        playing = asyncio.ensure_future(play())
+        try:
+            ends: set[asyncio.Future[Any]] = {playing, link_end}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not playing.done():
+                raise _Replaced if link_end.result() else _RoomGone
+            playing.result()
         finally:
-            play.cancel()
-            await asyncio.wait({play})
+            playing.cancel()
+            await asyncio.wait({playing})
             self._drop_link()
 
     def _drop_link(self) -> None:

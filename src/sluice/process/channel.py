@@ -1,8 +1,9 @@
 """The control channel: framed messages of `process.control` over a stream socket, with requests.
 
-A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer), request number u32, JSON. Either side may
-send notices; `request` waits for the one answer of its number. Answers are never waited for without a
-deadline, and everything that waits fails when the peer is gone.
+A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure), request number u32, JSON (none
+in a failure). Either side may send notices; `request` waits for the one answer of its number. Answers are
+never waited for without a deadline, and everything that waits fails when the peer is gone. What arrives is
+handled one by one in the order it was sent: a notice that takes back a request never overtakes it.
 """
 
 import asyncio
@@ -10,22 +11,26 @@ import struct
 from collections.abc import Awaitable, Callable
 
 import structlog
+from pydantic import ValidationError
 
 from sluice.process.control import Message, decode, encode
 
 _HEAD = struct.Struct("!IBI")
-_NOTICE, _REQUEST, _ANSWER = 0, 1, 2
+_NOTICE, _REQUEST, _ANSWER, _FAILURE = 0, 1, 2, 3
 _MAX_MESSAGE = 4 << 20
+#: A peer that leaves this much unread is stuck, and cut off.
+_MOST_BUFFERED = 16 << 20
 
 log = structlog.get_logger()
 
 
 class ChannelClosed(Exception):
-    """The other process is gone, or did not answer in time."""
+    """The other process is gone, failed at the request, or did not answer in time."""
 
 
 class Channel:
-    """One end. `on_notice` gets what needs no answer, `on_request` returns the answer."""
+    """One end. `on_notice` gets what needs no answer, `on_request` returns the answer; while it works
+    nothing else is taken, so it must not ask over the same channel."""
 
     def __init__(
         self,
@@ -41,7 +46,6 @@ class Channel:
         self._on_request = on_request
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._next_number = 0
-        self._answering: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def notify(self, message: Message) -> None:
@@ -49,7 +53,7 @@ class Channel:
         self._write(_NOTICE, 0, message)
 
     async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
-        """Raises ChannelClosed when the peer is gone or silent."""
+        """Raises ChannelClosed when the peer is gone or silent, or failed at it."""
         if self._closed:
             raise ChannelClosed("the process is gone")
         self._next_number = number = (self._next_number + 1) & 0xFFFFFFFF
@@ -70,8 +74,8 @@ class Channel:
                 length, kind, number = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
                 if length > _MAX_MESSAGE:
                     raise ChannelClosed("a control message is larger than the bound")
-                self._take(kind, number, decode(await self._reader.readexactly(length)))
-        except (asyncio.IncompleteReadError, ConnectionError, ChannelClosed) as error:
+                await self._take(kind, number, await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError, ChannelClosed, ValidationError) as error:
             log.info("control channel closed", error=str(error))
         finally:
             self.close()
@@ -83,24 +87,35 @@ class Channel:
                 future.set_exception(ChannelClosed("the process is gone"))
         self._writer.close()
 
-    def _take(self, kind: int, number: int, message: Message) -> None:
+    async def _take(self, kind: int, number: int, data: bytes) -> None:
         if kind == _NOTICE:
-            self._on_notice(message)
-        elif kind == _ANSWER:
-            future = self._waiting.get(number)
-            if future is not None and not future.done():
-                future.set_result(message)
+            self._on_notice(decode(data))
+        elif kind == _REQUEST:
+            await self._answer(number, decode(data))
         else:
-            task = asyncio.ensure_future(self._answer(number, message))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            future = self._waiting.get(number)
+            if future is None or future.done():
+                return
+            if kind == _ANSWER:
+                future.set_result(decode(data))
+            else:
+                future.set_exception(ChannelClosed("the process failed at this request; its log says why"))
 
     async def _answer(self, number: int, message: Message) -> None:
         assert self._on_request is not None, "this side of the channel takes no requests"  # noqa: S101
-        self._write(_ANSWER, number, await self._on_request(message))
+        try:
+            answer = await self._on_request(message)
+        except Exception:  # noqa: BLE001 - root of a request: whatever else the process does goes on
+            log.error("x request", request=message.type, exc_info=True)
+            self._write(_FAILURE, number, None)
+        else:
+            self._write(_ANSWER, number, answer)
 
-    def _write(self, kind: int, number: int, message: Message) -> None:
+    def _write(self, kind: int, number: int, message: Message | None) -> None:
         if self._closed or self._writer.is_closing():
             return
-        data = encode(message)
+        data = encode(message) if message is not None else b""
         self._writer.write(_HEAD.pack(len(data), kind, number) + data)
+        if self._writer.transport.get_write_buffer_size() > _MOST_BUFFERED:
+            log.error("x control channel", why="the other process does not read")
+            self._writer.transport.abort()

@@ -65,18 +65,24 @@ class Supervised:
             await asyncio.wait_for(self._first_ready.wait(), _READY_DEADLINE_S)
         except TimeoutError:
             await self.stop()
-            raise ChannelClosed(f"the process {self.spec.name} did not start") from None
+            raise ChannelClosed(
+                f"the process {self.spec.name} did not start within {_READY_DEADLINE_S:g} s; "
+                "its own lines in the log say why (a port that is in use, for instance)"
+            ) from None
 
     async def stop(self) -> None:
         """Closes the control channel, which ends the child; kills it if it does not go."""
         self._stopping = True
+        if self._task is None:
+            return
         if self.channel is not None:
             self.channel.close()
-        if self._task is not None:
-            done, _ = await asyncio.wait({self._task}, timeout=_STOP_DEADLINE_S)
-            if not done:
-                self._task.cancel()
-                await asyncio.wait({self._task})
+        else:  # between two lives
+            self._task.cancel()
+        done, _ = await asyncio.wait({self._task}, timeout=_STOP_DEADLINE_S)
+        if not done:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
     async def request(self, message: Message) -> Message:
         """Raises ChannelClosed when the child is not there or does not answer."""
@@ -97,7 +103,11 @@ class Supervised:
         while not self._stopping:
             deaths = [at for at in deaths if at > loop.time() - 60]
             await asyncio.sleep(_RESTART_PAUSES_S[min(len(deaths), len(_RESTART_PAUSES_S) - 1)])
-            status = await self._live()
+            try:
+                status = await self._live()
+            except Exception:  # noqa: BLE001 - root: a life that could not begin or broke us ends, the next may not
+                log.error("child process could not be run", child=self.spec.name, exc_info=True)
+                status = -1
             deaths.append(loop.time())
             if not self._stopping:
                 self.restarts += 1
@@ -107,20 +117,16 @@ class Supervised:
     async def _live(self) -> int:
         """One life of the child: returns its exit status."""
         ours, theirs = socket.socketpair()
-        config = {
-            **self.spec.config,
-            "name": self.spec.name,
-            "parent": os.getpid(),
-            "control_fd": theirs.fileno(),
-        }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self.spec.module, json.dumps(config), pass_fds=(theirs.fileno(),)
-        )
-        theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
-        self.channel = Channel(reader, writer, on_notice=self._take)
-        self.pid = process.pid
         try:
+            with theirs:
+                process = await self._spawn(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            self.channel = Channel(reader, writer, on_notice=self._take)
+            self.pid = process.pid
             await self.channel.run()
             return await asyncio.wait_for(process.wait(), _STOP_DEADLINE_S)
         except TimeoutError:
@@ -128,9 +134,21 @@ class Supervised:
             process.kill()
             return await process.wait()
         finally:
+            self.channel = self.ready = self.pid = None
             if process.returncode is None:
                 process.kill()
-            self.channel = self.ready = self.pid = None
+                await process.wait()
+
+    async def _spawn(self, control_fd: int) -> asyncio.subprocess.Process:
+        config = {
+            **self.spec.config,
+            "name": self.spec.name,
+            "parent": os.getpid(),
+            "control_fd": control_fd,
+        }
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", self.spec.module, json.dumps(config), pass_fds=(control_fd,)
+        )
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Ready):

@@ -81,8 +81,10 @@ class RoomProcesses:
         raise RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
 
     async def close_peer(self, peer_id: PeerId) -> bool:
+        # A process that is gone has taken its peers with it.
+        living = [process for process in self._processes if process.ready is not None]
         replies = await asyncio.gather(
-            *(self._ask(process, ClosePeer(peer_id=peer_id)) for process in self._processes)
+            *(self._ask(process, ClosePeer(peer_id=peer_id)) for process in living)
         )
         return any(isinstance(reply, Done) and reply.found for reply in replies)
 

@@ -78,7 +78,7 @@ class TaskService:
     async def open(self) -> None:
         """Places every live task again, where it was."""
         for record in await self._store.run(live_tasks):
-            run = Run(record.task, record.position_us, record.pass_number, record.plan)
+            run = Run(record.task, record.position_us, max(1, record.pass_number), record.plan)
             self._runs[record.task.id] = run
             if record.task.state is State.STOPPING:
                 await self._apply(run, Event.FINISH, Reason.STOPPED, Reason.STOPPED.text)
@@ -90,6 +90,9 @@ class TaskService:
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+        # The media processes are ended after this: their deaths are no crashes of the tasks.
+        self._media.on_notice = lambda process, message: None
+        self._media.on_ready = self._media.on_death = lambda process: None
         await self._save_positions()
         if self._work:
             await asyncio.wait(self._work, timeout=5)

@@ -76,9 +76,11 @@ def _packets(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             raise RtcpError("an RTCP packet is cut short")
         first, kind, words = struct.unpack_from("!BBH", data, position)
         end = position + 4 + 4 * words
-        if first >> 6 != 2 or end > len(data):
+        # RFC 3550 6.4.1: the last octet of the padding counts it, itself included.
+        padding = data[end - 1] if first & 0x20 and end <= len(data) else 0
+        if first >> 6 != 2 or end > len(data) or padding > 4 * words:
             raise RtcpError("an RTCP packet is malformed")
-        yield kind, first & 0x1F, data[position + 4 : end]
+        yield kind, first & 0x1F, data[position + 4 : end - padding]
         position = end
 
 

@@ -122,6 +122,13 @@ def _parameters(text: str) -> dict[str, str]:
     return {name.lower(): value for name, _, value in pairs if name}
 
 
+def _is_payload_type(text: str) -> bool:
+    """RFC 3551 6: 7 bits; RFC 5761 4: 64 to 95 could not be told from RTCP on a shared port."""
+    return text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) in _PAYLOAD_TYPES
+
+
+_PAYLOAD_TYPES = frozenset((*range(64), *range(96, 128)))
+
 #: Profiles by what a decoder of them can show, best first (profile_idc in hex).
 _PROFILES = ("64", "4d", "42")
 _VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
@@ -135,7 +142,8 @@ def choose_video(section: MediaOffer) -> VideoFormat | None:
         parameters = section.fmtp.get(payload_type, {})
         profile = parameters.get("profile-level-id", "42001f")[:2].lower()
         if (
-            section.rtpmap.get(payload_type) == "h264/90000"
+            _is_payload_type(payload_type)
+            and section.rtpmap.get(payload_type) == "h264/90000"
             and parameters.get("packetization-mode") == "1"
             and profile in _PROFILES
         ):
@@ -160,7 +168,8 @@ def _rtx_of(section: MediaOffer, payload_type: str) -> int | None:
         (
             int(candidate)
             for candidate in section.formats
-            if section.rtpmap.get(candidate) == "rtx/90000"
+            if _is_payload_type(candidate)
+            and section.rtpmap.get(candidate) == "rtx/90000"
             and section.fmtp.get(candidate, {}).get("apt") == payload_type
         ),
         None,
@@ -168,7 +177,10 @@ def _rtx_of(section: MediaOffer, payload_type: str) -> int | None:
 
 
 def choose_opus(section: MediaOffer) -> int | None:
-    return next((int(f) for f in section.formats if section.rtpmap.get(f) == "opus/48000/2"), None)
+    return next(
+        (int(f) for f in section.formats if _is_payload_type(f) and section.rtpmap.get(f) == "opus/48000/2"),
+        None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

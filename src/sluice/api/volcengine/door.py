@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from sluice.api.volcengine.actions import Action, action_table
@@ -41,16 +40,12 @@ _FORM = "application/x-www-form-urlencoded"
 log = structlog.get_logger(__name__)
 
 
-def routes(
+def front_door(
     tasks: Tasks, apps: Apps, clock: Callable[[], float], policy: Policy | None = None
-) -> list[BaseRoute]:
-    """The route of the dialect, for every method: a wrong one is answered with an envelope too.
-
-    `clock` tells Unix seconds.
-    """
-    return [
-        Route("/", FrontDoor(action_table(tasks), apps, clock, policy or Policy()), include_in_schema=False)
-    ]
+) -> "FrontDoor":
+    """The application of the dialect, for every method and every path that is nobody else's: what is wrong
+    is answered with an envelope too. `clock` tells Unix seconds."""
+    return FrontDoor(action_table(tasks), apps, clock, policy or Policy())
 
 
 class FrontDoor:
@@ -100,6 +95,8 @@ class FrontDoor:
 
     def _find_action(self, head: RequestHead) -> Action[Any]:
         name, version = head.param("Action"), head.param("Version")
+        if head.path not in ("", "/"):
+            raise Refusal(GATEWAY["InvalidActionOrVersion"], name or "", version or "")
         if not name or not version:
             raise Refusal(GATEWAY["MissingParameter"], "Version" if name else "Action")
         action = self._actions.get((name, version))

@@ -93,9 +93,12 @@ class DtlsServer:
         return self._flight()
 
     def on_timer(self) -> list[bytes]:
-        """Retransmits the last flight when its time is up (RFC 6347 4.2.4)."""
+        """Retransmits the last flight when its time is up (RFC 6347 4.2.4). Raises DtlsError."""
         if self.keys is None and self._connection.DTLSv1_get_timeout() == 0:
-            self._connection.DTLSv1_handle_timeout()
+            try:
+                self._connection.DTLSv1_handle_timeout()
+            except SSL.Error as error:
+                raise DtlsError(f"DTLS handshake failed: {error}") from error
             return self._flight()
         return []
 
@@ -144,7 +147,8 @@ class DtlsServer:
 
     def _read(self) -> None:
         try:
-            self._connection.recv(_MTU)
+            while True:  # whatever a datagram holds: nothing may pile up
+                self._connection.recv(_MTU)
         except SSL.ZeroReturnError:
             self.closed = True
         except SSL.WantReadError:

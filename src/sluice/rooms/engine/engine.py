@@ -125,9 +125,7 @@ class Engine:
 
     def retire(self, request: Retire) -> None:
         """Remembers the run, so that frames still on their way do not bring its user back."""
-        self._retired[request.run_id] = None
-        if len(self._retired) > _MOST_RETIRED:
-            self._retired.popitem(last=False)
+        self._note_retired(request.run_id)
         link = self._links.pop(request.run_id, None)
         if link is not None:
             link.close()
@@ -145,6 +143,8 @@ class Engine:
         replaced = room.publish(hello.key, hello.run_id)
         if replaced is not None and replaced in self._links:
             self._links.pop(replaced).replace()
+        if replaced is not None:
+            self._note_retired(replaced)  # its session may not take the place back
         before = self._links.get(hello.run_id)
         if before is not None:
             before.close()
@@ -236,6 +236,11 @@ class Engine:
 
             stream = room.streams[key] = Stream(f"s{secrets.token_hex(8)}", request_key_frame)
         return stream
+
+    def _note_retired(self, run_id: str) -> None:
+        self._retired[run_id] = None
+        if len(self._retired) > _MOST_RETIRED:
+            self._retired.popitem(last=False)
 
     def _defer(self, viewer: Viewer, stream: Stream) -> None:
         if not self._backlogs:

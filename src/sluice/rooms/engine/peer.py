@@ -19,7 +19,7 @@ from sluice.rooms.engine.dtls import DtlsError, DtlsIdentity, DtlsServer, SrtpKe
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.viewer import CmSender, Viewer
-from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, RtcpError, parse, sender_report
+from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, parse, sender_report
 from sluice.wire.sdp import VideoFormat
 from sluice.wire.srtp import GCM_TAG, GcmSender
 
@@ -62,8 +62,9 @@ class Peer:
         self.id = peer_id
         self.stream = stream
         self.phase = Phase.CONNECTING
-        self.ufrag = secrets.token_urlsafe(6)
-        self.password = secrets.token_urlsafe(24)
+        # RFC 8839 5.4: letters, digits, + and / only; at least 24 and 128 bits at random.
+        self.ufrag = secrets.token_hex(8)
+        self.password = secrets.token_hex(16)
         self.viewer: Viewer | None = None
         self._socket = socket
         self._dtls = DtlsServer(identity, terms.fingerprint)
@@ -117,7 +118,7 @@ class Peer:
             return
         try:
             feedback = parse(self._receive.unprotect_rtcp(data))
-        except (SrtpError, RtcpError):
+        except (SrtpError, ValueError):  # RtcpError, or longer than libsrtp's buffer
             return
         for item in feedback:
             if isinstance(item, Nack):
@@ -132,10 +133,7 @@ class Peer:
     def on_timer(self, now_us: int, unix_time: float) -> None:
         """Called a few times a second."""
         if self.phase is Phase.CONNECTING:
-            for datagram in self._dtls.on_timer():
-                if self._address is not None:
-                    self._socket.send(datagram, self._address)
-            if now_us - self._created_us > _HANDSHAKE_US:
+            if not self._retry_handshake() or now_us - self._created_us > _HANDSHAKE_US:
                 log.info("x peer", peer=self.id, why="never connected")
                 self.close()
         elif now_us - self._heard_us > CONSENT_US:
@@ -157,6 +155,15 @@ class Peer:
                 self._socket.send(datagram, self._address)
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _retry_handshake(self) -> bool:
+        try:
+            for datagram in self._dtls.on_timer():
+                if self._address is not None:
+                    self._socket.send(datagram, self._address)
+        except DtlsError:
+            return False
+        return True
 
     def _connect(self, keys: SrtpKeys, now_us: int) -> None:
         assert self._address is not None  # noqa: S101 - DTLS is not answered before

@@ -2,7 +2,7 @@
 
 The first frame must be a hello ``{"hello": {app_id, room_id, user_id, stream, run_id}}``; then access
 units and Opus packets. The room says ``{"key_frame": true}`` when a viewer needs one and
-``{"replaced": true}`` before it closes the link of a publisher that another has taken the place of.
+``{"replaced": true}`` before it closes the link of a run that is over or that another took the place of.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ class PublisherLink(asyncio.Protocol):
         self._tell({"key_frame": True})
 
     def replace(self) -> None:
-        """Another publisher took the stream."""
+        """Another publisher took the stream, or the run is over: its session must not come back."""
         self._tell({"replaced": True})
         self.close()
 
@@ -118,6 +118,6 @@ class PublisherLink(asyncio.Protocol):
         self.hello = _hello(frame.payload)
         place = self._engine.link_opened(self, self.hello)
         if place is None:
-            self.close()
+            self.replace()
         else:
             self._room, self._stream = place

@@ -99,6 +99,7 @@ class Viewer:
         self._from_number: int | None = None  #: first frame this viewer gets; None while it waits for one
         self._video_index = self._audio_index = 0
         self._rtx_sequence = 0
+        self._skipping = False  #: after too long a backlog, until the next key frame
         self._catch_up: tuple[int, int] = (-1, 0)  #: last frame number of the GOP, its timestamp
         self._backlog: deque[tuple[Frame, int]] = deque()
         self._pending = 0  #: packets in the backlog
@@ -134,6 +135,9 @@ class Viewer:
         payload_type = self._video_type
         if payload_type is None or self._from_number is None or frame.number < self._from_number:
             return
+        if self._skipping and not frame.key:
+            return
+        self._skipping = False
         count = len(frame.payloads)
         if self._backlog or (count > _BURST_PACKETS and not self._loopback):
             if not self._backlog:
@@ -165,8 +169,8 @@ class Viewer:
             self.dropped += self._pending
             self._backlog.clear()
             self._pending = 0
-            if not frame.key:
-                self._from_number = frame.number + (1 << 30)
+            self._skipping = not frame.key
+            if self._skipping:
                 return
         if not self._backlog:
             self._allowance = 0.0

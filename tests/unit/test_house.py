@@ -1,0 +1,130 @@
+"""House rules that a reader cannot be trusted to check: sizes, where tests belong, what documents repeat."""
+
+import ast
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from sluice.cli import serve
+from sluice.core.lifecycle import Reason, mermaid
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+UNIT_TESTS = sorted((ROOT / "tests/unit").rglob("*.py"))
+
+MOST_LINES, MOST_FUNCTION_LINES = 700, 60
+#: What a unit test has no use for: networks, processes, clocks and codecs.
+NOT_IN_UNIT_TESTS = {
+    *(
+        "aiohttp",
+        "aiortc",
+        "av",
+        "http",
+        "multiprocessing",
+        "playwright",
+        "socket",
+        "subprocess",
+        "threading",
+    ),
+    *("time", "uvicorn"),
+}
+#: httptools is imported by uvicorn, which is told its name.
+IMPORTED_BY_OTHERS = {"httptools"}
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def place(path: Path, node: ast.stmt | ast.expr) -> str:
+    return f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+    """The top-level name of each absolute import, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name.partition(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node, node.module.partition(".")[0]
+
+
+def test_files_and_functions_are_small() -> None:
+    too_long = []
+    for path in SOURCES:
+        if len(path.read_text().splitlines()) > MOST_LINES:
+            too_long.append(str(path.relative_to(ROOT)))
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno >= MOST_FUNCTION_LINES:
+                    too_long.append(f"{place(path, node)} {node.name}")
+    assert not too_long
+
+
+def test_every_test_has_a_category() -> None:
+    folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
+    assert folders <= {"unit", "integration", "acceptance"}
+
+
+def test_unit_tests_use_no_network_process_clock_or_codec() -> None:
+    found = []
+    for path in UNIT_TESTS:
+        tree = parse(path)
+        found += [f"{place(path, node)} {name}" for node, name in imports(tree) if name in NOT_IN_UNIT_TESTS]
+        found += [f"{place(path, call)} sleep" for call in sleeps(tree)]
+    assert not found
+
+
+def sleeps(tree: ast.Module) -> Iterator[ast.Call]:
+    """Calls of a sleep that takes time; ``sleep(0)`` only lets others run."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).rpartition(".")[2] == "sleep"
+            and [ast.unparse(argument) for argument in node.args] != ["0"]
+        ):
+            yield node
+
+
+def test_the_declared_dependencies_are_those_that_the_sources_import() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        declared = {bare_name(text) for text in tomllib.load(file)["project"]["dependencies"]}
+    names = {name for path in SOURCES for _, name in imports(parse(path))}
+    owners = packages_distributions()
+    imported = {
+        bare_name(owners[name][0]) for name in names - sys.stdlib_module_names - {"sluice", "_typeshed"}
+    }
+    assert imported == declared - IMPORTED_BY_OTHERS
+
+
+def bare_name(requirement: str) -> str:
+    """The name of a requirement as package registries compare it."""
+    name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_architecture_shows_the_lifecycle_as_it_is() -> None:
+    assert f"```mermaid\n{mermaid()}\n```" in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def test_a_readme_that_shows_options_of_serve_shows_all() -> None:
+    readme = (ROOT / "README.md").read_text()
+    options = [f"--{name.replace('_', '-')}" for name in inspect.signature(serve).parameters]
+    missing = [option for option in options if option not in readme]
+    if missing == options:
+        pytest.skip("README.md shows none")
+    assert not missing
+
+
+def test_reasons_can_be_told_apart() -> None:
+    numbers = [reason.number for reason in Reason if reason.number]
+    assert len(set(numbers)) == len(numbers)
+    assert len({reason.code for reason in Reason}) == len(Reason)
+    assert all(reason.text for reason in Reason if reason is not Reason.NONE)
