@@ -32,7 +32,7 @@ cli.add_typer(task_cli, name="task")
 out = Console()
 err = Console(stderr=True)
 
-DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. [default: ./data]")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. Default: ./data")]
 UrlOption = Annotated[str, typer.Option("--url", envvar="SLUICE_URL", help="Address of the node.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _URL = "http://127.0.0.1:8080"
@@ -56,21 +56,21 @@ def main() -> None:
 @cli.command()
 def serve(
     data: DataOption = None,
-    listen: Annotated[str | None, typer.Option(help="HTTP address. [default: 127.0.0.1:8080]")] = None,
+    listen: Annotated[str | None, typer.Option(help="HTTP address. Default: 127.0.0.1:8080")] = None,
     media_port: Annotated[
-        int | None, typer.Option(help="UDP port of the first room process. [default: 40000]")
+        int | None, typer.Option(help="UDP port of the first room process, 0 for any. Default: 40000")
     ] = None,
     public_ip: Annotated[
         list[str] | None,
         typer.Option(help="Address that browsers reach the media port at; without it: loopback only."),
     ] = None,
-    room_processes: Annotated[int | None, typer.Option(help="[default: one per four cores]")] = None,
-    media_processes: Annotated[int | None, typer.Option(help="[default: one per core]")] = None,
+    room_processes: Annotated[int | None, typer.Option(help="Default: one per four cores")] = None,
+    media_processes: Annotated[int | None, typer.Option(help="Default: one per core")] = None,
     allow_networks: Annotated[
         str | None, typer.Option(help="CIDR,… that sources may be in, besides public addresses.")
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error. [default: info]")
+        str | None, typer.Option(help="debug, info, warning or error. Default: info")
     ] = None,
 ) -> None:
     """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml."""

@@ -98,6 +98,8 @@ class Session:
         """Runs to the end and reports it."""
         log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
         self._main = asyncio.create_task(self._attempts())
+        if self._stopped:
+            self._main.cancel()
         expired = False
         while not self._main.done():
             await asyncio.wait({self._main}, timeout=_WATCH_S)

@@ -105,7 +105,7 @@ class Channel:
         assert self._on_request is not None, "this side of the channel takes no requests"  # noqa: S101
         try:
             answer = await self._on_request(message)
-        except Exception:  # noqa: BLE001 - root of a request: whatever else the process does goes on
+        except Exception:  # root of a request: whatever else the process does goes on
             log.error("x request", request=message.type, exc_info=True)
             self._write(_FAILURE, number, None)
         else:

@@ -99,14 +99,19 @@ class RosterUser(_Message):
 
 
 class Roster(_Message):
+    """Everyone in a room after its change number `change`."""
+
     type: Literal["roster"] = "roster"
+    change: int
     users: tuple[RosterUser, ...]
 
 
 class RoomChanged(_Message):
-    """Something in a room changed; `kind` is joined, left, published or unpublished."""
+    """Something in a room changed; `kind` is joined, left, published or unpublished. `change` counts the
+    changes of the room, so that a reader of the roster knows which it has seen."""
 
     type: Literal["room_changed"] = "room_changed"
+    change: int
     app_id: str
     room_id: str
     kind: str

@@ -105,7 +105,7 @@ class Supervised:
             await asyncio.sleep(_RESTART_PAUSES_S[min(len(deaths), len(_RESTART_PAUSES_S) - 1)])
             try:
                 status = await self._live()
-            except Exception:  # noqa: BLE001 - root: a life that could not begin or broke us ends, the next may not
+            except Exception:  # root: this life could not begin, or broke us; the next may not
                 log.error("child process could not be run", child=self.spec.name, exc_info=True)
                 status = -1
             deaths.append(loop.time())

@@ -29,7 +29,7 @@ from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry,
 #: Events that may wait for one reader; a slower one is cut off and comes back to a fresh roster.
 _MOST_WAITING = 256
 
-_Watcher = asyncio.Queue[RoomEvent | None]
+_Watcher = asyncio.Queue[RoomChanged | None]
 
 
 class RoomProcesses:
@@ -95,7 +95,7 @@ class RoomProcesses:
         process = self._process_of(app_id, room_id)
         presence = f"events_{secrets.token_hex(8)}"
         queue: _Watcher = asyncio.Queue(_MOST_WAITING)
-        # Before the roster is asked for: an event told twice does no harm, one missed would.
+        # Before the roster is asked for: what it has already is left out by its number, nothing is missed.
         watchers = self._watchers.setdefault((app_id, room_id), set())
         watchers.add(queue)
         try:
@@ -125,11 +125,8 @@ class RoomProcesses:
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):
-            event = RoomEvent(
-                RoomEventKind(message.kind), user_id=UserId(message.user_id), stream=message.stream
-            )
             for queue in self._watchers.get((message.app_id, message.room_id), ()):
-                _offer(queue, event)
+                _offer(queue, message)
 
     def _on_death(self, process: Supervised) -> None:
         for (app_id, room_id), queues in self._watchers.items():
@@ -138,13 +135,13 @@ class RoomProcesses:
                     _offer(queue, None)
 
 
-def _offer(queue: _Watcher, event: RoomEvent | None) -> None:
-    """Puts an event, or the end where there is no more room: a reader that falls behind begins again."""
-    if event is None or queue.full():
+def _offer(queue: _Watcher, change: RoomChanged | None) -> None:
+    """Puts a change, or the end where there is no more room: a reader that falls behind begins again."""
+    if change is None or queue.full():
         while not queue.empty():
             queue.get_nowait()
-        event = None
-    queue.put_nowait(event)
+        change = None
+    queue.put_nowait(change)
 
 
 async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
@@ -152,5 +149,6 @@ async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
         RoomEventKind.ROSTER,
         roster=tuple(RosterEntry(UserId(user.user_id), user.streams) for user in roster.users),
     )
-    while (event := await queue.get()) is not None:
-        yield event
+    while (change := await queue.get()) is not None:
+        if change.change > roster.change:
+            yield RoomEvent(RoomEventKind(change.kind), user_id=UserId(change.user_id), stream=change.stream)

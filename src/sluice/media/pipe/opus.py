@@ -45,7 +45,8 @@ class OpusPipe:
             decoder.sample_rate = track.sample_rate
         self.dropped = 0
         self._decoder = decoder
-        self._resampler = AudioResampler(format="s16", layout="stereo", rate=RATE)
+        self._resampler: AudioResampler | None = None
+        self._input: tuple[str, str, int] | None = None
         self._encoder = _opus_encoder()
         self._fifo = AudioFifo()
         self._origin_us: int | None = None  #: media time of the first sample of the run
@@ -62,11 +63,19 @@ class OpusPipe:
             return []
         at_us = packet.pts_us
         for frame in decoded:
-            frame.pts = None
-            for resampled in self._resampler.resample(frame):
+            for resampled in self._resample(frame):
                 self._take(resampled, at_us)
                 at_us += resampled.samples * 1_000_000 // RATE
         return self._encode()
+
+    def _resample(self, frame: AudioFrame) -> list[AudioFrame]:
+        """A source may change rate or channels in mid-stream; a resampler is made for one kind of input."""
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or kind != self._input:
+            self._resampler = AudioResampler(format="s16", layout="stereo", rate=RATE)
+            self._input = kind
+        frame.pts = None
+        return self._resampler.resample(frame)
 
     def _take(self, frame: AudioFrame, at_us: int) -> None:
         if self._origin_us is None:

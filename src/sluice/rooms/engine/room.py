@@ -40,6 +40,7 @@ class Room:
         self.streams: dict[StreamKey, Stream] = {}
         self.publications: dict[StreamKey, Publication] = {}
         self._users: dict[UserId, _Presence] = {}
+        self._changes = 0
         self._emit = emit
 
     # --- users --------------------------------------------------------------------------------------------
@@ -69,6 +70,7 @@ class Room:
 
     def roster(self) -> Roster:
         return Roster(
+            change=self._changes,
             users=tuple(
                 RosterUser(
                     user_id=user_id,
@@ -81,7 +83,7 @@ class Room:
                     ),
                 )
                 for user_id in self._users
-            )
+            ),
         )
 
     # --- streams ------------------------------------------------------------------------------------------
@@ -126,6 +128,14 @@ class Room:
         return not (self._users or self.streams or self.publications)
 
     def _tell(self, kind: str, user_id: UserId, stream: int | None = None) -> None:
+        self._changes += 1
         self._emit(
-            RoomChanged(app_id=self.app_id, room_id=self.room_id, kind=kind, user_id=user_id, stream=stream)
+            RoomChanged(
+                change=self._changes,
+                app_id=self.app_id,
+                room_id=self.room_id,
+                kind=kind,
+                user_id=user_id,
+                stream=stream,
+            )
         )
