@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,7 @@ _HOST = "127.0.0.1"
 _APP, _ROOM, _USER = "a" * 24, "fanout", "publisher"
 _BAR_US, _BAR_SHARE = 6.0, 0.25
 _WARM_UP_S = 2.0
+_GRID_US = 5_000
 _CONNECT_DEADLINE_S = 30.0
 
 #: Gives the answer to a receiver's offer.
@@ -132,7 +133,7 @@ async def room_process(folder: Path) -> AsyncIterator[tuple[Supervised, str]]:
 
 
 async def publish(clip: Clip, link_path: str) -> None:
-    """Sends the clip in real time, again and again."""
+    """Sends the clip in real time, again and again, on the grid that media processes keep."""
     hello = {"app_id": _APP, "room_id": _ROOM, "user_id": _USER, "stream": 0, "run_id": "run"}
     link = await RoomLink.connect(link_path, hello, on_end=lambda _: None)
     loop = asyncio.get_running_loop()
@@ -140,8 +141,10 @@ async def publish(clip: Clip, link_path: str) -> None:
     while True:
         for frame in clip.frames:
             media_us = passed_us + frame.media_us
-            await asyncio.sleep(started + media_us / 1e6 - loop.time())
-            link.send([type(frame)(frame.type, media_us, frame.payload, frame.key)])
+            due = -(-media_us // _GRID_US) * _GRID_US / 1e6
+            if loop.time() < started + due:
+                await asyncio.sleep(started + due - loop.time())
+            link.send([replace(frame, media_us=media_us)])
         passed_us += clip.duration_us
 
 

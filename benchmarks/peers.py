@@ -33,7 +33,7 @@ _CHECK_EVERY_S = 0.2  #: binding requests until the first answer
 _CONSENT_EVERY_S = 5.0
 _TICK_S = 0.1
 #: Nobody sleeps on a socket: a sender on the same machine would pay for each wake-up, a remote one would not.
-_LOOK_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.02
 _MOST_DATAGRAMS = 64
 _BUFFER_BYTES = 1 << 20
 _KEY, _SALT = 16, 12

@@ -1,8 +1,12 @@
 """The main job: a signed StartRelayStream, and people see and hear it."""
 
 import asyncio
+import json
 import uuid
+from collections.abc import AsyncIterator
+from typing import Any
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser
 
@@ -154,3 +158,36 @@ async def test_the_page_comes_back_after_the_room_process_died(
         assert await viewer.rate() >= ENOUGH
         await node.until_state(run, "running")
     await node.client_stop(run)
+
+
+async def test_the_event_stream_tells_who_comes_publishes_and_goes(node: ServedNode, files: str) -> None:
+    room = new_room()
+    url = f"{node.url}/rooms/{node.credentials.app_id}/{room}/events"
+    headers = {"Authorization": f"Bearer {node.token(room, 'alice')}"}
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
+        events = sse(response.content)
+        assert await anext(events) == ("roster", {"users": [{"user_id": "alice", "streams": []}]})
+        run = await node.start(room, f"{files}/short.mp4", Loop=True)
+        assert await anext(events) == ("joined", {"user_id": "source"})
+        assert await anext(events) == ("published", {"user_id": "source", "stream": 0})
+        other = {"token": node.token(room, "bob")}
+        async with session.get(url, params=other) as second:
+            name, document = await anext(sse(second.content))
+            assert name == "roster"
+            assert {"user_id": "source", "streams": [0]} in document["users"]
+            assert await anext(events) == ("joined", {"user_id": "bob"})
+        await node.client_stop(run)
+        assert await anext(events) == ("unpublished", {"user_id": "source", "stream": 0})
+        assert await anext(events) == ("left", {"user_id": "source"})
+        assert await anext(events) == ("left", {"user_id": "bob"})
+
+
+async def sse(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Any]]:
+    """Name and data of each server-sent event."""
+    name = ""
+    async for line in content:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            yield name, json.loads(value)

@@ -1,0 +1,187 @@
+"""The control channel between two ends in memory: order, deadlines, and what a broken peer does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+
+from sluice.process import channel as module
+from sluice.process.channel import Channel, ChannelClosed
+from sluice.process.control import ClosePeer, Done, Enter, Leave, Message, Roster
+
+pytestmark = pytest.mark.anyio
+
+ENTER = Enter(app_id="app", room_id="room", user_id="anna", presence="p")
+LEAVE = Leave(app_id="app", room_id="room", presence="p")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Wire:
+    """What a StreamWriter is to a channel: what is written is read by the other end, at once."""
+
+    def __init__(self, far: asyncio.StreamReader, near: asyncio.StreamReader) -> None:
+        self.transport = self
+        self.unread = 0  #: bytes that the far end would not take
+        self._far, self._near, self._closed = far, near, False
+
+    def write(self, data: bytes) -> None:
+        self._far.feed_data(data)
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._far.feed_eof()
+            self._near.feed_eof()
+
+    abort = close
+
+
+class Pair:
+    """Two channels; the far one answers, and keeps what it is told."""
+
+    def __init__(
+        self,
+        answer: Callable[[Message], Awaitable[Message]],
+        on_notice: Callable[[Message], None] | None = None,
+    ) -> None:
+        here, there = asyncio.StreamReader(), asyncio.StreamReader()
+        self.wire, self.far_wire = Wire(there, here), Wire(here, there)
+        self.raw = there
+        self.told: list[Message] = []
+        self.near = Channel(here, cast(asyncio.StreamWriter, self.wire), on_notice=self.told.append)
+        self.far = Channel(
+            there,
+            cast(asyncio.StreamWriter, self.far_wire),
+            on_notice=on_notice or self.told.append,
+            on_request=answer,
+        )
+        self.tasks = [asyncio.create_task(end.run()) for end in (self.near, self.far)]
+
+    async def close(self) -> None:
+        self.near.close()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*self.tasks)
+
+
+async def done(message: Message) -> Message:
+    return Done(found=True)
+
+
+async def never(message: Message) -> Message:
+    await asyncio.Event().wait()
+    return Done(found=False)
+
+
+async def test_requests_and_notices() -> None:
+    pair = Pair(done)
+    answers = await asyncio.gather(*(pair.near.request(ClosePeer(peer_id=str(n))) for n in range(10)))
+    assert answers == [Done(found=True)] * 10
+    pair.far.notify(LEAVE)
+    pair.near.notify(ENTER)
+    assert await pair.near.request(ENTER) == Done(found=True)
+    assert pair.told == [LEAVE, ENTER]
+    await pair.close()
+
+
+async def test_a_notice_never_overtakes_the_request_before_it() -> None:
+    """Who enters and leaves in one breath must not stay in the room for ever."""
+    order: list[str] = []
+
+    async def enter(message: Message) -> Message:
+        await asyncio.sleep(0)
+        order.append(message.type)
+        return Roster(change=0, users=())
+
+    pair = Pair(enter, on_notice=lambda message: order.append(message.type))
+    asking = asyncio.create_task(pair.near.request(ENTER))
+    await asyncio.sleep(0)
+    asking.cancel()
+    pair.near.notify(LEAVE)
+    assert isinstance(await pair.near.request(ENTER), Roster)
+    assert order == ["enter", "leave", "enter"]
+    await pair.close()
+
+
+async def test_a_request_that_fails_there_fails_here_at_once_and_alone() -> None:
+    async def fail_first(message: Message) -> Message:
+        if message == ENTER:
+            raise LookupError("a defect")
+        return Done(found=True)
+
+    pair = Pair(fail_first)
+    with pytest.raises(ChannelClosed, match="failed at this request"):
+        await pair.near.request(ENTER)
+    assert await pair.near.request(ClosePeer(peer_id="x")) == Done(found=True)
+    await pair.close()
+
+
+async def test_silence_ends_at_the_deadline() -> None:
+    pair = Pair(never)
+    with pytest.raises(ChannelClosed, match="did not answer in time"):
+        await pair.near.request(ENTER, deadline_s=0)
+    pair.tasks[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pair.close()
+
+
+async def test_whoever_waits_hears_that_the_peer_is_gone() -> None:
+    pair = Pair(never)
+    asking = asyncio.create_task(pair.near.request(ENTER))
+    await asyncio.sleep(0)
+    pair.far_wire.close()
+    with pytest.raises(ChannelClosed, match="gone"):
+        await asking
+    with pytest.raises(ChannelClosed, match="gone"):
+        await pair.near.request(ENTER)
+    pair.near.notify(LEAVE)  # dropped, not raised
+    pair.tasks[1].cancel()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        bytes.fromhex("7fffffff 00 00000000"),
+        bytes.fromhex("00000002 00 00000000") + b"{}",
+        bytes.fromhex("00000002 00 00000000") + b"\xff\xff",
+        bytes.fromhex("00000009 00 00000000") + b"cut",
+    ],
+    ids=["too large", "no message", "no JSON", "cut short"],
+)
+async def test_a_broken_peer_is_cut_off(frame: bytes) -> None:
+    pair = Pair(done)
+    pair.raw.feed_data(frame)
+    pair.wire.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*pair.tasks)
+    assert pair.told == []
+    with pytest.raises(ChannelClosed):
+        await pair.far.request(ENTER)
+
+
+async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+    pair = Pair(done)
+    pair.raw.feed_data(bytes.fromhex("00000000 03 00000007"))
+    assert await pair.near.request(ENTER) == Done(found=True)
+    await pair.close()
+
+
+async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_BUFFERED", 1000)
+    pair = Pair(done)
+    pair.near.notify(LEAVE)
+    assert not pair.wire.is_closing()
+    pair.wire.unread = 1001
+    pair.near.notify(LEAVE)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*pair.tasks)

@@ -1,0 +1,137 @@
+"""A room's event stream: the roster, then changes; whoever holds it open is in the room."""
+
+import asyncio
+from urllib.parse import urlencode
+
+import pytest
+from starlette.routing import Router
+from starlette.types import Message
+
+from sluice.api import events
+from sluice.core.apps import App, Apps
+from sluice.core.errors import RoomError
+from sluice.core.ids import AppId, UserId
+from sluice.core.lifecycle import Reason
+from sluice.rooms.port import RoomEvent, RoomEventKind, RosterEntry
+from sluice.wire.token import Grant, Privilege, make
+from tests.testing import FakeRooms
+from tests.unit.asgi import call
+
+NOW = 1_800_000_000
+APP = App(AppId("a" * 24), "key")
+PATH = f"/rooms/{APP.app_id}/room/events"
+TOKEN = make(APP, Grant("room", "viewer", NOW, 0, {Privilege.SUBSCRIBE: 0}))
+QUERY = urlencode({"token": TOKEN})
+BEARER = [("Authorization", f"Bearer {TOKEN}")]
+
+
+class Reader:
+    """Holds an event stream open over ASGI; `text` grows as it is told."""
+
+    def __init__(self, rooms: FakeRooms) -> None:
+        self.text = ""
+        self._rooms = rooms
+        self._gone = asyncio.Event()
+        self._news = asyncio.Condition()
+
+    async def run(self) -> None:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": PATH,
+            "query_string": QUERY.encode(),
+            "headers": [],
+        }
+        await app(self._rooms)(scope, self._receive, self._send)
+
+    async def until(self, text: str) -> None:
+        async with asyncio.timeout(5), self._news:
+            await self._news.wait_for(lambda: text in self.text)
+
+    def go(self) -> None:
+        self._gone.set()
+
+    async def _receive(self) -> Message:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        async with self._news:
+            self.text += message.get("body", b"").decode()
+            self._news.notify_all()
+
+
+def app(rooms: FakeRooms) -> Router:
+    return Router(events.routes(rooms, Apps([APP], []), lambda: float(NOW)))
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        (PATH, [], 401),
+        (f"{PATH}?token=nonsense", [], 401),
+        (f"/rooms/{APP.app_id}/other/events", BEARER, 401),
+        (f"/rooms/{APP.app_id}/ro%20om/events", BEARER, 400),
+    ],
+)
+def test_who_may_not_listen(path: str, headers: list[tuple[str, str]], status: int) -> None:
+    rooms = FakeRooms()
+    assert call(app(rooms), "GET", path, headers).status == status
+    assert rooms.present == []
+
+
+def test_a_header_wins_over_the_address() -> None:
+    assert (
+        call(app(FakeRooms()), "GET", f"{PATH}?token={TOKEN}", [("Authorization", "Bearer x")]).status == 401
+    )
+
+
+def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
+    async def scenario() -> str:
+        rooms = FakeRooms()
+        rooms.roster = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
+        reader = Reader(rooms)
+        reading = asyncio.create_task(reader.run())
+        await reader.until("roster")
+        assert rooms.present == ["viewer"]
+        rooms.told.put_nowait(RoomEvent(RoomEventKind.LEFT, UserId("relay")))
+        rooms.told.put_nowait(RoomEvent(RoomEventKind.PUBLISHED, UserId("anna"), 1))
+        await reader.until("published")
+        rooms.told.put_nowait(None)
+        async with asyncio.timeout(5):
+            await reading
+        assert rooms.present == []
+        return reader.text
+
+    assert asyncio.run(scenario()) == (
+        'event: roster\ndata: {"users": [{"user_id": "relay", "streams": [0]}, '
+        '{"user_id": "viewer", "streams": []}]}\n\n'
+        'event: left\ndata: {"user_id": "relay"}\n\n'
+        'event: published\ndata: {"user_id": "anna", "stream": 1}\n\n'
+    )
+
+
+def test_a_reader_that_goes_leaves_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_KEEP_ALIVE_S", 0.0)
+
+    async def scenario() -> None:
+        rooms = FakeRooms()
+        reader = Reader(rooms)
+        reading = asyncio.create_task(reader.run())
+        await reader.until(": still here\n\n")
+        assert rooms.present == ["viewer"]
+        reader.go()
+        async with asyncio.timeout(5):
+            await reading
+        assert rooms.present == []
+        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+    asyncio.run(scenario())
+
+
+def test_a_room_that_is_being_started_again_ends_the_stream() -> None:
+    rooms = FakeRooms()
+    rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again")
+    answer = call(app(rooms), "GET", PATH, BEARER)
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")

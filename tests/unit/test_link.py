@@ -1,0 +1,73 @@
+"""The frame link: frames survive any split of the stream, and nothing unbounded or foreign gets through."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.process.link import (
+    HEAD,
+    KEY_FRAME,
+    MAX_PAYLOAD,
+    FrameParser,
+    FrameType,
+    LinkError,
+    LinkFrame,
+    pack_control,
+    pack_frame,
+    parse_control,
+)
+
+frames = st.builds(
+    LinkFrame,
+    st.sampled_from(FrameType).map(int),
+    st.sampled_from([0, KEY_FRAME]),
+    st.integers(-(1 << 63), (1 << 63) - 1),
+    st.binary(max_size=50),
+)
+
+
+def test_golden_bytes() -> None:
+    assert pack_frame(FrameType.VIDEO, b"abc", -2, KEY_FRAME) == bytes.fromhex(
+        "00000003 01 01 0000 fffffffffffffffe 616263"
+    )
+
+
+@given(st.lists(frames, max_size=8), st.lists(st.integers(0, 200), max_size=20))
+def test_any_split(sent: list[LinkFrame], cuts: list[int]) -> None:
+    stream = b"".join(pack_frame(FrameType(f.type), f.payload, f.media_us, f.flags) for f in sent)
+    borders = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    parser = FrameParser()
+    pieces = [stream[start:end] for start, end in pairwise(borders)]
+    assert [frame for piece in pieces for frame in parser.feed(piece)] == sent
+
+
+def test_frames_before_a_broken_one_are_delivered() -> None:
+    parser = FrameParser()
+    stream = pack_frame(FrameType.AUDIO, b"x", 1) + HEAD.pack(MAX_PAYLOAD + 1, FrameType.VIDEO, 0, 0, 0)
+    feeding = parser.feed(stream)
+    assert next(feeding) == LinkFrame(FrameType.AUDIO, 0, 1, b"x")
+    with pytest.raises(LinkError, match=str(MAX_PAYLOAD + 1)):
+        next(feeding)
+
+
+def test_a_reader_that_stops_in_the_middle_loses_nothing() -> None:
+    parser = FrameParser()
+    first, second = pack_frame(FrameType.AUDIO, b"1"), pack_frame(FrameType.AUDIO, b"2")
+    feeding = parser.feed(first + second)
+    assert next(feeding).payload == b"1"
+    del feeding
+    assert [frame.payload for frame in parser.feed(b"")] == [b"2"]
+
+
+def test_control() -> None:
+    (frame,) = FrameParser().feed(pack_control({"key_frame": True}))
+    assert frame.type == FrameType.CONTROL
+    assert parse_control(frame.payload) == {"key_frame": True}
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"1", b"\xff\xfe"])
+def test_what_is_no_control_document(payload: bytes) -> None:
+    with pytest.raises(LinkError, match="control frame"):
+        parse_control(payload)

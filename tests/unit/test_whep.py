@@ -1,0 +1,138 @@
+"""WHEP over HTTP: tokens, ids and bodies are checked before the rooms hear of an offer."""
+
+import pytest
+from starlette.routing import Router
+
+from sluice.api.whep import routes
+from sluice.core.apps import App, Apps
+from sluice.core.errors import BadInput, RoomError
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.lifecycle import Reason
+from sluice.rooms.port import WatchOffer
+from sluice.wire.token import Grant, Privilege, make
+from tests.testing import FakeRooms
+from tests.unit.asgi import Answer, call
+
+NOW = 1_800_000_000
+APP = App(AppId("a" * 24), "key")
+PATH = f"/whep/{APP.app_id}/room/publisher"
+
+
+def token(room: str = "room", privileges: tuple[Privilege, ...] = (Privilege.SUBSCRIBE,)) -> str:
+    return make(APP, Grant(room, "viewer", NOW, NOW + 60, dict.fromkeys(privileges, 0)))
+
+
+class Whep:
+    def __init__(self) -> None:
+        self.rooms = FakeRooms()
+        self.now = float(NOW)
+        self.app = Router(routes(self.rooms, Apps([APP], []), lambda: self.now))
+
+    def post(
+        self,
+        path: str = PATH,
+        *,
+        bearer: str | None = None,
+        kind: str = "application/sdp",
+        body: tuple[bytes, ...] = (b"v=0", b" offer"),
+    ) -> Answer:
+        headers = [("Content-Type", kind), ("Authorization", f"Bearer {bearer or token()}")]
+        return call(self.app, "POST", path, headers, body)
+
+
+@pytest.fixture
+def whep() -> Whep:
+    return Whep()
+
+
+def test_an_offer_is_answered(whep: Whep) -> None:
+    answer = whep.post()
+    assert (answer.status, answer.body) == (201, b"v=0 answer")
+    assert answer.headers["content-type"].startswith("application/sdp")
+    assert answer.headers["location"] == f"{PATH}/peer_1"
+    assert answer.headers["etag"] == '"peer_1"'
+    assert whep.rooms.offers == [
+        WatchOffer(APP.app_id, RoomId("room"), UserId("publisher"), 0, UserId("viewer"), "v=0 offer")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["application/sdp; charset=utf-8", "Application/SDP"])
+def test_the_type_of_the_body_is_read_as_http_says(whep: Whep, kind: str) -> None:
+    assert whep.post(kind=kind).status == 201
+
+
+@pytest.mark.parametrize(("query", "stream"), [("?stream=screen", 1), ("?stream=camera", 0)])
+def test_streams(whep: Whep, query: str, stream: int) -> None:
+    assert whep.post(PATH + query).status == 201
+    assert whep.rooms.offers[0].stream == stream
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "text/plain"])
+def test_another_type_is_415(whep: Whep, kind: str) -> None:
+    answer = whep.post(kind=kind)
+    assert answer.status == 415
+    assert b"application/sdp" in answer.body
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{PATH}?stream=window",
+        f"/whep/{APP.app_id}/ro%20om/publisher",
+        f"/whep/{APP.app_id}/room/{'u' * 129}",
+    ],
+)
+def test_bad_paths_are_400(whep: Whep, path: str) -> None:
+    assert whep.post(path).status == 400
+    assert whep.rooms.offers == []
+
+
+@pytest.mark.parametrize("bearer", ["nonsense", token("another"), token() + "x"])
+def test_a_token_that_is_worth_nothing_here_is_401(whep: Whep, bearer: str) -> None:
+    answer = whep.post(bearer=bearer)
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert whep.rooms.offers == []
+
+
+def test_no_token_and_an_unknown_app_are_401(whep: Whep) -> None:
+    assert call(whep.app, "POST", PATH, [("Content-Type", "application/sdp")]).status == 401
+    assert whep.post(f"/whep/{'b' * 24}/room/publisher").status == 401
+    # A token in the address would stand in logs: only event streams take one there.
+    query = f"{PATH}?token={token()}"
+    assert call(whep.app, "POST", query, [("Content-Type", "application/sdp")]).status == 401
+
+
+def test_an_expired_token_is_401(whep: Whep) -> None:
+    whep.now = NOW + 61
+    assert whep.post().status == 401
+
+
+def test_a_token_without_the_right_to_watch_is_403(whep: Whep) -> None:
+    answer = whep.post(bearer=token(privileges=(Privilege.PUBLISH,)))
+    assert answer.status == 403
+    assert "www-authenticate" not in answer.headers
+
+
+@pytest.mark.parametrize("body", [(b"x" * 40_000,) * 9, (b"v=0\xff",)])
+def test_a_body_that_is_too_large_or_no_text_is_400(whep: Whep, body: tuple[bytes, ...]) -> None:
+    answer = whep.post(body=body)
+    assert answer.status == 400
+    assert answer.chunks_read <= 2, "no more is read than the bound"
+
+
+def test_what_the_rooms_say(whep: Whep) -> None:
+    whep.rooms.error = BadInput("offer", "has no media section")
+    answer = whep.post()
+    assert (answer.status, answer.body) == (400, b"offer: has no media section")
+    whep.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again")
+    answer = whep.post()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert call(whep.app, "DELETE", f"{PATH}/peer_1").status == 503
+
+
+def test_the_end(whep: Whep) -> None:
+    location = whep.post().headers["location"]
+    assert call(whep.app, "DELETE", location).status == 200
+    assert call(whep.app, "DELETE", location).status == 404
+    assert call(whep.app, "PATCH", location).status == 405
