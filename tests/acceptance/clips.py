@@ -24,7 +24,11 @@ def make_clips(folder: Path) -> Clips:
         folder=folder,
         long_gop=_make(folder / "long.mp4", 40, [*h264, "-g", str(LONG_GOP_S * FRAME_RATE)]),
         short=_make(folder / "short.mp4", 6, [*h264, "-g", str(FRAME_RATE)]),
-        hevc=_make(folder / "hevc.mp4", 1, ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"]),
+        hevc=_make(
+            folder / "hevc.mp4",
+            1,
+            ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"],
+        ),
         b_frames=_make(folder / "b.mp4", 2, ["-c:v", "libx264", "-preset", "veryfast", "-bf", "2"]),
         page=folder / "page.mp4",
     )

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import av
 import pytest
-from aiortc import RTCPeerConnection, RTCSessionDescription, rtcrtpreceiver
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.codecs import get_decoder
 from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import MediaStreamTrack
 from av.bitstream import BitStreamFilterContext
@@ -31,7 +32,8 @@ window.RTCPeerConnection = class extends Original {
 
 _STATS = """
 async () => {
-  const total = {frames: 0, keys: 0, energy: 0, freezes: 0, lost: 0, peers: window.peers.length, connected: 0};
+  const total = {frames: 0, keys: 0, energy: 0, freezes: 0, lost: 0, connected: 0};
+  total.peers = window.peers.length;
   for (const peer of window.peers) {
     if (peer.connectionState !== "connected") continue;
     total.connected++;
@@ -160,15 +162,12 @@ class AiortcViewer:
 
 
 @asynccontextmanager
-async def aiortc_viewer(
-    url: str, token: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[AiortcViewer]:
+async def aiortc_viewer(url: str, token: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AiortcViewer]:
     """Records what reaches the decoder, before anything is decoded."""
     viewer = AiortcViewer()
-    original = rtcrtpreceiver.get_decoder
 
     def recording(codec: Any) -> Any:
-        decoder = original(codec)
+        decoder: Any = get_decoder(codec)
         decode = decoder.decode
 
         def record(frame: Any) -> Any:
@@ -179,7 +178,7 @@ async def aiortc_viewer(
         decoder.decode = record
         return decoder
 
-    monkeypatch.setattr(rtcrtpreceiver, "get_decoder", recording)
+    monkeypatch.setattr("aiortc.rtcrtpreceiver.get_decoder", recording)
     try:
         await viewer.watch(url, token)
         yield viewer

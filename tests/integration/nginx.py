@@ -4,7 +4,6 @@ Applications: `live` (players may wait for a publisher), `strict` (no publisher:
 connections end with the publisher's) and `closed` (refuses to play). The HTTP server serves `www`.
 """
 
-import shutil
 import socket
 import subprocess
 import time
@@ -41,10 +40,6 @@ http {{
     server {{ listen 127.0.0.1:{http_port}; root {folder}/www; }}
 }}
 """
-
-
-def is_available() -> bool:
-    return _MODULE.exists() and shutil.which("nginx") is not None and shutil.which("ffmpeg") is not None
 
 
 class Nginx:

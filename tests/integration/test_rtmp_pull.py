@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -18,7 +19,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.rtmp import RtmpSource, RtmpTimeouts
 from sluice.net.dial import Dialer
 from sluice.wire.h264 import AvcConfig, split_avcc
-from tests.integration.nginx import Nginx, is_available
+from tests.integration.nginx import Nginx
 
 _DEFAULT = RtmpTimeouts()
 _SHORT = RtmpTimeouts(handshake_s=0.3, reply_s=0.3, media_s=0.3)
@@ -27,10 +28,6 @@ _VIDEO = ["-f", "lavfi", "-i", "testsrc=size=320x240:rate=25"]
 _AUDIO = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"]
 _X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-g", "25"]
 _AAC = ["-c:a", "aac", "-ac", "2"]
-
-needs_nginx = pytest.mark.skipif(
-    not is_available(), reason="nginx with its RTMP module, or ffmpeg, is not installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +78,6 @@ def _slices_of_file(path: Path) -> list[str]:
         return [h for p in container.demux(stream) if p.size for h in _slices(split_avcc(bytes(p), size))]
 
 
-@needs_nginx
 def test_a_stream_arrives_unchanged_and_decodes(nginx: Nginx, tmp_path: Path) -> None:
     copy = tmp_path / "copy.flv"
     outputs = f"[f=flv]{nginx.rtmp('whole')}|[f=flv]{copy}"
@@ -117,7 +113,7 @@ def test_a_stream_arrives_unchanged_and_decodes(nginx: Nginx, tmp_path: Path) ->
 
 
 def _decode(codec: str, packets: list[Packet]) -> list[object]:
-    decoder = av.CodecContext.create(codec, "r")
+    decoder: Any = av.CodecContext.create(codec, "r")
     decoder.extradata = packets[0].extradata
     frames: list[object] = []
     for packet in packets:
@@ -125,7 +121,6 @@ def _decode(codec: str, packets: list[Packet]) -> list[object]:
     return [*frames, *decoder.decode(None)]
 
 
-@needs_nginx
 def test_b_frames_and_a_missing_track(nginx: Nginx) -> None:
     async def pull() -> None:
         async with _source(nginx.rtmp("bframes")) as source:
@@ -139,7 +134,6 @@ def test_b_frames_and_a_missing_track(nginx: Nginx) -> None:
         asyncio.run(pull())
 
 
-@needs_nginx
 def test_audio_alone(nginx: Nginx) -> None:
     async def pull() -> None:
         async with _source(nginx.rtmp("audio")) as source:
@@ -152,7 +146,6 @@ def test_audio_alone(nginx: Nginx) -> None:
         asyncio.run(pull())
 
 
-@needs_nginx
 @pytest.mark.parametrize("app", ["live", "strict"])
 def test_the_publisher_is_killed(nginx: Nginx, app: str) -> None:
     """`strict` ends the connection; `live` falls silent."""
@@ -194,7 +187,6 @@ async def _refusal(url: str, timeouts: RtmpTimeouts = _DEFAULT) -> SourceError:
     return caught.value
 
 
-@needs_nginx
 @pytest.mark.parametrize(
     ("app", "reason"),
     [("strict", Reason.SOURCE_REFUSED), ("closed", Reason.SOURCE_REFUSED), ("live", Reason.IDLE_TIMEOUT)],
@@ -207,7 +199,6 @@ def test_no_such_stream(nginx: Nginx, app: str, reason: Reason) -> None:
     assert "is it being published?" in str(error)
 
 
-@needs_nginx
 def test_an_unknown_app(nginx: Nginx) -> None:
     error = asyncio.run(_refusal(nginx.rtmp("x", "unknown")))
     assert error.transient

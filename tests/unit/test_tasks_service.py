@@ -1,0 +1,349 @@
+"""The life of tasks on a node: placed, followed, stopped, placed again after a crash and after a restart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from sluice.core.errors import TaskNotFound
+from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.lifecycle import Reason, State
+from sluice.core.tasks import LIFETIME_S, Dialect, MediaType, RelaySpec, StreamMode, Task
+from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, StopSession
+from sluice.store.thread import Store
+from sluice.tasks import service as module
+from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.port import RelayRequest
+from sluice.tasks.service import TaskService
+from tests.testing import FakeMedia, FakeProcess, FakeRunRooms, MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+APP, ROOM = AppId("a" * 24), RoomId("room")
+SPEC = RelaySpec("http://host/clip.mp4", MediaType.AUDIO_VIDEO, StreamMode.COPY, loop=True, max_idle_s=30)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Node:
+    """A service over two media processes; `restart` makes the next life of the node."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+        self.store = MemoryStore()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.media, self.rooms = FakeMedia(2), FakeRunRooms()
+        self.tasks = TaskService(
+            cast(Store, self.store), cast(MediaProcesses, self.media), self.rooms, lambda: self.now
+        )
+
+    async def restart(self) -> None:
+        await self.tasks.close()
+        self._begin()
+        await self.tasks.open()
+
+    async def start(self, task_id: str = "task") -> Task:
+        identity = (APP, ROOM, TaskId(task_id), UserId("relay"), BusinessId(""))
+        task, _ = await self.tasks.start_relay(RelayRequest(Dialect.VOLCENGINE, *identity, SPEC))
+        return task
+
+    async def running(self, task_id: str = "task") -> tuple[Task, FakeProcess]:
+        """A task whose media flows, and where it runs."""
+        task = await self.start(task_id)
+        process = self.place(task.id)
+        process.report(Flowing(run_id=task.id))
+        await settle()
+        return task, process
+
+    def place(self, run_id: RunId) -> FakeProcess:
+        """The process that was told of the run last."""
+        (process,) = (p for p in self.media.processes if p.jobs and p.jobs[-1].run_id == run_id)
+        return process
+
+    async def show(self, run_id: RunId) -> tuple[object, object, object]:
+        document = await self.tasks.document(run_id)
+        return document["state"], document["reason"], document["reason_text"]
+
+
+async def settle() -> None:
+    """Lets what was spawned run: the store in memory never waits."""
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+def finished(run_id: str, reason: Reason, text: str = "") -> Finished:
+    return Finished(run_id=run_id, reason=reason.code, text=text or reason.text)
+
+
+def progress(run_id: str, position_us: int, pass_number: int = 1) -> Progress:
+    return Progress(
+        run_id=run_id,
+        position_us=position_us,
+        pass_number=pass_number,
+        video_frames=25,
+        audio_packets=50,
+        bytes_out=1000,
+        dropped={"room_slow": 1},
+    )
+
+
+@pytest.fixture
+async def node(anyio_backend: str) -> AsyncIterator[Node]:
+    node = Node()
+    await node.tasks.open()
+    yield node
+    await node.tasks.close()
+    node.store.close()
+
+
+async def test_a_start_is_durable_and_placed(node: Node) -> None:
+    task = await node.start()
+    assert task.state is State.STARTING
+    assert task.expires_at == node.now + LIFETIME_S
+    (job,) = node.media.processes[0].jobs
+    assert (job.run_id, job.app_id, job.room_id, job.user_id) == (task.id, APP, ROOM, "relay")
+    assert (job.url, job.media_type, job.stream_mode, job.loop) == (SPEC.url, 0, 1, True)
+    assert (job.idle_s, job.position_us, job.pass_number) == (30, 0, 1)
+    assert job.link == f"link of {APP} {ROOM}"
+    assert await node.tasks.find_live_relay(APP, ROOM, TaskId("task")) == task
+
+
+async def test_the_same_start_again_changes_nothing(node: Node) -> None:
+    task, _ = await node.running()
+    again = await node.start()
+    assert (again.id, again.state) == (task.id, State.RUNNING)
+    assert sum(len(process.jobs) for process in node.media.processes) == 1
+
+
+async def test_tasks_go_to_the_least_loaded_process(node: Node) -> None:
+    for n in range(5):
+        await node.start(f"task{n}")
+    assert [len(process.jobs) for process in node.media.processes] == [3, 2]
+
+
+async def test_states_follow_the_session(node: Node) -> None:
+    task = await node.start()
+    process = node.place(task.id)
+    process.report(Lost(run_id=task.id, reason="source_refused", text="404"))
+    await settle()
+    assert await node.show(task.id) == ("starting", "none", "404"), "why it is not running yet"
+    plan = {"video": {"action": "copy", "why": "w"}, "audio": {"action": "none", "why": "n"}}
+    process.report(Planned(run_id=task.id, plan=plan))
+    process.report(Flowing(run_id=task.id))
+    await settle()
+    assert await node.show(task.id) == ("running", "none", "")
+    process.report(Lost(run_id=task.id, reason="source_interrupted", text="no packet"))
+    await settle()
+    assert await node.show(task.id) == ("recovering", "source_interrupted", "no packet")
+    process.report(progress(task.id, 2_500_000, 3))
+    document = await node.tasks.document(task.id)
+    assert (document["position_s"], document["pass"], document["plan"]) == (2.5, 3, plan)
+    stats = cast(dict[str, object], document["stats"])
+    assert (stats["video_frames"], stats["dropped"]) == (25, {"room_slow": 1})
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        (Reason.END_OF_STREAM, "ended"),
+        (Reason.IDLE_TIMEOUT, "ended"),
+        (Reason.SOURCE_UNSUPPORTED, "failed"),
+        (Reason.REPLACED, "failed"),
+    ],
+)
+async def test_the_end_of_the_session_is_the_end_of_the_task(node: Node, reason: Reason, state: str) -> None:
+    task, process = await node.running()
+    process.report(progress(task.id, 9_000_000))
+    process.report(finished(task.id, reason, "the text"))
+    await settle()
+    assert await node.show(task.id) == (state, reason.code, "the text")
+    document = await node.tasks.document(task.id)
+    assert (document["position_s"], document["stats"], document["ended_at"]) == (9.0, None, node.now)
+    assert node.rooms.retired == [task.id]
+    assert await node.tasks.find_live_relay(APP, ROOM, TaskId("task")) is None
+    assert (await node.start()).id != task.id, "the identity is free"
+
+
+async def test_a_stop_waits_for_the_session(node: Node) -> None:
+    task, process = await node.running()
+    await node.tasks.stop_relay(APP, ROOM, TaskId("task"))
+    assert process.told[-1] == StopSession(run_id=task.id)
+    assert (await node.show(task.id))[0] == "stopping"
+    assert node.rooms.retired == []
+    with pytest.raises(TaskNotFound):
+        await node.tasks.stop(task.id)
+    process.report(finished(task.id, Reason.END_OF_STREAM))
+    await settle()
+    assert await node.show(task.id) == ("ended", "stopped", "stopped by api")
+    assert node.rooms.retired == [task.id]
+
+
+async def test_stops_of_what_is_not_live(node: Node) -> None:
+    with pytest.raises(TaskNotFound, match="no task other is live in room room"):
+        await node.tasks.stop_relay(APP, ROOM, TaskId("other"))
+    with pytest.raises(TaskNotFound, match="no task run_x is live"):
+        await node.tasks.stop(RunId("run_x"))
+    with pytest.raises(TaskNotFound, match="there is no task run_x"):
+        await node.tasks.document(RunId("run_x"))
+    task, process = await node.running()
+    process.report(finished(task.id, Reason.END_OF_STREAM))
+    await settle()
+    with pytest.raises(TaskNotFound):
+        await node.tasks.stop(task.id)
+
+
+async def test_a_task_that_runs_nowhere_is_stopped_at_once(node: Node) -> None:
+    for process in node.media.processes:
+        process.die()
+    task = await node.start()
+    await node.tasks.stop(task.id)
+    assert (await node.show(task.id))[:2] == ("ended", "stopped")
+
+
+async def test_a_session_that_does_not_stop_is_given_up(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
+    monkeypatch.setattr(module, "_SWEEP_S", 0)
+    await node.restart()
+    task, _ = await node.running()
+    await node.tasks.stop(task.id)
+    await settle()
+    assert (await node.show(task.id))[0] == "stopping"
+    node.now += 11
+    await settle()
+    assert (await node.show(task.id))[:2] == ("ended", "stopped")
+    assert node.rooms.retired == [task.id]
+
+
+async def test_the_lifetime_ends_a_task(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
+    monkeypatch.setattr(module, "_SWEEP_S", 0)
+    await node.restart()
+    task, process = await node.running()
+    node.now += LIFETIME_S - 1
+    await settle()
+    assert (await node.show(task.id))[0] == "running"
+    node.now += 1
+    await settle()
+    assert process.told.count(StopSession(run_id=task.id)) == 1
+    process.report(finished(task.id, Reason.STOPPED))
+    await settle()
+    assert (await node.show(task.id))[:2] == ("ended", "lifetime_exceeded")
+
+
+async def test_after_a_crash_the_task_goes_on_elsewhere_at_its_position(node: Node) -> None:
+    task, process = await node.running()
+    process.report(progress(task.id, 4_000_000, 2))
+    process.die()
+    (job,) = node.media.processes[1].jobs
+    assert (job.run_id, job.position_us, job.pass_number) == (task.id, 4_000_000, 2)
+    await settle()
+    assert (await node.show(task.id))[:2] == ("recovering", "media_crash")
+    assert node.rooms.retired == [], "its user stays in the room"
+    process.report(finished(task.id, Reason.INTERNAL_ERROR))  # of the life before
+    node.media.processes[1].report(Flowing(run_id=task.id))
+    await settle()
+    assert (await node.show(task.id))[0] == "running"
+    stats = cast(dict[str, object], (await node.tasks.document(task.id))["stats"])
+    assert stats["restarts"] == 1
+
+
+async def test_without_another_process_it_waits_for_the_next_life(node: Node) -> None:
+    node.media.processes[1].ready = False
+    task, process = await node.running()
+    process.die()
+    await settle()
+    assert len(process.jobs) == 1
+    process.live()
+    assert len(process.jobs) == 2
+    node.media.processes[1].live()
+    assert node.media.processes[1].jobs == [], "it is placed once"
+    assert process.jobs[1].run_id == task.id
+
+
+async def test_two_crashes_within_a_minute_are_taken_as_the_tasks_fault(node: Node) -> None:
+    task, first = await node.running()
+    first.die()
+    node.now += 59
+    node.media.processes[1].die()
+    first.live()
+    await settle()
+    assert await node.show(task.id) == ("failed", "media_crash", Reason.MEDIA_CRASH.text)
+    assert node.rooms.retired == [task.id]
+    assert len(first.jobs) == 1, "not placed a third time"
+
+
+async def test_crashes_far_apart_are_not(node: Node) -> None:
+    task, first = await node.running()
+    first.die()
+    first.live()
+    node.now += 61
+    node.media.processes[1].die()
+    await settle()
+    assert (await node.show(task.id))[0] == "recovering"
+    assert len(first.jobs) == 2
+
+
+async def test_a_crash_of_a_task_that_stops_is_its_end(node: Node) -> None:
+    task, process = await node.running()
+    await node.tasks.stop(task.id)
+    process.die()
+    await settle()
+    assert (await node.show(task.id))[:2] == ("ended", "stopped")
+    assert node.media.processes[1].jobs == []
+
+
+async def test_the_next_life_of_the_node_resumes_live_tasks(node: Node) -> None:
+    played, process = await node.running("played")
+    process.report(progress(played.id, 7_000_000, 2))
+    begun = await node.start("begun")
+    over, other = await node.running("over")
+    other.report(finished(over.id, Reason.END_OF_STREAM))
+    stopping, _ = await node.running("stopping")
+    await node.tasks.stop(stopping.id)
+    await settle()
+    await node.restart()
+    assert await node.show(stopping.id) == ("ended", "stopped", "stopped by api")
+    assert (await node.show(played.id))[:2] == ("recovering", "server_shutdown")
+    assert (await node.show(begun.id))[:2] == ("starting", "none")
+    jobs = {job.run_id: job for process in node.media.processes for job in process.jobs}
+    assert set(jobs) == {played.id, begun.id}
+    assert (jobs[played.id].position_us, jobs[played.id].pass_number) == (7_000_000, 2)
+    assert (jobs[begun.id].position_us, jobs[begun.id].pass_number) == (0, 1)
+
+
+async def test_the_end_of_the_node_is_no_crash_of_its_tasks(node: Node) -> None:
+    task, process = await node.running()
+    media = node.media
+    await node.tasks.close()
+    process.die()
+    media.processes[1].die()
+    await settle()
+    assert (await node.show(task.id))[0] == "running"
+
+
+async def test_reports_of_strangers_change_nothing(node: Node) -> None:
+    task, process = await node.running()
+    other = next(p for p in node.media.processes if p is not process)
+    other.report(finished(task.id, Reason.END_OF_STREAM))
+    process.report(finished("run_unknown", Reason.END_OF_STREAM))
+    await settle()
+    assert (await node.show(task.id))[0] == "running"
+
+
+async def test_lists(node: Node) -> None:
+    first, process = await node.running("first")
+    process.report(finished(first.id, Reason.END_OF_STREAM))
+    await settle()
+    node.now += 1
+    second = await node.start("second")
+    listed = await node.tasks.list_relays(APP, ROOM, offset=0, limit=10, newest_first=True)
+    assert [task.id for task in listed] == [second.id, first.id]
+    assert replace(listed[1], reason_text="").state is State.ENDED
+    documents = await node.tasks.list_documents(limit=10, offset=0)
+    assert [document["id"] for document in documents] == [second.id, first.id]
+    assert documents[0]["source"] == SPEC.url
