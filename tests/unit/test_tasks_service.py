@@ -11,7 +11,7 @@ from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import LIFETIME_S, Dialect, MediaType, RelaySpec, StreamMode, Task
-from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, StopSession
+from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, Progress, StopSession
 from sluice.store.thread import Store
 from sluice.tasks import service as module
 from sluice.tasks.placement import MediaProcesses
@@ -58,6 +58,7 @@ class Node:
         """A task whose media flows, and where it runs."""
         task = await self.start(task_id)
         process = self.place(task.id)
+        process.report(Accepted(run_id=task.id))
         process.report(Flowing(run_id=task.id))
         await settle()
         return task, process
@@ -268,6 +269,7 @@ async def test_without_another_process_it_waits_for_the_next_life(node: Node) ->
 async def test_two_crashes_within_a_minute_are_taken_as_the_tasks_fault(node: Node) -> None:
     task, first = await node.running()
     first.die()
+    node.media.processes[1].report(Accepted(run_id=task.id))
     node.now += 59
     node.media.processes[1].die()
     first.live()
@@ -280,9 +282,20 @@ async def test_two_crashes_within_a_minute_are_taken_as_the_tasks_fault(node: No
 async def test_crashes_far_apart_are_not(node: Node) -> None:
     task, first = await node.running()
     first.die()
+    node.media.processes[1].report(Accepted(run_id=task.id))
     first.live()
     node.now += 61
     node.media.processes[1].die()
+    await settle()
+    assert (await node.show(task.id))[0] == "recovering"
+    assert len(first.jobs) == 2
+
+
+async def test_who_was_given_to_a_dying_process_is_not_its_cause(node: Node) -> None:
+    task, first = await node.running()
+    first.die()
+    node.media.processes[1].die()  # never took it
+    first.live()
     await settle()
     assert (await node.show(task.id))[0] == "recovering"
     assert len(first.jobs) == 2

@@ -8,7 +8,7 @@ units and Opus packets. The room says ``{"key_frame": true}`` when a viewer need
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 
@@ -25,9 +25,6 @@ from sluice.process.link import (
 from sluice.rooms.engine.room import Room, StreamKey
 from sluice.rooms.engine.stream import Stream
 from sluice.wire.h264 import split_avcc
-
-if TYPE_CHECKING:
-    from sluice.rooms.engine.engine import Engine
 
 log = structlog.get_logger()
 
@@ -53,10 +50,18 @@ def _hello(payload: bytes) -> Hello:
         raise LinkError("the link does not begin with a hello") from error
 
 
+class Rooms(Protocol):
+    """Where links find their place; the engine."""
+
+    def link_opened(self, link: "PublisherLink", hello: Hello) -> tuple[Room, Stream] | None: ...
+
+    def link_lost(self, link: "PublisherLink") -> None: ...
+
+
 class PublisherLink(asyncio.Protocol):
-    def __init__(self, engine: "Engine", clock_us: Callable[[], int]) -> None:
+    def __init__(self, rooms: Rooms, clock_us: Callable[[], int]) -> None:
         self.hello: Hello | None = None
-        self._engine = engine
+        self._rooms = rooms
         self._clock_us = clock_us
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
@@ -68,7 +73,7 @@ class PublisherLink(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # stream sockets have no other kind
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._engine.link_lost(self)
+        self._rooms.link_lost(self)
         self._room = self._stream = None
 
     def data_received(self, data: bytes) -> None:
@@ -116,7 +121,7 @@ class PublisherLink(asyncio.Protocol):
         if frame.type != FrameType.CONTROL:
             raise LinkError("the link does not begin with a hello")
         self.hello = _hello(frame.payload)
-        place = self._engine.link_opened(self, self.hello)
+        place = self._rooms.link_opened(self, self.hello)
         if place is None:
             self.replace()
         else:

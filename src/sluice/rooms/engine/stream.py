@@ -12,12 +12,11 @@ import random
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
-from sluice.rooms.engine.socket import MOST_SEGMENTS
+from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.viewer import Viewer
-from sluice.wire.rtp import NalUnit, equal_runs, h264_payloads, headers
+from sluice.wire.rtp import NalUnit, h264_payloads
 from sluice.wire.sdp import Sources
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
@@ -28,34 +27,6 @@ _MOST_US = 10_500_000
 _KEY_FRAME_PAUSE_US = 500_000
 #: An attachment's clock never begins less than this behind the last frame of the one before.
 _RESUME_GAP_US = 20_000
-
-
-@dataclass(slots=True)
-class Frame:
-    """One access unit as RTP payloads. `sequence` is extended (never wraps), `number` counts frames."""
-
-    number: int
-    sequence: int
-    timestamp: int
-    clock_us: int
-    key: bool
-    size: int
-    payloads: list[bytes]
-    lengths: list[int]
-    runs: list[tuple[int, int, int]]
-    packed: dict[int, list[bytes]]
-
-    def headers(self, payload_type: int, ssrc: int) -> list[bytes]:
-        """The RTP headers for a payload type, made once for all viewers that agreed on it."""
-        found = self.packed.get(payload_type)
-        if found is None:
-            found = headers(payload_type, self.sequence, self.timestamp, ssrc, len(self.payloads))
-            self.packed[payload_type] = found
-        return found
-
-
-def runs_of(lengths: list[int]) -> list[tuple[int, int, int]]:
-    return [(start, end, lengths[start]) for start, end in equal_runs(lengths, MOST_SEGMENTS)]
 
 
 class Stream:

@@ -9,17 +9,15 @@ whole GOP; so its frames get timestamps that lie `_CATCH_UP_TICKS` apart and end
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
-from sluice.rooms.engine.socket import MOST_SEGMENTS, Address, MediaSocket
-from sluice.wire.rtp import audio_header, equal_runs, headers
+from sluice.rooms.engine.frame import Frame, runs_of
+from sluice.rooms.engine.socket import Address, MediaSocket
+from sluice.wire.rtp import audio_header, headers
 from sluice.wire.sdp import VideoFormat
-
-if TYPE_CHECKING:
-    from sluice.rooms.engine.stream import Frame
 
 _HEADER = 12
 #: RTP ticks (90 kHz) between the frames of a GOP that a joiner catches up with: 1 ms.
@@ -119,7 +117,7 @@ class Viewer:
         self._from_number = number
         self._video_index = sequence & ~0xFFFF
 
-    def begin_with(self, group: list["Frame"], packets_per_s: float, ssrc: int) -> None:
+    def begin_with(self, group: list[Frame], packets_per_s: float, ssrc: int) -> None:
         """Video begins with a GOP of the past, whose last frame is the newest of the stream."""
         if self._video_type is None:
             return
@@ -131,7 +129,7 @@ class Viewer:
 
     # --- the per-packet path ------------------------------------------------------------------------------
 
-    def send_video(self, frame: "Frame", ssrc: int) -> None:
+    def send_video(self, frame: Frame, ssrc: int) -> None:
         payload_type = self._video_type
         if payload_type is None or self._from_number is None or frame.number < self._from_number:
             return
@@ -163,7 +161,7 @@ class Viewer:
 
     # --- backlog ------------------------------------------------------------------------------------------
 
-    def _defer(self, frame: "Frame") -> None:
+    def _defer(self, frame: Frame) -> None:
         if len(self._backlog) >= _MOST_BACKLOG_FRAMES:
             # The network takes less than the stream has: begin again with the next key frame.
             self.dropped += self._pending
@@ -191,9 +189,9 @@ class Viewer:
             self._pending -= end - start
         return bool(self._backlog)
 
-    def _send_part(self, frame: "Frame", start: int, end: int, ssrc: int) -> None:
+    def _send_part(self, frame: Frame, start: int, end: int, ssrc: int) -> None:
         lengths = frame.lengths[start:end]
-        runs = [(a, b, lengths[a]) for a, b in equal_runs(lengths, MOST_SEGMENTS)]
+        runs = runs_of(lengths)
         packet_headers = self._headers(frame, ssrc)[start:end]
         index = frame.sequence + start - self._video_index
         sealed = self._seal(ssrc, index, packet_headers, frame.payloads[start:end])
@@ -201,7 +199,7 @@ class Viewer:
         self.video_packets += end - start
         self.video_octets += sum(lengths)
 
-    def _headers(self, frame: "Frame", ssrc: int) -> list[bytes]:
+    def _headers(self, frame: Frame, ssrc: int) -> list[bytes]:
         """The headers that this viewer was or will be sent: a packet index never gets two different ones."""
         assert self._video_type is not None  # noqa: S101 - nobody sends video without it
         last, timestamp = self._catch_up
@@ -212,7 +210,7 @@ class Viewer:
 
     # --- feedback -----------------------------------------------------------------------------------------
 
-    def retransmit(self, frame: "Frame", n: int, ssrc: int, rtx_ssrc: int, now_us: int) -> None:
+    def retransmit(self, frame: Frame, n: int, ssrc: int, rtx_ssrc: int, now_us: int) -> None:
         """Sends packet `n` of the frame once more, as RTX (RFC 4588) where agreed, else as it was."""
         if self._video_type is None or self._from_number is None or frame.number < self._from_number:
             return
