@@ -21,6 +21,7 @@ class VideoTrack:
     width: int
     height: int
     has_b_frames: bool
+    rotation: int = 0  #: degrees counter-clockwise that the stored picture must be turned to be upright
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,16 @@ class Probe:
     duration_us: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class VideoTarget:
+    """What video is encoded to. None: as the source has it (size, rate) or without a limit (bitrate)."""
+
+    width: int | None
+    height: int | None
+    frame_rate: int | None
+    bitrate_kbps: int | None
+
+
 class Action(Enum):
     COPY = "copy"
     TRANSCODE = "transcode"
@@ -58,6 +69,7 @@ class TrackPlan:
 class Plan:
     video: TrackPlan
     audio: TrackPlan
+    target: VideoTarget | None = None  #: set when video is transcoded
 
     def document(self) -> dict[str, dict[str, str]]:
         """The form of the native task document (design 6)."""
@@ -72,7 +84,13 @@ def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
     video, audio = _plan_video(spec, probe.video), _plan_audio(spec, probe.audio)
     if video.action is Action.NONE and audio.action is Action.NONE:
         raise _unsupported("the source has neither video nor audio that can be played")
-    return Plan(video, audio)
+    return Plan(video, audio, _target(spec) if video.action is Action.TRANSCODE else None)
+
+
+def _target(spec: RelaySpec) -> VideoTarget:
+    if spec.stream_mode is StreamMode.COPY:  # B-frames: the contract's size, rate and bitrate do not apply
+        return VideoTarget(None, None, None, None)
+    return VideoTarget(spec.width, spec.height, spec.frame_rate, spec.bitrate_kbps)
 
 
 def _plan_video(spec: RelaySpec, track: VideoTrack | None) -> TrackPlan:
@@ -88,12 +106,9 @@ def _plan_video(spec: RelaySpec, track: VideoTrack | None) -> TrackPlan:
                 f"the source's video is {_codec_title(track.codec)}; StreamMode 1 copies and takes only H.264"
             )
         if track.has_b_frames:
-            raise _unsupported(
-                "the source's video has B-frames, which browsers cannot show in real time; "
-                "StreamMode 1 copies, so encode the source without B-frames (x264: bframes=0)"
-            )
+            return TrackPlan(Action.TRANSCODE, "source has B-frames, which browsers cannot show in real time")
         return TrackPlan(Action.COPY, "source is H.264 without B-frames")
-    raise _unsupported("transcoding of video (StreamMode 0) is not available; ask for StreamMode 1")
+    return TrackPlan(Action.TRANSCODE, f"asked for (StreamMode 0), source is {_codec_title(track.codec)}")
 
 
 def _plan_audio(spec: RelaySpec, track: AudioTrack | None) -> TrackPlan:
@@ -103,6 +118,8 @@ def _plan_audio(spec: RelaySpec, track: AudioTrack | None) -> TrackPlan:
         if spec.media_type is MediaType.AUDIO:
             raise _unsupported("only audio was asked for, but the source has none")
         return TrackPlan(Action.NONE, "source has no audio")
+    if track.codec == "opus":
+        return TrackPlan(Action.COPY, "source is Opus")
     return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {_codec_title(track.codec)}")
 
 

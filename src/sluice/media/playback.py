@@ -31,11 +31,15 @@ _LATE_S = 0.1
 _PREROLL_US = 1_000
 
 
-async def play_live(source: LiveSource, tracks: Tracks, send: Send) -> None:
+async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Send) -> None:
     """Runs until the source is lost, which it tells by SourceError."""
+
+    def convert(packets: list[Packet]) -> list[OutFrame]:
+        return [frame for packet in packets for frame in tracks.push(packet)]
+
     while True:
         packets = await source.read()
-        frames = [frame for packet in packets for frame in tracks.push(packet)]
+        frames = await worker.call(convert, packets) if tracks.heavy else convert(packets)
         if frames:
             send(frames)
 
@@ -68,6 +72,7 @@ class FilePlayback:
         self._start_us = position_us
         self._horizon_us = position_us + _FIRST_READ_US
         self._base_us = 0  #: media time at which this pass began
+        self._over = False
         self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last decoding time and its distance per track
         # Owned by the event loop:
         self._queue: list[tuple[int, int, OutFrame]] = []
@@ -99,13 +104,17 @@ class FilePlayback:
         """The frames of the next stretch of the file, None when it is over."""
         packets = self._preroll() if self._start_us else self._source.read(self._horizon_us)
         self._start_us = 0
+        frames: list[OutFrame] = []
         if not packets:
-            if not self._loop_source:
+            if self._over:
                 return None
+            frames += self._tracks.flush()
+            if not self._loop_source:
+                self._over = True
+                return frames
             self._next_pass()
             packets = self._source.read(self._horizon_us)
         self._horizon_us += _READ_US
-        frames: list[OutFrame] = []
         for packet in packets:
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)

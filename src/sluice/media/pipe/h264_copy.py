@@ -45,10 +45,11 @@ class H264Copy:
         payload = b"".join(part for unit in units for part in (len(unit).to_bytes(4, "big"), unit))
         return [OutFrame(FrameType.VIDEO, packet.pts_us, payload, key)]
 
-    def restart(self) -> None:
-        """The next packets do not follow the last: begin again with a key frame."""
+    def flush(self) -> list[OutFrame]:
+        """Nothing is held; the next pass begins with a key frame."""
         self._started = False
         self._last_pts_us = None
+        return []
 
     def _configure(self, extradata: bytes) -> None:
         try:

@@ -68,6 +68,10 @@ class OpusPipe:
                 at_us += resampled.samples * 1_000_000 // RATE
         return self._encode()
 
+    def flush(self) -> list[OutFrame]:
+        """Nothing: the run of samples goes on over the passes of a loop."""
+        return []
+
     def _resample(self, frame: AudioFrame) -> list[AudioFrame]:
         """A source may change rate or channels in mid-stream; a resampler is made for one kind of input."""
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)

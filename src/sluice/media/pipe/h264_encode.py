@@ -1,0 +1,222 @@
+"""Video for rooms by re-encoding: any codec that FFmpeg decodes becomes H.264 constrained baseline.
+
+The picture is deinterlaced where it says so, turned upright, given square pixels, fitted into the asked size
+with black bars, and thinned to the asked rate; no frame is ever duplicated. Key frames come when a viewer
+needs one, and every two seconds at most.
+"""
+
+from fractions import Fraction
+
+import av
+from av.filter import Graph
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import VideoTarget, VideoTrack
+from sluice.media.packets import Packet
+from sluice.media.pipe.frames import OutFrame
+from sluice.process.link import FrameType
+from sluice.wire.h264 import split_annexb
+
+_CLOCK = Fraction(1, 1_000_000)
+_KEY_FRAME_US = 2_000_000
+#: A frame this share of its distance too early still counts as due: containers round their timestamps.
+_EARLY = 0.25
+_UNKNOWN_RATE = 30
+
+
+class H264Encode:
+    """Feed it packets of one track in order; `dropped` counts packets that could not be decoded."""
+
+    def __init__(self, track: VideoTrack, target: VideoTarget) -> None:
+        """Raises SourceError (permanent) when nothing decodes this codec."""
+        try:
+            decoder = av.CodecContext.create(track.codec, "r")
+        except (av.FFmpegError, ValueError) as error:
+            raise SourceError(
+                Reason.SOURCE_UNSUPPORTED, f"no decoder for the video codec {track.codec}", transient=False
+            ) from error
+        assert isinstance(decoder, VideoCodecContext)  # noqa: S101 - the track is video
+        decoder.extradata = track.extradata or None
+        decoder.thread_count = 1  # one session shall not take the cores of all others
+        self.dropped = 0
+        self._decoder = decoder
+        self._target = target
+        self._rotation = track.rotation % 360
+        self._shape: _Shape | None = None
+        self._encoder: VideoCodecContext | None = None
+        self._due_us: float | None = None
+        self._last_us: int | None = None
+        self._key_wanted = False
+        self._key_us: int | None = None
+        self._started = False
+
+    def request_key_frame(self) -> None:
+        """From any thread: the next frame is a key frame."""
+        self._key_wanted = True
+
+    def push(self, packet: Packet) -> list[OutFrame]:
+        """The frames that this packet completes."""
+        if packet.extradata and packet.extradata != self._decoder.extradata:
+            self._decoder = _decoder_like(self._decoder, packet.extradata)
+            self._started = False
+        if not self._started and not packet.key:
+            self.dropped += 1
+            return []
+        self._started = True
+        coded = av.Packet(packet.data)
+        coded.pts, coded.dts, coded.time_base = packet.pts_us, packet.dts_us, _CLOCK
+        try:
+            decoded = self._decoder.decode(coded)
+        except av.FFmpegError:
+            self.dropped += 1
+            return []
+        return self._take(decoded)
+
+    def flush(self) -> list[OutFrame]:
+        """What the decoder still holds; the next pass begins with a key frame."""
+        frames = self._take(self._decoder.decode(None))
+        self._decoder.flush_buffers()
+        self._started = False
+        return frames
+
+    def _take(self, decoded: list[VideoFrame]) -> list[OutFrame]:
+        return [out for frame in decoded if self._is_due(frame) for out in self._encode(frame)]
+
+    def _is_due(self, frame: VideoFrame) -> bool:
+        """FrameRate is an upper bound: frames in between are left out, none is added."""
+        at_us = frame.pts
+        if at_us is None or (self._last_us is not None and at_us <= self._last_us):
+            return False
+        if self._target.frame_rate is None:
+            self._last_us = at_us
+            return True
+        distance_us = 1e6 / self._target.frame_rate
+        if self._due_us is not None and at_us < self._due_us - _EARLY * distance_us:
+            return False
+        behind = self._due_us is None or at_us > self._due_us + distance_us
+        self._due_us = (at_us if behind or self._due_us is None else self._due_us) + distance_us
+        self._last_us = at_us
+        return True
+
+    def _encode(self, frame: VideoFrame) -> list[OutFrame]:
+        at_us = frame.pts or 0
+        shape = _Shape.of(frame, self._decoder.sample_aspect_ratio or Fraction(1), self._rotation)
+        if self._shape != shape:
+            self._shape = shape
+            self._graph = _Fitting(shape, self._target)
+        picture = self._graph.run(frame)
+        if self._encoder is None or (self._encoder.width, self._encoder.height) != (
+            picture.width,
+            picture.height,
+        ):
+            self._encoder = _encoder(picture, self._target)
+        picture.pts, picture.time_base = at_us, _CLOCK
+        key = self._key_wanted or self._key_us is None or at_us - self._key_us >= _KEY_FRAME_US
+        picture.pict_type = PictureType.I if key else PictureType.NONE
+        if key:
+            self._key_wanted, self._key_us = False, at_us
+        return [
+            OutFrame(FrameType.VIDEO, coded.pts or 0, _with_lengths(bytes(coded)), coded.is_keyframe)
+            for coded in self._encoder.encode(picture)
+        ]
+
+
+class _Shape(tuple[int, int, str, Fraction, int, bool]):
+    """What the filters depend on: size, pixel format, aspect of a pixel, rotation, interlaced."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, frame: VideoFrame, aspect: Fraction, rotation: int) -> "_Shape":
+        return cls(
+            (
+                frame.width,
+                frame.height,
+                frame.format.name,
+                aspect,
+                rotation,
+                bool(frame.interlaced_frame),
+            )
+        )
+
+
+class _Fitting:
+    """The filters from one shape of decoded frame to the picture that is encoded."""
+
+    def __init__(self, shape: _Shape, target: VideoTarget) -> None:
+        width, height, pixel_format, aspect, rotation, interlaced = shape
+        graph = Graph()
+        source = graph.add(
+            "buffer",
+            f"video_size={width}x{height}:pix_fmt={pixel_format}:time_base=1/1000000:pixel_aspect=1/1",
+        )
+        chain = [source]
+        if interlaced:
+            chain.append(graph.add("yadif", "deint=interlaced"))
+        shown_width, shown_height = round(width * aspect), height
+        if rotation in (90, 270):
+            # The matrix says how to turn counter-clockwise what was stored.
+            chain.append(graph.add("transpose", "cclock" if rotation == 90 else "clock"))
+            shown_width, shown_height = shown_height, shown_width
+        elif rotation == 180:
+            chain += [graph.add("hflip"), graph.add("vflip")]
+        box = (target.width or _even(shown_width), target.height or _even(shown_height))
+        scale = min(box[0] / shown_width, box[1] / shown_height)
+        fitted = (min(box[0], _even(shown_width * scale)), min(box[1], _even(shown_height * scale)))
+        if fitted != (shown_width, shown_height):
+            chain.append(graph.add("scale", f"{fitted[0]}:{fitted[1]}"))
+        if fitted != box:
+            chain.append(graph.add("pad", f"{box[0]}:{box[1]}:(ow-iw)/2:(oh-ih)/2"))
+        chain += [graph.add("format", "pix_fmts=yuv420p"), graph.add("buffersink")]
+        for left, right in zip(chain, chain[1:], strict=False):
+            left.link_to(right)
+        graph.configure()
+        self._graph = graph
+
+    def run(self, frame: VideoFrame) -> VideoFrame:
+        frame.time_base = _CLOCK
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+
+def _even(size: float) -> int:
+    return max(2, int(size) // 2 * 2)
+
+
+def _encoder(picture: VideoFrame, target: VideoTarget) -> VideoCodecContext:
+    encoder = av.CodecContext.create("libx264", "w")
+    assert isinstance(encoder, VideoCodecContext)  # noqa: S101
+    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuv420p"
+    encoder.time_base = _CLOCK
+    encoder.framerate = Fraction(target.frame_rate or _UNKNOWN_RATE)
+    encoder.gop_size = 10_000  # key frames are asked for by time, since no frame rate is certain
+    encoder.thread_count = 1
+    options = {
+        "preset": "veryfast",
+        "tune": "zerolatency",
+        "profile": "baseline",
+        "forced-idr": "1",
+        "crf": "23",
+    }
+    if target.bitrate_kbps is not None:
+        # At most so much, over any second.
+        options |= {"maxrate": f"{target.bitrate_kbps}k", "bufsize": f"{target.bitrate_kbps}k"}
+    encoder.options = options
+    encoder.open()
+    return encoder
+
+
+def _decoder_like(old: VideoCodecContext, extradata: bytes) -> VideoCodecContext:
+    decoder = av.CodecContext.create(old.name, "r")
+    assert isinstance(decoder, VideoCodecContext)  # noqa: S101
+    decoder.extradata = extradata
+    decoder.thread_count = 1
+    return decoder
+
+
+def _with_lengths(annexb: bytes) -> bytes:
+    """The frame link's form: each NAL unit behind its length in four bytes."""
+    return b"".join(part for unit in split_annexb(annexb) for part in (len(unit).to_bytes(4, "big"), unit))
