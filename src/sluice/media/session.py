@@ -168,14 +168,16 @@ class Session:
             await self._play_file(source)  # type: ignore[arg-type]
 
     async def _play_live(self, source: LiveSource) -> None:
+        worker = Worker(self._shop.executor)
         try:
             probe = await source.open()
             plan = make_plan(self._spec, probe)
             self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
             self._tracks = Tracks(plan, probe)
-            await self._into_room(partial(play_live, source, self._tracks, self._send))
+            await self._into_room(partial(play_live, source, self._tracks, worker, self._send))
         finally:
             await source.close()
+            await worker.settle()
 
     async def _play_file(self, source: FileSource) -> None:
         worker = Worker(self._shop.executor)
@@ -216,7 +218,9 @@ class Session:
         }
         try:
             # Before the first frame is due: one that finds no link would be lost, and with it a whole GOP.
-            self._link = await RoomLink.connect(job.link, hello, link_end.set_result)
+            self._link = await RoomLink.connect(
+                job.link, hello, on_end=link_end.set_result, on_key_frame=self._request_key_frame
+            )
         except OSError as error:
             raise _RoomGone from error
         playing = asyncio.ensure_future(play())
@@ -230,6 +234,10 @@ class Session:
             playing.cancel()
             await asyncio.wait({playing})
             self._drop_link()
+
+    def _request_key_frame(self) -> None:
+        if self._tracks is not None:
+            self._tracks.request_key_frame()
 
     def _drop_link(self) -> None:
         if self._link is not None:

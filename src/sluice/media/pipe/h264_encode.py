@@ -6,6 +6,7 @@ needs one, and every two seconds at most.
 """
 
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 from av.filter import Graph
@@ -171,7 +172,7 @@ class _Fitting:
         if fitted != box:
             chain.append(graph.add("pad", f"{box[0]}:{box[1]}:(ow-iw)/2:(oh-ih)/2"))
         chain += [graph.add("format", "pix_fmts=yuv420p"), graph.add("buffersink")]
-        for left, right in zip(chain, chain[1:], strict=False):
+        for left, right in pairwise(chain):
             left.link_to(right)
         graph.configure()
         self._graph = graph

@@ -14,19 +14,28 @@ _MOST_BUFFERED = 4 << 20
 
 
 class RoomLink(asyncio.Protocol):
-    """`on_end` is called once: True when another publisher took the place, False when the room is gone."""
+    """`on_end` is called once: True when another publisher took the place, False when the room is gone.
+    `on_key_frame` is called whenever a viewer needs one."""
 
-    def __init__(self, on_end: Callable[[bool], None]) -> None:
+    def __init__(self, on_end: Callable[[bool], None], on_key_frame: Callable[[], None]) -> None:
         self.video_frames = self.audio_packets = self.bytes_out = self.dropped = 0
         self._on_end: Callable[[bool], None] | None = on_end
+        self._on_key_frame = on_key_frame
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
         self._key_needed = False
 
     @classmethod
-    async def connect(cls, path: str, hello: dict[str, object], on_end: Callable[[bool], None]) -> "RoomLink":
+    async def connect(
+        cls,
+        path: str,
+        hello: dict[str, object],
+        *,
+        on_end: Callable[[bool], None],
+        on_key_frame: Callable[[], None],
+    ) -> "RoomLink":
         """Raises OSError when the room process is not there."""
-        link = cls(on_end)
+        link = cls(on_end, on_key_frame)
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_unix_connection(lambda: link, path)
         transport.write(pack_control({"hello": hello}))
@@ -41,8 +50,10 @@ class RoomLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._parser.feed(data):
-                # Requests for a key frame are for sources that can make one; a copied stream cannot.
-                if frame.type == FrameType.CONTROL and parse_control(frame.payload).get("replaced"):
+                document = parse_control(frame.payload) if frame.type == FrameType.CONTROL else {}
+                if document.get("key_frame"):
+                    self._on_key_frame()
+                if document.get("replaced"):
                     self._end(replaced=True)
         except LinkError:
             self.close()
