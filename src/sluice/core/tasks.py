@@ -6,6 +6,10 @@ from enum import Enum, IntEnum
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
 
+#: A file is opened so long before its scheduled start; `start_at` may lie at most so far ahead.
+OPEN_AHEAD_S = 5.0
+LONGEST_AHEAD_S = 72 * 3600
+
 #: A task ends by itself 72 h after its effective start (contract/volcengine.md 8.1).
 LIFETIME_S = 72 * 3600
 #: Schemes of the addresses that a relay can play.

@@ -15,7 +15,7 @@ from sluice.media.session import Session, Workshop
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
-from sluice.process.control import Accepted, Message, Ready, StartSession, StopSession
+from sluice.process.control import Accepted, Message, Ready, StartSession, StopSession, UpdateSession
 
 #: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
 #: that a core can carry; they are made when needed.
@@ -50,6 +50,8 @@ class MediaProcess:
             task = asyncio.create_task(session.run(), name=message.job.run_id)
             self._sessions[message.job.run_id] = (session, task)
             task.add_done_callback(lambda _: self._sessions.pop(message.job.run_id, None))
+        elif isinstance(message, UpdateSession) and message.job.run_id in self._sessions:
+            self._sessions[message.job.run_id][0].update(message.job)
         elif isinstance(message, StopSession) and message.run_id in self._sessions:
             self._sessions[message.run_id][0].stop()
 

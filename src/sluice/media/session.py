@@ -6,6 +6,7 @@ the session bounds the whole by the idle time.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -64,18 +65,27 @@ class Workshop:
     report: Callable[[Message], None]
 
 
+def _spec_of(job: RelayJob) -> RelaySpec:
+    return RelaySpec(
+        url=job.url,
+        media_type=MediaType(job.media_type),
+        stream_mode=StreamMode(job.stream_mode),
+        loop=job.loop,
+        width=job.width,
+        height=job.height,
+        frame_rate=job.frame_rate,
+        bitrate_kbps=job.bitrate_kbps,
+    )
+
+
 class Session:
     def __init__(self, job: RelayJob, shop: Workshop) -> None:
         self._job = job
         self._shop = shop
         self._loop = asyncio.get_running_loop()
-        self._idle = IdleClock(job.idle_s, self._loop.time())
-        self._spec = RelaySpec(
-            url=job.url,
-            media_type=MediaType(job.media_type),
-            stream_mode=StreamMode(job.stream_mode),
-            loop=job.loop,
-        )
+        # The idle time of a scheduled task begins with its start.
+        self._idle = IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
+        self._spec = _spec_of(job)
         self._flowing = False
         self._ever_flowed = job.position_us > 0 or job.pass_number > 1
         self._cause: SourceError | None = None
@@ -87,12 +97,23 @@ class Session:
         self._position = (job.position_us, job.pass_number)
         self._totals = [0, 0, 0, 0]
         self._main: asyncio.Task[Outcome] | None = None
+        self._try: asyncio.Task[Outcome | None] | None = None
+        self._tries = 0
         self._stopped = False
 
     def stop(self) -> None:
         self._stopped = True
         if self._main is not None:
             self._main.cancel()
+
+    def update(self, job: RelayJob) -> None:
+        """Goes on with another source, at once and from its beginning. Viewers keep what they have until
+        its first key frame."""
+        self._job, self._spec = job, _spec_of(job)
+        self._position, self._tries, self._cause = (job.position_us, job.pass_number), 0, None
+        self._playback = None
+        if self._try is not None:
+            self._try.cancel()
 
     async def run(self) -> None:
         """Runs to the end and reports it."""
@@ -134,30 +155,50 @@ class Session:
     # --- attempts -----------------------------------------------------------------------------------------
 
     async def _attempts(self) -> Outcome:
-        attempt = 0
         while True:
-            before = self._sent_at
+            self._try = asyncio.create_task(self._one_try())
             try:
-                await self._play()
-                return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)
-            except _Replaced:
-                return Outcome(Reason.REPLACED, Reason.REPLACED.text)
-            except _RoomGone:
-                self._lost(Reason.PUBLISH_FAILED, "the room's process is gone, waiting for it")
-                await asyncio.sleep(_ROOM_PAUSE_S)
-                continue
-            except SourceError as error:
-                if not error.transient:
-                    return Outcome(error.reason, str(error))
-                self._cause = error
-                self._lost(error.reason, str(error))
-            if self._sent_at > before:
-                attempt = 0
-            pause = pause_s(SOURCE_PAUSES_S, attempt)
-            if self._idle.left_s(self._loop.time()) <= pause:
-                return self._idle_outcome()
-            await asyncio.sleep(pause)
-            attempt += 1
+                outcome = await self._try
+            except asyncio.CancelledError:
+                current = asyncio.current_task()
+                if current is None or current.cancelling():
+                    raise
+                continue  # only the try was cancelled, by `update`
+            if outcome is not None:
+                return outcome
+
+    async def _one_try(self) -> Outcome | None:
+        """One attempt and the pause after it; None when there is to be another."""
+        before = self._sent_at
+        try:
+            await self._play()
+            return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)
+        except _Replaced:
+            return Outcome(Reason.REPLACED, Reason.REPLACED.text)
+        except _RoomGone:
+            self._lost(Reason.PUBLISH_FAILED, "the room's process is gone, waiting for it")
+            await asyncio.sleep(_ROOM_PAUSE_S)
+            return None
+        except SourceError as error:
+            if not error.transient:
+                return Outcome(error.reason, str(error))
+            self._cause = error
+            self._lost(error.reason, str(error))
+        if self._sent_at > before:
+            self._tries = 0
+        pause = pause_s(SOURCE_PAUSES_S, self._tries)
+        if self._idle.left_s(self._loop.time()) <= pause:
+            return self._idle_outcome()
+        await asyncio.sleep(pause)
+        self._tries += 1
+        return None
+
+    async def _until_start(self) -> None:
+        """A scheduled start: no packet leaves before it, and the idle time begins with it."""
+        left = self._job.start_at - time.time()
+        if left > 0:
+            await asyncio.sleep(left)
+            self._idle.media_at(self._loop.time())
 
     async def _play(self) -> None:
         """One attempt, from opening the source to its end. Raises SourceError, _RoomGone, _Replaced."""
@@ -169,6 +210,7 @@ class Session:
 
     async def _play_live(self, source: LiveSource) -> None:
         worker = Worker(self._shop.executor)
+        await self._until_start()
         try:
             probe = await source.open()
             plan = make_plan(self._spec, probe)
@@ -197,6 +239,7 @@ class Session:
                 position_us=position_us,
                 pass_number=pass_number,
             )
+            await self._until_start()
             await self._into_room(self._playback.run)
         finally:
             self._note_position()

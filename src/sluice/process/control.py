@@ -137,7 +137,12 @@ class RelayJob(_Message):
     media_type: int
     stream_mode: int
     loop: bool
+    width: int | None = None
+    height: int | None = None
+    frame_rate: int = 15
+    bitrate_kbps: int | None = None
     idle_s: float
+    start_at: float = 0.0  #: Unix time before which no packet may leave
     link: str
     position_us: int = 0
     pass_number: int = 1
@@ -145,6 +150,13 @@ class RelayJob(_Message):
 
 class StartSession(_Message):
     type: Literal["start_session"] = "start_session"
+    job: RelayJob
+
+
+class UpdateSession(_Message):
+    """The run goes on with another source; its user stays in the room."""
+
+    type: Literal["update_session"] = "update_session"
     job: RelayJob
 
 
@@ -224,6 +236,7 @@ Message = (
     | Roster
     | RoomChanged
     | StartSession
+    | UpdateSession
     | StopSession
     | Accepted
     | Planned

@@ -161,6 +161,18 @@ def save_progress(
 _GET_RUN = select(tasks).where(tasks.c.id == bindparam("run_id"))
 
 
+def update_spec(conn: Connection, run_id: RunId, spec: RelaySpec) -> Task | None:
+    """Another source or another form for a live run, which begins with it anew; None when it is over."""
+    change = (
+        update(tasks)
+        .where(tasks.c.id == run_id, _LIVE, tasks.c.state != State.STOPPING.value)
+        .values(spec=asdict(spec), position_us=0, pass_number=1, epoch=tasks.c.epoch + 1)
+        .returning(tasks)
+    )
+    row = conn.execute(change).one_or_none()
+    return None if row is None else _task_of(row)
+
+
 def get_run(conn: Connection, run_id: RunId) -> TaskRecord | None:
     """One run, live or not."""
     row = conn.execute(_GET_RUN, {"run_id": run_id}).one_or_none()

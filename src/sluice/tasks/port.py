@@ -1,5 +1,6 @@
 """What the HTTP dialects may ask of the tasks; `tasks.service` answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +24,13 @@ class Tasks(Protocol):
 
     async def start_relay(self, request: RelayRequest) -> tuple[Task, bool]:
         """The live task of this identity, and whether this call made it. Durable when it returns."""
+        ...
+
+    async def update_relay(
+        self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]
+    ) -> None:
+        """Switches the live task to what `change` makes of its spec. Raises TaskNotFound, and what `change`
+        raises."""
         ...
 
     async def stop_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, RoomId, RunId, TaskId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
-from sluice.core.tasks import Kind, Task
+from sluice.core.tasks import OPEN_AHEAD_S, Kind, RelaySpec, Task
 from sluice.process.control import (
     Accepted,
     Finished,
@@ -27,6 +27,7 @@ from sluice.process.control import (
     RelayJob,
     StartSession,
     StopSession,
+    UpdateSession,
 )
 from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
@@ -40,6 +41,7 @@ from sluice.store.tasks import (
     live_tasks,
     purge_older_than,
     save_progress,
+    update_spec,
 )
 from sluice.store.thread import Store
 from sluice.tasks.placement import MediaProcesses
@@ -103,6 +105,7 @@ class TaskService:
         return await self._store.run(lambda conn: find_live(conn, Kind.RELAY, app_id, room_id, task_id))
 
     async def start_relay(self, request: RelayRequest) -> tuple[Task, bool]:
+        now = self._clock()
         asked = Task(
             id=new_run_id(),
             kind=Kind.RELAY,
@@ -113,16 +116,32 @@ class TaskService:
             user_id=request.user_id,
             business_id=request.business_id,
             spec=request.spec,
-            state=State.STARTING,
+            state=State.SCHEDULED if request.spec.start_at > now else State.STARTING,
             reason=Reason.NONE,
             reason_text="",
-            created_at=self._clock(),
+            created_at=now,
         )
         task, created = await self._store.run(lambda conn: insert_relay(conn, asked))
         if created:
             run = self._runs[task.id] = Run(task)
-            self._place(run)
+            if self._is_waiting(run):
+                self._place(run)
         return task, created
+
+    async def update_relay(
+        self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]
+    ) -> None:
+        task = await self.find_live_relay(app_id, room_id, task_id)
+        run = self._runs.get(task.id) if task is not None else None
+        if task is None or run is None:
+            raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
+        spec = change(task.spec)
+        updated = await self._store.run(lambda conn: update_spec(conn, run.task.id, spec))
+        if updated is None:
+            raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
+        run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
+        if run.process is not None:
+            run.process.notify(UpdateSession(job=self._job(run)))
 
     async def stop_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live_relay(app_id, room_id, task_id)
@@ -168,6 +187,7 @@ class TaskService:
         elif isinstance(message, Planned):
             run.plan = message.plan
         elif isinstance(message, Flowing):
+            self._come_due(run)
             run.note = ""
             self._spawn(self._apply(run, Event.FLOWING, Reason.NONE, ""))
         elif isinstance(message, Lost):
@@ -175,6 +195,7 @@ class TaskService:
             self._spawn(self._apply(run, Event.LOST, Reason.of(message.reason), message.text))
         elif isinstance(message, Finished):
             run.process = None
+            self._come_due(run)
             reason, text = run.ending or (Reason.of(message.reason), message.text)
             self._spawn(self._apply(run, reason.outcome, reason, text))
 
@@ -199,10 +220,18 @@ class TaskService:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _place_waiting(self) -> None:
+        """Gives a process to every run that needs one now."""
         for run in self._runs.values():
-            crashed_out = len(run.crashes) >= 2
-            if run.process is None and run.ending is None and run.task.state.live and not crashed_out:
+            if self._is_waiting(run):
                 self._place(run)
+
+    def _is_waiting(self, run: Run) -> bool:
+        """Whether the run should have a process and has none; scheduled ones a little before their time."""
+        if run.process is not None or run.ending is not None or len(run.crashes) >= 2:
+            return False
+        if run.task.state is State.SCHEDULED:
+            return run.task.spec.start_at <= self._clock() + OPEN_AHEAD_S
+        return run.task.state.live
 
     def _place(self, run: Run) -> None:
         """Gives the run to a media process; without one it waits for the next that is ready."""
@@ -210,8 +239,12 @@ class TaskService:
         process = self._media.least_loaded(load)
         if process is None:
             return
+        if process.notify(StartSession(job=self._job(run))):
+            run.process, run.accepted = process, False
+
+    def _job(self, run: Run) -> RelayJob:
         task = run.task
-        job = RelayJob(
+        return RelayJob(
             run_id=task.id,
             app_id=task.app_id,
             room_id=task.room_id,
@@ -220,13 +253,22 @@ class TaskService:
             media_type=task.spec.media_type,
             stream_mode=task.spec.stream_mode,
             loop=task.spec.loop,
+            width=task.spec.width,
+            height=task.spec.height,
+            frame_rate=task.spec.frame_rate,
+            bitrate_kbps=task.spec.bitrate_kbps,
+            start_at=task.spec.start_at if task.state is State.SCHEDULED else 0,
             idle_s=task.spec.max_idle_s,
             link=self._rooms.link_of(task.app_id, task.room_id),
             position_us=run.position_us,
             pass_number=run.pass_number,
         )
-        if process.notify(StartSession(job=job)):
-            run.process, run.accepted = process, False
+
+    def _come_due(self, run: Run) -> None:
+        """The scheduled start has come."""
+        if run.task.state is State.SCHEDULED and not run.due:
+            run.due = True
+            self._spawn(self._apply(run, Event.DUE, Reason.NONE, ""))
 
     async def _end(self, run: Run, reason: Reason, text: str) -> bool:
         """Stops a live run for this reason; False when it was over already."""
@@ -274,8 +316,11 @@ class TaskService:
             for run in list(self._runs.values()):
                 if run.stop_by is not None and now > run.stop_by and run.ending is not None:
                     self._spawn(self._apply(run, run.ending[0].outcome, *run.ending))
+                elif run.task.state is State.SCHEDULED and now >= run.task.spec.start_at:
+                    self._come_due(run)
                 elif run.ending is None and run.task.expires_at is not None and now >= run.task.expires_at:
                     self._spawn(self._end(run, Reason.LIFETIME_EXCEEDED, Reason.LIFETIME_EXCEEDED.text))
+            self._place_waiting()
             if sweeps % _SAVE_EVERY == 0:
                 self._spawn(self._save_positions())
             if sweeps % _PURGE_EVERY == 0:

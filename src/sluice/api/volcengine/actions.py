@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sluice.api.volcengine.fields import Request
-from sluice.api.volcengine.relay import ListRelayStream, RelayHandlers, StartRelayStream, StopRelayStream
+from sluice.api.volcengine.relay import (
+    ListRelayStream,
+    RelayHandlers,
+    StartRelayStream,
+    StopRelayStream,
+    UpdateRelayStream,
+)
 from sluice.core.apps import App
 from sluice.tasks.port import Tasks
 
@@ -32,6 +38,7 @@ def action_table(tasks: Tasks) -> tuple[Action[Any], ...]:
     relay = RelayHandlers(tasks)
     return (
         Action("StartRelayStream", "POST", _RELAY_VERSIONS, StartRelayStream, relay.start),
+        Action("UpdateRelayStream", "POST", _RELAY_VERSIONS, UpdateRelayStream, relay.update),
         Action("StopRelayStream", "POST", _RELAY_VERSIONS, StopRelayStream, relay.stop),
         Action("ListRelayStream", "GET", _RELAY_VERSIONS, ListRelayStream, relay.list),
     )

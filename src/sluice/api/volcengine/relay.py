@@ -4,13 +4,14 @@ A start is safe to repeat: a live task of the same identity answers with the ven
 as it is. A source that cannot be reached is no error of the call; it shows in the task.
 """
 
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import structlog
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from sluice.api.volcengine.errors import ILLEGAL, Refusal
+from sluice.api.volcengine.errors import ILLEGAL, MISSING, Refusal
 from sluice.api.volcengine.fields import (
     Boolean,
     Fields,
@@ -30,7 +31,15 @@ from sluice.core.errors import AccessRefused
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.lifecycle import RELAY_STATUS
 from sluice.core.masking import mask_url
-from sluice.core.tasks import PLAYABLE_SCHEMES, Dialect, MediaType, RelaySpec, StreamMode, Task
+from sluice.core.tasks import (
+    LONGEST_AHEAD_S,
+    PLAYABLE_SCHEMES,
+    Dialect,
+    MediaType,
+    RelaySpec,
+    StreamMode,
+    Task,
+)
 from sluice.tasks.port import RelayRequest, Tasks
 from sluice.wire.token import Privilege, verify
 
@@ -92,6 +101,7 @@ class Control(Fields):
             url=self.stream_url,
             media_type=MediaType(self.media_type),
             stream_mode=StreamMode(self.stream_mode),
+            start_at=self.start_time_stamp,
             loop=self.loop,
             width=self.video_width,
             height=self.video_height,
@@ -99,6 +109,45 @@ class Control(Fields):
             bitrate_kbps=self.bitrate,
             max_idle_s=max_idle_s,
         )
+
+
+class UpdatedControl(Fields):
+    """As Control, but what is absent stays as it is (8.2)."""
+
+    stream_url: Annotated[Text, Field(max_length=_MAX_URL_LENGTH), AfterValidator(_stream_url)]
+    media_type: Annotated[Integer, whole(0, 2)] | None = None
+    stream_mode: Annotated[Integer, whole(0, 1)] | None = None
+    loop: Boolean | None = None
+    video_width: Annotated[Integer, whole(*_SIZE_PX)] | None = None
+    video_height: Annotated[Integer, whole(*_SIZE_PX)] | None = None
+    frame_rate: Annotated[Integer, whole(1, 30)] | None = None
+    bitrate: Annotated[Integer, whole(1, 100_000)] | None = None
+
+    def spec(self, before: RelaySpec) -> RelaySpec:
+        """Raises Refusal when video would be transcoded to no size."""
+        width = before.width if self.video_width is None else self.video_width - self.video_width % 2
+        height = before.height if self.video_height is None else self.video_height - self.video_height % 2
+        media_type = before.media_type if self.media_type is None else MediaType(self.media_type)
+        mode = before.stream_mode if self.stream_mode is None else StreamMode(self.stream_mode)
+        if mode is StreamMode.TRANSCODE and media_type is not MediaType.AUDIO:
+            for name, value in (("Control.VideoWidth", width), ("Control.VideoHeight", height)):
+                if value is None:
+                    raise Refusal(MISSING, name)
+        return replace(
+            before,
+            url=self.stream_url,
+            media_type=media_type,
+            stream_mode=mode,
+            loop=before.loop if self.loop is None else self.loop,
+            width=width,
+            height=height,
+            frame_rate=self.frame_rate or before.frame_rate,
+            bitrate_kbps=self.bitrate or before.bitrate_kbps,
+        )
+
+
+class UpdateRelayStream(TaskRequest):
+    control: UpdatedControl
 
 
 class StartRelayStream(TaskRequest):
@@ -109,12 +158,9 @@ class StartRelayStream(TaskRequest):
     max_idle_time: Annotated[Integer, whole(5, 600)] = 300
 
     @model_validator(mode="after")
-    def _in_this_release(self, info: ValidationInfo[Reading]) -> "StartRelayStream":
-        control = self.control
-        if control.stream_mode == StreamMode.TRANSCODE and control.media_type != MediaType.AUDIO:
-            raise Refusal(ILLEGAL, "Control.StreamMode", "this release copies video, ask for 1")
-        if control.start_time_stamp > info.context.now:
-            raise Refusal(ILLEGAL, "Control.StartTimeStamp", "scheduled starts are not part of this release")
+    def _start_is_near(self, info: ValidationInfo[Reading]) -> "StartRelayStream":
+        if self.control.start_time_stamp > info.context.now + LONGEST_AHEAD_S:
+            raise Refusal(ILLEGAL, "Control.StartTimeStamp", "must be at most 72 h ahead")
         return self
 
     def relay(self, app: App) -> RelayRequest:
@@ -155,6 +201,13 @@ class RelayHandlers:
         if not created:
             return ALREADY_STARTED
         log.info("relay accepted", run_id=task.id, room_id=relay.room_id, source=mask_url(relay.spec.url))
+        return "ok"
+
+    async def update(self, request: UpdateRelayStream, app: App, now: float) -> str:
+        await self._tasks.update_relay(
+            app.app_id, RoomId(request.room_id), TaskId(request.task_id), request.control.spec
+        )
+        log.info("relay updated", room_id=request.room_id, source=mask_url(request.control.stream_url))
         return "ok"
 
     async def stop(self, request: StopRelayStream, app: App, now: float) -> str:
