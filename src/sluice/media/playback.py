@@ -12,12 +12,14 @@ from itertools import count
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
+from sluice.core.live_clock import LiveClock
 from sluice.media.pacer import Pacer
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.source.table import FileSource, LiveSource
 from sluice.media.worker import Worker
+from sluice.process.link import FrameType
 
 Send = Callable[[list[OutFrame]], None]
 
@@ -27,6 +29,7 @@ _READ_US = 500_000
 _AHEAD_US = 1_000_000
 #: A frame later than this moves the clock instead of being sent in haste.
 _LATE_S = 0.1
+_SOUND_US = 20_000
 #: Distance of the frames that lead from a key frame to the position where a file goes on.
 _PREROLL_US = 1_000
 
@@ -37,11 +40,24 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
     def convert(packets: list[Packet]) -> list[OutFrame]:
         return [frame for packet in packets for frame in tracks.push(packet)]
 
+    loop, clock = asyncio.get_running_loop(), LiveClock()
     while True:
         packets = await source.read()
         frames = await worker.call(convert, packets) if tracks.heavy else convert(packets)
-        if frames:
-            send(frames)
+        now_us = int(loop.time() * 1e6)
+        stamped = [frame for frame in frames if _stamp(frame, clock, now_us)]
+        if stamped:
+            send(stamped)
+
+
+def _stamp(frame: OutFrame, clock: LiveClock, now_us: int) -> bool:
+    """False for sound that a burst makes superfluous."""
+    if frame.type is FrameType.VIDEO:
+        frame.media_us = clock.video(frame.media_us, now_us)
+        return True
+    stamp = clock.audio(frame.media_us, _SOUND_US, now_us)
+    frame.media_us = stamp or 0
+    return stamp is not None
 
 
 class FilePlayback:
