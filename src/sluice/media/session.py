@@ -291,9 +291,8 @@ class Session:
     # --- what is true ---------------------------------------------------------------------------------------
 
     def _send(self, frames: list[OutFrame]) -> None:
-        if self._link is None:
+        if self._link is None or not self._link.send(frames):
             return
-        self._link.send(frames)
         now = self._loop.time()
         self._sent_at = now
         self._idle.media_at(now)

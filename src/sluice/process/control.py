@@ -81,11 +81,12 @@ class Answer(_Message):
 
 
 class Refusal(_Message):
-    """The request cannot be served; `field` and `why` as in core.errors.BadInput."""
+    """The request cannot be served; `field` and `why` as in core.errors.BadInput. `busy`: not now."""
 
     type: Literal["refusal"] = "refusal"
     field: str
     why: str
+    busy: bool = False
 
 
 class Done(_Message):

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sluice.core.errors import BadInput, RoomError
+from sluice.core.errors import BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.process.channel import ChannelClosed
@@ -76,6 +76,8 @@ class RoomProcesses:
         reply = await self._ask(self._process_of(offer.app_id, offer.room_id), request)
         if isinstance(reply, Answer):
             return PeerAnswer(PeerId(reply.peer_id), reply.sdp)
+        if isinstance(reply, Refusal) and reply.busy:
+            raise Overloaded(reply.why)
         if isinstance(reply, Refusal):
             raise BadInput(reply.field, reply.why)
         raise RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")

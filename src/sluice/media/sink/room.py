@@ -58,11 +58,11 @@ class RoomLink(asyncio.Protocol):
         except LinkError:
             self.close()
 
-    def send(self, frames: Iterable[OutFrame]) -> None:
-        """Sends frames in order, in one write."""
+    def send(self, frames: Iterable[OutFrame]) -> bool:
+        """Sends frames in order, in one write. False when none of them went."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            return
+            return False
         full = transport.get_write_buffer_size() > _MOST_BUFFERED
         parts: list[bytes] = []
         for frame in frames:
@@ -82,6 +82,7 @@ class RoomLink(asyncio.Protocol):
             parts.append(frame.pack())
         if parts:
             transport.write(b"".join(parts))
+        return bool(parts)
 
     def counts(self) -> tuple[int, int, int, int]:
         """Video frames, audio packets and payload bytes sent; frames dropped."""

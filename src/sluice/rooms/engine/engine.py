@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 _MOST_RETIRED = 4096
 _MOST_PEERS = 5000
-_MOST_ADDRESSES = 4 * _MOST_PEERS
+_MOST_ADDRESSES = 16  # of one peer
 
 
 def clock_us() -> int:
@@ -78,7 +78,7 @@ class Engine:
     def watch(self, request: Watch) -> Answer | Refusal:
         """Answers a WHEP offer and begins to wait for the peer."""
         if len(self._peers) >= _MOST_PEERS:
-            return Refusal(field="room", why="this room process serves as many peers as it may")
+            return Refusal(field="room", why="this room process serves as many peers as it may", busy=True)
         try:
             offer = parse_offer(request.sdp)
         except SdpError as error:
@@ -186,9 +186,14 @@ class Engine:
         if (
             peer is not None
             and peer.handle_stun(message, address, clock_us())
-            and len(self._by_address) < _MOST_ADDRESSES
+            and (address in self._by_address or self._makes_room(peer))
         ):
             self._by_address[address] = peer
+            peer.addresses.add(address)
+
+    def _makes_room(self, peer: Peer) -> bool:
+        """A peer has few addresses; one that shows many is a fault or an attack."""
+        return len(peer.addresses) < _MOST_ADDRESSES
 
     # --- time ---------------------------------------------------------------------------------------------
 
@@ -253,8 +258,9 @@ class Engine:
         peer.close()
         peer.stream.watched -= 1
         self._by_name.pop(peer.ufrag, None)
-        for address in [a for a, known in self._by_address.items() if known is peer]:
-            del self._by_address[address]
+        for address in peer.addresses:
+            if self._by_address.get(address) is peer:
+                del self._by_address[address]
         if peer.viewer is not None:
             self._backlogs.pop(peer.viewer, None)
         self._rooms_of_peers.pop(peer.id).leave(peer.id, clock_us())

@@ -65,6 +65,7 @@ class Peer:
         # RFC 8839 5.4: letters, digits, + and / only; at least 24 and 128 bits at random.
         self.ufrag = secrets.token_hex(8)
         self.password = secrets.token_hex(16)
+        self.addresses: set[Address] = set()  #: from which it has shown its password
         self.viewer: Viewer | None = None
         self._socket = socket
         self._dtls = DtlsServer(identity, terms.fingerprint)

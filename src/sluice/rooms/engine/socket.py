@@ -72,8 +72,9 @@ class MediaSocket:
             self.dropped += max(1, len(buffers) // 2)
         except OSError as error:
             if ancillary and error.errno in (errno.EIO, errno.EINVAL, errno.EMSGSIZE):
-                # An interface without checksum offload cannot segment: go on without it.
-                self._segmented = False
+                if error.errno == errno.EIO:
+                    # An interface without checksum offload cannot segment: go on without it.
+                    self._segmented = False
                 self._send_singly(buffers, address)
             else:
                 # The peer's address is unreachable at the moment; its consent time-out decides.

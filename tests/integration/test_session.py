@@ -1,0 +1,378 @@
+"""Sessions that play files from a local HTTP server into a frame socket: what they report, and every end."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import av
+import pytest
+from aiohttp import web
+
+from sluice.core.addresses import AddressPolicy
+from sluice.media.pacer import Pacer
+from sluice.media.session import Session, Workshop
+from sluice.net.dial import Dialer
+from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, RelayJob
+from sluice.process.link import (
+    KEY_FRAME,
+    FrameParser,
+    FrameType,
+    LinkFrame,
+    pack_control,
+    parse_control,
+)
+from tests.integration.clips import make_mp4
+
+pytestmark = pytest.mark.anyio
+
+FRAME_US = 40_000
+_M = TypeVar("_M")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    make_mp4(folder / "one.mp4", seconds=1)
+    make_mp4(folder / "long.mp4", seconds=3)
+    make_mp4(folder / "short.mp4", seconds=0.4)
+    make_mp4(folder / "mute.mp4", seconds=0.4, sound=False)
+    make_mp4(folder / "hevc.mp4", seconds=0.4, codec="libx265")
+    make_mp4(folder / "b.mp4", seconds=1, b_frames=2)
+    (folder / "page.mp4").write_text("<!doctype html><title>no clip</title>" + "<p>nothing</p>" * 500)
+    return folder
+
+
+@pytest.fixture(scope="module")
+async def files(anyio_backend: str, clips: Path) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_static("/", clips)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+class FakeRoom:
+    """The room's end of frame links; keeps what came over each."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.hellos: list[dict[str, object]] = []
+        self.frames: list[LinkFrame] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, self.path)
+
+    def tell(self, document: dict[str, object]) -> None:
+        self._writers[-1].write(pack_control(document))
+
+    def drop(self) -> None:
+        """Breaks the link that was made last."""
+        self._writers[-1].transport.abort()
+
+    async def close(self) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+
+    def of(self, kind: FrameType) -> list[LinkFrame]:
+        return [frame for frame in self.frames if frame.type == kind]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        parser = FrameParser()
+        try:
+            while data := await reader.read(1 << 16):
+                for frame in parser.feed(data):
+                    if frame.type == FrameType.CONTROL:
+                        self.hellos.append(parse_control(frame.payload)["hello"])
+                    else:
+                        self.frames.append(frame)
+        except ConnectionError:
+            pass  # dropped by the test
+        finally:
+            writer.close()
+
+
+class Stage:
+    """A session with its room, and what it reported."""
+
+    def __init__(self, room: FakeRoom, executor: ThreadPoolExecutor, allow: tuple[str, ...]) -> None:
+        self.room = room
+        self.reports: list[Message] = []
+        self._shop = Workshop(
+            dialer=Dialer(AddressPolicy(allow)), pacer=Pacer(), executor=executor, report=self._take
+        )
+        self._news = asyncio.Condition()
+
+    def begin(self, url: str, **changes: object) -> None:
+        job = RelayJob(
+            run_id="run_1",
+            app_id="app",
+            room_id="room",
+            user_id="relay",
+            url=url,
+            media_type=0,
+            stream_mode=1,
+            loop=False,
+            idle_s=5,
+            link=self.room.path,
+        )
+        self.session = Session(job.model_copy(update=changes), self._shop)
+        self.running = asyncio.create_task(self.session.run())
+
+    async def end(self) -> tuple[str, str]:
+        """Reason and text of the session's end, which it tells once and last."""
+        async with asyncio.timeout(20):
+            await self.running
+        *others, last = self.reports
+        assert isinstance(last, Finished)
+        assert not any(isinstance(report, Finished) for report in others)
+        return last.reason, last.text
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not holds():
+                await asyncio.sleep(0.005)
+
+    def of(self, kind: type[_M]) -> list[_M]:
+        return [report for report in self.reports if isinstance(report, kind)]
+
+    def _take(self, report: Message) -> None:
+        self.reports.append(report)
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@pytest.fixture
+async def room(anyio_backend: str) -> AsyncIterator[FakeRoom]:
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        room = FakeRoom(f"{folder}/room.sock")
+        await room.open()
+        yield room
+        await room.close()
+
+
+@pytest.fixture
+async def stage(room: FakeRoom, executor: ThreadPoolExecutor) -> Stage:
+    return Stage(room, executor, ("127.0.0.0/8",))
+
+
+def source_units(path: Path) -> list[bytes]:
+    """The access units of a file as they stand there, behind 4-byte lengths."""
+    with av.open(str(path), "r") as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+async def test_a_file_is_played_to_its_end(stage: Stage, files: str, clips: Path) -> None:
+    stage.begin(f"{files}/one.mp4")
+    assert await stage.end() == ("end_of_stream", "end of stream")
+    (plan,) = stage.of(Planned)
+    assert plan.plan["video"]["action"] == "copy"
+    assert plan.plan["audio"] == {"action": "transcode", "why": "rooms carry Opus, source is AAC"}
+    assert len(stage.of(Flowing)) == 1
+    assert stage.of(Lost) == []
+    room = stage.room
+    hello = {"app_id": "app", "room_id": "room", "user_id": "relay", "stream": 0, "run_id": "run_1"}
+    assert room.hellos == [hello]
+    video, audio = room.of(FrameType.VIDEO), room.of(FrameType.AUDIO)
+    for frame, unit in zip(video, source_units(clips / "one.mp4"), strict=True):
+        assert frame.payload.endswith(unit), "the source's bytes, behind SPS and PPS at key frames"
+        assert bool(frame.flags & KEY_FRAME) == (frame.payload != unit)
+    assert [frame.media_us for frame in video] == [n * FRAME_US for n in range(25)]
+    assert 48 <= len(audio) <= 52
+    steps = {b.media_us - a.media_us for a, b in pairwise(audio)}
+    assert steps == {20_000}
+    assert abs(audio[0].media_us) < 45_000, "with the picture"
+
+
+async def test_it_is_paced_by_the_clock(stage: Stage, files: str) -> None:
+    loop = asyncio.get_running_loop()
+    stage.begin(f"{files}/one.mp4")
+    await stage.until(lambda: len(stage.room.of(FrameType.VIDEO)) >= 1)
+    began = loop.time()
+    await stage.end()
+    assert loop.time() - began > 0.85
+
+
+async def test_a_loop_goes_on_without_a_gap(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/short.mp4", loop=True)
+    await stage.until(lambda: len(stage.room.of(FrameType.VIDEO)) >= 35)
+    stage.session.stop()
+    assert await stage.end() == ("stopped", "stopped by api")
+    video, audio = stage.room.of(FrameType.VIDEO), stage.room.of(FrameType.AUDIO)
+    keys = [n for n, frame in enumerate(video) if frame.flags & KEY_FRAME]
+    assert keys[:4] == [0, 10, 20, 30], "one pass has ten frames"
+    steps = [b.media_us - a.media_us for a, b in pairwise(video)]
+    assert all(FRAME_US <= step <= FRAME_US + 50_000 for step in steps)
+    assert steps.count(FRAME_US) >= len(steps) - 3, "only where a pass ends may its sound be longer"
+    assert {b.media_us - a.media_us for a, b in pairwise(audio)} == {20_000}
+    assert max(report.pass_number for report in stage.of(Progress)) >= 2
+
+
+async def test_a_file_without_sound(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/mute.mp4")
+    assert (await stage.end())[0] == "end_of_stream"
+    assert len(stage.room.of(FrameType.VIDEO)) == 10
+    assert stage.room.of(FrameType.AUDIO) == []
+
+
+async def test_a_file_goes_on_at_its_position(stage: Stage, files: str, clips: Path) -> None:
+    stage.begin(f"{files}/long.mp4", position_us=1_500_000)
+    assert (await stage.end())[0] == "end_of_stream"
+    video, audio = stage.room.of(FrameType.VIDEO), stage.room.of(FrameType.AUDIO)
+    units = source_units(clips / "long.mp4")
+    assert video[0].flags & KEY_FRAME
+    assert [frame.payload[-40:] for frame in video] == [unit[-40:] for unit in units[25:]]
+    # From the key frame at 1 s up to the position they are sent in haste, then at the file's own times.
+    lead = [frame.media_us for frame in video if frame.media_us < 1_500_000]
+    assert len(lead) == 13
+    assert lead == [1_500_000 - n * 1000 for n in range(13, 0, -1)]
+    assert [frame.media_us for frame in video[13:]] == [n * FRAME_US for n in range(38, 75)]
+    assert 1_450_000 <= audio[0].media_us <= 1_550_000
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("page.mp4", "no MP4 file"),
+        ("hevc.mp4", "H.265"),
+        ("b.mp4", "B-frames"),
+    ],
+)
+async def test_what_cannot_be_played_ends_at_once(stage: Stage, files: str, path: str, says: str) -> None:
+    stage.begin(f"{files}/{path}")
+    reason, text = await stage.end()
+    assert reason == "source_unsupported"
+    assert says in text
+    assert not any(isinstance(report, Lost | Flowing) for report in stage.reports)
+    assert stage.room.hellos == []
+
+
+async def test_an_address_that_is_not_allowed(
+    room: FakeRoom, executor: ThreadPoolExecutor, files: str
+) -> None:
+    stage = Stage(room, executor, ())
+    stage.begin(f"{files}/one.mp4")
+    reason, text = await stage.end()
+    assert (reason, stage.of(Lost)) == ("address_not_allowed", [])
+    assert "--allow-networks" in text
+
+
+@pytest.mark.parametrize(
+    ("url", "reason", "says"),
+    [
+        ("{files}/missing.mp4", "source_refused", "404"),
+        ("http://nowhere.invalid/a.mp4", "source_unreachable", "nowhere.invalid cannot be resolved"),
+        ("http://127.0.0.1:1/a.mp4", "source_unreachable", "127.0.0.1:1 cannot be reached"),
+    ],
+)
+async def test_what_may_come_is_tried_until_the_idle_time_is_over(
+    stage: Stage, files: str, url: str, reason: str, says: str
+) -> None:
+    stage.begin(url.format(files=files), idle_s=0.8)
+    ended, text = await stage.end()
+    assert ended == reason
+    assert says in text
+    assert text.endswith("(given up after 0.8 s)")
+    assert len(stage.of(Lost)) == 2, "at once, and again before the pause that would be too long"
+    assert stage.of(Flowing) == []
+
+
+async def test_a_source_that_comes_late_is_played(stage: Stage, files: str, clips: Path) -> None:
+    late = clips / "late.mp4"
+    stage.begin(f"{files}/late.mp4")
+    await stage.until(lambda: bool(stage.of(Lost)))
+    late.write_bytes((clips / "short.mp4").read_bytes())
+    assert (await stage.end())[0] == "end_of_stream"
+    assert len(stage.room.of(FrameType.VIDEO)) == 10
+
+
+async def test_a_room_that_breaks_off_is_found_again_at_the_position(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/long.mp4")
+    await stage.until(lambda: len(stage.room.of(FrameType.VIDEO)) >= 30)
+    stage.room.drop()
+    await stage.until(lambda: len(stage.of(Flowing)) == 2)
+    (lost,) = stage.of(Lost)
+    assert lost.reason == "publish_failed"
+    assert len(stage.room.hellos) == 2
+    again = [n for n, frame in enumerate(stage.room.of(FrameType.VIDEO)) if frame.flags & KEY_FRAME][-1]
+    first = stage.room.of(FrameType.VIDEO)[again]
+    assert 1_000_000 < first.media_us < 2_000_000, "it goes on, and begins with a key frame"
+    stage.session.stop()
+    assert (await stage.end())[0] == "stopped"
+
+
+async def test_a_room_that_is_not_there_yet(stage: Stage, files: str) -> None:
+    await stage.room.close()
+    stage.begin(f"{files}/short.mp4")
+    await stage.until(lambda: len(stage.of(Lost)) >= 2)
+    await stage.room.open()
+    assert (await stage.end())[0] == "end_of_stream"
+    assert len(stage.room.of(FrameType.VIDEO)) == 10
+
+
+async def test_another_publisher_in_its_place_is_the_end(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/long.mp4")
+    await stage.until(lambda: bool(stage.room.frames))
+    stage.room.tell({"key_frame": True})  # a copy cannot make one
+    stage.room.tell({"replaced": True})
+    assert await stage.end() == ("replaced", "the same user entered the room from elsewhere")
+
+
+async def test_a_stop_ends_it_wherever_it_is(stage: Stage, files: str) -> None:
+    for path, ready in (
+        ("long.mp4", lambda: bool(stage.of(Flowing))),
+        ("missing.mp4", lambda: bool(stage.of(Lost))),
+        ("long.mp4", lambda: True),
+    ):
+        stage.reports.clear()
+        stage.begin(f"{files}/{path}")
+        await stage.until(ready)
+        stage.session.stop()
+        assert await stage.end() == ("stopped", "stopped by api")
+
+
+async def test_one_paced_session_that_fails_does_not_stop_the_others() -> None:
+    loop = asyncio.get_running_loop()
+    called: list[str] = []
+    done = asyncio.Event()
+
+    def good(now: float) -> float | None:
+        called.append("good")
+        if called.count("good") == 3:
+            done.set()
+            return None
+        return now
+
+    def bad(now: float) -> float | None:
+        called.append("bad")
+        raise LookupError("a defect")
+
+    failures: list[object] = []
+    loop.set_exception_handler(lambda loop, context: failures.append(context["exception"]))
+    try:
+        pacer = Pacer()
+        for paced in (good, bad):
+            pacer.schedule(loop.time(), paced)
+        async with asyncio.timeout(5):
+            await done.wait()
+    finally:
+        loop.set_exception_handler(None)
+    assert called == ["good", "bad", "good", "good"]
+    assert [type(failure) for failure in failures] == [LookupError]

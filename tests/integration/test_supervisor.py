@@ -1,0 +1,170 @@
+"""Real child processes: what dies is told and started again, and nothing outlives its parent."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sluice.process import supervisor as module
+from sluice.process.channel import ChannelClosed
+from sluice.process.control import Answer, ClosePeer, Enter, Leave, Refusal
+from sluice.process.supervisor import ChildSpec, Supervised
+from tests.integration.children import MODULE, spec
+
+pytestmark = pytest.mark.anyio
+
+WHO = ClosePeer(peer_id="")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def in_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ``python -m tests…`` finds its module."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+
+class Watched:
+    """A supervised child and what was told of it, in order."""
+
+    def __init__(self, child: ChildSpec) -> None:
+        self.told: list[str] = []
+        self._news = asyncio.Condition()
+        self.supervised = Supervised(
+            child,
+            on_notice=lambda process, message: self.tell(message.type),
+            on_ready=lambda process: self.tell("ready"),
+            on_death=lambda process: self.tell("death"),
+        )
+
+    def tell(self, what: str) -> None:
+        self.told.append(what)
+        self._wake = asyncio.ensure_future(self._notify())
+
+    async def until(self, holds: Callable[[list[str]], bool]) -> None:
+        async with asyncio.timeout(20), self._news:
+            await self._news.wait_for(lambda: holds(self.told))
+
+    async def pid(self) -> int:
+        reply = await self.supervised.request(WHO)
+        assert isinstance(reply, Answer)
+        return int(reply.peer_id)
+
+    async def _notify(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[Watched]:
+    watched = Watched(spec())
+    await watched.supervised.start()
+    yield watched
+    await watched.supervised.stop()
+
+
+async def test_a_child_serves_and_ends_with_its_channel(watched: Watched) -> None:
+    process = watched.supervised
+    pid = await watched.pid()
+    assert pid == process.pid
+    assert process.ready is not None
+    assert process.ready.media_port == 7
+    refused = await process.request(Enter(app_id="a", room_id="r", user_id="u", presence="p"))
+    assert refused == Refusal(field="request", why="enter")
+    await process.stop()
+    assert watched.told == ["ready", "death"]
+    assert not psutil.pid_exists(pid)
+    assert process.restarts == 0
+    with pytest.raises(ChannelClosed, match="child is not running"):
+        await process.request(WHO)
+
+
+async def test_a_killed_child_is_told_and_started_again(watched: Watched) -> None:
+    first = await watched.pid()
+    os.kill(first, signal.SIGKILL)
+    await watched.until(lambda told: told == ["ready", "death", "ready"])
+    second = await watched.pid()
+    assert second != first
+    assert watched.supervised.restarts == 1
+    assert not psutil.pid_exists(first), "nothing is left of it"
+
+
+async def test_whoever_waits_for_a_killed_child_hears_at_once(watched: Watched) -> None:
+    watched.supervised.notify(Leave(app_id="a", room_id="r", presence="p"))
+    with pytest.raises(ChannelClosed):
+        await watched.supervised.request(WHO)
+    await watched.until(lambda told: told.count("ready") == 2)
+    assert await watched.pid() == watched.supervised.pid
+
+
+async def test_stop_between_two_lives_starts_no_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RESTART_PAUSES_S", (0.0, 60.0))
+    watched = Watched(spec())
+    await watched.supervised.start()
+    os.kill(await watched.pid(), signal.SIGKILL)
+    await watched.until(lambda told: "death" in told)
+    async with asyncio.timeout(2):
+        await watched.supervised.stop()
+    assert watched.told == ["ready", "death"]
+    assert not watched.supervised.notify(Leave(app_id="a", room_id="r", presence="p"))
+
+
+async def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STOP_DEADLINE_S", 0.3)
+    watched = Watched(spec(stubborn=True))
+    await watched.supervised.start()
+    pid = await watched.pid()
+    await watched.supervised.stop()
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_child_that_never_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_READY_DEADLINE_S", 1.0)
+    watched = Watched(spec(stillborn=True))
+    with pytest.raises(ChannelClosed, match="child did not start within 1 s"):
+        await watched.supervised.start()
+    assert set(watched.told) == {"death"}
+
+
+async def test_a_defect_of_the_node_ends_a_life_but_not_the_supervision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail_once(process: Supervised) -> None:
+        if process.restarts == 0:
+            raise LookupError("a defect")
+        again.set()
+
+    again = asyncio.Event()
+    supervised = Supervised(
+        spec(),
+        on_notice=lambda process, message: None,
+        on_ready=fail_once,
+        on_death=lambda process: None,
+    )
+    await supervised.start()
+    async with asyncio.timeout(20):
+        await again.wait()
+    await supervised.stop()
+
+
+async def test_children_die_with_their_parent() -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", MODULE, "parent", stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    async with asyncio.timeout(20):
+        child = psutil.Process(int(await parent.stdout.readline()))
+    assert child.ppid() == parent.pid
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(5):
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.02)
