@@ -21,6 +21,7 @@ class VideoTrack:
     width: int
     height: int
     has_b_frames: bool
+    duration_us: int | None = None  #: of the track, where the container tells
     rotation: int = 0  #: degrees counter-clockwise that the stored picture must be turned to be upright
 
 

@@ -74,6 +74,7 @@ class FilePlayback:
         loop_source: bool,
         position_us: int,
         pass_number: int,
+        pass_length_us: int | None,
     ) -> None:
         self.position_us = position_us
         self.pass_number = pass_number
@@ -85,9 +86,12 @@ class FilePlayback:
         self._loop_source = loop_source
         self._loop = asyncio.get_running_loop()
         # Owned by the worker thread while it reads:
+        #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
+        self._pass_length_us = pass_length_us
         self._start_us = position_us
         self._horizon_us = position_us + _FIRST_READ_US
         self._base_us = 0  #: media time at which this pass began
+        self._announce_end()
         self._over = False
         self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last decoding time and its distance per track
         # Owned by the event loop:
@@ -144,11 +148,18 @@ class FilePlayback:
             raise SourceError(
                 Reason.SOURCE_UNSUPPORTED, "the source has no media that could be repeated", transient=False
             )
-        self._base_us += max(last + distance for last, distance in self._ends.values())
+        self._base_us += self._pass_length_us or max(
+            last + distance for last, distance in self._ends.values()
+        )
         self._ends.clear()
         self._horizon_us = _READ_US
         self._source.seek(0)
         self._passes.append((self._base_us, 1))
+        self._announce_end()
+
+    def _announce_end(self) -> None:
+        if self._loop_source and self._pass_length_us is not None:
+            self._tracks.end_pass_at(self._base_us + self._pass_length_us)
 
     def _preroll(self) -> list[Packet]:
         """Goes on in mid-file: the video from its last key frame on is sent in haste, so that decoders

@@ -238,6 +238,7 @@ class Session:
                 loop_source=self._job.loop,
                 position_us=position_us,
                 pass_number=pass_number,
+                pass_length_us=probe.video.duration_us if probe.video else None,
             )
             await self._until_start()
             await self._into_room(self._playback.run)

@@ -52,7 +52,9 @@ class OpusPipe:
         self._origin_us: int | None = None  #: media time of the first sample of the run
         self._samples = 0  #: samples of the run so far; counted, since rounded times would drift
         self._packets = 0
-        self._skip = 0
+        self._skip = 0  #: samples to be left out at the head of what comes next
+        self._joining = False
+        self._end_us: int | None = None
 
     def push(self, packet: Packet) -> list[OutFrame]:
         """The Opus packets that this packet completes."""
@@ -68,8 +70,14 @@ class OpusPipe:
                 at_us += resampled.samples * 1_000_000 // RATE
         return self._encode()
 
+    def end_at(self, media_us: int) -> None:
+        """Sound from this time on is an encoder's padding and is left out."""
+        self._end_us = media_us
+
     def flush(self) -> list[OutFrame]:
-        """Nothing: the run of samples goes on over the passes of a loop."""
+        """Nothing: the run of samples goes on over the passes of a loop, which are joined to the sample."""
+        self._joining = True
+        self._end_us = None
         return []
 
     def _resample(self, frame: AudioFrame) -> list[AudioFrame]:
@@ -85,24 +93,31 @@ class OpusPipe:
         if self._origin_us is None:
             self._origin_us = at_us
         gap_us = at_us - (self._origin_us + self._samples * 1_000_000 // RATE)
+        tolerance_us = 0 if self._joining else _TOLERANCE_US
+        self._joining = False
         if abs(gap_us) > _LONGEST_SILENCE_US:
             self._origin_us += gap_us
-        elif gap_us > _TOLERANCE_US:
+        elif gap_us > tolerance_us:
             self._write(_silence(gap_us * RATE // 1_000_000))
-        elif gap_us < -_TOLERANCE_US:
-            surplus = -gap_us * RATE // 1_000_000
-            self._skip += surplus
-            self._samples -= surplus
-        self._write(frame)
+        elif gap_us < -tolerance_us:
+            self._skip = -gap_us * RATE // 1_000_000
+        within = frame.samples if self._end_us is None else (self._end_us - at_us) * RATE // 1_000_000
+        if within >= frame.samples:
+            self._write(frame)
+        elif within > 0:
+            self._write(_head(frame, within))
 
     def _write(self, frame: AudioFrame) -> None:
         frame.pts = None
+        if self._skip:
+            skipped = min(self._skip, frame.samples)
+            self._skip -= skipped
+            rest = _without_head(frame, skipped)
+            if rest is None:
+                return
+            frame = rest
         self._fifo.write(frame)
         self._samples += frame.samples
-        if self._skip:
-            skipped = min(self._skip, self._fifo.samples)
-            self._fifo.read(skipped)
-            self._skip -= skipped
 
     def _encode(self) -> list[OutFrame]:
         out: list[OutFrame] = []
@@ -127,6 +142,27 @@ def _opus_encoder() -> AudioCodecContext:
     encoder.options = {"application": "audio", "frame_duration": "20"}
     encoder.open()
     return encoder
+
+
+def _head(frame: AudioFrame, samples: int) -> AudioFrame:
+    fifo = AudioFifo()
+    fifo.write(frame)
+    head = fifo.read(samples)
+    assert isinstance(head, AudioFrame)  # noqa: S101 - so many samples are there
+    return head
+
+
+def _without_head(frame: AudioFrame, samples: int) -> AudioFrame | None:
+    """The frame without its first samples, None when nothing is left."""
+    if samples >= frame.samples:
+        return None
+    fifo = AudioFifo()
+    fifo.write(frame)
+    fifo.read(samples)
+    rest = fifo.read()
+    if rest is not None:
+        rest.pts = None
+    return rest
 
 
 def _silence(samples: int) -> AudioFrame:

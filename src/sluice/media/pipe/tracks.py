@@ -49,6 +49,11 @@ class Tracks:
     def flush(self) -> list[OutFrame]:
         return [frame for pipe in (self._video, self._audio) if pipe is not None for frame in pipe.flush()]
 
+    def end_pass_at(self, media_us: int) -> None:
+        """Where this pass of a loop ends: what sound lies behind it would overlap the next."""
+        if isinstance(self._audio, OpusPipe):
+            self._audio.end_at(media_us)
+
     def request_key_frame(self) -> None:
         """A viewer needs one; a copied stream has them when it has them."""
         if self._encode is not None:
