@@ -15,6 +15,7 @@ class Clips:
     short: Path  #: 6 s, a key frame every second
     hevc: Path
     b_frames: Path
+    second: Path  #: 4 s in another size
     page: Path  #: HTML that calls itself a clip
 
 
@@ -30,16 +31,31 @@ def make_clips(folder: Path) -> Clips:
             ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"],
         ),
         b_frames=_make(folder / "b.mp4", 2, ["-c:v", "libx264", "-preset", "veryfast", "-bf", "2"]),
+        second=_make(folder / "second.mp4", 4, [*h264, "-g", "25", "-vf", "scale=320:240,setsar=1"]),
         page=folder / "page.mp4",
     )
+    for name in ("short.flv", "short.ts"):
+        _remux(clips.short, folder / name)
+    _remux(clips.short, folder / "short.m4a", "-vn")
+    _remux(clips.short, folder / "silent.mp4", "-an")
+    _run("-i", str(clips.short), "-vn", "-c:a", "libmp3lame", str(folder / "short.mp3"))
+    _remux(clips.short, folder / "vod.m3u8", "-hls_time", "2", "-hls_list_size", "0")
     clips.page.write_text("<!doctype html><title>not a clip</title>" + "<p>nothing to see</p>" * 100)
     return clips
 
 
+def _remux(source: Path, target: Path, *options: str) -> None:
+    _run("-i", str(source), "-c", "copy", *options, str(target))
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", *arguments], check=True, stdin=subprocess.DEVNULL)
+
+
 def _make(path: Path, seconds: int, video: list[str]) -> Path:
     """A test picture with a moving part and a tone; scene cuts never make key frames of their own."""
-    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate={FRAME_RATE}"]
+    command = ["-f", "lavfi", "-i", f"testsrc2=size=640x360:rate={FRAME_RATE}"]
     command += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-t", str(seconds)]
     command += [*video, "-sc_threshold", "0", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2"]
-    subprocess.run([*command, "-movflags", "+faststart", str(path)], check=True, stdin=subprocess.DEVNULL)
+    _run(*command, "-movflags", "+faststart", str(path))
     return path

@@ -13,7 +13,7 @@ LONGEST_AHEAD_S = 72 * 3600
 #: A task ends by itself 72 h after its effective start (contract/volcengine.md 8.1).
 LIFETIME_S = 72 * 3600
 #: Schemes of the addresses that a relay can play.
-PLAYABLE_SCHEMES = ("http", "https", "rtmp")
+PLAYABLE_SCHEMES = ("http", "https", "rtmp", "rtmps")
 
 
 class Kind(Enum):

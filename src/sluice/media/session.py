@@ -26,7 +26,6 @@ from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.playback import FilePlayback, play_live
 from sluice.media.sink.room import RoomLink
-from sluice.media.source.rtmp import RtmpSource
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
@@ -202,16 +201,16 @@ class Session:
 
     async def _play(self) -> None:
         """One attempt, from opening the source to its end. Raises SourceError, _RoomGone, _Replaced."""
-        source = source_for(self._job.url, self._shop.dialer)
-        if isinstance(source, RtmpSource):
+        source = await source_for(self._job.url, self._shop.dialer, self._shop.executor)
+        if source.live:
             await self._play_live(source)
         else:
-            await self._play_file(source)  # type: ignore[arg-type]
+            await self._play_file(source)
 
     async def _play_live(self, source: LiveSource) -> None:
         worker = Worker(self._shop.executor)
-        await self._until_start()
         try:
+            await self._until_start()
             probe = await source.open()
             plan = make_plan(self._spec, probe)
             self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
@@ -228,14 +227,15 @@ class Session:
             plan = make_plan(self._spec, probe)
             self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
             self._tracks = Tracks(plan, probe)
-            position_us, pass_number = self._position
+            # A live playlist is joined at its edge, whatever was played before.
+            position_us, pass_number = (0, 1) if probe.live else self._position
             self._playback = FilePlayback(
                 source,
                 self._tracks,
                 send=self._send,
                 pacer=self._shop.pacer,
                 worker=worker,
-                loop_source=self._job.loop,
+                loop_source=self._job.loop and not probe.live,
                 position_us=position_us,
                 pass_number=pass_number,
                 pass_length_us=probe.video.duration_us if probe.video else None,

@@ -9,6 +9,7 @@ import contextlib
 import os
 from asyncio import StreamReader, StreamWriter
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from sluice.core.errors import SourceError
@@ -74,6 +75,8 @@ class _Target:
 
 class RtmpSource:
     """`open`, then `read` until it raises; `close` in any case. One task at a time."""
+
+    live: Literal[True] = True
 
     def __init__(self, url: str, dialer: Dialer, timeouts: RtmpTimeouts = RtmpTimeouts()) -> None:
         """Raises SourceError (permanent) for a URL that names no server, app and stream."""

@@ -1,24 +1,31 @@
 """Which source plays which URL: one line per scheme, one file per kind of source.
 
 Two shapes exist. A `FileSource` blocks, is read ahead on a worker thread and paced by us; a `LiveSource`
-is awaited, and what arrives is passed on as it arrives.
+is awaited, and what arrives is passed on as it arrives. What an HTTP address is, its content tells.
 """
 
 import asyncio
-from typing import Protocol
+from concurrent.futures import Executor
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
-from sluice.media.source.mp4 import Mp4Source
+from sluice.media.source.demuxer import Demuxer
+from sluice.media.source.file import DemuxSource
+from sluice.media.source.hls import HlsSource
+from sluice.media.source.live import LiveHttpSource, is_file
 from sluice.media.source.rtmp import RtmpSource
+from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_page
 from sluice.net.dial import Dialer
 from sluice.net.http import HttpFile
 
 
 class FileSource(Protocol):
+    live: Literal[False]
+
     def open(self) -> Probe: ...
 
     def read(self, until_us: int) -> list[Packet]: ...
@@ -32,6 +39,8 @@ class FileSource(Protocol):
 
 
 class LiveSource(Protocol):
+    live: Literal[True]
+
     async def open(self) -> Probe: ...
 
     async def read(self) -> list[Packet]: ...
@@ -39,11 +48,47 @@ class LiveSource(Protocol):
     async def close(self) -> None: ...
 
 
-def source_for(url: str, dialer: Dialer) -> FileSource | LiveSource:
-    """Raises SourceError (permanent) for a scheme that nothing plays."""
+async def source_for(url: str, dialer: Dialer, executor: Executor) -> FileSource | LiveSource:
+    """Not opened yet, to be closed in any case. An HTTP address is asked for its first bytes.
+
+    Raises SourceError: permanent for what nothing plays, and what asking for the address gives.
+    """
     scheme = urlsplit(url).scheme.lower()
-    if scheme in ("http", "https"):
-        return Mp4Source(HttpFile(url, dialer, asyncio.get_running_loop()))
-    if scheme == "rtmp":
+    if scheme in ("rtmp", "rtmps"):
         return RtmpSource(url, dialer)
+    if scheme in ("http", "https"):
+        return await _http_source(url, dialer, executor)
     raise SourceError(Reason.SOURCE_UNSUPPORTED, f"the scheme {scheme}:// cannot be played", transient=False)
+
+
+async def _http_source(url: str, dialer: Dialer, executor: Executor) -> FileSource | LiveSource:
+    loop = asyncio.get_running_loop()
+
+    def connect(address: str = url) -> HttpFile:
+        return HttpFile(address, dialer, loop)
+
+    file = connect()
+
+    def look() -> FileSource | tuple[Demuxer, Probe]:
+        head = SniffedFile(file)
+        content = content_of(head.head)
+        refuse_page(content)
+        if content is Content.HLS:
+            return HlsSource(file, head, connect)
+        if file.size is not None or content is Content.MP4:
+            return DemuxSource(file, head, connect)
+        demuxer = Demuxer(head, live=True)
+        probe = demuxer.open()
+        if is_file(demuxer):
+            return DemuxSource(file, head, connect, (demuxer, probe))
+        return demuxer, probe
+
+    looking = loop.run_in_executor(executor, look)
+    try:
+        found = await asyncio.shield(looking)
+    except BaseException:  # cancelled, too: nothing may be closed under the thread that uses it
+        file.abort()
+        await asyncio.wait({looking})
+        file.close()
+        raise
+    return LiveHttpSource(file, *found, executor) if isinstance(found, tuple) else found

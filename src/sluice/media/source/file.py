@@ -1,0 +1,81 @@
+"""A media file over HTTP, of any container: read ahead and paced by who plays it.
+
+Everything blocks and runs on a worker thread; the reader bounds each wait. Times are microseconds from the
+beginning of the file. A server without Range makes a file that is read again from its beginning.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import Probe
+from sluice.media.packets import Packet
+from sluice.media.source.demuxer import Demuxer
+from sluice.media.source.sniff import SniffedFile
+from sluice.net.http import HttpFile
+
+#: A file that interleaves its tracks worse than this is read in parts.
+_MOST_PACKETS = 2000
+
+
+class DemuxSource:
+    """`open`, then `read` until it returns nothing; `seek` goes to the key frame at or before a position."""
+
+    live: Literal[False] = False
+
+    def __init__(
+        self,
+        file: HttpFile,
+        head: SniffedFile,
+        connect: Callable[[], HttpFile],
+        opened: tuple[Demuxer, Probe] | None = None,
+    ) -> None:
+        """`head` stands over `file`; `connect` makes a new file of the same address, not connected yet.
+        `opened`: a demuxer over `head` and what it found, where that was needed to know what this is."""
+        self._file, self._head, self._connect = file, head, connect
+        self._aborted = False
+        self._probe: Probe | None
+        self._demuxer, self._probe = opened or (Demuxer(head), None)
+
+    def open(self) -> Probe:
+        """Raises SourceError."""
+        probe = self._probe or self._demuxer.open()
+        return replace(probe, live=False)
+
+    def read(self, until_us: int) -> list[Packet]:
+        """Packets in file order up to decoding time `until_us`; empty at the end of the file."""
+        out: list[Packet] = []
+        while len(out) < _MOST_PACKETS:
+            packet = self._demuxer.next()
+            if packet is None:
+                break
+            packet.dts_us -= self._demuxer.first_us
+            packet.pts_us -= self._demuxer.first_us
+            out.append(packet)
+            if packet.dts_us >= until_us:
+                break
+        return out
+
+    def seek(self, position_us: int) -> None:
+        """At or before `position_us`; without Range that is the beginning. Raises SourceError."""
+        if self._head.seekable():
+            self._demuxer.seek(position_us + self._demuxer.first_us)
+            return
+        self.close()
+        self._file = self._connect()
+        if self._aborted:
+            raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
+        self._head = SniffedFile(self._file)
+        self._demuxer = Demuxer(self._head)
+        self._demuxer.open()
+
+    def abort(self) -> None:
+        """From any thread: a read that blocks fails at once."""
+        self._aborted = True
+        self._file.abort()
+
+    def close(self) -> None:
+        self._demuxer.close()
+        self._file.close()

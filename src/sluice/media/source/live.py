@@ -1,0 +1,113 @@
+"""Endless HTTP sources (FLV, TS, MP3, AAC radio): what arrives is passed on as it arrives.
+
+A thread reads and demuxes, the event loop takes. What nobody takes stays with the server (back-pressure of
+TCP). The end of the connection and a stall are losses (design 5). A server that sends a recording as fast
+as it can is slowed down to the recording's own speed.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from concurrent.futures import Executor
+from typing import Literal
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import Probe
+from sluice.media.packets import Packet
+from sluice.media.source.demuxer import Demuxer
+from sluice.net.http import HttpFile
+
+#: A body without a length is a file when it ends, or brings this much media, within the time; live servers
+#: begin with at most a few seconds that they kept.
+FILE_MEDIA_US, FILE_WITHIN_S = 15_000_000, 1.0
+#: Packets that wait to be taken; then the server waits.
+_MOST_WAITING = 1000
+#: How much faster than ours a live source's clock may run; 72 h of it must not look like a recording.
+_CLOCKS_APART = 1.001
+
+
+def is_file(demuxer: Demuxer) -> bool:
+    """Reads an open demuxer until it is clear whether it is a recording. Blocks; nothing gets lost."""
+    until = time.monotonic() + FILE_WITHIN_S
+    kept: list[Packet] = []
+    found = False
+    while not found and time.monotonic() < until:
+        packet = demuxer.next()
+        if packet is not None:
+            kept.append(packet)
+        found = packet is None or packet.dts_us - kept[0].dts_us >= FILE_MEDIA_US
+    demuxer.put_back(kept)
+    return found
+
+
+class LiveHttpSource:
+    """`open`, then `read` until it raises; `close` in any case. One task at a time."""
+
+    live: Literal[True] = True
+
+    def __init__(self, file: HttpFile, demuxer: Demuxer, probe: Probe, executor: Executor) -> None:
+        self._file, self._demuxer, self._probe, self._executor = file, demuxer, probe, executor
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Packet] = deque()
+        self._arrived = asyncio.Event()
+        self._taken = threading.Event()
+        self._closing = threading.Event()
+        self._first: tuple[float, int] | None = None  #: when the first packet came, and its time
+        self._pumping: asyncio.Future[None] | None = None
+
+    async def open(self) -> Probe:
+        self._pumping = self._loop.run_in_executor(self._executor, self._pump)
+        self._pumping.add_done_callback(lambda _: self._arrived.set())
+        return self._probe
+
+    async def read(self) -> list[Packet]:
+        """At least one packet. Raises SourceError (SOURCE_INTERRUPTED, transient) at the end or a stall."""
+        while not self._waiting:
+            assert self._pumping is not None  # noqa: S101 - open comes first
+            if self._pumping.done():
+                self._pumping.result()
+            self._arrived.clear()
+            await self._arrived.wait()
+        packets = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        self._taken.set()
+        return packets
+
+    async def close(self) -> None:
+        self._closing.set()
+        self._taken.set()
+        self._file.abort()
+        if self._pumping is not None:
+            await asyncio.wait({self._pumping})
+        self._demuxer.close()
+        self._file.close()
+
+    def _pump(self) -> None:
+        """On a worker thread, to the end. Raises SourceError."""
+        while not self._closing.is_set():
+            packet = self._demuxer.next()
+            if packet is None:
+                raise SourceError(
+                    Reason.SOURCE_INTERRUPTED, "the server ended the live stream", transient=True
+                )
+            packet.dts_us -= self._demuxer.first_us
+            packet.pts_us -= self._demuxer.first_us
+            self._slow_down(packet.dts_us)
+            while len(self._waiting) >= _MOST_WAITING and not self._closing.is_set():
+                self._taken.clear()
+                # Asked again, since both may have changed before the event was cleared.
+                if len(self._waiting) >= _MOST_WAITING and not self._closing.is_set():
+                    self._taken.wait()
+            self._waiting.append(packet)
+            if len(self._waiting) == 1:
+                self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def _slow_down(self, dts_us: int) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, dts_us)
+        begun, first_us = self._first
+        ahead_s = (dts_us - first_us - FILE_MEDIA_US) / 1e6 - (now - begun) * _CLOCKS_APART
+        if ahead_s > 0:
+            self._closing.wait(ahead_s)

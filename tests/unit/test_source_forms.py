@@ -1,0 +1,119 @@
+"""What sources do to bytes and times before anyone else sees them."""
+
+import io
+
+import pytest
+
+from sluice.core.errors import SourceError
+from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.avc import AnnexB, is_annexb
+from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_page
+from sluice.media.source.timeline import Timeline
+from sluice.wire.h264 import AvcConfig
+
+SPS, OTHER_SPS = bytes.fromhex("6742c00d8c8d40a0fd80"), bytes.fromhex("6742c01e8c8d40a0fd81")
+PPS, IDR, AUD = bytes.fromhex("68ce3c80"), b"\x65\x88\x84\x01", b"\x09\xf0"
+
+
+def annexb(*units: bytes) -> bytes:
+    return b"".join(b"\0\0\0\1" + unit for unit in units)
+
+
+def video(data: bytes, at_us: int = 0) -> Packet:
+    return Packet(TrackKind.VIDEO, data, at_us, at_us, True)
+
+
+class TestAnnexB:
+    def test_units_get_lengths_and_the_sets_a_record(self) -> None:
+        form = AnnexB(annexb(SPS, PPS))
+        config = AvcConfig.parse(form.record())
+        assert (config.sps, config.pps, config.length_size) == ((SPS,), (PPS,), 4)
+        packet = video(annexb(AUD, SPS, PPS, IDR))
+        assert form.convert(packet)
+        assert packet.data == b"".join(len(u).to_bytes(4, "big") + u for u in (SPS, PPS, IDR))
+        assert packet.extradata is None
+
+    def test_sets_that_change_go_with_their_packet(self) -> None:
+        form = AnnexB(annexb(SPS, PPS))
+        packet = video(annexb(OTHER_SPS, PPS, IDR))
+        assert form.convert(packet)
+        assert packet.extradata is not None
+        assert AvcConfig.parse(packet.extradata).sps == (OTHER_SPS,)
+
+    def test_sets_that_come_later_are_found(self) -> None:
+        form = AnnexB(b"")
+        assert form.record() == b""
+        assert form.convert(video(annexb(SPS, PPS, IDR)))
+        assert AvcConfig.parse(form.record()).sps == (SPS,)
+
+    def test_what_is_no_h264_is_told(self) -> None:
+        form = AnnexB(annexb(SPS, PPS))
+        assert not form.convert(video(b"no start code"))
+        assert not form.convert(video(annexb(AUD)))
+
+    def test_a_record_is_told_from_annex_b(self) -> None:
+        assert not is_annexb(AnnexB(annexb(SPS, PPS)).record())
+        assert is_annexb(annexb(SPS, PPS))
+        assert is_annexb(b"")
+
+
+class TestTimeline:
+    @staticmethod
+    def _place(clock: Timeline, kind: TrackKind, dts_us: int) -> int:
+        packet = Packet(kind, b"", dts_us, dts_us + 5, True)
+        clock.place(packet)
+        assert packet.pts_us == packet.dts_us + 5
+        return packet.dts_us
+
+    def test_true_times_stay(self) -> None:
+        clock = Timeline()
+        times = [0, 40_000, 80_000, 5_000_000, 4_990_000]
+        assert [self._place(clock, TrackKind.VIDEO, t) for t in times] == times
+
+    @pytest.mark.parametrize("jump_us", [-(2**33) * 100 // 9, 3_600_000_000])
+    def test_both_tracks_take_a_jump_together(self, jump_us: int) -> None:
+        clock = Timeline()
+        placed = []
+        for n in range(100):
+            for kind, late_us in ((TrackKind.VIDEO, 0), (TrackKind.AUDIO, 200_000)):
+                at_us = n * 40_000 - late_us
+                jumped = at_us >= 2_000_000
+                placed.append((kind, at_us, self._place(clock, kind, at_us + jump_us * jumped)))
+        assert max(abs(got - at_us) for _, at_us, got in placed) == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "content"),
+    [
+        (b"#EXTM3U\n", Content.HLS),
+        (b"\xef\xbb\xbf\r\n#EXTM3U\n", Content.HLS),
+        (b'<?xml version="1.0"?>\n<!-- x -->\n<MPD xmlns="', Content.DASH),
+        (b"<!DOCTYPE html>", Content.HTML),
+        (b"\n  <HTML>", Content.HTML),
+        (b"\0\0\0\x20ftypisom", Content.MP4),
+        (b"FLV\x01\x05", Content.OTHER),
+        (b"G@\0\x10", Content.OTHER),
+        (b"", Content.OTHER),
+    ],
+)
+def test_the_content_tells_what_it_is(head: bytes, content: Content) -> None:
+    assert content_of(head) is content
+
+
+@pytest.mark.parametrize(("content", "words"), [(Content.DASH, "DASH"), (Content.HTML, "HTML")])
+def test_pages_are_refused(content: Content, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        refuse_page(content)
+
+
+def test_a_sniffed_file_reads_from_its_beginning_and_seeks() -> None:
+    body = bytes(range(200))
+    file = SniffedFile(io.BytesIO(body))
+    assert file.head
+    assert file.read(4) + file.read(5000) + file.read(5000) == body[: file.tell()]
+    assert file.seek(3) == 3
+    assert file.read(2) == body[3:5]
+    assert file.seek(0, io.SEEK_END) == 200
+    assert file.seek(-10, io.SEEK_CUR) == 190
+    assert file.read(50) == body[190:]
+    assert file.read(1) == b""
