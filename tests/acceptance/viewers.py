@@ -89,6 +89,13 @@ class ChromiumViewer:
                 await asyncio.sleep(_POLL_S)
         return stats
 
+    async def until_size(self, size: list[int], deadline_s: float = 20) -> None:
+        """Returns when the picture has this width and height."""
+        look = "(video => [video.videoWidth, video.videoHeight])(document.querySelector('video'))"
+        async with asyncio.timeout(deadline_s):
+            while await self.page.evaluate(look) != size:
+                await asyncio.sleep(_POLL_S)
+
     async def rate(self, frames: int = 75) -> float:
         """Decoded frames per second over the next `frames` frames."""
         before = await self.stats()

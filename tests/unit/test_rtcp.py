@@ -37,7 +37,7 @@ def test_the_name_ends_with_a_null_on_a_word(length: int) -> None:
 
 
 def test_reception() -> None:
-    assert parse(RECEIVER_REPORT) == [Reception(0x11223344, 0.25, -2, 0x64)]
+    assert parse(RECEIVER_REPORT) == [Reception(0x11223344, 0.25, -2, 0x12345, 0x64)]
 
 
 def test_nack() -> None:
@@ -60,7 +60,7 @@ def test_goodbye() -> None:
 def test_unknown_kinds_are_passed_over() -> None:
     remb = bytes.fromhex("8fce0005 0000000a 00000000 52454d42 01000000 0000000b")
     extended = bytes.fromhex("80cf0001 0000000a")
-    assert parse(remb + extended + RECEIVER_REPORT)[0] == Reception(0x11223344, 0.25, -2, 0x64)
+    assert parse(remb + extended + RECEIVER_REPORT)[0] == Reception(0x11223344, 0.25, -2, 0x12345, 0x64)
 
 
 def test_padding_is_no_content() -> None:

@@ -138,13 +138,10 @@ def test_retransmissions_are_bounded_per_second(scene: Scene) -> None:
     viewer = scene.join(LOOPBACK)
     scene.frame(1, key=True)
     (sequence,) = scene.sequences()
-    found = scene.stream.find(sequence)
-    assert found is not None
-    sources = scene.stream.sources
     for _ in range(1500):
-        viewer.retransmit(*found, sources.video, sources.video_rtx, 5_000_000)
+        scene.stream.retransmit(viewer, sequence, 5_000_000)
     assert (len(scene.sequences()), viewer.dropped) == (1000, 500)
-    viewer.retransmit(*found, sources.video, sources.video_rtx, 6_000_000)
+    scene.stream.retransmit(viewer, sequence, 6_000_000)
     assert len(scene.sequences()) == 1
 
 
@@ -158,7 +155,5 @@ def test_the_older_profile_is_understood_by_libsrtp(scene: Scene) -> None:
     packets = [header + rest for header, rest in scene.socket.take()]
     numbers = [int.from_bytes(receiver.unprotect(packet)[2:4], "big") for packet in packets]
     assert len(numbers) == 9
-    found = scene.stream.find(numbers[4])
-    assert found is not None
-    viewer.retransmit(*found, scene.stream.sources.video, 0, 0)
+    scene.stream.retransmit(viewer, numbers[4], 0)
     assert [header + rest for header, rest in scene.socket.take()] == [packets[4]], "the same bytes again"

@@ -33,11 +33,13 @@ class PictureLoss:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """One report block: `fraction_lost` in [0, 1], `jitter` in RTP clock units."""
+    """One report block: `fraction_lost` in [0, 1] since the last report, `packets_lost` of all up to the
+    sequence number `highest` (extended by the roll-overs counted), `jitter` in RTP clock units."""
 
     ssrc: int
     fraction_lost: float
     packets_lost: int
+    highest: int
     jitter: int
 
 
@@ -89,9 +91,10 @@ def _receptions(body: bytes, offset: int, count: int) -> list[Feedback]:
         raise RtcpError("a report is cut short")
     blocks: list[Feedback] = []
     for n in range(count):
-        ssrc, lost, _, jitter, _, _ = _REPORT_BLOCK.unpack_from(body, offset + 24 * n)
+        ssrc, lost, highest, jitter, _, _ = _REPORT_BLOCK.unpack_from(body, offset + 24 * n)
         total = lost & 0xFFFFFF
-        blocks.append(Reception(ssrc, (lost >> 24) / 256, total - (total >> 23 << 24), jitter))
+        total -= total >> 23 << 24  # signed: duplicates count as received (RFC 3550 6.4.1)
+        blocks.append(Reception(ssrc, (lost >> 24) / 256, total, highest, jitter))
     return blocks
 
 

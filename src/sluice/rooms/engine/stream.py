@@ -71,7 +71,7 @@ class Stream:
         self._keep(frame)
         if key and self._waiting:
             for viewer in self._waiting:
-                viewer.begin_live(frame.number, frame.sequence)
+                viewer.begin_live(frame.sequence)
             self._waiting.clear()
         ssrc = self.sources.video
         for viewer in self.viewers:
@@ -129,7 +129,7 @@ class Stream:
         viewer.begin_audio(self._audio_sequence)
         group = self._group()
         if group:
-            viewer.begin_with(group, self._rate(group), self.sources.video)
+            viewer.begin_with(group, self._rate(group))
         else:
             self._waiting.add(viewer)
             self.ask_key_frame(now_us)
@@ -146,15 +146,31 @@ class Stream:
             self._asked_key_at = now_us
             self._request_key_frame()
 
-    def find(self, sequence: int) -> tuple[Frame, int] | None:
-        """The kept frame and the index in it of the packet with this 16-bit sequence number."""
-        last = self._video_sequence - 1
-        extended = last - ((last - sequence) & 0xFFFF)
-        at = bisect_right(self._frames, extended, key=lambda frame: frame.sequence) - 1
+    def repair(self, viewer: Viewer) -> None:
+        """Sends the current GOP to the viewer once more, if it is kept whole."""
+        group = self._group()
+        if group:
+            viewer.repair(group, self._rate(group), self._video_sequence)
+
+    def pause(self, viewer: Viewer) -> None:
+        """The viewer gets no video until it may resume."""
+        viewer.pause(self._video_sequence)
+
+    def retransmit(self, viewer: Viewer, number: int, now_us: int) -> None:
+        """Answers a NACK of the viewer for a packet of the video, by the 16-bit number it was sent with."""
+        viewer.retransmit(number, self._find, self._video_sequence, self.sources, now_us)
+
+    @property
+    def newest_key(self) -> int:
+        """The number of the newest key frame, -1 before the first."""
+        return self._key_number
+
+    def _find(self, sequence: int) -> tuple[Frame, int] | None:
+        at = bisect_right(self._frames, sequence, key=lambda frame: frame.sequence) - 1
         if at < 0:
             return None
         frame = self._frames[at]
-        index = extended - frame.sequence
+        index = sequence - frame.sequence
         return (frame, index) if index < len(frame.payloads) else None
 
     def timestamps(self, now_us: int) -> tuple[int, int]:

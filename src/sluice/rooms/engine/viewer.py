@@ -4,7 +4,9 @@ Live frames go out at once. What must not go out at once (the GOP for a late joi
 a real network) waits in the backlog, and later frames behind it; `drain` sends it at a bounded rate.
 
 A joiner's GOP lies in the past. Sent with its own timestamps it would teach the receiver a delay of the
-whole GOP; so its frames get timestamps that lie `_CATCH_UP_TICKS` apart and end at the live frame.
+whole GOP; so its frames get timestamps that lie `_CATCH_UP_TICKS` apart and end at the live frame. The same
+GOP repairs the picture of a viewer that lost too much: under new numbers (see numbering.py), with timestamps
+between the newest frame and the next.
 """
 
 from collections import deque
@@ -15,13 +17,16 @@ from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
 from sluice.rooms.engine.frame import Frame, runs_of
+from sluice.rooms.engine.numbering import Numbering, Stretch
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.wire.rtp import audio_header, headers
-from sluice.wire.sdp import VideoFormat
+from sluice.wire.sdp import Sources, VideoFormat
 
 _HEADER = 12
 #: RTP ticks (90 kHz) between the frames of a GOP that a joiner catches up with: 1 ms.
 _CATCH_UP_TICKS = 90
+#: The same for a repair, whose frames must fit between two live ones: 10 s of frames in about 5 ms.
+_REPAIR_TICKS = 1
 #: Packets in one go that a real network takes without being paced.
 _BURST_PACKETS = 24
 #: Over loopback the only limit is the receiver's socket buffer.
@@ -30,6 +35,9 @@ _CATCH_UP_FACTOR = 4.0
 _KEY_FRAME_SPREAD_S = 0.033
 _MOST_BACKLOG_FRAMES = 1000
 _MOST_RETRANSMISSIONS_PER_S = 1000
+
+#: The kept frame, and the index in it, of the stream's packet with this (extended) number.
+FindPacket = Callable[[int], tuple[Frame, int] | None]
 
 
 class Sealer(Protocol):
@@ -94,11 +102,14 @@ class Viewer:
         self._opus_type = opus
         self._on_backlog = on_backlog
         self._loopback = address[0].startswith("127.") or address[0] in ("::1", "::ffff:127.0.0.1")
-        self._from_number: int | None = None  #: first frame this viewer gets; None while it waits for one
-        self._video_index = self._audio_index = 0
+        self._numbering: Numbering | None = None  #: None while it waits for its first key frame
+        self._index_shift = 0  #: SRTP index of a video packet minus the stream's number of it
+        self._as_stream = True  #: video is numbered as the stream is: headers are shared
+        self._audio_index = 0
         self._rtx_sequence = 0
-        self._skipping = False  #: after too long a backlog, until the next key frame
-        self._catch_up: tuple[int, int] = (-1, 0)  #: last frame number of the GOP, its timestamp
+        self._paused = False
+        self._skipping = False  #: until the next key frame: after a pause or too long a backlog
+        self._resume_at = 0  #: number of the next packet, while skipping
         self._backlog: deque[tuple[Frame, int]] = deque()
         self._pending = 0  #: packets in the backlog
         self._rate = 0.0
@@ -112,17 +123,81 @@ class Viewer:
         # Both ends count roll-overs from zero, whatever the stream has behind it (RFC 3711 3.3.1).
         self._audio_index = sequence & ~0xFFFF
 
-    def begin_live(self, number: int, sequence: int) -> None:
-        """Video begins with the key frame `number`."""
-        self._from_number = number
-        self._video_index = sequence & ~0xFFFF
+    def begin_live(self, sequence: int) -> None:
+        """Video begins with the key frame whose first packet has this number."""
+        self._resume_at = sequence
+        self._begin_stretch(Stretch(sequence, 0))
 
-    def begin_with(self, group: list[Frame], packets_per_s: float, ssrc: int) -> None:
+    def begin_with(self, group: list[Frame], packets_per_s: float) -> None:
         """Video begins with a GOP of the past, whose last frame is the newest of the stream."""
         if self._video_type is None:
             return
-        self.begin_live(group[0].number, group[0].sequence)
-        self._catch_up = (group[-1].number, group[-1].timestamp)
+        first, last = group[0], group[-1]
+        self._begin_stretch(Stretch(first.sequence, 0, last.number, last.timestamp, _CATCH_UP_TICKS))
+        self._send_group(group, packets_per_s)
+
+    # --- repair and pause ---------------------------------------------------------------------------------
+
+    def repair(self, group: list[Frame], packets_per_s: float, stream_next: int) -> None:
+        """Sends the current GOP once more, as new packets. `stream_next` is the number that the stream's
+        next packet will have, here and below."""
+        if self._numbering is None or self._paused:
+            return
+        now = self._numbering.stretch
+        if self._backlog and self._backlog[0][0].number <= now.last_moved:
+            return  # a GOP is still on its way
+        first, last = group[0], group[-1]
+        number = self._next(stream_next)
+        timestamp = now.timestamp_of(last) + len(group) * _REPAIR_TICKS
+        self._backlog.clear()
+        self._pending = 0
+        self._skipping = False
+        self._begin_stretch(Stretch(number, number - first.sequence, last.number, timestamp, _REPAIR_TICKS))
+        self._send_group(group, packets_per_s)
+
+    def pause(self, stream_next: int) -> None:
+        """No video until `resume`, and then from the next key frame on. The numbers will have no gap."""
+        self._paused = True
+        if self._numbering is not None:
+            self._skip(self._next(stream_next))
+        self._skipping = True
+
+    def resume(self) -> None:
+        self._paused = False
+
+    def _skip(self, number: int) -> None:
+        """Forgets the backlog; the next key frame's first packet gets this number."""
+        self._resume_at = number
+        self._backlog.clear()
+        self._pending = 0
+        self._skipping = True
+
+    def _may_go_on_with(self, frame: Frame) -> bool:
+        if self._paused or not frame.key:
+            return False
+        self._skipping = False
+        self._begin_stretch(Stretch(self._resume_at, self._resume_at - frame.sequence))
+        return True
+
+    def _begin_stretch(self, stretch: Stretch) -> None:
+        if self._numbering is None:
+            self._numbering = Numbering(stretch)
+        else:
+            self._numbering.begin(stretch)
+        self._index_shift = self._numbering.index_shift(stretch)
+        self._as_stream = stretch.shift == 0
+
+    def _next(self, stream_next: int) -> int:
+        """The viewer's number of the packet that it will be sent next."""
+        assert self._numbering is not None  # noqa: S101 - video has begun
+        if self._skipping:
+            return self._resume_at
+        if self._backlog:
+            frame, start = self._backlog[0]
+            stream_next = frame.sequence + start
+        return stream_next + self._numbering.stretch.shift
+
+    def _send_group(self, group: list[Frame], packets_per_s: float) -> None:
         self._rate = _LOOPBACK_PACKETS_PER_S if self._loopback else _CATCH_UP_FACTOR * packets_per_s
         for frame in group:
             self._defer(frame)
@@ -131,20 +206,18 @@ class Viewer:
 
     def send_video(self, frame: Frame, ssrc: int) -> None:
         payload_type = self._video_type
-        if payload_type is None or self._from_number is None or frame.number < self._from_number:
+        if payload_type is None or self._numbering is None:
             return
-        if self._skipping and not frame.key:
+        if self._skipping and not self._may_go_on_with(frame):
             return
-        self._skipping = False
         count = len(frame.payloads)
         if self._backlog or (count > _BURST_PACKETS and not self._loopback):
             if not self._backlog:
                 self._rate = count / _KEY_FRAME_SPREAD_S
             self._defer(frame)
             return
-        sealed = self._seal(
-            ssrc, frame.sequence - self._video_index, frame.headers(payload_type, ssrc), frame.payloads
-        )
+        packed = frame.headers(payload_type, ssrc) if self._as_stream else self._headers(frame, ssrc)
+        sealed = self._seal(ssrc, frame.sequence + self._index_shift, packed, frame.payloads)
         self._socket.send_runs(sealed, frame.runs, self._overhead, self.address)
         self.video_packets += count
         self.video_octets += frame.size
@@ -165,10 +238,8 @@ class Viewer:
         if len(self._backlog) >= _MOST_BACKLOG_FRAMES:
             # The network takes less than the stream has: begin again with the next key frame.
             self.dropped += self._pending
-            self._backlog.clear()
-            self._pending = 0
-            self._skipping = not frame.key
-            if self._skipping:
+            self._skip(self._next(frame.sequence))
+            if not self._may_go_on_with(frame):
                 return
         if not self._backlog:
             self._allowance = 0.0
@@ -193,43 +264,56 @@ class Viewer:
         lengths = frame.lengths[start:end]
         runs = runs_of(lengths)
         packet_headers = self._headers(frame, ssrc)[start:end]
-        index = frame.sequence + start - self._video_index
+        index = frame.sequence + start + self._index_shift
         sealed = self._seal(ssrc, index, packet_headers, frame.payloads[start:end])
         self._socket.send_runs(sealed, runs, self._overhead, self.address)
         self.video_packets += end - start
         self.video_octets += sum(lengths)
 
-    def _headers(self, frame: Frame, ssrc: int) -> list[bytes]:
-        """The headers that this viewer was or will be sent: a packet index never gets two different ones."""
-        assert self._video_type is not None  # noqa: S101 - nobody sends video without it
-        last, timestamp = self._catch_up
-        if frame.number >= last:
+    def _headers(self, frame: Frame, ssrc: int, stretch: Stretch | None = None) -> list[bytes]:
+        """The headers that this viewer was or will be sent, in the newest stretch unless told."""
+        assert self._numbering is not None and self._video_type is not None  # noqa: S101, PT018 - video has begun
+        stretch = stretch or self._numbering.stretch
+        if stretch.shift == 0 and frame.number > stretch.last_moved:
             return frame.headers(self._video_type, ssrc)
-        moved = (timestamp - (last - frame.number) * _CATCH_UP_TICKS) & 0xFFFFFFFF
-        return headers(self._video_type, frame.sequence, moved, ssrc, len(frame.payloads))
+        timestamp, count = stretch.timestamp_of(frame), len(frame.payloads)
+        return headers(self._video_type, frame.sequence + stretch.shift, timestamp, ssrc, count)
 
     # --- feedback -----------------------------------------------------------------------------------------
 
-    def retransmit(self, frame: Frame, n: int, ssrc: int, rtx_ssrc: int, now_us: int) -> None:
-        """Sends packet `n` of the frame once more, as RTX (RFC 4588) where agreed, else as it was."""
-        if self._video_type is None or self._from_number is None or frame.number < self._from_number:
+    def retransmit(
+        self, number: int, find: FindPacket, stream_next: int, sources: Sources, now_us: int
+    ) -> None:
+        """Sends the packet that the viewer knows by this 16-bit number once more, as RTX (RFC 4588) where
+        agreed, else as it was. Packets that it was never sent, or that are not kept any more, are not."""
+        if self._numbering is None or self._video_type is None:
             return
+        place = self._numbering.find(number, self._next(stream_next))
+        found = find(place[1]) if place else None
+        if place is None or found is None or not self._may_repeat(now_us):
+            return
+        (stretch, sequence), (frame, n) = place, found
+        original, payload = self._headers(frame, sources.video, stretch)[n], frame.payloads[n]
+        if self._rtx_type is None:
+            index = sequence + self._numbering.index_shift(stretch)
+            sealed = self._seal(sources.video, index, (original,), (payload,))
+        else:
+            again = self._rtx_sequence
+            self._rtx_sequence = again + 1
+            header = bytes((0x80, (original[1] & 0x80) | self._rtx_type))
+            header += (again & 0xFFFF).to_bytes(2, "big") + original[4:8]
+            header += sources.video_rtx.to_bytes(4, "big")
+            payload = original[2:4] + payload
+            sealed = self._seal(sources.video_rtx, again, (header,), (payload,))
+        if sealed:
+            self._socket.send_runs(sealed, ((0, 1, len(payload)),), self._overhead, self.address)
+            self.retransmitted += 1
+
+    def _may_repeat(self, now_us: int) -> bool:
         if now_us // 1_000_000 != self._repeat_second:
             self._repeat_second, self._repeats = now_us // 1_000_000, 0
         self._repeats += 1
         if self._repeats > _MOST_RETRANSMISSIONS_PER_S:
             self.dropped += 1
-            return
-        original, payload = self._headers(frame, ssrc)[n], frame.payloads[n]
-        if self._rtx_type is None:
-            sealed = self._seal(ssrc, frame.sequence + n - self._video_index, (original,), (payload,))
-        else:
-            sequence = self._rtx_sequence
-            self._rtx_sequence = sequence + 1
-            header = bytes((0x80, (original[1] & 0x80) | self._rtx_type))
-            header += (sequence & 0xFFFF).to_bytes(2, "big") + original[4:8] + rtx_ssrc.to_bytes(4, "big")
-            payload = original[2:4] + payload
-            sealed = self._seal(rtx_ssrc, sequence, (header,), (payload,))
-        if sealed:
-            self._socket.send_runs(sealed, ((0, 1, len(payload)),), self._overhead, self.address)
-            self.retransmitted += 1
+            return False
+        return True
