@@ -20,8 +20,8 @@ from sluice.wire.rtp import audio_header, headers
 from sluice.wire.sdp import VideoFormat
 
 _HEADER = 12
-#: RTP ticks (90 kHz) between the frames of a GOP that a joiner catches up with: one frame of 25 a second.
-_CATCH_UP_TICKS = 3600
+#: RTP ticks (90 kHz) between the frames of a GOP that a joiner catches up with: 1 ms.
+_CATCH_UP_TICKS = 90
 #: Packets in one go that a real network takes without being paced.
 _BURST_PACKETS = 24
 #: Over loopback the only limit is the receiver's socket buffer.
