@@ -87,6 +87,6 @@ class _Sender:
 def run_aiortc_sender(pipe: "Connection[Any, Any]", clip: Clip, host: str) -> None:
     """Entry point of the process. Offers come through the pipe, answers go back."""
     # aioice offers no loopback candidates by itself; both senders shall use the same interface.
-    ice.get_host_addresses = lambda use_ipv4, use_ipv6: [host]  # type: ignore[assignment]
+    ice.get_host_addresses = lambda use_ipv4, use_ipv6: [host]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Sender(pipe, clip).run())

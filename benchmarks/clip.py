@@ -10,8 +10,7 @@ from typing import cast
 
 import av
 from av.audio.stream import AudioStream
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
+from av.video.frame import PictureType, VideoFrame
 
 from sluice.core.plan import AudioTrack, VideoTrack
 from sluice.demo import make_clip
@@ -88,7 +87,7 @@ def _regroup(source: Path, target: Path, group: int) -> None:
         av.open(str(source)) as reader,
         av.open(str(unfinished), "w", format="mp4", options=options) as writer,
     ):
-        video = cast(VideoStream, writer.add_stream("libx264", rate=FRAME_RATE))
+        video = writer.add_stream("libx264", rate=FRAME_RATE)
         video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"
         video.bit_rate = 1_000_000
         video.options = {
@@ -106,7 +105,7 @@ def _regroup(source: Path, target: Path, group: int) -> None:
                 writer.mux(packet)
             elif packet.stream.type == "video":
                 for frame in cast(list[VideoFrame], packet.decode()):
-                    frame.pict_type = 0  # type: ignore[assignment]  # the encoder decides
+                    frame.pict_type = PictureType.NONE  # the encoder decides
                     writer.mux(video.encode(frame))
         writer.mux(video.encode(None))
     unfinished.rename(target)

@@ -27,7 +27,7 @@ from pylibsrtp import Policy, Session
 
 from sluice.rooms.engine.dtls import DtlsIdentity
 
-VIDEO_TYPE, AUDIO_TYPE = 96, 111
+_VIDEO_TYPE, _AUDIO_TYPE = 96, 111
 _SAMPLE = 50
 _CHECK_EVERY_S = 0.2  #: binding requests until the first answer
 _CONSENT_EVERY_S = 5.0
@@ -37,7 +37,6 @@ _LOOK_EVERY_S = 0.02
 _MOST_DATAGRAMS = 64
 _BUFFER_BYTES = 1 << 20
 _KEY, _SALT = 16, 12
-_START_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +103,12 @@ class _Agent:
         )
         lines = (
             *("v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=group:BUNDLE 0 1"),
-            *(f"m=video 9 UDP/TLS/RTP/SAVPF {VIDEO_TYPE}", "c=IN IP4 0.0.0.0", "a=mid:0", *transport),
-            f"a=rtpmap:{VIDEO_TYPE} H264/90000",
-            f"a=fmtp:{VIDEO_TYPE} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-            *(f"a=rtcp-fb:{VIDEO_TYPE} nack", f"a=rtcp-fb:{VIDEO_TYPE} nack pli"),
-            *(f"m=audio 9 UDP/TLS/RTP/SAVPF {AUDIO_TYPE}", "c=IN IP4 0.0.0.0", "a=mid:1", *transport),
-            *(f"a=rtpmap:{AUDIO_TYPE} opus/48000/2", f"a=fmtp:{AUDIO_TYPE} stereo=1;useinbandfec=1"),
+            *(f"m=video 9 UDP/TLS/RTP/SAVPF {_VIDEO_TYPE}", "c=IN IP4 0.0.0.0", "a=mid:0", *transport),
+            f"a=rtpmap:{_VIDEO_TYPE} H264/90000",
+            f"a=fmtp:{_VIDEO_TYPE} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            *(f"a=rtcp-fb:{_VIDEO_TYPE} nack", f"a=rtcp-fb:{_VIDEO_TYPE} nack pli"),
+            *(f"m=audio 9 UDP/TLS/RTP/SAVPF {_AUDIO_TYPE}", "c=IN IP4 0.0.0.0", "a=mid:1", *transport),
+            *(f"a=rtpmap:{_AUDIO_TYPE} opus/48000/2", f"a=fmtp:{_AUDIO_TYPE} stereo=1;useinbandfec=1"),
         )
         return "\r\n".join(lines) + "\r\n"
 
@@ -290,6 +289,7 @@ class Receivers:
         self._process = context.Process(target=_run, args=(theirs, host, count), daemon=True)
         self._process.start()
         theirs.close()
+        self.pid = cast(int, self._process.pid)
         self.offers = cast(list[str], self._pipe.recv())
 
     def connect(self, number: int, answer: str) -> None:

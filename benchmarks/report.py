@@ -4,6 +4,7 @@ Figures mean little without the machine they are from, so it stands in every doc
 """
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -58,8 +59,7 @@ def write_json(name: str, document: dict[str, object]) -> Path:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` (0 to 1) of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+    return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 def median(values: Sequence[float]) -> float:

@@ -5,6 +5,8 @@ Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link.
 
 import asyncio
 import datetime
+import resource
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,13 @@ class RoomProcess:
         self._loop = asyncio.get_running_loop()
         self._link_path: str = config["link"]
         Path(self._link_path).unlink(missing_ok=True)  # of the process before this one
-        self._socket = MediaSocket(config["host"], config["port"])
+        _allow_many_sockets()
+        self._socket = MediaSocket(
+            config["host"],
+            config["port"],
+            watch=lambda path: self._loop.add_reader(path.fileno(), self._on_readable, path),
+            unwatch=lambda path: self._loop.remove_reader(path.fileno()),
+        )
         addresses = config["public_ips"] or [config["host"]]
         self._engine = Engine(
             self._socket,
@@ -56,7 +64,7 @@ class RoomProcess:
         server = await self._loop.create_unix_server(
             lambda: PublisherLink(self._engine, clock_us), self._link_path
         )
-        self._loop.add_reader(self._socket.socket.fileno(), self._on_readable)
+        self._loop.add_reader(self._socket.socket.fileno(), self._on_readable, self._socket.socket)
         timer = asyncio.create_task(self._tick())
         self._channel.notify(Ready(media_port=self._socket.port))
         try:
@@ -81,15 +89,17 @@ class RoomProcess:
         if self._engine.drain(now - last):
             self._schedule_drain(now)
 
-    def _on_readable(self) -> None:
+    def _on_readable(self, readable: socket.socket) -> None:
         for _ in range(_MOST_DATAGRAMS):
             try:
-                data, address = self._socket.socket.recvfrom(2048)
+                data, address = readable.recvfrom(2048)
             except BlockingIOError:
                 return
             except OSError:
                 continue  # an ICMP error of an earlier send; the peer's consent time-out decides
             self._engine.on_datagram(data, address)
+            if readable.fileno() < 0:
+                return  # that datagram ended the peer, and its path with it
 
     def _on_notice(self, message: Message) -> None:
         if isinstance(message, Leave):
@@ -108,6 +118,12 @@ class RoomProcess:
             self._engine.retire(message)
             return Done(found=True)
         return Refusal(field="request", why=f"a room process does not answer {message.type}")
+
+
+def _allow_many_sockets() -> None:
+    """One for each peer: as many as the system lets this process have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -259,6 +259,7 @@ class Engine:
         peer.stream.watched -= 1
         self._by_name.pop(peer.ufrag, None)
         for address in peer.addresses:
+            self._socket.close_path(address)
             if self._by_address.get(address) is peer:
                 del self._by_address[address]
         if peer.viewer is not None:

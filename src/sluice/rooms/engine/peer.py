@@ -105,6 +105,7 @@ class Peer:
         if self._address is None or "USE-CANDIDATE" in request.attributes:
             self._address = address
             if self.viewer is not None:
+                self._socket.open_path(address)
                 self.viewer.address = address
         return True
 
@@ -190,6 +191,7 @@ class Peer:
             Policy(keys.send_key + keys.send_salt, Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
         )
         sealer = (GcmSender if keys.gcm else CmSender)(keys.send_key, keys.send_salt)
+        self._socket.open_path(self._address)
         self.viewer = Viewer(
             self._socket,
             sealer,

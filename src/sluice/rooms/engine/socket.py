@@ -1,4 +1,8 @@
-"""The UDP socket of a room process: one port for all peers, segmented sends (GSO), counters for what fails.
+"""The UDP port of a room process: one for all peers, segmented sends (GSO), counters for what fails.
+
+A peer that media flows to has a path: a socket of its own on the same port, connected to the peer's address.
+The kernel then looks up its route once instead of for each send, and Python parses no address. Everything
+also works without a path, through the shared socket.
 
 `send_runs` is the innermost part of the per-packet path. A full socket buffer is counted and never waited
 for: what is late is worth nothing, and a receiver that misses it asks again.
@@ -7,7 +11,8 @@ for: what is late is worth nothing, and a receiver that misses it asks again.
 import errno
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 _UDP_SEGMENT = 103  # linux/udp.h
 _BUFFER_BYTES = 4 << 20
@@ -19,20 +24,44 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 
 
 class MediaSocket:
-    def __init__(self, host: str, port: int) -> None:
+    """`watch` and `unwatch` are called with each path's socket: whoever reads the shared one reads it too."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        watch: Callable[[socket.socket], object] = lambda path: None,
+        unwatch: Callable[[socket.socket], object] = lambda path: None,
+    ) -> None:
         """Binds UDP `host`:`port` (port 0: any). Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        if family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            self.socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
-        self.socket.bind((host, port))
+        self.socket = _bound(family, (host, port))
         self.port: int = self.socket.getsockname()[1]
         self.dropped = 0
         self._segmented = self._kernel_segments()
         self._ancillary: dict[int, list[tuple[int, int, bytes]]] = {}
+        self._paths: dict[Address, socket.socket] = {}
+        self._watch = watch
+        self._unwatch = unwatch
+
+    def open_path(self, address: Address) -> None:
+        """From now on what goes to this address goes through a socket of its own."""
+        if address in self._paths:
+            return
+        try:
+            path = _bound(self.socket.family, self.socket.getsockname())
+            path.connect(address)
+        except OSError:
+            return  # out of descriptors, most likely: the shared socket serves this peer too
+        self._paths[address] = path
+        self._watch(path)
+
+    def close_path(self, address: Address) -> None:
+        path = self._paths.pop(address, None)
+        if path is not None:
+            self._unwatch(path)
+            path.close()
 
     def _kernel_segments(self) -> bool:
         try:
@@ -42,7 +71,15 @@ class MediaSocket:
         return True
 
     def send(self, data: bytes, address: Address) -> None:
-        self._send_gathered([data], (), address)
+        path = self._paths.get(address)
+        try:
+            if path is not None:
+                path.send(data)
+            else:
+                self.socket.sendto(data, address)
+        except OSError:
+            # A full buffer, or an address unreachable at the moment; the consent time-out decides.
+            self.dropped += 1
 
     def send_runs(
         self, sealed: Sequence[bytes], runs: Sequence[tuple[int, int, int]], overhead: int, address: Address
@@ -50,7 +87,7 @@ class MediaSocket:
         """Sends packets, two buffers each (header, rest) as GcmSender.seal makes them. A run is ``(start,
         end, payload bytes of its first packet)``; `overhead` is what a packet has beyond its payload."""
         for start, end, size in runs:
-            buffers = sealed[2 * start : 2 * end]
+            buffers = sealed if len(runs) == 1 else sealed[2 * start : 2 * end]
             if end - start == 1:
                 self._send_gathered(buffers, (), address)
             elif self._segmented:
@@ -66,8 +103,12 @@ class MediaSocket:
     def _send_gathered(
         self, buffers: Sequence[bytes], ancillary: Sequence[tuple[int, int, bytes]], address: Address
     ) -> None:
+        path = self._paths.get(address)
         try:
-            self.socket.sendmsg(buffers, ancillary, 0, address)
+            if path is not None:
+                path.sendmsg(buffers, ancillary)
+            else:
+                self.socket.sendmsg(buffers, ancillary, 0, address)
         except BlockingIOError:
             self.dropped += max(1, len(buffers) // 2)
         except OSError as error:
@@ -85,4 +126,23 @@ class MediaSocket:
             self._send_gathered(buffers[at : at + 2], (), address)
 
     def close(self) -> None:
+        for address in list(self._paths):
+            self.close_path(address)
         self.socket.close()
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    """A socket that shares its port with the others of this process."""
+    bound = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            bound.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
