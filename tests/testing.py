@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
-from sluice.core.tasks import Kind, Task
+from sluice.core.tasks import Kind, RelaySpec, Task
 from sluice.process.control import Message, RelayJob, StartSession
 from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry, WatchOffer
 from sluice.store.schema import metadata
@@ -57,6 +57,14 @@ class FakeTasks:
         )
         self.runs.append(task)
         return task, True
+
+    async def update_relay(
+        self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]
+    ) -> None:
+        task = await self.find_live_relay(app_id, room_id, task_id)
+        if task is None:
+            raise TaskNotFound("no live task has this identity")
+        self.runs[self.runs.index(task)] = replace(task, spec=change(task.spec))
 
     async def stop_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live_relay(app_id, room_id, task_id)

@@ -127,7 +127,12 @@ class Publisher:
     async def connect(self) -> None:
         self.end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         hello: dict[str, object] = {"app_id": APP, "room_id": ROOM, "user_id": USER, "stream": 0}
-        self.link = await RoomLink.connect(self._link, hello | {"run_id": self.run_id}, self.end.set_result)
+        self.link = await RoomLink.connect(
+            self._link,
+            hello | {"run_id": self.run_id},
+            on_end=self.end.set_result,
+            on_key_frame=lambda: None,
+        )
 
     async def play(self, frames: int = 100_000) -> None:
         loop = asyncio.get_running_loop()

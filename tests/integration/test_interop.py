@@ -63,7 +63,8 @@ def test_feedback_of_aiortc_is_understood() -> None:
         )
     )
     reception, nack, *others = parse(compound)
-    assert reception == Reception(5, 0.25, -3, 70)
+    assert isinstance(reception, Reception)
+    assert reception == Reception(5, 0.25, -3, reception.highest, 70)
     assert isinstance(nack, Nack)
     assert (nack.ssrc, sorted(nack.sequences)) == (5, lost)
     assert others == [PictureLoss(5), PictureLoss(5), Goodbye(1)]

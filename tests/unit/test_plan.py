@@ -6,7 +6,7 @@ import pytest
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.plan import Action, AudioTrack, Probe, VideoTrack, make_plan
+from sluice.core.plan import Action, AudioTrack, Probe, VideoTarget, VideoTrack, make_plan
 from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 
 H264 = VideoTrack("h264", b"\x01", 1280, 720, has_b_frames=False)
@@ -68,10 +68,13 @@ def test_a_track_that_was_asked_for_and_is_missing(media_type: MediaType, probe:
     assert text in refusal(replace(COPY, media_type=media_type), probe)
 
 
-def test_b_frames_are_refused_with_what_to_do() -> None:
-    text = refusal(COPY, replace(BOTH, video=replace(H264, has_b_frames=True)))
-    assert "B-frames" in text
-    assert "bframes=0" in text
+def test_b_frames_are_transcoded_at_the_size_of_the_source() -> None:
+    plan = make_plan(
+        replace(COPY, width=64, height=64), replace(BOTH, video=replace(H264, has_b_frames=True))
+    )
+    assert plan.video.action is Action.TRANSCODE
+    assert "B-frames" in plan.video.why
+    assert plan.target == VideoTarget(None, None, None, None)
 
 
 def test_another_codec_is_refused_by_its_name() -> None:
@@ -84,11 +87,19 @@ def test_video_that_nobody_asked_for_is_not_judged() -> None:
     assert make_plan(replace(COPY, media_type=MediaType.AUDIO), probe).video.action is Action.NONE
 
 
-def test_transcoding_of_video_is_refused_with_what_to_ask_for() -> None:
-    assert "StreamMode 1" in refusal(replace(COPY, stream_mode=StreamMode.TRANSCODE), BOTH)
+def test_video_is_transcoded_to_what_was_asked_for() -> None:
+    asked = {"width": 640, "height": 480, "frame_rate": 20, "bitrate_kbps": 500}
+    plan = make_plan(replace(COPY, stream_mode=StreamMode.TRANSCODE, **asked), BOTH)
+    assert plan.video.action is Action.TRANSCODE
+    assert plan.target == VideoTarget(**asked)
 
 
-@pytest.mark.parametrize(("codec", "title"), [("mp3float", "MP3"), ("opus", "Opus"), ("vorbis", "vorbis")])
+def test_opus_is_copied() -> None:
+    plan = make_plan(COPY, replace(BOTH, audio=replace(AAC, codec="opus")))
+    assert plan.audio.action is Action.COPY
+
+
+@pytest.mark.parametrize(("codec", "title"), [("mp3float", "MP3"), ("vorbis", "vorbis")])
 def test_the_plan_names_the_audio_codec_for_people(codec: str, title: str) -> None:
     plan = make_plan(COPY, replace(BOTH, audio=replace(AAC, codec=codec)))
     assert plan.audio.why == f"rooms carry Opus, source is {title}"

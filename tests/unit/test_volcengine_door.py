@@ -119,11 +119,11 @@ def test_gateway_error_carries_its_number(door: Door) -> None:
         ),
         (
             "POST",
-            "Action=UpdateRelayStream&Version=2023-11-01",
+            "Action=StartPushMixedStreamToCDN&Version=2023-11-01",
             (
                 404,
                 "InvalidActionOrVersion",
-                "Could not find operation UpdateRelayStream for version 2023-11-01.",
+                "Could not find operation StartPushMixedStreamToCDN for version 2023-11-01.",
             ),
         ),
         (
@@ -291,19 +291,16 @@ def test_captures_get_past_the_signature() -> None:
         answers[capture.name] = error_of(answer)[1:]
     unknown = "InvalidActionOrVersion"
     illegal_room = ("InvalidParameter.IllegalRoomID", "illegal RoomId")
-    copies_video = (
-        "InvalidParameter",
-        "invalid parameter: Control.StreamMode: this release copies video, ask for 1",
-    )
+    another_app = ("AccessDenied.NoPermissionForApp", "no permission for app")
     assert {name: found for name, found in answers.items() if found[0] != unknown} == {
-        "go-volc-sdk-golang/01-StartRelayStream": copies_video,
+        "go-volc-sdk-golang/01-StartRelayStream": another_app,
         "go-volc-sdk-golang/02-ListRelayStream": illegal_room,
         "py-core/01-StartRelayStream": (
             "InvalidParameter",
             "missing required parameter: Control.VideoWidth",
         ),
         "py-core/02-ListRelayStream": illegal_room,
-        "py-volcengine/01-StartRelayStream": copies_video,
+        "py-volcengine/01-StartRelayStream": another_app,
         "py-volcengine/02-ListRelayStream": illegal_room,
         "py-volcengine/04-ListRelayStream": illegal_room,
     }

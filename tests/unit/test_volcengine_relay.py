@@ -86,7 +86,7 @@ def test_defaults_null_unknown_and_past_start(door: Door) -> None:
         Control__VideoWidth=7,
         controL=1,
     )
-    assert spec == RelaySpec(url=URL, stream_mode=StreamMode.COPY)
+    assert spec == RelaySpec(url=URL, stream_mode=StreamMode.COPY, start_at=int(NOW) - 5)
     assert spec.max_idle_s == 300
     assert door.tasks.runs[0].business_id == ""
 
@@ -166,7 +166,7 @@ def test_wrong_json_type(door: Door, path: str, value: object) -> None:
         ("Control__Bitrate", 0),
         ("Control__Bitrate", 100_001),
         ("Control__StartTimeStamp", -1),
-        ("Control__StartTimeStamp", int(NOW) + 1),
+        ("Control__StartTimeStamp", int(NOW) + 72 * 3600 + 1),
         ("Control__StartTimeStamp", 10**30),
         ("Control__StreamUrl", "srt://h/x"),
         ("Control__StreamUrl", "file:///etc/passwd"),
@@ -191,13 +191,13 @@ def test_illegal(door: Door, path: str, value: object) -> None:
 def test_texts_tell_what_to_do(door: Door) -> None:
     assert error_of(start(door, request(Control__StreamUrl="srt://h/x")))[2] == (
         "invalid parameter: Control.StreamUrl: must be an address with a host that begins with one of "
-        "http://, https://, rtmp://"
+        "http://, https://, rtmp://, rtmps://"
     )
     assert error_of(start(door, request(MaxIdleTime=4)))[2] == (
         "invalid parameter: MaxIdleTime: must be at least 5"
     )
-    assert error_of(start(door, request(Control__StartTimeStamp=int(NOW) + 60)))[2] == (
-        "invalid parameter: Control.StartTimeStamp: scheduled starts are not part of this release"
+    assert error_of(start(door, request(Control__StartTimeStamp=int(NOW) + 72 * 3600 + 1)))[2] == (
+        "invalid parameter: Control.StartTimeStamp: must be at most 72 h ahead"
     )
 
 
@@ -225,16 +225,42 @@ def test_playable_addresses(door: Door, url: str) -> None:
             {"Control__VideoWidth": 640, "Control__VideoHeight": 1921},
             "invalid parameter: Control.VideoHeight: must be 16 to 1920",
         ),
-        (
-            {"Control__VideoWidth": 640, "Control__VideoHeight": 480},
-            "invalid parameter: Control.StreamMode: this release copies video, ask for 1",
-        ),
     ],
 )
 def test_transcoding_of_video(door: Door, size: dict[str, int], expected: str) -> None:
     for mode in (0, ABSENT):
         document = request(Control__StreamMode=mode, **size)
         assert error_of(start(door, document)) == (400, "InvalidParameter", expected)
+
+
+def test_a_size_is_rounded_down_to_even(door: Door) -> None:
+    spec = spec_of(door, Control__StreamMode=0, Control__VideoWidth=641, Control__VideoHeight=481)
+    assert (spec.width, spec.height, spec.stream_mode) == (640, 480, StreamMode.TRANSCODE)
+
+
+def update(door: Door, **control: object) -> Answer:
+    document = {"AppId": APP.app_id, "RoomId": "Room1", "TaskId": "Task1", "Control": control}
+    return door.send("UpdateRelayStream", json.dumps(document).encode())
+
+
+def test_an_update_keeps_what_it_leaves_out(door: Door) -> None:
+    start(door, request(Control__StreamMode=0, Control__VideoWidth=640, Control__VideoHeight=480))
+    answer = update(door, StreamUrl="http://h/other.mp4", FrameRate=20, Loop=True)
+    assert answer.json()["Result"] == "ok"
+    spec = door.tasks.runs[0].spec
+    assert (spec.url, spec.width, spec.height) == ("http://h/other.mp4", 640, 480)
+    assert (spec.frame_rate, spec.loop, spec.stream_mode) == (20, True, StreamMode.TRANSCODE)
+
+
+def test_an_update_to_transcoding_needs_a_size(door: Door) -> None:
+    start(door, request())
+    answer = error_of(update(door, StreamUrl="http://h/other.mp4", StreamMode=0))
+    assert answer == (400, "InvalidParameter", "missing required parameter: Control.VideoWidth")
+
+
+def test_an_update_needs_a_live_task_and_an_address(door: Door) -> None:
+    assert error_of(update(door, StreamUrl="http://h/a.mp4"))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
+    assert error_of(update(door, StreamMode=1))[2] == "missing required parameter: Control.StreamUrl"
 
 
 def token(room: str = "Room1", user: str = "user1", end: int = 0, **privileges: int) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 
 from sluice.core.errors import SourceError
@@ -60,8 +61,17 @@ def _stamp(frame: OutFrame, clock: LiveClock, now_us: int) -> bool:
     return stamp is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where in a file to begin, in which pass of it, and whether there are further passes."""
+
+    position_us: int
+    pass_number: int
+    loop: bool
+
+
 class FilePlayback:
-    """One file from `position_us` of pass `pass_number` on, to its end, or for ever with `loop_source`."""
+    """One file from `begin` on, to its end or for ever. `loop_length_us` is the picture's length where known."""
 
     def __init__(
         self,
@@ -71,25 +81,23 @@ class FilePlayback:
         send: Send,
         pacer: Pacer,
         worker: Worker,
-        loop_source: bool,
-        position_us: int,
-        pass_number: int,
-        pass_length_us: int | None,
+        begin: Begin,
+        loop_length_us: int | None,
     ) -> None:
-        self.position_us = position_us
-        self.pass_number = pass_number
+        self.position_us = begin.position_us
+        self.pass_number = begin.pass_number
         self._source = source
         self._tracks = tracks
         self._send = send
         self._pacer = pacer
         self._worker = worker
-        self._loop_source = loop_source
+        self._loop_source = begin.loop
         self._loop = asyncio.get_running_loop()
         # Owned by the worker thread while it reads:
         #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
-        self._pass_length_us = pass_length_us
-        self._start_us = position_us
-        self._horizon_us = position_us + _FIRST_READ_US
+        self._pass_length_us = loop_length_us
+        self._start_us = begin.position_us
+        self._horizon_us = begin.position_us + _FIRST_READ_US
         self._base_us = 0  #: media time at which this pass began
         self._announce_end()
         self._over = False

@@ -24,7 +24,7 @@ from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 from sluice.media.pacer import Pacer
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
-from sluice.media.playback import FilePlayback, play_live
+from sluice.media.playback import Begin, FilePlayback, play_live
 from sluice.media.sink.room import RoomLink
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker
@@ -235,10 +235,8 @@ class Session:
                 send=self._send,
                 pacer=self._shop.pacer,
                 worker=worker,
-                loop_source=self._job.loop and not probe.live,
-                position_us=position_us,
-                pass_number=pass_number,
-                pass_length_us=probe.video.duration_us if probe.video else None,
+                begin=Begin(position_us, pass_number, loop=self._job.loop and not probe.live),
+                loop_length_us=probe.video.duration_us if probe.video else None,
             )
             await self._until_start()
             await self._into_room(self._playback.run)

@@ -3,10 +3,10 @@
 Live frames go out at once. What must not go out at once (the GOP for a late joiner, a large key frame over
 a real network) waits in the backlog, and later frames behind it; `drain` sends it at a bounded rate.
 
-A joiner's GOP lies in the past. Sent with its own timestamps it would teach the receiver a delay of the
-whole GOP; so its frames get timestamps that lie `_CATCH_UP_TICKS` apart and end at the live frame. The same
-GOP repairs the picture of a viewer that lost too much: under new numbers (see numbering.py), with timestamps
-between the newest frame and the next.
+A joiner's GOP lies in the past and keeps its own timestamps: browsers show what is late in haste and stay at
+the live frame, whereas squeezed timestamps look like a network that grows slower (measured in Chromium,
+benchmarks/join). The same GOP repairs the picture of a viewer that lost too much: under new numbers (see
+numbering.py), with timestamps between the newest frame and the next.
 """
 
 from collections import deque
@@ -23,9 +23,8 @@ from sluice.wire.rtp import audio_header, headers
 from sluice.wire.sdp import Sources, VideoFormat
 
 _HEADER = 12
-#: RTP ticks (90 kHz) between the frames of a GOP that a joiner catches up with: 1 ms.
-_CATCH_UP_TICKS = 90
-#: The same for a repair, whose frames must fit between two live ones: 10 s of frames in about 5 ms.
+#: RTP ticks (90 kHz) between the frames of a repair, which must fit between two live ones: 10 s of frames in
+#: about 5 ms.
 _REPAIR_TICKS = 1
 #: Packets in one go that a real network takes without being paced.
 _BURST_PACKETS = 24
@@ -132,8 +131,7 @@ class Viewer:
         """Video begins with a GOP of the past, whose last frame is the newest of the stream."""
         if self._video_type is None:
             return
-        first, last = group[0], group[-1]
-        self._begin_stretch(Stretch(first.sequence, 0, last.number, last.timestamp, _CATCH_UP_TICKS))
+        self._begin_stretch(Stretch(group[0].sequence, 0))
         self._send_group(group, packets_per_s)
 
     # --- repair and pause ---------------------------------------------------------------------------------
