@@ -69,9 +69,8 @@ def test_a_track_that_was_asked_for_and_is_missing(media_type: MediaType, probe:
 
 
 def test_b_frames_are_transcoded_at_the_size_of_the_source() -> None:
-    plan = make_plan(
-        replace(COPY, width=64, height=64), replace(BOTH, video=replace(H264, has_b_frames=True))
-    )
+    probe = replace(BOTH, video=replace(H264, has_b_frames=True))
+    plan = make_plan(replace(COPY, width=64, height=64), probe)
     assert plan.video.action is Action.TRANSCODE
     assert "B-frames" in plan.video.why
     assert plan.target == VideoTarget(None, None, None, None)
@@ -88,10 +87,10 @@ def test_video_that_nobody_asked_for_is_not_judged() -> None:
 
 
 def test_video_is_transcoded_to_what_was_asked_for() -> None:
-    asked = {"width": 640, "height": 480, "frame_rate": 20, "bitrate_kbps": 500}
-    plan = make_plan(replace(COPY, stream_mode=StreamMode.TRANSCODE, **asked), BOTH)
+    asked = replace(COPY, width=640, height=480, frame_rate=20, bitrate_kbps=500)
+    plan = make_plan(replace(asked, stream_mode=StreamMode.TRANSCODE), BOTH)
     assert plan.video.action is Action.TRANSCODE
-    assert plan.target == VideoTarget(**asked)
+    assert plan.target == VideoTarget(640, 480, 20, 500)
 
 
 def test_opus_is_copied() -> None:
