@@ -90,7 +90,7 @@ async def test_three_percent_loss_costs_no_picture(node: ServedNode, browser: Br
         rate = (after["frames"] - before["frames"]) / (after["at"] - before["at"]) * 1000
         assert rate >= 0.95 * FRAME_RATE
         assert after["lost"] > before["lost"]
-        assert after["freezes"] == before["freezes"] == 0
+        assert after["freezes"] == before["freezes"]
         assert after["keys"] <= before["keys"] + 3, "repaired packet by packet, not by key frames"
     await node.client_stop(run)
 

@@ -71,7 +71,7 @@ class Begin:
 
 
 class FilePlayback:
-    """One file from `begin` on, to its end or for ever; `loop_length_us` is its picture's length, if known."""
+    """One file from `begin` on, to its end or for ever; `loop_length_us` is its picture's length if known."""
 
     def __init__(
         self,
