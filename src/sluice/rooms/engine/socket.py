@@ -36,6 +36,9 @@ class MediaSocket:
     ) -> None:
         """Binds UDP `host`:`port` (port 0: any). Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as alone:
+            # A port that another process shares with its paths would be ours as well: ask unshared first.
+            alone.bind((host, port))
         self.socket = _bound(family, (host, port))
         self.port: int = self.socket.getsockname()[1]
         self.dropped = 0
