@@ -24,6 +24,7 @@ from benchmarks.aiortc_sender import run_aiortc_sender
 from benchmarks.clip import Clip, read_clip, sample_file
 from benchmarks.peers import Count, Receivers
 from benchmarks.report import median, print_table, write_json
+from sluice.media.pacer import GRID_S
 from sluice.media.sink.room import RoomLink
 from sluice.process.child import configure_logging
 from sluice.process.control import Answer, Watch
@@ -33,7 +34,7 @@ _HOST = "127.0.0.1"
 _APP, _ROOM, _USER = "a" * 24, "fanout", "publisher"
 _BAR_US, _BAR_SHARE = 6.0, 0.25
 _WARM_UP_S = 2.0
-_GRID_US = 5_000
+_GRID_US = int(GRID_S * 1e6)
 _CONNECT_DEADLINE_S = 30.0
 
 #: Gives the answer to a receiver's offer.
