@@ -1,9 +1,10 @@
 """The control channel: framed messages of `process.control` over a stream socket, with requests.
 
 A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure, 4 ping, 5 pong), request number
-u32, JSON (none in the last three). Either side may send notices; `request` waits for the one answer of its number. Answers are
-never waited for without a deadline, and everything that waits fails when the peer is gone. What arrives is
-handled one by one in the order it was sent: a notice that takes back a request never overtakes it.
+u32, JSON (none in the last three). Either side may send notices; `request` waits for the one answer of its
+number. Answers are never waited for without a deadline, and everything that waits fails when the peer is
+gone. What arrives is handled one by one in the order it was sent: a notice that takes back a request never
+overtakes it.
 """
 
 import asyncio
