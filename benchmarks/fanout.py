@@ -23,6 +23,7 @@ from typing import Any, cast
 from benchmarks.aiortc_sender import run_aiortc_sender
 from benchmarks.clip import Clip, read_clip, sample_file
 from benchmarks.peers import Count, Receivers
+from benchmarks.processes import cpu_ns
 from benchmarks.report import median, print_table, write_json
 from sluice.media.pacer import GRID_S
 from sluice.media.sink.room import RoomLink
@@ -67,11 +68,6 @@ class Outcome:
 # --- measuring --------------------------------------------------------------------------------------------
 
 
-def cpu_clock(pid: int) -> int:
-    """The clock of the CPU time of all threads of a process (clock_getcpuclockid of the C library)."""
-    return (~pid << 3) | 2
-
-
 def give_core(pid: int, receivers: Receivers) -> None:
     """The sender gets a core of its own, so that the caches of the others are not on its bill."""
     cores = sorted(os.sched_getaffinity(0))
@@ -108,7 +104,7 @@ async def _measure(receivers: Receivers, pid: int, seconds: float, windows: int)
 
 def _read(receivers: Receivers, pid: int) -> tuple[Count, int, int]:
     count = receivers.count()
-    return count, time.clock_gettime_ns(cpu_clock(pid)), time.monotonic_ns()
+    return count, cpu_ns([pid]), time.monotonic_ns()
 
 
 def _window(before: tuple[Count, int, int], after: tuple[Count, int, int]) -> Window:
