@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser
@@ -13,15 +14,37 @@ from tests.acceptance.viewers import aiortc_viewer, chromium_page, source_slices
 
 pytestmark = pytest.mark.anyio
 
-WITH_PICTURE = ["short.mp4", "short.flv", "short.ts", "vod.m3u8", "rtmp"]
+LIVE = ["rtmp", "live.mpd"]
+WITH_PICTURE = ["short.mp4", "short.flv", "short.ts", "vod.m3u8", "dash/vod.mpd", *LIVE]
 SOUND_ONLY = ["short.mp3", "short.m4a"]
 SIZE = {"VideoWidth": 320, "VideoHeight": 240, "FrameRate": 25, "Bitrate": 500}
 
 
+@pytest.fixture(scope="module")
+async def live_dash(anyio_backend: str, files: str, clips: Clips) -> AsyncIterator[str]:
+    """The clip over and over as a live presentation, from when there is something to join."""
+    folder = clips.folder / "live-dash"
+    folder.mkdir()
+    writer = await asyncio.create_subprocess_exec(
+        *("ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(clips.short), "-c", "copy"),
+        *("-f", "dash", "-seg_duration", "1", "-window_size", "8", "-extra_window_size", "8"),
+        str(folder / "live.mpd"),
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(20):
+            while not (folder / "chunk-stream0-00004.m4s").exists():
+                await asyncio.sleep(0.05)
+        yield f"{files}/live-dash/live.mpd"
+    finally:
+        writer.kill()
+        await writer.wait()
+
+
 @pytest.fixture
-def url_of(files: str, live_url: str) -> dict[str, str]:
+def url_of(files: str, live_url: str, live_dash: str) -> dict[str, str]:
     urls = {name: f"{files}/{name}" for name in [*WITH_PICTURE, *SOUND_ONLY]}
-    return urls | {"rtmp": live_url}
+    return urls | {"rtmp": live_url, "live.mpd": live_dash}
 
 
 @pytest.mark.parametrize("mode", [0, 1])
@@ -40,7 +63,7 @@ async def test_pictures_reach_aiortc(
     url, token = node.whep_url(room, "source"), node.token(room, "guest")
     async with aiortc_viewer(url, token, monkeypatch) as viewer:
         run = await node.start(
-            room, url_of[name], StreamMode=mode, MediaType=media_type, Loop=name != "rtmp", **SIZE
+            room, url_of[name], StreamMode=mode, MediaType=media_type, Loop=name not in LIVE, **SIZE
         )
         await viewer.until_slices(2 * FRAME_RATE)
         document = await node.until_state(run, "running")
@@ -59,7 +82,7 @@ async def test_chromium_sees_the_asked_size_and_rate_and_hears(
 ) -> None:
     room = new_room()
     async with chromium_page(browser, node.page_url(room)) as viewer:
-        run = await node.start(room, url_of[name], StreamMode=0, Loop=name != "rtmp", **SIZE)
+        run = await node.start(room, url_of[name], StreamMode=0, Loop=name not in LIVE, **SIZE)
         await viewer.until_frames(FRAME_RATE)
         assert await viewer.rate() >= ENOUGH
         await viewer.until_size([320, 240])
@@ -90,6 +113,21 @@ async def test_a_track_that_was_asked_for_and_is_not_there_fails(
     document = await node.until_state(run, "failed")
     assert document["reason"] == "source_unsupported"
     assert "only" in document["reason_text"]
+
+
+@pytest.mark.parametrize(
+    ("base", "reason"),
+    [("http://169.254.169.254/", "address_not_allowed"), ("file:///etc/", "source_unsupported")],
+)
+async def test_a_dash_manifest_leads_nowhere_else(
+    node: ServedNode, files: str, clips: Clips, base: str, reason: str
+) -> None:
+    text = (clips.folder / "dash/vod.mpd").read_text()
+    (clips.folder / "dash/leads.mpd").write_text(text.replace("<Period", f"<BaseURL>{base}</BaseURL><Period"))
+    run = await node.start(new_room(), f"{files}/dash/leads.mpd")
+    document = await node.until_state(run, "failed")
+    assert document["reason"] == reason
+    assert base in document["reason_text"] or "--allow-networks" in document["reason_text"]
 
 
 async def test_an_update_switches_the_source_while_viewers_stay(

@@ -56,6 +56,17 @@ _FILES: dict[str, tuple[list[str], str | None, str | None]] = {
     "fmp4/index.m3u8": (["-c", "copy", *_SEGMENTS, "-hls_segment_type", "fmp4"], "h264", "aac"),
     "ranges/index.m3u8": (["-c", "copy", *_SEGMENTS, "-hls_flags", "single_file"], "h264", "aac"),
     "keys/index.m3u8": (["-c", "copy", *_SEGMENTS, "-hls_key_info_file", "{key}"], "h264", "aac"),
+    "dash/vod.mpd": (["-c", "copy", "-f", "dash", "-seg_duration", "2"], "h264", "aac"),
+    "numbers/vod.mpd": (
+        ["-c", "copy", "-f", "dash", "-seg_duration", "2", "-use_timeline", "0"],
+        "h264",
+        "aac",
+    ),
+    "parts/vod.mpd": (
+        ["-c", "copy", "-f", "dash", "-seg_duration", "2", "-single_file", "1", "-use_template", "0"],
+        "h264",
+        "aac",
+    ),
     "turned.mp4": (["-c", "copy", "-metadata:s:v", "rotate=90"], "h264", "aac"),
     "secret.mp4": (
         ["-c", "copy", "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "00" * 16, *_KEY_ID],
@@ -172,7 +183,7 @@ def test_every_container_is_played_to_its_end(nginx: Nginx, executor: ThreadPool
 
 
 @pytest.mark.parametrize(
-    "name", ["clip.mp4", "clip.flv", "clip.ts", "clip.mp3", "vod/ts.m3u8", "fmp4/index.m3u8"]
+    "name", ["clip.mp4", "clip.flv", "clip.ts", "clip.mp3", "vod/ts.m3u8", "fmp4/index.m3u8", "dash/vod.mpd"]
 )
 def test_a_file_goes_on_at_a_position(nginx: Nginx, executor: ThreadPoolExecutor, name: str) -> None:
     async def run() -> list[Packet]:
@@ -209,7 +220,7 @@ _SEGMENT = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n"
     ("body", "reason", "words"),
     [
         ("<!DOCTYPE html><html>nothing here</html>", Reason.SOURCE_UNSUPPORTED, "HTML"),
-        ('<?xml version="1.0"?>\n<MPD type="static"></MPD>', Reason.SOURCE_UNSUPPORTED, "DASH"),
+        ('<?xml version="1.0"?>\n<MPD type="static"></MPD>', Reason.SOURCE_UNSUPPORTED, "neither video"),
         ("no media at all, whatever the name says", Reason.SOURCE_UNSUPPORTED, "no media"),
         ("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-ENDLIST\n", Reason.SOURCE_UNSUPPORTED, "no segments"),
         (_SEGMENT.format("file:///etc/passwd"), Reason.SOURCE_UNSUPPORTED, "file:///etc/passwd"),

@@ -88,7 +88,9 @@ class TestTimeline:
         (b"#EXTM3U\n", Content.HLS),
         (b"\xef\xbb\xbf\r\n#EXTM3U\n", Content.HLS),
         (b'<?xml version="1.0"?>\n<!-- x -->\n<MPD xmlns="', Content.DASH),
+        (b'<?xml version="1.0"?><d:MPD xmlns:d="urn:mpeg:dash:schema:mpd:2011">', Content.DASH),
         (b"<!DOCTYPE html>", Content.HTML),
+        (b"<html><!-- our <mpdplayer> --></html>", Content.HTML),
         (b"\n  <HTML>", Content.HTML),
         (b"\0\0\0\x20ftypisom", Content.MP4),
         (b"FLV\x01\x05", Content.OTHER),
@@ -100,10 +102,10 @@ def test_the_content_tells_what_it_is(head: bytes, content: Content) -> None:
     assert content_of(head) is content
 
 
-@pytest.mark.parametrize(("content", "words"), [(Content.DASH, "DASH"), (Content.HTML, "HTML")])
-def test_pages_are_refused(content: Content, words: str) -> None:
-    with pytest.raises(SourceError, match=words):
-        refuse_page(content)
+def test_pages_are_refused() -> None:
+    refuse_page(Content.DASH)
+    with pytest.raises(SourceError, match="HTML"):
+        refuse_page(Content.HTML)
 
 
 def test_a_sniffed_file_reads_from_its_beginning_and_seeks() -> None:

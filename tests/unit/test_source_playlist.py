@@ -32,7 +32,7 @@ def test_segments_are_numbered_placed_and_resolved() -> None:
     ],
 )
 def test_a_live_playlist_is_joined_behind_its_edge(tags: str, sequence: int) -> None:
-    assert parse_media(FOUR + tags, BASE).live_start() == sequence
+    assert parse_media(FOUR + tags, BASE).join().sequence == sequence
 
 
 def test_keys_ranges_headers_and_runs_belong_to_their_segments() -> None:

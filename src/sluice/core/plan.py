@@ -5,6 +5,7 @@ Pure: a source adapter fills in a `Probe`, `make_plan` answers with a `Plan` or 
 
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
@@ -23,6 +24,7 @@ class VideoTrack:
     has_b_frames: bool
     duration_us: int | None = None  #: of the track, where the container tells
     rotation: int = 0  #: degrees counter-clockwise that the stored picture must be turned to be upright
+    pixel_aspect: Fraction | None = None  #: width of a pixel to its height, where the container tells
 
 
 @dataclass(frozen=True, slots=True)

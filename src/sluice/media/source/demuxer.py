@@ -146,7 +146,7 @@ class Demuxer:
         if self._live:
             options["analyzeduration"] = "1500000"
         try:
-            container = av.open(cast(Any, self._file), "r", options=options, io_open=_refuse)
+            container = av.open(cast(Any, _Reading(self._file)), "r", options=options, io_open=_refuse)
         except av.FFmpegError as error:
             raise unsupported(
                 "the source is no media that can be played: give the address of an HLS playlist or of an "
@@ -250,7 +250,34 @@ class Demuxer:
             reordered,
             duration_us=_us(stream.duration or 0, stream) if exact and not self._live else None,
             rotation=(self._rotation or 0) % 360,
+            pixel_aspect=stream.sample_aspect_ratio,
         )
+
+
+class _Reading:
+    """The file as FFmpeg gets it: at its end once it failed. FFmpeg may ask again, and PyAV, which keeps one
+    error only, would print the traceback of the first."""
+
+    def __init__(self, file: ByteFile) -> None:
+        self._file = file
+        self._failed = False
+        self.tell, self.seekable = file.tell, file.seekable
+
+    def read(self, size: int) -> bytes:
+        if self._failed:
+            return b""
+        self._failed = True
+        data = self._file.read(size)
+        self._failed = False
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if self._failed:
+            return -1
+        self._failed = True
+        position = self._file.seek(offset, whence)
+        self._failed = False
+        return position
 
 
 def _audio_track(stream: AudioStream) -> AudioTrack:

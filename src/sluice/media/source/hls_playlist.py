@@ -38,7 +38,12 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Segment:
     """`start_us` counts from the playlist's first segment; `run` numbers the stretches between
-    discontinuities over reloads (4.3.3.3), `header` is the initialization section (4.3.2.5)."""
+    discontinuities over reloads (4.3.3.3), `header` is the initialization section (4.3.2.5).
+
+    DASH, whose manifests are turned into the same form, knows more (see dash.py): `shift_us` is what makes
+    the media's timestamps count as `start_us` does, a `whole` segment is a file that can be sought in, and
+    one that is `optional` was not named but counted, and may be late or never come.
+    """
 
     sequence: int
     part: Part
@@ -47,6 +52,9 @@ class Segment:
     run: int
     key: Key | None
     header: Part | None
+    shift_us: int | None = None
+    whole: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +69,13 @@ class MediaPlaylist:
     def duration_us(self) -> int:
         return self.segments[-1].start_us + self.segments[-1].duration_us if self.segments else 0
 
-    def live_start(self) -> int:
-        """The sequence number at which to join a playlist that grows (6.3.3, 4.3.5.2)."""
+    def join(self) -> Segment:
+        """Where one who joins now begins to play a playlist that grows (6.3.3, 4.3.5.2)."""
         offset_us = self.start_offset_us
         if offset_us is None:
             offset_us = -(self.hold_back_us or _LIVE_TARGETS * self.target_us)
         at_us = offset_us if offset_us >= 0 else max(0, self.duration_us + offset_us)
-        return self.at(at_us).sequence
+        return self.at(at_us)
 
     def at(self, position_us: int) -> Segment:
         """The segment that holds the position; the last one behind the end."""

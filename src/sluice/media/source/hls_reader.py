@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.media.source.hls_playlist import MOST_BYTES, Key, MediaPlaylist, Part, Segment, parse_media
+from sluice.media.source.hls_playlist import MOST_BYTES, Key, MediaPlaylist, Part, Segment
 from sluice.media.source.sniff import SniffedFile
 from sluice.net.http import HttpFile
 
@@ -86,26 +86,68 @@ class Fetcher:
             file.abort()
 
 
+class SegmentsGone(SourceError):
+    """We were too slow: the next segment of a live playlist is no longer listed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.SOURCE_INTERRUPTED, "the live source is faster than it can be read", transient=True
+        )
+
+
 class Rendition:
     """One media playlist: gives its segments in order, and waits for the next one of a live playlist."""
 
-    def __init__(self, url: str, playlist: MediaPlaylist, fetcher: Fetcher) -> None:
+    def __init__(
+        self, playlist: MediaPlaylist, fetcher: Fetcher, reload: Callable[[], MediaPlaylist]
+    ) -> None:
+        """`reload` gives the playlist as it is now, with the same numbers for the same segments."""
         self.playlist = playlist
         self.fetcher = fetcher
-        self._url = url
+        self._load = reload
         self._loaded_at = self._changed_at = time.monotonic()
-        self._next = playlist.segments[0].sequence if playlist.ended else playlist.live_start()
+        self._next = (playlist.segments[0] if playlist.ended else playlist.join()).sequence
+        #: On a clock that runs on over reloads: the end of the playlist, and where the last segment begins
+        #: that was taken from it.
+        self._end_us = playlist.duration_us
+        self.taken_us = 0
+        self._missed: tuple[int, float] | None = None  #: a segment that was not there, and since when
 
     def seek(self, position_us: int) -> None:
         self._next = self.playlist.at(position_us).sequence
 
+    def newest_us(self) -> int:
+        """Where the source is by now: it goes on while the playlist is not asked for."""
+        return self._end_us + int((time.monotonic() - self._loaded_at) * 1e6)
+
+    def begin_us(self, segment: Segment) -> int:
+        """Where a segment of the playlist begins, on the clock of `newest_us`."""
+        return self._end_us - self.playlist.duration_us + segment.start_us
+
+    def lags(self) -> bool:
+        """Whether one who joins now begins further on, by a segment at least. Raises SourceError."""
+        if time.monotonic() - self._loaded_at > self.playlist.target_us / 1e6:
+            self._load_again()
+        return not self.playlist.ended and self.playlist.join().sequence > self._next
+
+    def rejoin(self, behind_us: int | None = None) -> Segment:
+        """Goes to where one who joins now begins, or a segment before what is `behind_us` from the end, since
+        the other playlist may be newer than this one."""
+        segment = self.playlist.join()
+        if behind_us is not None:
+            segments = self.playlist.segments
+            place = self.playlist.at(self.playlist.duration_us - behind_us).sequence - segments[0].sequence
+            segment = segments[max(0, place - 1)]
+        self._next = segment.sequence
+        return segment
+
     def peek(self) -> Segment | None:
-        """The next segment, None at the end of a playlist that ended. Raises SourceError."""
+        """The next segment, None at the end of a playlist that ended. Raises SourceError, SegmentsGone."""
         while True:
             segments = self.playlist.segments
             index = self._next - segments[0].sequence if segments else -1
             if segments and index < 0 and not self.playlist.ended:
-                index = 0  # we were too slow, or the server too fast: what it no longer lists is gone
+                raise SegmentsGone
             if 0 <= index < len(segments):
                 return segments[index]
             if self.playlist.ended:
@@ -114,15 +156,34 @@ class Rendition:
 
     def advance(self, segment: Segment) -> None:
         self._next = segment.sequence + 1
+        self.taken_us = self.begin_us(segment)
+
+    def miss(self, segment: Segment) -> None:
+        """An optional segment is not there: a recording goes on without it; in a live source it is late, and
+        the next one again after a pause. Raises SourceError when it has been late for too long."""
+        if self.playlist.ended:
+            return
+        now, target_s = time.monotonic(), self.playlist.target_us / 1e6
+        if self._missed is None or self._missed[0] != segment.sequence:
+            self._missed = (segment.sequence, now)
+        if now - self._missed[1] > (limit_s := max(_STALL_S, 3 * target_s)):
+            raise _interrupted(f"{mask_url(segment.part.url)} was not there for {limit_s:g} s")
+        self._next = segment.sequence
+        self.fetcher.wait(target_s / 2)
+        self._load_again()
 
     def _reload(self) -> None:
         """Waits as RFC 8216 6.3.4 asks: a target duration after a change, half of it without one."""
         target_s = self.playlist.target_us / 1e6
         unchanged = self._changed_at < self._loaded_at
         self.fetcher.wait(self._loaded_at + target_s / (2 if unchanged else 1) - time.monotonic())
-        text, base = self.fetcher.text(self._url)
-        before, self.playlist = self.playlist, parse_media(text, base)
+        self._load_again()
+
+    def _load_again(self) -> None:
+        target_s = self.playlist.target_us / 1e6
+        before, self.playlist = self.playlist, self._load()
         self._loaded_at = time.monotonic()
+        self._end_us += sum(s.duration_us for s in self.playlist.segments if s.sequence > _end(before))
         if _end(self.playlist) > _end(before) or self.playlist.ended:
             self._changed_at = self._loaded_at
         elif _end(self.playlist) < _end(before):
@@ -139,6 +200,7 @@ class RunFile:
         self._fetcher = rendition.fetcher
         self._first = first
         self._body: _Body | None = None
+        self._segment = first
         self._header_due = first.header is not None
         self._position = 0
 
@@ -159,8 +221,7 @@ class RunFile:
         while True:
             if self._body is None and not self._open_next():
                 return b""
-            assert self._body is not None  # noqa: S101 - just opened
-            data = self._body.read(size)
+            data = self._read_body(size)
             if data:
                 self._position += len(data)
                 return data
@@ -171,6 +232,16 @@ class RunFile:
         if body is not None:
             body.close()
 
+    def _read_body(self, size: int) -> bytes:
+        assert self._body is not None  # noqa: S101 - read opens it
+        try:
+            return self._body.read(size)
+        except SourceError as error:
+            if not self._segment.optional or error.reason is not Reason.SOURCE_REFUSED:
+                raise
+            self._rendition.miss(self._segment)
+            return b""
+
     def _open_next(self) -> bool:
         if self._header_due and self._first.header is not None:
             self._header_due = False
@@ -180,6 +251,7 @@ class RunFile:
         if segment is None or (segment.run, segment.header) != (self._first.run, self._first.header):
             return False
         self._rendition.advance(segment)
+        self._segment = segment
         self._body = _Body(self._fetcher, segment.part, segment.key, segment.sequence)
         return True
 

@@ -80,6 +80,7 @@ class LiveHttpSource:
         self._file.abort()
         if self._pumping is not None:
             await asyncio.wait({self._pumping})
+            self._pumping.exception()  # seen: nobody waits for it any more
         self._demuxer.close()
         self._file.close()
 

@@ -4,6 +4,7 @@
 """
 
 import io
+import re
 from enum import Enum
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from sluice.core.lifecycle import Reason
 HEAD_BYTES = 1024
 _FEWEST_BYTES = 12
 _BOM = b"\xef\xbb\xbf"
+_MPD = re.compile(rb"<(?:[a-z0-9_.-]+:)?mpd[\s>]")
 
 
 class Content(Enum):
@@ -44,18 +46,18 @@ def content_of(head: bytes) -> Content:
     if text.startswith(b"#extm3u"):
         return Content.HLS
     if text.startswith(b"<"):
-        return Content.DASH if b"<mpd" in text else Content.HTML
+        return Content.DASH if _MPD.search(text) else Content.HTML
     return Content.MP4 if head[4:8] in (b"ftyp", b"styp", b"moov", b"moof") else Content.OTHER
 
 
 def refuse_page(content: Content) -> None:
     """Raises SourceError (permanent) for what is told to be no media."""
-    if content is Content.DASH:
-        raise _unsupported("DASH is not part of this release; give an HLS, MP4, FLV, TS or RTMP address")
     if content is Content.HTML:
-        raise _unsupported(
+        raise SourceError(
+            Reason.SOURCE_UNSUPPORTED,
             "the server answered with an HTML or XML page instead of media; "
-            "give the address of the stream itself, not of a page that shows it"
+            "give the address of the stream itself, not of a page that shows it",
+            transient=False,
         )
 
 
@@ -103,7 +105,3 @@ class SniffedFile:
 
     def close(self) -> None:
         self._inner.close()
-
-
-def _unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

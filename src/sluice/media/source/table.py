@@ -13,6 +13,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
+from sluice.media.source.dash import DashSource
 from sluice.media.source.demuxer import Demuxer
 from sluice.media.source.file import DemuxSource
 from sluice.media.source.hls import HlsSource
@@ -75,6 +76,8 @@ async def _http_source(url: str, dialer: Dialer, executor: Executor) -> FileSour
         refuse_page(content)
         if content is Content.HLS:
             return HlsSource(file, head, connect)
+        if content is Content.DASH:
+            return DashSource(file, head, connect)
         if file.size is not None or content is Content.MP4:
             return DemuxSource(file, head, connect)
         demuxer = Demuxer(head, live=True)

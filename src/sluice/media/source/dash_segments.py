@@ -1,0 +1,249 @@
+"""The segments of one DASH representation (ISO/IEC 23009-1, 5.3.9): templates, timelines, lists, whole files.
+
+No IO and no clock. Times are microseconds of the presentation; "ticks" are the manifest's own units, so many
+a second as its `timescale` says, on the clock of the media.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from urllib.parse import urljoin
+from xml.etree.ElementTree import Element
+
+from sluice.media.source.dash_xml import integer, unsupported
+from sluice.media.source.hls_playlist import Part, Segment
+
+#: Of a period of a live presentation the newest are kept; we stay close to its edge.
+_MOST_LIVE = 300
+#: A few bytes of template can make endless addresses.
+_LONGEST_URL = 4096
+#: 5.3.9.4.4; $SubNumber$ is for what we ask for as a whole.
+_FIELD = re.compile(r"\$(?:(RepresentationID)|(Number|Time|Bandwidth)(?:%0(\d{1,2})d)?)?\$", re.ASCII)
+_BYTES = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A representation of a period, chosen to be played."""
+
+    base: str  #: what its addresses are relative to
+    id: str
+    bandwidth: int
+    start_us: int  #: of the period
+    end_us: int | None  #: of the period, None while nobody knows
+    levels: tuple[Element, ...]  #: Period, AdaptationSet, Representation
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a live server has now, where only the clock tells: the time between its oldest and its edge."""
+
+    begin_us: int
+    end_us: int
+
+
+def segments_of(track: Track, window: Window | None) -> Iterator[Segment]:
+    """In order, not numbered, and without a bound to their number. `window`: None for a recording. Raises
+    SourceError (permanent)."""
+    for name, address in (("SegmentTemplate", _templated), ("SegmentList", _listed)):
+        info = _Info.of(track, name)
+        if info is not None:
+            yield from _Listing(track, info, window).segments(address)
+            return
+    length_us = (track.end_us or track.start_us) - track.start_us
+    # Where its media's clock begins only the file itself tells.
+    yield Segment(0, _part(track.base), track.start_us, length_us, track.start_us, None, None, whole=True)
+
+
+def follows_clock(track: Track) -> bool:
+    """True where new segments come with time, False where each has to be told by the manifest."""
+    info = _Info.of(track, "SegmentTemplate")
+    return info is not None and info.child("SegmentTimeline") is None
+
+
+class _Info:
+    """SegmentTemplate or SegmentList with what it inherits from the levels above (5.3.9.1)."""
+
+    def __init__(self, nodes: list[Element]) -> None:
+        """`nodes`: the innermost first, which overrides."""
+        self._nodes = nodes
+        self.timescale = self.number("timescale", 1)
+        self.offset = self.number("presentationTimeOffset", 0)
+        if self.timescale <= 0:
+            raise unsupported("the DASH manifest has a timescale of zero")
+
+    @classmethod
+    def of(cls, track: Track, name: str) -> "_Info | None":
+        nodes = [node for level in reversed(track.levels) if (node := level.find(name)) is not None]
+        return cls(nodes) if nodes else None
+
+    def text(self, name: str) -> str | None:
+        return next((text for node in self._nodes if (text := node.get(name)) is not None), None)
+
+    def number(self, name: str, default: int) -> int:
+        return integer(self.text(name), default)
+
+    def child(self, name: str) -> Element | None:
+        return next((child for node in self._nodes if (child := node.find(name)) is not None), None)
+
+    def children(self, name: str) -> list[Element]:
+        return next((found for node in self._nodes if (found := node.findall(name))), [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """`count` segments of the same length, one behind the other; in ticks."""
+
+    begin: int
+    each: int
+    count: int
+
+
+#: The address of the segment with this index that begins at this tick.
+_Address = Callable[["_Listing", int, int], Part]
+
+
+class _Listing:
+    """The segments of a template or a list: stretches of equal ones first, then each with its address."""
+
+    def __init__(self, track: Track, info: _Info, window: Window | None) -> None:
+        self.track, self.info, self._window = track, info, window
+        self.urls = info.children("SegmentURL")
+        self.start_number = info.number("startNumber", 1)
+        self._timeline = info.child("SegmentTimeline")
+        self._named = self._timeline is not None or bool(self.urls)
+
+    def segments(self, address: _Address) -> Iterator[Segment]:
+        track, info = self.track, self.info
+        header = _header(track, info)
+        shift_us = track.start_us - self._us(info.offset)
+        for index, begin, each in self._newest(self._stretches()):
+            start_us = self._us(begin) + shift_us
+            end_us = start_us + self._us(each)
+            if track.end_us is not None:
+                end_us = min(end_us, track.end_us)
+            if end_us <= start_us or self._is_gone(end_us):
+                continue
+            yield Segment(
+                sequence=0,
+                part=address(self, index, begin),
+                start_us=start_us,
+                duration_us=end_us - start_us,
+                run=track.start_us,  # a period is what can be read as one file
+                key=None,
+                header=header,
+                shift_us=shift_us,
+                # The end of the period is that of its longest track.
+                optional=not self._named and (self._window is not None or end_us == track.end_us),
+            )
+
+    def _is_gone(self, end_us: int) -> bool:
+        """What a timeline or a list names is there; of the others the time tells."""
+        return self._window is not None and not self._named and end_us <= self._window.begin_us
+
+    def _newest(self, stretches: list[_Stretch]) -> Iterator[tuple[int, int, int]]:
+        """Index of each segment, its beginning and length in ticks; of a live source the last ones."""
+        total = sum(stretch.count for stretch in stretches)
+        skipped = max(0, total - _MOST_LIVE) if self._window is not None else 0
+        index = 0
+        for stretch in stretches:
+            for n in range(max(0, skipped - index), stretch.count):
+                yield index + n, stretch.begin + n * stretch.each, stretch.each
+            index += stretch.count
+
+    def _stretches(self) -> list[_Stretch]:
+        if self._timeline is not None:
+            return self._told(self._timeline.findall("S"))
+        each = self.info.number("duration", 0)
+        if each <= 0:
+            if len(self.urls) != 1:
+                raise unsupported("the DASH manifest does not tell how long its segments are")
+            each = max(1, self._end_tick() - self.info.offset)
+        begin = self.info.offset
+        if self.urls:
+            # A live list leaves out what is gone and tells so by the number of its first segment.
+            gone = max(0, self.start_number - 1) if self._window is not None else 0
+            return [_Stretch(begin + gone * each, each, len(self.urls))]
+        count = self._fitting(begin, each, self._end_tick())
+        last = self.info.number("endNumber", self.start_number + count - 1)
+        return [_Stretch(begin, each, max(0, min(count, last - self.start_number + 1)))]
+
+    def _told(self, entries: list[Element]) -> list[_Stretch]:
+        """5.3.9.6: `t` where it does not follow from what came before, `d`, and `r` further ones alike."""
+        stretches: list[_Stretch] = []
+        at = 0
+        for entry, following in pairwise([*entries, None]):
+            assert entry is not None  # noqa: S101 - only the last is none
+            at = integer(entry.get("t"), at)
+            each, repeat = integer(entry.get("d"), 0), integer(entry.get("r"), 0)
+            if each <= 0:
+                raise unsupported("the DASH manifest has a segment without a length")
+            if repeat < 0:  # up to the next entry, or to the end
+                told = following.get("t") if following is not None else None
+                repeat = self._fitting(at, each, integer(told, 0) if told else self._end_tick()) - 1
+            stretches.append(_Stretch(at, each, repeat + 1))
+            at += each * (repeat + 1)
+        return stretches
+
+    def _fitting(self, begin: int, each: int, end: int) -> int:
+        """How many there are up to `end`: the last of a recording may be shorter, a live one must be done."""
+        return max(0, (end - begin) // each if self._window is not None else -(-(end - begin) // each))
+
+    def _end_tick(self) -> int:
+        ends = [self.track.end_us, self._window.end_us if self._window is not None else None]
+        known = [end_us for end_us in ends if end_us is not None]
+        if not known:
+            raise unsupported("the DASH manifest does not tell how long it is")
+        length = (min(known) - self.track.start_us) * self.info.timescale
+        return self.info.offset + (
+            length // 1_000_000 if self._window is not None else -(-length // 1_000_000)
+        )
+
+    def _us(self, ticks: int) -> int:
+        return ticks * 1_000_000 // self.info.timescale
+
+
+def _templated(of: _Listing, index: int, begin: int) -> Part:
+    media = of.info.text("media")
+    if media is None:
+        raise unsupported("the DASH manifest has a segment template without an address")
+    return _part(of.track.base, _fill(media, of.track, of.start_number + index, begin))
+
+
+def _listed(of: _Listing, index: int, begin: int) -> Part:
+    if index >= len(of.urls):
+        raise unsupported("the DASH manifest has more segments in its timeline than in its list")
+    return _part(of.track.base, of.urls[index].get("media"), of.urls[index].get("mediaRange"))
+
+
+def _header(track: Track, info: _Info) -> Part | None:
+    """The initialization section; none where each segment can stand alone, as in MPEG-TS."""
+    template = info.text("initialization")
+    if template is not None:
+        return _part(track.base, _fill(template, track, 0, 0))
+    node = info.child("Initialization")
+    return None if node is None else _part(track.base, node.get("sourceURL"), node.get("range"))
+
+
+def _part(base: str, url: str | None = None, span: str | None = None) -> Part:
+    address = urljoin(base, url) if url else base
+    if len(address) > _LONGEST_URL:
+        raise unsupported(f"the DASH manifest has an address of more than {_LONGEST_URL} characters")
+    if span is None:
+        return Part(address)
+    found = _BYTES.fullmatch(span.strip())
+    if found is None or int(found[2]) < int(found[1]):
+        raise unsupported(f"the DASH manifest has a malformed byte range: {span[:40]!r}")
+    return Part(address, int(found[1]), int(found[2]) - int(found[1]) + 1)
+
+
+def _fill(template: str, track: Track, number: int, time: int) -> str:
+    values = {"Number": number, "Time": time, "Bandwidth": track.bandwidth}
+
+    def value(field: re.Match[str]) -> str:
+        if field[1]:
+            return track.id
+        return f"{values[field[2]]:0{int(field[3] or 1)}d}" if field[2] else "$"
+
+    return _FIELD.sub(value, template)

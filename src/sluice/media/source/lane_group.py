@@ -1,0 +1,101 @@
+"""The renditions of a segmented source side by side, on one clock, and what a live one leaves out.
+
+A live source that fell behind goes on where one who joins now begins: all lanes at one key frame. Its clock
+runs on over what is left out, so that who plays it notices nothing but the end of the sound faded over.
+"""
+
+from sluice.core.live_edge import Edge
+from sluice.core.plan import Probe
+from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.hls_reader import SegmentsGone
+from sluice.media.source.lanes import Lane
+
+_MOST_PACKETS = 2000
+#: How far before the end of the sound its clock goes on when something was left out: pipes take what overlaps
+#: by less than 30 ms for jitter, and fade over 20 ms of the rest.
+_OVERLAP_US = 100_000
+
+
+class LaneGroup:
+    """The first lane sets the rhythm; it holds the picture if there is one."""
+
+    def __init__(self) -> None:
+        self._lanes: list[Lane] = []
+        self._left_out_us = 0
+        self._newest: dict[TrackKind, int] = {}  #: decoding time of the last packet that was read
+
+    @property
+    def main(self) -> Lane:
+        return self._lanes[0]
+
+    def add(self, lane: Lane) -> None:
+        self._lanes.append(lane)
+
+    def open(self) -> list[Probe]:
+        """Raises SourceError."""
+        return [lane.open() for lane in self._lanes]
+
+    def read(self, until_us: int) -> list[Packet]:
+        """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""
+        out: list[Packet] = []
+        while len(out) < _MOST_PACKETS:
+            try:
+                lanes = [lane for lane in self._lanes if lane.peek() is not None]
+            except SegmentsGone:
+                self.main.rendition.lags()  # one lane may know less than another
+                if self.main.rendition.playlist.ended:
+                    break
+                self._rejoin()
+                continue
+            if not lanes:
+                break
+            packet = min(lanes, key=Lane.due_us).take()
+            packet.dts_us -= self._left_out_us
+            packet.pts_us -= self._left_out_us
+            self._newest[packet.kind] = packet.dts_us
+            out.append(packet)
+            if packet.dts_us >= until_us:
+                break
+        return out
+
+    def begin_at(self, media_us: int) -> None:
+        """Leaves out what lies before it in all lanes but the first. Raises SourceError."""
+        for lane in self._lanes[1:]:
+            lane.begin_at(media_us)
+
+    def edge(self) -> Edge | None:
+        """None when the source is a recording or has become one."""
+        playlist = self.main.rendition.playlist
+        if playlist.ended:
+            return None
+        target_us = playlist.duration_us - playlist.join().start_us
+        return Edge(self.main.edge_us() - self._left_out_us, target_us, playlist.target_us)
+
+    def skip(self) -> bool:
+        """Goes on where one who joins now begins, if that is ahead. Raises SourceError."""
+        ahead = self.main.rendition.lags()
+        if ahead:
+            self._rejoin()
+        return ahead
+
+    def seek(self, position_us: int) -> None:
+        """Raises SourceError where a lane cannot."""
+        for lane in self._lanes:
+            lane.seek(position_us)
+
+    def close(self) -> None:
+        for lane in self._lanes:
+            lane.close()
+
+    def _rejoin(self) -> None:
+        main, *others = self._lanes
+        behind_us = main.rejoin()
+        begin_us = main.begin_at_key()
+        if begin_us is None:
+            return  # it has ended meanwhile
+        for lane in others:
+            lane.rendition.lags()  # its playlist, too, is to be of now
+            lane.rejoin(behind_us)
+        self.begin_at(begin_us)
+        end_us = self._newest.get(TrackKind.AUDIO, max(self._newest.values(), default=0))
+        self._left_out_us = begin_us - end_us + _OVERLAP_US
