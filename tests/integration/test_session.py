@@ -11,8 +11,10 @@ from typing import TypeVar
 import av
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
 from sluice.media.session import Session, Workshop
 from sluice.net.dial import Dialer
@@ -47,13 +49,27 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_mp4(folder / "mute.mp4", seconds=0.4, sound=False)
     make_mp4(folder / "hevc.mp4", seconds=0.4, codec="libx265")
     make_mp4(folder / "b.mp4", seconds=1, b_frames=2)
+    whole = (folder / "short.mp4").read_bytes()
+    media = whole.index(b"mdat") + 4
+    (folder / "barren.mp4").write_bytes(whole[:media] + bytes(len(whole) - media))
     (folder / "page.mp4").write_text("<!doctype html><title>no clip</title>" + "<p>nothing</p>" * 500)
     return folder
 
 
 @pytest.fixture(scope="module")
-async def files(anyio_backend: str, clips: Path) -> AsyncIterator[str]:
-    app = web.Application()
+def asked() -> list[str]:
+    """The names of the files that were asked for."""
+    return []
+
+
+@pytest.fixture(scope="module")
+async def files(anyio_backend: str, clips: Path, asked: list[str]) -> AsyncIterator[str]:
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked.append(request.path.lstrip("/"))
+        return await handler(request)
+
+    app = web.Application(middlewares=[note])
     app.router.add_static("/", clips)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -317,13 +333,30 @@ async def test_a_room_that_breaks_off_is_found_again_at_the_position(stage: Stag
     assert (await stage.end())[0] == "stopped"
 
 
-async def test_a_room_that_is_not_there_yet(stage: Stage, files: str) -> None:
+async def test_a_room_that_is_not_there_yet_is_waited_for_without_the_source(
+    stage: Stage, files: str, asked: list[str]
+) -> None:
     await stage.room.close()
+    asked.clear()
     stage.begin(f"{files}/short.mp4")
-    await stage.until(lambda: len(stage.of(Lost)) >= 2)
+    await stage.until(lambda: bool(stage.of(Lost)))
+    before = len(asked)
+    await asyncio.wait({stage.running}, timeout=sum(ROOM_PAUSES_S))
+    assert len(asked) == before
+    assert len(stage.of(Lost)) == 1
     await stage.room.open()
     assert (await stage.end())[0] == "end_of_stream"
     assert len(stage.room.of(FrameType.VIDEO)) == 10
+
+
+async def test_a_loop_of_sound_that_no_decoder_takes_is_given_up(
+    stage: Stage, files: str, asked: list[str]
+) -> None:
+    asked.clear()
+    stage.begin(f"{files}/barren.mp4", loop=True, media_type=1)
+    assert await stage.end() == ("source_unsupported", "the source has no media that could be repeated")
+    assert stage.room.frames == []
+    assert asked.count("barren.mp4") < 10
 
 
 async def test_another_publisher_in_its_place_is_the_end(stage: Stage, files: str) -> None:

@@ -1,43 +1,66 @@
-"""The clock of a live source: its media time against the wall, so that a burst never becomes a delay.
+"""The clock of a live source that is played as it arrives: its media time against the wall (design 5).
 
-Servers send a new player what they have kept, seconds of it at once. Stamped with its own times that would
-put viewers as far behind for ever. So a stamp never runs ahead of the wall by more than `AHEAD_US`: what
-comes earlier moves the clock. Pictures of a burst then lie close together and are shown in haste; sound of a
-burst that would overlap what was sent is dropped (design 5, live edge).
+A stamp is media time plus an offset, the same for both tracks, so that sound stays with the picture. The
+offset stands while it can: a network that stalls delivers what it held, and being late delays nobody. It
+moves
+
+* when media is ahead of the wall by more than `AHEAD_US`: servers send a new player seconds of what they
+  kept, and encoders' clocks run fast; with its own times that would put viewers behind for ever;
+* when media is behind by more than `BEHIND_US`: such a pause is not caught up with;
+* back to `LAG_US` when nothing was less late for a while: a slow clock must not reach the bound, which would
+  tear a hole of its size.
+
+Media times have no jumps of their own here; media/source/timeline.py takes them out.
 """
 
 #: What the network's jitter may make a frame early without moving the clock.
 AHEAD_US = 200_000
-_VIDEO_STEP_US = 1_000
+#: The bound of design 5: no stamp is further behind its arrival.
+BEHIND_US = 2_000_000
+#: A lag that lasts for `_WINDOW_US` is taken back to this.
+LAG_US = 1_000_000
+_WINDOW_US = 5_000_000
+_PICTURE_US = 1_000
 
 
 class LiveClock:
-    """Maps media time to the session's clock, which is that of `now_us`, for both tracks alike."""
+    """Maps media time to the session's clock, which is that of `now_us`."""
 
     def __init__(self) -> None:
-        self.moved = 0  #: how often a burst moved the clock
         self._offset_us: int | None = None
-        self._last_video_us = self._last_audio_end_us = -(1 << 62)
+        self._window_end_us = self._least_lag_us = 0
+        self._last_picture_us = -(1 << 62)
 
-    def video(self, media_us: int, now_us: int) -> int:
-        """The stamp of a picture: later than the last, whatever happened to the clock."""
-        stamp = max(self._map(media_us, now_us), self._last_video_us + _VIDEO_STEP_US)
-        self._last_video_us = stamp
-        return stamp
+    def sound_us(self, media_us: int, now_us: int) -> int:
+        """The stamp of a packet of sound that arrives now. Where it overlaps what was sent, its pipe leaves
+        something out (media/pipe/sound_run.py)."""
+        return media_us + self._offset(media_us, now_us)
 
-    def audio(self, media_us: int, duration_us: int, now_us: int) -> int | None:
-        """The stamp of a sound packet, None when it would overlap the one before."""
-        stamp = self._map(media_us, now_us)
-        if stamp < self._last_audio_end_us - duration_us // 2:
-            return None
-        self._last_audio_end_us = stamp + duration_us
-        return stamp
+    def picture_us(self, media_us: int, now_us: int) -> int:
+        """The stamp of a picture: later than the last, whatever happened to the clock. Those of a burst lie
+        close together and are shown in haste."""
+        stamp_us = media_us + self._offset(media_us, now_us)
+        self._last_picture_us = max(stamp_us, self._last_picture_us + _PICTURE_US)
+        return self._last_picture_us
 
-    def _map(self, media_us: int, now_us: int) -> int:
+    def _offset(self, media_us: int, now_us: int) -> int:
         if self._offset_us is None:
             self._offset_us = now_us - media_us
-        ahead_us = media_us + self._offset_us - now_us
-        if ahead_us > AHEAD_US:
-            self._offset_us -= ahead_us - AHEAD_US
-            self.moved += 1
-        return media_us + self._offset_us
+            self._watch(now_us)
+        lag_us = now_us - media_us - self._offset_us
+        self._least_lag_us = min(self._least_lag_us, lag_us)
+        if lag_us < -AHEAD_US:
+            self._move(lag_us + AHEAD_US, now_us)
+        elif lag_us > BEHIND_US:
+            self._move(lag_us, now_us)
+        elif now_us >= self._window_end_us:
+            self._move(max(0, self._least_lag_us - LAG_US), now_us)
+        return self._offset_us
+
+    def _move(self, by_us: int, now_us: int) -> None:
+        assert self._offset_us is not None  # noqa: S101 - it is set by the first packet
+        self._offset_us += by_us
+        self._watch(now_us)
+
+    def _watch(self, now_us: int) -> None:
+        self._window_end_us, self._least_lag_us = now_us + _WINDOW_US, BEHIND_US

@@ -6,6 +6,7 @@ the session bounds the whole by the idle time.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
@@ -18,13 +19,14 @@ import structlog
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.core.plan import make_plan
-from sluice.core.retry import SOURCE_PAUSES_S, IdleClock, pause_s
+from sluice.core.plan import Probe, make_plan
+from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s
 from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 from sluice.media.pacer import Pacer
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
-from sluice.media.playback import Begin, FilePlayback, play_live
+from sluice.media.playback import Playback, play_live
+from sluice.media.reading import FileReading, LiveReading, Reading
 from sluice.media.sink.room import RoomLink
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker
@@ -37,7 +39,6 @@ _WATCH_S = 0.5
 _PROGRESS_S = 1.0
 #: `running` is left when no packet left for this long (design 3).
 _SILENT_S = 2.0
-_ROOM_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,13 @@ class Session:
         self._progress_at = 0.0
         self._link: RoomLink | None = None
         self._tracks: Tracks | None = None
-        self._playback: FilePlayback | None = None
+        self._playback: Playback | None = None
         self._position = (job.position_us, job.pass_number)
         self._totals = [0, 0, 0, 0]
         self._main: asyncio.Task[Outcome] | None = None
         self._try: asyncio.Task[Outcome | None] | None = None
-        self._tries = 0
+        self._tries = 0  #: of the source, since media last flowed
+        self._looks = 0  #: for the room, since then
         self._stopped = False
 
     def stop(self) -> None:
@@ -175,22 +177,34 @@ class Session:
         except _Replaced:
             return Outcome(Reason.REPLACED, Reason.REPLACED.text)
         except _RoomGone:
+            self._begin_tries(before)
             self._lost(Reason.PUBLISH_FAILED, "the room's process is gone, waiting for it")
-            await asyncio.sleep(_ROOM_PAUSE_S)
+            await self._until_room()
             return None
         except SourceError as error:
             if not error.transient:
                 return Outcome(error.reason, str(error))
+            self._begin_tries(before)
             self._cause = error
             self._lost(error.reason, str(error))
-        if self._sent_at > before:
-            self._tries = 0
-        pause = pause_s(SOURCE_PAUSES_S, self._tries)
-        if self._idle.left_s(self._loop.time()) <= pause:
-            return self._idle_outcome()
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause_s(SOURCE_PAUSES_S, self._tries))
         self._tries += 1
         return None
+
+    def _begin_tries(self, sent_before: float) -> None:
+        """Counts anew when something was sent meanwhile."""
+        if self._sent_at > sent_before:
+            self._tries = self._looks = 0
+
+    async def _until_room(self) -> None:
+        """Until a room process listens again: before that the source is left alone."""
+        while True:
+            await asyncio.sleep(pause_s(ROOM_PAUSES_S, self._looks))
+            self._looks += 1
+            with contextlib.suppress(OSError):
+                transport, _ = await self._loop.create_unix_connection(asyncio.Protocol, self._job.link)
+                transport.close()
+                return
 
     async def _until_start(self) -> None:
         """A scheduled start: no packet leaves before it, and the idle time begins with it."""
@@ -226,17 +240,16 @@ class Session:
             probe = await worker.call(source.open)
             plan = make_plan(self._spec, probe)
             self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
-            self._tracks = Tracks(plan, probe)
+            self._tracks = tracks = Tracks(plan, probe)
             # A live playlist is joined at its edge, whatever was played before.
             position_us, pass_number = (0, 1) if probe.live else self._position
-            self._playback = FilePlayback(
-                source,
-                self._tracks,
+            self._playback = Playback(
+                self._reading(source, probe, tracks, position_us),
                 send=self._send,
                 pacer=self._shop.pacer,
                 worker=worker,
-                begin=Begin(position_us, pass_number, loop=self._job.loop and not probe.live),
-                loop_length_us=probe.video.duration_us if probe.video else None,
+                position_us=position_us,
+                pass_number=pass_number,
             )
             await self._until_start()
             await self._into_room(self._playback.run)
@@ -246,6 +259,14 @@ class Session:
             source.abort()
             await worker.settle()
             await worker.call(source.close)
+
+    def _reading(self, source: FileSource, probe: Probe, tracks: Tracks, position_us: int) -> Reading:
+        if probe.live:
+            return LiveReading(source, tracks)
+        length_us = probe.video.duration_us if probe.video else None
+        return FileReading(
+            source, tracks, position_us=position_us, loop=self._job.loop, loop_length_us=length_us
+        )
 
     async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Plays through a new link, until the source or the link ends."""
@@ -324,6 +345,8 @@ class Session:
         now = link.counts() if link else (0, 0, 0, 0)
         video, audio, octets, late = (a + b for a, b in zip(self._totals, now, strict=True))
         dropped = {"room_slow": late, **(self._tracks.dropped() if self._tracks else {})}
+        if self._playback is not None:
+            dropped["jumps"] = self._playback.jumps
         self._shop.report(
             Progress(
                 run_id=self._job.run_id,

@@ -13,10 +13,9 @@ from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
 from sluice.core.plan import VideoTarget, VideoTrack
 from sluice.media.packets import Packet
+from sluice.media.pipe.decoder import open_decoder
 from sluice.media.pipe.frames import OutFrame
 from sluice.process.link import FrameType
 from sluice.wire.h264 import split_annexb
@@ -33,20 +32,13 @@ class H264Encode:
 
     def __init__(self, track: VideoTrack, target: VideoTarget) -> None:
         """Raises SourceError (permanent) when nothing decodes this codec."""
-        try:
-            decoder = av.CodecContext.create(track.codec, "r")
-        except (av.FFmpegError, ValueError) as error:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED, f"no decoder for the video codec {track.codec}", transient=False
-            ) from error
-        assert isinstance(decoder, VideoCodecContext)  # noqa: S101 - the track is video
-        decoder.extradata = track.extradata or None
-        decoder.thread_count = 1  # one session shall not take the cores of all others
         self.dropped = 0
-        self._decoder = decoder
+        self._decoder = open_decoder(track.codec, track.extradata, VideoCodecContext)
         self._target = target
         self._rotation = track.rotation % 360
+        self._aspect = track.pixel_aspect
         self._shape: _Shape | None = None
+        self._graph: _Fitting | None = None
         self._encoder: VideoCodecContext | None = None
         self._due_us: float | None = None
         self._last_us: int | None = None
@@ -61,7 +53,7 @@ class H264Encode:
     def push(self, packet: Packet) -> list[OutFrame]:
         """The frames that this packet completes."""
         if packet.extradata and packet.extradata != self._decoder.extradata:
-            self._decoder = _decoder_like(self._decoder, packet.extradata)
+            self._decoder = open_decoder(self._decoder.name, packet.extradata, VideoCodecContext)
             self._started = False
         if not self._started and not packet.key:
             self.dropped += 1
@@ -77,14 +69,21 @@ class H264Encode:
         return self._take(decoded)
 
     def flush(self) -> list[OutFrame]:
-        """What the decoder still holds; the next pass begins with a key frame."""
+        """What decoder and filters still hold; the next pass begins with a key frame."""
         frames = self._take(self._decoder.decode(None))
+        frames += [out for picture in self._drain() for out in self._encode(picture)]
         self._decoder.flush_buffers()
         self._started = False
         return frames
 
     def _take(self, decoded: list[VideoFrame]) -> list[OutFrame]:
-        return [out for frame in decoded if self._is_due(frame) for out in self._encode(frame)]
+        return [
+            out
+            for frame in decoded
+            if self._is_due(frame)
+            for picture in self._fit(frame)
+            for out in self._encode(picture)
+        ]
 
     def _is_due(self, frame: VideoFrame) -> bool:
         """FrameRate is an upper bound: frames in between are left out, none is added."""
@@ -102,13 +101,23 @@ class H264Encode:
         self._last_us = at_us
         return True
 
-    def _encode(self, frame: VideoFrame) -> list[OutFrame]:
-        at_us = frame.pts or 0
-        shape = _Shape.of(frame, self._decoder.sample_aspect_ratio or Fraction(1), self._rotation)
-        if self._shape != shape:
-            self._shape = shape
-            self._graph = _Fitting(shape, self._target)
-        picture = self._graph.run(frame)
+    def _fit(self, frame: VideoFrame) -> list[VideoFrame]:
+        aspect = self._aspect or self._decoder.sample_aspect_ratio or Fraction(1)
+        shape = _Shape.of(frame, aspect, self._rotation)
+        held = self._drain() if self._shape != shape else []
+        if self._graph is None:
+            self._shape, self._graph = shape, _Fitting(shape, self._target)
+        return held + self._graph.run(frame)
+
+    def _drain(self) -> list[VideoFrame]:
+        """What the filters hold; drained, they take nothing more."""
+        held = self._graph.run(None) if self._graph is not None else []
+        self._shape = self._graph = None
+        return held
+
+    def _encode(self, picture: VideoFrame) -> list[OutFrame]:
+        # Filters have clocks of their own: yadif counts in half frames.
+        at_us = round((picture.pts or 0) * (picture.time_base or _CLOCK) / _CLOCK)
         if self._encoder is None or (self._encoder.width, self._encoder.height) != (
             picture.width,
             picture.height,
@@ -177,10 +186,18 @@ class _Fitting:
         graph.configure()
         self._graph = graph
 
-    def run(self, frame: VideoFrame) -> VideoFrame:
-        frame.time_base = _CLOCK
+    def run(self, frame: VideoFrame | None) -> list[VideoFrame]:
+        """The pictures that are ready: deinterlacing looks at the next frame, and holds one until it comes.
+        None drains."""
+        if frame is not None:
+            frame.time_base = _CLOCK
         self._graph.vpush(frame)
-        return self._graph.vpull()
+        pictures: list[VideoFrame] = []
+        while True:
+            try:
+                pictures.append(self._graph.vpull())
+            except (BlockingIOError, EOFError):
+                return pictures
 
 
 def _even(size: float) -> int:
@@ -208,14 +225,6 @@ def _encoder(picture: VideoFrame, target: VideoTarget) -> VideoCodecContext:
     encoder.options = options
     encoder.open()
     return encoder
-
-
-def _decoder_like(old: VideoCodecContext, extradata: bytes) -> VideoCodecContext:
-    decoder = av.CodecContext.create(old.name, "r")
-    assert isinstance(decoder, VideoCodecContext)  # noqa: S101
-    decoder.extradata = extradata
-    decoder.thread_count = 1
-    return decoder
 
 
 def _with_lengths(annexb: bytes) -> bytes:

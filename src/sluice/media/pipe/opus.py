@@ -1,63 +1,58 @@
 """Audio for rooms: any codec that FFmpeg decodes becomes Opus, 48 kHz stereo, 20 ms packets (RFC 7587).
 
-The output is a continuous run of 20 ms packets. Where the source's timestamps leave that run by more than
-`_TOLERANCE_US`, silence is inserted or samples are dropped, so that sound stays with the picture; a gap
-longer than `_LONGEST_SILENCE_US` moves the clock instead.
+The output is a continuous run of 20 ms packets (sound_run.py). Where the source's times leave that run,
+silence is inserted, or sound is left out with a cross-fade, so that it stays with the picture: after a
+jump, and bit by bit while a live source is played faster. A long gap moves the clock instead.
 """
 
 import av
 from av.audio.codeccontext import AudioCodecContext
-from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
 from sluice.core.plan import AudioTrack
 from sluice.media.packets import Packet
+from sluice.media.pipe.decoder import open_decoder
 from sluice.media.pipe.frames import OutFrame
+from sluice.media.pipe.pcm import FRAME_BYTES, best_match, cross_fade
+from sluice.media.pipe.sound_run import RATE, TOLERANCE_US, SoundRun
 from sluice.process.link import FrameType
 
-RATE = 48_000
 _SAMPLES = 960
-_PACKET_US = 20_000
 _BITRATE = 128_000
-_TOLERANCE_US = 30_000
-_LONGEST_SILENCE_US = 1_000_000
 #: libopus delays the sound by its look-ahead of 312 samples; packets are stamped that much earlier.
 _LOOKAHEAD_US = 6_500
+_FADE = 960
+#: How many samples later a cross-fade may begin, where the waves match better: the period of 100 Hz.
+_SEARCH = 480
 
 
 class OpusPipe:
-    """Feed it packets of one track in order; `dropped` counts packets that could not be decoded."""
+    """Feed it packets of one track in order; `dropped` counts packets that could not be decoded, `left_out`
+    how often sound was left out."""
 
-    def __init__(self, track: AudioTrack) -> None:
-        """Raises SourceError (permanent) when nothing decodes this codec."""
-        try:
-            decoder = av.CodecContext.create(track.codec, "r")
-        except (av.FFmpegError, ValueError) as error:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED, f"no decoder for the audio codec {track.codec}", transient=False
-            ) from error
-        assert isinstance(decoder, AudioCodecContext)  # noqa: S101 - the track is audio
-        decoder.extradata = track.extradata or None
-        if track.sample_rate:
-            decoder.sample_rate = track.sample_rate
-        self.dropped = 0
-        self._decoder = decoder
+    def __init__(self, track: AudioTrack, *, live: bool = False) -> None:
+        """Raises SourceError (permanent) when nothing decodes this codec. `live`: one packet is always held
+        back, so that whatever comes next can be faded to."""
+        self._track = track
+        self._open(track.extradata)
+        self.dropped = self.left_out = 0
         self._resampler: AudioResampler | None = None
         self._input: tuple[str, str, int] | None = None
         self._encoder = _opus_encoder()
-        self._fifo = AudioFifo()
-        self._origin_us: int | None = None  #: media time of the first sample of the run
-        self._samples = 0  #: samples of the run so far; counted, since rounded times would drift
-        self._packets = 0
-        self._skip = 0  #: samples to be left out at the head of what comes next
-        self._joining = False
+        self._run = SoundRun()
+        self._pcm = bytearray()  #: the end of the run, which is not encoded yet
+        self._held = _FADE if live else 0
+        self._encoded = 0
+        self._leaving_out = False
+        self._joining = bytearray()  #: sound to be faded to, until there is enough to choose from
+        self._pass_joined = False
         self._end_us: int | None = None
 
     def push(self, packet: Packet) -> list[OutFrame]:
-        """The Opus packets that this packet completes."""
+        """The Opus packets that this packet completes. Raises SourceError as the pipe's making does."""
+        if packet.extradata and packet.extradata != self._decoder.extradata:
+            self._open(packet.extradata)
         try:
             decoded = self._decoder.decode(av.Packet(packet.data))
         except av.FFmpegError:
@@ -66,7 +61,7 @@ class OpusPipe:
         at_us = packet.pts_us
         for frame in decoded:
             for resampled in self._resample(frame):
-                self._take(resampled, at_us)
+                self._take(_pcm(resampled), at_us)
                 at_us += resampled.samples * 1_000_000 // RATE
         return self._encode()
 
@@ -76,9 +71,14 @@ class OpusPipe:
 
     def flush(self) -> list[OutFrame]:
         """Nothing: the run of samples goes on over the passes of a loop, which are joined to the sample."""
-        self._joining = True
+        self._pass_joined = True
         self._end_us = None
         return []
+
+    def _open(self, extradata: bytes) -> None:
+        self._decoder = open_decoder(self._track.codec, extradata, AudioCodecContext)
+        if self._track.sample_rate:
+            self._decoder.sample_rate = self._track.sample_rate
 
     def _resample(self, frame: AudioFrame) -> list[AudioFrame]:
         """A source may change rate or channels in mid-stream; a resampler is made for one kind of input."""
@@ -89,47 +89,69 @@ class OpusPipe:
         frame.pts = None
         return self._resampler.resample(frame)
 
-    def _take(self, frame: AudioFrame, at_us: int) -> None:
-        if self._origin_us is None:
-            self._origin_us = at_us
-        gap_us = at_us - (self._origin_us + self._samples * 1_000_000 // RATE)
-        tolerance_us = 0 if self._joining else _TOLERANCE_US
-        self._joining = False
-        if abs(gap_us) > _LONGEST_SILENCE_US:
-            self._origin_us += gap_us
-        elif gap_us > tolerance_us:
-            self._write(_silence(gap_us * RATE // 1_000_000))
-        elif gap_us < -tolerance_us:
-            self._skip = -gap_us * RATE // 1_000_000
-        within = frame.samples if self._end_us is None else (self._end_us - at_us) * RATE // 1_000_000
-        if within >= frame.samples:
-            self._write(frame)
-        elif within > 0:
-            self._write(_head(frame, within))
+    def _take(self, sound: bytes, at_us: int) -> None:
+        if self._end_us is not None:
+            sound = sound[: max(0, self._end_us - at_us) * RATE // 1_000_000 * FRAME_BYTES]
+        if not sound:
+            return
+        if self._joining:
+            self._join(sound)
+            return
+        exact = self._pass_joined or self._leaving_out
+        gap = self._run.gap(at_us, 0 if exact else TOLERANCE_US)
+        self._leaving_out = gap < 0 and not self._pass_joined
+        if self._leaving_out:
+            self._leave_out(-gap, sound)
+            return
+        sound = sound[max(0, -gap) * FRAME_BYTES :]
+        if sound:
+            self._pass_joined = False
+            self._write(bytes(max(0, gap) * FRAME_BYTES))
+            self._write(sound)
 
-    def _write(self, frame: AudioFrame) -> None:
-        frame.pts = None
-        if self._skip:
-            skipped = min(self._skip, frame.samples)
-            self._skip -= skipped
-            rest = _without_head(frame, skipped)
-            if rest is None:
-                return
-            frame = rest
-        self._fifo.write(frame)
-        self._samples += frame.samples
+    def _write(self, sound: bytes | bytearray) -> None:
+        self._pcm += sound
+        self._run.add(len(sound) // FRAME_BYTES)
+
+    def _leave_out(self, overlap: int, sound: bytes) -> None:
+        """What overlaps the run, but for what is faded to and half of where the fade may begin."""
+        fade = min(_FADE, len(self._pcm) // FRAME_BYTES)
+        left_out = max(0, overlap - fade - _SEARCH // 2)
+        if left_out * FRAME_BYTES < len(sound):
+            self._leaving_out = False
+            self._join(sound[left_out * FRAME_BYTES :])
+
+    def _join(self, sound: bytes) -> None:
+        """Fades from the end of the run to `sound` and what follows it, when there is enough of it."""
+        new = self._joining
+        new += sound
+        fade = min(_FADE * FRAME_BYTES, len(self._pcm))
+        if len(new) < fade + _SEARCH * FRAME_BYTES:
+            return
+        self._joining = bytearray()
+        self.left_out += 1
+        end = bytes(self._pcm[len(self._pcm) - fade :])
+        begin = best_match(end, new[: fade + _SEARCH * FRAME_BYTES]) * FRAME_BYTES
+        self._pcm[len(self._pcm) - fade :] = cross_fade(end, new[begin : begin + fade])
+        self._write(new[begin + fade :])
 
     def _encode(self) -> list[OutFrame]:
         out: list[OutFrame] = []
-        while self._fifo.samples >= _SAMPLES and self._origin_us is not None:
-            frame = self._fifo.read(_SAMPLES)
-            assert isinstance(frame, AudioFrame)  # noqa: S101 - so many samples are there
-            frame.pts = None
+        while not self._joining and len(self._pcm) >= (_SAMPLES + self._held) * FRAME_BYTES:
+            frame = AudioFrame(format="s16", layout="stereo", samples=_SAMPLES)
+            frame.sample_rate = RATE
+            frame.planes[0].update(bytes(self._pcm[: _SAMPLES * FRAME_BYTES]))
+            del self._pcm[: _SAMPLES * FRAME_BYTES]
             for packet in self._encoder.encode(frame):
-                media_us = self._origin_us + self._packets * _PACKET_US - _LOOKAHEAD_US
+                media_us = self._run.at(self._encoded) - _LOOKAHEAD_US
                 out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet)))
-                self._packets += 1
+                self._encoded += _SAMPLES
         return out
+
+
+def _pcm(frame: AudioFrame) -> bytes:
+    """The samples, without what the plane is padded with."""
+    return bytes(frame.planes[0])[: frame.samples * FRAME_BYTES]
 
 
 def _opus_encoder() -> AudioCodecContext:
@@ -142,32 +164,3 @@ def _opus_encoder() -> AudioCodecContext:
     encoder.options = {"application": "audio", "frame_duration": "20"}
     encoder.open()
     return encoder
-
-
-def _head(frame: AudioFrame, samples: int) -> AudioFrame:
-    fifo = AudioFifo()
-    fifo.write(frame)
-    head = fifo.read(samples)
-    assert isinstance(head, AudioFrame)  # noqa: S101 - so many samples are there
-    return head
-
-
-def _without_head(frame: AudioFrame, samples: int) -> AudioFrame | None:
-    """The frame without its first samples, None when nothing is left."""
-    if samples >= frame.samples:
-        return None
-    fifo = AudioFifo()
-    fifo.write(frame)
-    fifo.read(samples)
-    rest = fifo.read()
-    if rest is not None:
-        rest.pts = None
-    return rest
-
-
-def _silence(samples: int) -> AudioFrame:
-    frame = AudioFrame(format="s16", layout="stereo", samples=samples)
-    frame.sample_rate = RATE
-    for plane in frame.planes:
-        plane.update(bytes(plane.buffer_size))
-    return frame

@@ -1,16 +1,47 @@
-"""Opus for rooms as it is: packets of any length that Opus has, their times from the source."""
+"""Opus for rooms as it is: packets of any length that Opus has, in a run of their own (sound_run.py).
+
+Without samples there is nothing to fade: what a source leaves out, or has too much of, begins and ends with
+whole packets. Decoders smooth such cuts a little, since Opus packets overlap.
+"""
 
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
+from sluice.media.pipe.sound_run import RATE, SoundRun
 from sluice.process.link import FrameType
+
+#: Samples at 48 kHz of a frame, by its configuration (RFC 6716 3.1, table 2).
+_SILK, _HYBRID, _CELT = (480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960)
 
 
 class OpusCopy:
+    """`dropped` counts packets that break Opus's rules, `left_out` those that would overlap."""
+
     def __init__(self) -> None:
-        self.dropped = 0
+        self.dropped = self.left_out = 0
+        self._run = SoundRun()
 
     def push(self, packet: Packet) -> list[OutFrame]:
-        return [OutFrame(FrameType.AUDIO, packet.pts_us, packet.data)]
+        samples = samples_of(packet.data)
+        if samples is None:
+            self.dropped += 1
+            return []
+        gap = self._run.gap(packet.pts_us)
+        if gap < 0:
+            self.left_out += 1
+            return []
+        self._run.add(gap)
+        return [OutFrame(FrameType.AUDIO, self._run.add(samples), packet.data)]
 
     def flush(self) -> list[OutFrame]:
         return []
+
+
+def samples_of(packet: bytes) -> int | None:
+    """What an Opus packet holds at 48 kHz, None when it breaks RFC 6716 3.2."""
+    if not packet:
+        return None
+    config, code = packet[0] >> 3, packet[0] & 3
+    lengths = _SILK if config < 12 else _HYBRID if config < 16 else _CELT
+    count = (1, 2, 2, packet[1] & 0x3F if len(packet) > 1 else 0)[code]
+    samples = count * lengths[config % len(lengths)]
+    return samples if 0 < samples <= RATE * 120 // 1000 else None

@@ -32,9 +32,10 @@ class Tracks:
             self._video = H264Copy(probe.video)
         elif probe.video and plan.target is not None:
             self._video = self._encode = H264Encode(probe.video, plan.target)
-        self._audio: Pipe | None = None
+        self._audio: OpusPipe | OpusCopy | None = None
         if probe.audio and plan.audio.action is not Action.NONE:
-            self._audio = OpusCopy() if plan.audio.action is Action.COPY else OpusPipe(probe.audio)
+            copied = plan.audio.action is Action.COPY
+            self._audio = OpusCopy() if copied else OpusPipe(probe.audio, live=probe.live)
 
     @property
     def heavy(self) -> bool:
@@ -60,8 +61,9 @@ class Tracks:
             self._encode.request_key_frame()
 
     def dropped(self) -> dict[str, int]:
-        """Packets that could not be used, by rule."""
+        """What could not be used, by rule."""
         return {
             "video_undecodable": self._video.dropped if self._video else 0,
             "audio_undecodable": self._audio.dropped if self._audio else 0,
+            "audio_left_out": self._audio.left_out if self._audio else 0,
         }
