@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 import psutil
@@ -88,12 +88,13 @@ class ServedNode:
 
 
 @asynccontextmanager
-async def serve_node(data: Path, *flags: str) -> AsyncIterator[ServedNode]:
-    """`sluice serve` on free loopback ports with a data folder of its own."""
+async def serve_node(data: Path, *flags: str, errors: BinaryIO | None = None) -> AsyncIterator[ServedNode]:
+    """`sluice serve` on free loopback ports with a data folder of its own; `errors` gets its log."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sluice", "serve", "--data", str(data), "--listen", "127.0.0.1:0"),
         *("--media-port", "0", "--allow-networks", "127.0.0.0/8", "--log-level", "warning", *flags),
         stdout=asyncio.subprocess.PIPE,
+        stderr=errors,
     )
     assert process.stdout is not None
     try:

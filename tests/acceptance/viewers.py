@@ -133,6 +133,18 @@ async def chromium_whep(browser: Browser, origin: str, url: str, token: str) -> 
         await context.close()
 
 
+async def negotiate(peer: RTCPeerConnection, url: str, token: str) -> None:
+    """Offers what the peer has to a WHEP endpoint, and takes its answer."""
+    await peer.setLocalDescription(await peer.createOffer())
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
+    async with aiohttp.ClientSession() as session:
+        offer = peer.localDescription.sdp
+        async with session.post(url, data=offer, headers=headers) as response:
+            assert response.status == 201, await response.text()
+            answer = await response.text()
+    await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+
+
 class AiortcViewer:
     """`slices` are the hashes of the H.264 slices received, in order."""
 
@@ -148,14 +160,7 @@ class AiortcViewer:
 
         self.peer.addTransceiver("audio", direction="recvonly")
         self.peer.addTransceiver("video", direction="recvonly")
-        await self.peer.setLocalDescription(await self.peer.createOffer())
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
-        async with aiohttp.ClientSession() as session:
-            offer = self.peer.localDescription.sdp
-            async with session.post(url, data=offer, headers=headers) as response:
-                assert response.status == 201, await response.text()
-                answer = await response.text()
-        await self.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await negotiate(self.peer, url, token)
         await self._sink.start()
 
     async def until_slices(self, count: int, deadline_s: float = 20) -> None:

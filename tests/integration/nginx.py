@@ -1,7 +1,8 @@
 """Debian's nginx with its RTMP module on free loopback ports: the server that tests pull from and push to.
 
 Applications: `live` (players may wait for a publisher), `strict` (no publisher: StreamNotFound; the players'
-connections end with the publisher's) and `closed` (refuses to play). The HTTP server serves `www`.
+connections end with the publisher's) and `closed` (refuses to play). The HTTP server serves `www`, and what
+is in `www/slow` hardly faster than a clip of 160 kbit/s plays.
 """
 
 import socket
@@ -37,21 +38,34 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     types {{ video/mp4 mp4; }}
-    server {{ listen 127.0.0.1:{http_port}; root {folder}/www; }}
+    server {{
+        listen 127.0.0.1:{http_port};
+        root {folder}/www;
+        location /slow/ {{ limit_rate_after 64k; limit_rate 22k; }}
+    }}
 }}
 """
 
 
 class Nginx:
-    """A context manager; `www` is the folder that is served."""
+    """A context manager; `www` is the folder that is served. After `stop`, `start` uses the same ports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.www = folder / "www"
         self.www.mkdir(parents=True)
-        self.rtmp_port, self.http_port = _free_port(), _free_port()
+        self.rtmp_port, self.http_port = free_port(), free_port()
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
         config = self.folder / "nginx.conf"
         config.write_text(
             _CONFIG.format(
@@ -64,11 +78,8 @@ class Nginx:
         )
         for port in (self.rtmp_port, self.http_port):
             self._await(port)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
         self._process.terminate()
         self._process.wait(10)
 
@@ -90,7 +101,7 @@ class Nginx:
                 time.sleep(0.02)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -157,6 +157,13 @@ class TestReading:
             assert _read_all(file) == b"hello"
             assert file.read(1) == b""
 
+    def test_a_shoutcast_server(self, open_file: Open) -> None:
+        with ScriptedServer(_fixed(b"ICY 200 OK\r\nicy-name: x\r\n\r\nICY 200 OK\r\n")) as server:
+            file = open_file(server.url())
+            assert (file.size, file.seekable()) == (None, False)
+            assert _read_all(file) == b"ICY 200 OK\r\n"
+        assert "icy-metadata" not in server.requests[0].lower()
+
     def test_what_has_arrived_is_handed_on_at_once(self, open_file: Open) -> None:
         with ScriptedServer(_fixed(b"HTTP/1.1 200 OK\r\n\r\n", b"live", hold=True)) as server:
             assert open_file(server.url()).read(65536) == b"live"
@@ -220,7 +227,7 @@ class TestFailures:
         ("answer", "reason"),
         [
             (_fixed(), Reason.SOURCE_REFUSED),
-            (_fixed(b"ICY 200 OK\r\n\r\n"), Reason.SOURCE_REFUSED),
+            (_fixed(b"220 ready\r\n\r\n"), Reason.SOURCE_REFUSED),
             (_fixed(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200), Reason.SOURCE_REFUSED),
             (_fixed(hold=True), Reason.SOURCE_UNREACHABLE),
             (_fixed(b"HTTP/1.1 200 OK\r\n", hold=True), Reason.SOURCE_UNREACHABLE),
@@ -287,20 +294,27 @@ class TestLosses:
         assert len(server.requests) == 3
 
     @pytest.mark.parametrize(
-        "answer",
+        ("answer", "words"),
         [
-            _fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
-            _fixed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n9\r\n"),
-            _fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", hold=True),
+            (_fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "the connection was lost"),
+            (
+                _fixed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n9\r\n"),
+                "the connection was lost",
+            ),
+            (
+                _fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", hold=True),
+                "nothing came for 0.3 s",
+            ),
         ],
         ids=["closed", "closed within a chunk", "stalls"],
     )
-    def test_a_body_that_cannot_be_continued(self, open_file: Open, answer: Answer) -> None:
+    def test_a_body_that_cannot_be_continued(self, open_file: Open, answer: Answer, words: str) -> None:
         with ScriptedServer(answer) as server:
             file = open_file(server.url(), timeouts=_SHORT)
             assert file.read(100) == b"half"
             error = _error(lambda: file.read(100))
         assert (error.reason, error.transient) == (Reason.SOURCE_INTERRUPTED, True)
+        assert words in str(error)
         assert len(server.requests) == 1
 
     def test_a_file_that_changes_meanwhile(self, open_file: Open) -> None:

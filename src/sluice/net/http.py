@@ -185,8 +185,10 @@ class HttpFile:
         self._losses += 1
         self._since_loss = 0
         if not self._seekable or self._losses > MOST_LOSSES:
+            stalled = isinstance(cause, TimeoutError)
+            what = f"nothing came for {self._timeouts.stall_s:g} s" if stalled else "the connection was lost"
             where = f"after {self._position} bytes of {mask_url(self._target.url)}"
-            raise _interrupted(f"the connection was lost {where}") from cause
+            raise _interrupted(f"{what} {where}") from cause
 
     def _check_aborted(self) -> None:
         if self._aborted:

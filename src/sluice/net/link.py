@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
+class _Answer(io.BufferedReader):
+    """Shoutcast servers begin their answer with `ICY` where others say `HTTP/1.0`; the rest is alike."""
+
+    _begun = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not self._begun and line.startswith(b"ICY "):
+            line = b"HTTP/1.0 " + line.removeprefix(b"ICY ")
+        self._begun = True
+        return line
+
+
 class Link(io.RawIOBase):
     def __init__(self, address: str) -> None:
         """Not connected yet, so that whoever may shut it down can hold it before it blocks."""
@@ -43,7 +56,7 @@ class Link(io.RawIOBase):
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """What http.client reads from; closing it closes the connection."""
-        return io.BufferedReader(self)
+        return _Answer(self)
 
     def readable(self) -> bool:
         return True

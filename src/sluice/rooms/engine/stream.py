@@ -25,6 +25,8 @@ VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 _MOST_BYTES = 4 << 20
 _MOST_US = 10_500_000
 _KEY_FRAME_PAUSE_US = 500_000
+#: Assumed distance of two frames where only one is known.
+_FRAME_US = 40_000
 #: An attachment's clock never begins less than this behind the last frame of the one before.
 _RESUME_GAP_US = 20_000
 
@@ -189,6 +191,7 @@ class Stream:
 
     @staticmethod
     def _rate(group: list[Frame]) -> float:
-        """Packets per second of the video, from what a joiner is sent."""
-        seconds = (group[-1].clock_us - group[0].clock_us) / 1e6
-        return sum(len(frame.payloads) for frame in group) / max(seconds, 1.0)
+        """Packets per second of the video, from what a joiner is sent. More than it is where little is known:
+        one who catches up slower than the stream runs never arrives."""
+        seconds = max(group[-1].clock_us - group[0].clock_us, _FRAME_US) / 1e6
+        return sum(len(frame.payloads) for frame in group) / seconds
