@@ -229,7 +229,7 @@ class Peer:
             if now_us - lost_us < _KEY_FRAME_US:
                 return
             self._repair_at_us = now_us + _REPAIR_PAUSE_US
-            self.stream.repair(viewer)
+            self.stream.repair(viewer, now_us)
         self._picture_lost = None
 
     def _on_reception(self, report: Reception, now_us: int) -> None:

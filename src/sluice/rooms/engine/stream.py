@@ -25,6 +25,7 @@ VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 _MOST_BYTES = 4 << 20
 _MOST_US = 10_500_000
 _KEY_FRAME_PAUSE_US = 500_000
+_STANDS_STILL_US = 1_000_000
 #: Assumed distance of two frames where only one is known.
 _FRAME_US = 40_000
 #: An attachment's clock never begins less than this behind the last frame of the one before.
@@ -51,6 +52,7 @@ class Stream:
         self._offset_us: int | None = None
         self._last_clock_us = 0
         self._key_needed = True
+        self._newest_at_us = 0
 
     # --- publisher ----------------------------------------------------------------------------------------
 
@@ -69,6 +71,7 @@ class Stream:
         if not payloads:
             return
         self._key_needed = False
+        self._newest_at_us = now_us
         frame = self._frame(payloads, self._clock(media_us, now_us), key)
         self._keep(frame)
         if key and self._waiting:
@@ -148,10 +151,11 @@ class Stream:
             self._asked_key_at = now_us
             self._request_key_frame()
 
-    def repair(self, viewer: Viewer) -> None:
-        """Sends the current GOP to the viewer once more, if it is kept whole."""
+    def repair(self, viewer: Viewer, now_us: int) -> None:
+        """Sends the current GOP to the viewer once more, if it is kept whole. Not while the source stands
+        still: a browser asks for a picture then because none comes, and the old ones would put it behind."""
         group = self._group()
-        if group:
+        if group and now_us - self._newest_at_us <= _STANDS_STILL_US:
             viewer.repair(group, self._rate(group), self._video_sequence)
 
     def pause(self, viewer: Viewer) -> None:
