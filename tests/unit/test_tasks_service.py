@@ -10,12 +10,12 @@ import pytest
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
-from sluice.core.tasks import LIFETIME_S, Dialect, MediaType, RelaySpec, StreamMode, Task
+from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
 from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, Progress, StopSession
 from sluice.store.thread import Store
 from sluice.tasks import service as module
 from sluice.tasks.placement import MediaProcesses
-from sluice.tasks.port import RelayRequest
+from sluice.tasks.port import StartRequest
 from sluice.tasks.service import TaskService
 from tests.testing import FakeMedia, FakeProcess, FakeRunRooms, MemoryStore
 
@@ -49,12 +49,12 @@ class Node:
         self._begin()
         await self.tasks.open()
 
-    async def start(self, task_id: str = "task") -> Task:
+    async def start(self, task_id: str = "task") -> Task[RelaySpec]:
         identity = (APP, ROOM, TaskId(task_id), UserId("relay"), BusinessId(""))
-        task, _ = await self.tasks.start_relay(RelayRequest(Dialect.VOLCENGINE, *identity, SPEC))
+        task, _ = await self.tasks.start(StartRequest(Dialect.VOLCENGINE, *identity, SPEC))
         return task
 
-    async def running(self, task_id: str = "task") -> tuple[Task, FakeProcess]:
+    async def running(self, task_id: str = "task") -> tuple[Task[RelaySpec], FakeProcess]:
         """A task whose media flows, and where it runs."""
         task = await self.start(task_id)
         process = self.place(task.id)
@@ -113,7 +113,7 @@ async def test_a_start_is_durable_and_placed(node: Node) -> None:
     assert (job.url, job.media_type, job.stream_mode, job.loop) == (SPEC.url, 0, 1, True)
     assert (job.idle_s, job.position_us, job.pass_number) == (30, 0, 1)
     assert job.link == f"link of {APP} {ROOM}"
-    assert await node.tasks.find_live_relay(APP, ROOM, TaskId("task")) == task
+    assert await node.tasks.find_live(Kind.RELAY, APP, ROOM, TaskId("task")) == task
 
 
 async def test_the_same_start_again_changes_nothing(node: Node) -> None:
@@ -168,13 +168,13 @@ async def test_the_end_of_the_session_is_the_end_of_the_task(node: Node, reason:
     document = await node.tasks.document(task.id)
     assert (document["position_s"], document["stats"], document["ended_at"]) == (9.0, None, node.now)
     assert node.rooms.retired == [task.id]
-    assert await node.tasks.find_live_relay(APP, ROOM, TaskId("task")) is None
+    assert await node.tasks.find_live(Kind.RELAY, APP, ROOM, TaskId("task")) is None
     assert (await node.start()).id != task.id, "the identity is free"
 
 
 async def test_a_stop_waits_for_the_session(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.stop_relay(APP, ROOM, TaskId("task"))
+    await node.tasks.stop_task(Kind.RELAY, APP, ROOM, TaskId("task"))
     assert process.told[-1] == StopSession(run_id=task.id)
     assert (await node.show(task.id))[0] == "stopping"
     assert node.rooms.retired == []
@@ -188,7 +188,7 @@ async def test_a_stop_waits_for_the_session(node: Node) -> None:
 
 async def test_stops_of_what_is_not_live(node: Node) -> None:
     with pytest.raises(TaskNotFound, match="no task other is live in room room"):
-        await node.tasks.stop_relay(APP, ROOM, TaskId("other"))
+        await node.tasks.stop_task(Kind.RELAY, APP, ROOM, TaskId("other"))
     with pytest.raises(TaskNotFound, match="no task run_x is live"):
         await node.tasks.stop(RunId("run_x"))
     with pytest.raises(TaskNotFound, match="there is no task run_x"):
