@@ -1,11 +1,12 @@
 """The life of tasks on a node: placed, followed, stopped, placed again after a crash and after a restart."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import Connection
 
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
@@ -299,6 +300,40 @@ async def test_who_was_given_to_a_dying_process_is_not_its_cause(node: Node) -> 
     await settle()
     assert (await node.show(task.id))[0] == "recovering"
     assert len(first.jobs) == 2
+
+
+async def test_an_end_that_the_store_refuses_is_tried_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SWEEP_S", 0.001)
+    await node.restart()
+    task, process = await node.running()
+    run, refused = node.store.run, asyncio.Event()
+
+    async def fail(work: Callable[[Connection], Any]) -> Any:
+        refused.set()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(node.store, "run", fail)
+    process.report(finished(task.id, Reason.END_OF_STREAM))
+    await refused.wait()
+    await settle()
+    monkeypatch.setattr(node.store, "run", run)
+    async with asyncio.timeout(10):
+        while (await node.show(task.id))[0] != "ended":
+            node.now += 1
+            await asyncio.sleep(0.001)
+    assert len(process.jobs) + len(node.media.processes[1].jobs) == 1, "and is not placed again"
+
+
+async def test_a_crash_leaves_what_is_left_of_the_idle_time(node: Node) -> None:
+    task, process = await node.running()
+    process.report(Lost(run_id=task.id, reason=Reason.SOURCE_INTERRUPTED.code, text="gone"))
+    node.now += 12
+    process.die()
+    await settle()
+    (other,) = (p for p in node.media.processes if p is not process)
+    assert other.jobs[-1].idle_s == SPEC.max_idle_s - 12
 
 
 async def test_a_crash_of_a_task_that_stops_is_its_end(node: Node) -> None:

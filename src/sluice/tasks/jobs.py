@@ -8,16 +8,20 @@ from sluice.core.tasks import PushSpec, RelaySpec, Task
 from sluice.process.control import PushJob, RelayJob, StartPush, StartSession
 from sluice.tasks.runs import Run
 
+#: What a session is given at least, so that it can try once.
+_LEAST_IDLE_S = 1.0
 
-def start_message(run: Run, link: str) -> StartSession | StartPush:
+
+def start_message(run: Run, link: str, now: float) -> StartSession | StartPush:
     """`link` is the path of the frame socket of the process that has the room."""
     if isinstance(run.task.spec, PushSpec):
         return StartPush(job=_push_job(run.task, link))
-    return StartSession(job=relay_job(run, link))
+    return StartSession(job=relay_job(run, link, now))
 
 
-def relay_job(run: Run, link: str) -> RelayJob:
+def relay_job(run: Run, link: str, now: float) -> RelayJob:
     task: Task[RelaySpec] = run.task
+    idle_s = now - run.idle_since if run.idle_since is not None else 0.0
     return RelayJob(
         run_id=task.id,
         app_id=task.app_id,
@@ -32,7 +36,7 @@ def relay_job(run: Run, link: str) -> RelayJob:
         frame_rate=task.spec.frame_rate,
         bitrate_kbps=task.spec.bitrate_kbps,
         start_at=task.spec.start_at if task.state is State.SCHEDULED else 0,
-        idle_s=task.spec.max_idle_s,
+        idle_s=max(_LEAST_IDLE_S, task.spec.max_idle_s - idle_s),
         link=link,
         position_us=run.position_us,
         pass_number=run.pass_number,

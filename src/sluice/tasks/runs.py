@@ -21,6 +21,7 @@ class Run:
     process: Supervised | None = None
     accepted: bool = False  #: the process has it
     note: str = ""  #: why it is not running, while it tries
+    idle_since: float | None = None  #: when its media stopped, as far as this node saw
     due: bool = False  #: its scheduled start has come
     ending: tuple[Reason, str] | None = None  #: the end that the node has decided on
     stop_by: float | None = None

@@ -145,8 +145,9 @@ class TaskService:
         if updated is None:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
         run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
+        run.idle_since = None
         if run.process is not None:
-            run.process.notify(UpdateSession(job=relay_job(run, self._link_of(run))))
+            run.process.notify(UpdateSession(job=relay_job(run, self._link_of(run), self._clock())))
 
     async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live(kind, app_id, room_id, task_id)
@@ -199,18 +200,20 @@ class TaskService:
             run.plan = message.plan
         elif isinstance(message, Flowing):
             self._come_due(run)
-            run.note = ""
+            run.note, run.idle_since = "", None
             self._spawn(self._apply(run, Event.FLOWING, Reason.NONE, ""))
         elif isinstance(message, Stage):
             run.note = message.text
             self._spawn(self._set_stage(run, PushStage.of(message.stage), message.text))
         elif isinstance(message, Lost):
-            run.note = message.text
+            run.note, run.idle_since = message.text, run.idle_since or self._clock()
             self._spawn(self._apply(run, Event.LOST, Reason.of(message.reason), message.text))
         elif isinstance(message, Finished):
             run.process = None
             self._come_due(run)
             reason, text = run.ending or (Reason.of(message.reason), message.text)
+            # Noted: if the store fails now, the sweep tries again, and nobody places what has ended.
+            run.ending, run.stop_by = (reason, text), self._clock()
             self._spawn(self._apply(run, reason.outcome, reason, text))
 
     def _on_death(self, process: Supervised) -> None:
@@ -223,9 +226,11 @@ class TaskService:
             if not run.accepted:
                 continue  # it was given to a process that was dying already
             run.restarts += 1
+            run.idle_since = run.idle_since or now
             run.crashes = [at for at in run.crashes if at > now - _CRASH_WINDOW_S] + [now]
             if len(run.crashes) >= 2:
-                self._spawn(self._apply(run, Event.FAIL, Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text))
+                run.ending, run.stop_by = (Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text), now
+                self._spawn(self._apply(run, Event.FAIL, *run.ending))
             else:
                 run.note = "its media process died; the task goes on in another"
                 self._spawn(self._apply(run, Event.LOST, Reason.MEDIA_CRASH, run.note))
@@ -241,7 +246,7 @@ class TaskService:
 
     def _is_waiting(self, run: Run) -> bool:
         """Whether the run should have a process and has none; scheduled ones a little before their time."""
-        if run.process is not None or run.ending is not None or len(run.crashes) >= 2:
+        if run.process is not None or run.ending is not None:
             return False
         if run.task.state is State.SCHEDULED:
             begins_at: int = run.task.spec.start_at
@@ -253,7 +258,7 @@ class TaskService:
         process = self._beside(run) or self._media.least_loaded(
             Counter(other.process for other in self._runs.values() if other.process is not None)
         )
-        if process is not None and process.notify(start_message(run, self._link_of(run))):
+        if process is not None and process.notify(start_message(run, self._link_of(run), self._clock())):
             run.process, run.accepted = process, False
 
     def _beside(self, run: Run) -> Supervised | None:
