@@ -105,6 +105,16 @@ async def test_whoever_waits_for_a_killed_child_hears_at_once(watched: Watched) 
     assert await watched.pid() == watched.supervised.pid
 
 
+async def test_a_child_that_hangs_is_killed_and_started_again(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PING_PAUSE_S", 0.05)
+    monkeypatch.setattr(module, "_HANG_S", 1.0)
+    os.kill(first := await watched.pid(), signal.SIGSTOP)
+    await watched.until(lambda told: told[:3] == ["ready", "death", "ready"])
+    assert not psutil.pid_exists(first)
+
+
 async def test_stop_between_two_lives_starts_no_third(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RESTART_PAUSES_S", (0.0, 60.0))
     watched = Watched(spec())

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from sluice.process import channel as module
-from sluice.process.channel import Channel, ChannelClosed
+from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import ClosePeer, Done, Enter, Leave, Message, Roster
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +133,17 @@ async def test_silence_ends_at_the_deadline() -> None:
     pair.tasks[1].cancel()
     with pytest.raises(asyncio.CancelledError):
         await pair.close()
+
+
+async def test_pings_are_answered_by_the_loop_itself() -> None:
+    pair = Pair(never)
+    await asyncio.gather(pair.near.ping(deadline_s=5), pair.far.ping(deadline_s=5))
+    asking = asyncio.create_task(pair.near.request(ENTER))
+    await asyncio.sleep(0)
+    with pytest.raises(ChannelSilent):  # what comes first is answered first: this peer is stuck in it
+        await pair.near.ping(deadline_s=0.01)
+    asking.cancel()
+    pair.tasks[1].cancel()
 
 
 async def test_whoever_waits_hears_that_the_peer_is_gone() -> None:

@@ -1,9 +1,10 @@
 """The control channel: framed messages of `process.control` over a stream socket, with requests.
 
-A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure), request number u32, JSON (none
-in a failure). Either side may send notices; `request` waits for the one answer of its number. Answers are
-never waited for without a deadline, and everything that waits fails when the peer is gone. What arrives is
-handled one by one in the order it was sent: a notice that takes back a request never overtakes it.
+A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure, 4 ping, 5 pong), request number
+u32, JSON (none in the last three). Either side may send notices; `request` waits for the one answer of its
+number. Answers are never waited for without a deadline, and everything that waits fails when the peer is
+gone. What arrives is handled one by one in the order it was sent: a notice that takes back a request never
+overtakes it.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from sluice.process.control import Message, decode, encode
 
 _HEAD = struct.Struct("!IBI")
-_NOTICE, _REQUEST, _ANSWER, _FAILURE = 0, 1, 2, 3
+_NOTICE, _REQUEST, _ANSWER, _FAILURE, _PING, _PONG = range(6)
 _MAX_MESSAGE = 4 << 20
 #: A peer that leaves this much unread is stuck, and cut off.
 _MOST_BUFFERED = 16 << 20
@@ -26,6 +27,10 @@ log = structlog.get_logger()
 
 class ChannelClosed(Exception):
     """The other process is gone, failed at the request, or did not answer in time."""
+
+
+class ChannelSilent(ChannelClosed):
+    """The other process did not answer in time; it may hang."""
 
 
 class Channel:
@@ -44,7 +49,7 @@ class Channel:
         self._writer = writer
         self._on_notice = on_notice
         self._on_request = on_request
-        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._waiting: dict[int, asyncio.Future[Message | None]] = {}
         self._next_number = 0
         self._closed = False
 
@@ -54,16 +59,26 @@ class Channel:
 
     async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
         """Raises ChannelClosed when the peer is gone or silent, or failed at it."""
+        answer = await self._ask(_REQUEST, message, deadline_s)
+        assert answer is not None  # noqa: S101 - only a pong is empty
+        return answer
+
+    async def ping(self, *, deadline_s: float) -> None:
+        """Returns when the peer's event loop has answered. Raises ChannelSilent, and ChannelClosed when the
+        peer is gone."""
+        await self._ask(_PING, None, deadline_s)
+
+    async def _ask(self, kind: int, message: Message | None, deadline_s: float) -> Message | None:
         if self._closed:
             raise ChannelClosed("the process is gone")
         self._next_number = number = (self._next_number + 1) & 0xFFFFFFFF
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._write(_REQUEST, number, message)
+            self._write(kind, number, message)
             return await asyncio.wait_for(future, deadline_s)
         except TimeoutError:
-            raise ChannelClosed("the process did not answer in time") from None
+            raise ChannelSilent("the process did not answer in time") from None
         finally:
             del self._waiting[number]
 
@@ -92,12 +107,16 @@ class Channel:
             self._on_notice(decode(data))
         elif kind == _REQUEST:
             await self._answer(number, decode(data))
+        elif kind == _PING:
+            self._write(_PONG, number, None)
         else:
             future = self._waiting.get(number)
             if future is None or future.done():
                 return
             if kind == _ANSWER:
                 future.set_result(decode(data))
+            elif kind == _PONG:
+                future.set_result(None)
             else:
                 future.set_exception(ChannelClosed("the process failed at this request; its log says why"))
 

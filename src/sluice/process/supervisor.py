@@ -1,4 +1,4 @@
-"""Supervision: starts a child process, hands out its control channel, restarts what dies.
+"""Supervision: starts a child process, hands out its control channel, restarts what dies or hangs.
 
 A `Supervised` owns one child at a time. Deaths are told to `on_death` at once, the next life to `on_ready`;
 a child that keeps dying is started again with a growing pause.
@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from sluice.process.channel import Channel, ChannelClosed
+from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Message, Ready
 
 log = structlog.get_logger()
@@ -24,6 +24,10 @@ log = structlog.get_logger()
 _RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _READY_DEADLINE_S = 30.0
 _STOP_DEADLINE_S = 5.0
+_PING_PAUSE_S = 2.0
+#: A child whose event loop does not answer for so long hangs; it is killed, so that its work goes on in the
+#: next. Far above what a machine under load takes.
+_HANG_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,11 @@ class Supervised:
             reader, writer = await asyncio.open_connection(sock=ours)
             self.channel = Channel(reader, writer, on_notice=self._take)
             self.pid = process.pid
-            await self.channel.run()
+            watch = asyncio.create_task(self._watch(self.channel, process))
+            try:
+                await self.channel.run()
+            finally:
+                watch.cancel()
             return await asyncio.wait_for(process.wait(), _STOP_DEADLINE_S)
         except TimeoutError:
             log.warning("child process does not end, killed", child=self.spec.name)
@@ -138,6 +146,21 @@ class Supervised:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+    async def _watch(self, channel: Channel, process: asyncio.subprocess.Process) -> None:
+        """Kills the child when it hangs; the end of its channel is then the end of this life."""
+        while True:
+            await asyncio.sleep(_PING_PAUSE_S)
+            if self.ready is None:
+                continue  # imports and first work may take their time; `start` has a deadline of its own
+            try:
+                await channel.ping(deadline_s=_HANG_S)
+            except ChannelSilent:
+                log.error("child process hangs, killed", child=self.spec.name, silent_s=_HANG_S)
+                process.kill()
+                return
+            except ChannelClosed:
+                return  # its end is told elsewhere
 
     async def _spawn(self, control_fd: int) -> asyncio.subprocess.Process:
         config = {
