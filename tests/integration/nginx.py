@@ -49,7 +49,7 @@ class Nginx:
         self.folder = folder
         self.www = folder / "www"
         self.www.mkdir(parents=True)
-        self.rtmp_port, self.http_port = _free_port(), _free_port()
+        self.rtmp_port, self.http_port = free_port(), free_port()
 
     def __enter__(self) -> Self:
         config = self.folder / "nginx.conf"
@@ -90,7 +90,7 @@ class Nginx:
                 time.sleep(0.02)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 #: Pauses before the first, second, … try after a loss or a failed start; the last one stays. In seconds.
 SOURCE_PAUSES_S = (0.0, 1.0, 3.0, 5.0)
+#: The same for the destination of a push.
+DESTINATION_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 
 def pause_s(pauses: tuple[float, ...], attempt: int) -> float:
