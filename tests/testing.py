@@ -12,11 +12,11 @@ from sqlalchemy.pool import StaticPool
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
-from sluice.core.tasks import Kind, RelaySpec, Task
-from sluice.process.control import Message, RelayJob, StartSession
+from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
+from sluice.process.control import Message, PushJob, RelayJob, StartPush, StartSession
 from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry, WatchOffer
 from sluice.store.schema import metadata
-from sluice.tasks.port import RelayRequest
+from sluice.tasks.port import StartRequest
 
 _T = TypeVar("_T")
 
@@ -25,24 +25,27 @@ class FakeTasks:
     """`sluice.tasks.port.Tasks`; a task starts as `starting` and ends when it is stopped."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.runs: list[Task] = []
+        self.runs: list[Task[Any]] = []
         #: Raised by the next start, to play a failure.
         self.start_error: Exception | None = None
         self._clock = clock
 
-    async def find_live_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task | None:
-        identity = (app_id, room_id, task_id)
+    async def find_live(
+        self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId
+    ) -> Task[Any] | None:
+        identity = (kind, app_id, room_id, task_id)
         return next((task for task in self.runs if task.state.live and _identity(task) == identity), None)
 
-    async def start_relay(self, request: RelayRequest) -> tuple[Task, bool]:
+    async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
         if self.start_error is not None:
             raise self.start_error
-        live = await self.find_live_relay(request.app_id, request.room_id, request.task_id)
+        kind = kind_of(request.spec)
+        live = await self.find_live(kind, request.app_id, request.room_id, request.task_id)
         if live is not None:
             return live, False
         task = Task(
             id=new_run_id(),
-            kind=Kind.RELAY,
+            kind=kind,
             dialect=request.dialect,
             app_id=request.app_id,
             room_id=request.room_id,
@@ -61,22 +64,28 @@ class FakeTasks:
     async def update_relay(
         self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]
     ) -> None:
-        task = await self.find_live_relay(app_id, room_id, task_id)
+        task = await self.find_live(Kind.RELAY, app_id, room_id, task_id)
         if task is None:
             raise TaskNotFound("no live task has this identity")
         self.runs[self.runs.index(task)] = replace(task, spec=change(task.spec))
 
-    async def stop_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
-        task = await self.find_live_relay(app_id, room_id, task_id)
+    async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
+        task = await self.find_live(kind, app_id, room_id, task_id)
         if task is None:
             raise TaskNotFound("no live task has this identity")
         await self.stop(task.id)
 
+    async def latest_push(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task[PushSpec] | None:
+        identity = (Kind.PUSH, app_id, room_id, task_id)
+        return next((task for task in reversed(self.runs) if _identity(task) == identity), None)
+
     async def list_relays(
         self, app_id: AppId, room_id: RoomId, *, offset: int, limit: int, newest_first: bool
-    ) -> list[Task]:
+    ) -> list[Task[RelaySpec]]:
         latest = {
-            task.task_id: task for task in self.runs if (task.app_id, task.room_id) == (app_id, room_id)
+            task.task_id: task
+            for task in self.runs
+            if (task.kind, task.app_id, task.room_id) == (Kind.RELAY, app_id, room_id)
         }
         ordered = sorted(latest.values(), key=self.runs.index, reverse=newest_first)
         return ordered[offset : offset + limit]
@@ -94,18 +103,18 @@ class FakeTasks:
         stopped = replace(task, state=State.ENDED, reason=Reason.STOPPED, ended_at=self._clock())
         self.runs[self.runs.index(task)] = stopped
 
-    def _run(self, run_id: RunId) -> Task:
+    def _run(self, run_id: RunId) -> Task[Any]:
         for task in self.runs:
             if task.id == run_id:
                 return task
         raise TaskNotFound(f"there is no task {run_id}")
 
 
-def _identity(task: Task) -> tuple[AppId, RoomId, TaskId]:
-    return task.app_id, task.room_id, task.task_id
+def _identity(task: Task[Any]) -> tuple[Kind, AppId, RoomId, TaskId]:
+    return task.kind, task.app_id, task.room_id, task.task_id
 
 
-def _document(task: Task) -> dict[str, object]:
+def _document(task: Task[Any]) -> dict[str, object]:
     return {"id": task.id, "kind": task.kind.value, "state": task.state.value, "task_id": task.task_id}
 
 
@@ -183,6 +192,10 @@ class FakeProcess:
     @property
     def jobs(self) -> list[RelayJob]:
         return [message.job for message in self.told if isinstance(message, StartSession)]
+
+    @property
+    def pushes(self) -> list[PushJob]:
+        return [message.job for message in self.told if isinstance(message, StartPush)]
 
     def report(self, message: Message) -> None:
         self._media.on_notice(self, message)

@@ -19,7 +19,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.rtmp import RtmpSource, RtmpTimeouts
 from sluice.net.dial import Dialer
 from sluice.wire.h264 import AvcConfig, split_avcc
-from tests.integration.nginx import Nginx
+from tests.integration.nginx import Nginx, free_port
 
 _DEFAULT = RtmpTimeouts()
 _SHORT = RtmpTimeouts(handshake_s=0.3, reply_s=0.3, media_s=0.3)
@@ -258,3 +258,19 @@ def test_urls_that_are_not_usable(url: str) -> None:
     with pytest.raises(SourceError, match="rtmp://host/app/stream") as caught:
         RtmpSource(url, _LOOPBACK)
     assert not caught.value.transient
+
+
+def test_ffmpeg_as_the_server() -> None:
+    """It takes one player and begins when that asks to play."""
+    url = f"rtmp://127.0.0.1:{free_port()}/live/x"
+
+    async def pull() -> None:
+        async with _opened(url) as source:
+            packets = await _read(source, lambda packets: len(_of(TrackKind.VIDEO, packets)) >= 40)
+        video = _of(TrackKind.VIDEO, packets)
+        assert len(_decode("h264", video)) >= 38
+        assert len(_of(TrackKind.AUDIO, packets)) >= 40
+
+    arguments = (*_VIDEO, *_AUDIO, "-map", "0:v", "-map", "1:a", *_X264, *_AAC)
+    with _publisher(*arguments, "-f", "flv", "-listen", "1", url):
+        asyncio.run(pull())

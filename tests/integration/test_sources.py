@@ -29,6 +29,7 @@ from sluice.net.dial import Dialer
 from sluice.wire.h264 import AvcConfig, split_annexb, split_avcc
 from tests.integration.nginx import Nginx
 from tests.integration.scripted import Answer, ScriptedServer, wait_for_close
+from tests.integration.tls import localhost_tls
 
 _LOOPBACK = Dialer(AddressPolicy(["127.0.0.1/32"]))
 _SECONDS = 6
@@ -525,23 +526,7 @@ def _pipe(a: socket.socket, b: socket.socket) -> None:
 @contextmanager
 def _tls_front(port: int, folder: Path) -> Iterator[tuple[int, ssl.SSLContext]]:
     """TLS on a loopback port, passed on to the plain `port`."""
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-    ]
-    subprocess.run([*command, *subject], check=True, capture_output=True, timeout=30)
-    inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    inside.load_cert_chain(certificate, key)
+    inside, trusting = localhost_tls(folder)
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
 
@@ -559,7 +544,7 @@ def _tls_front(port: int, folder: Path) -> Iterator[tuple[int, ssl.SSLContext]]:
     threads.append(threading.Thread(target=serve))
     threads[0].start()
     try:
-        yield listener.getsockname()[1], ssl.create_default_context(cafile=str(certificate))
+        yield listener.getsockname()[1], trusting
     finally:
         threads[0].join(10)
         listener.close()

@@ -47,7 +47,7 @@ async def store(url: URL) -> AsyncIterator[Store]:
         yield store
 
 
-def a_task(task_id: str = "Task1", *, created_at: float = NOW, **changes: Any) -> Task:
+def a_task(task_id: str = "Task1", *, created_at: float = NOW, **changes: Any) -> Task[Any]:
     task = Task(
         id=new_run_id(),
         kind=Kind.RELAY,
@@ -87,19 +87,19 @@ def told(conn: Connection) -> list[dict[str, Any]]:
     return list(conn.scalars(select(outbox.c.data).order_by(outbox.c.id)))
 
 
-async def start(store: Store, task: Task) -> Task:
-    stored, created = await store.run(lambda conn: queries.insert_relay(conn, task))
+async def start(store: Store, task: Task[Any]) -> Task[Any]:
+    stored, created = await store.run(lambda conn: queries.insert_task(conn, task))
     assert created
     return stored
 
 
 async def step(
     store: Store, run_id: RunId, what: Event, reason: Reason = Reason.NONE, now: float = NOW
-) -> Task | None:
+) -> Task[Any] | None:
     return await store.run(lambda conn: queries.advance_task(conn, run_id, what, reason, reason.text, now))
 
 
-async def finish(store: Store, task: Task, now: float) -> None:
+async def finish(store: Store, task: Task[Any], now: float) -> None:
     ended = await step(store, task.id, Event.FINISH, Reason.END_OF_STREAM, now)
     assert ended is not None
 
@@ -329,7 +329,7 @@ async def test_a_scheduled_task_starts_its_lifetime_when_due(store: Store) -> No
 async def test_a_second_start_answers_with_the_live_task(store: Store) -> None:
     first = await start(store, a_task())
     again = a_task()
-    assert await store.run(lambda conn: queries.insert_relay(conn, again)) == (first, False)
+    assert await store.run(lambda conn: queries.insert_task(conn, again)) == (first, False)
     assert len(await store.run(told)) == 1
     elsewhere = a_task(room_id=RoomId("Room2"))
     await start(store, elsewhere)
@@ -348,7 +348,7 @@ async def test_an_ended_task_may_be_started_again(store: Store) -> None:
 
 async def test_many_starts_at_once_make_one_task(store: Store) -> None:
     results = await asyncio.gather(
-        *(store.run(lambda conn: queries.insert_relay(conn, a_task())) for _ in range(20))
+        *(store.run(lambda conn: queries.insert_task(conn, a_task())) for _ in range(20))
     )
     assert [created for _, created in results].count(True) == 1
     assert len({task.id for task, _ in results}) == 1
@@ -357,7 +357,7 @@ async def test_many_starts_at_once_make_one_task(store: Store) -> None:
 async def test_a_run_id_that_is_taken_is_an_error(store: Store) -> None:
     task = await start(store, a_task())
     with pytest.raises(IntegrityError):
-        await store.run(lambda conn: queries.insert_relay(conn, a_task("Task2", id=task.id)))
+        await store.run(lambda conn: queries.insert_task(conn, a_task("Task2", id=task.id)))
 
 
 async def test_each_change_grows_the_epoch_and_is_told_in_order(store: Store) -> None:
@@ -420,7 +420,7 @@ async def test_the_epoch_fences_a_late_writer(store: Store) -> None:
     task = await start(store, a_task())
     await step(store, task.id, Event.FLOWING)
 
-    def lost(epoch: int) -> Callable[[Connection], Task | None]:
+    def lost(epoch: int) -> Callable[[Connection], Task[Any] | None]:
         return lambda conn: queries.advance_task(conn, task.id, Event.LOST, Reason.NONE, "", NOW, epoch=epoch)
 
     assert await store.run(lost(0)) is None

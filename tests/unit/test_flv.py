@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.wire.aac import AacConfig, AacError
-from sluice.wire.flv import AudioTag, FlvError, PacketType, VideoTag, parse_audio_tag, parse_video_tag
+from sluice.wire.amf0 import EcmaArray, decode
+from sluice.wire.flv import (
+    AudioTag,
+    FlvError,
+    PacketType,
+    VideoTag,
+    parse_audio_tag,
+    parse_video_tag,
+    write_aac_tag,
+    write_avc_tag,
+    write_metadata,
+)
 
 _CONFIG, _FRAME, _END, _OTHER = PacketType.CONFIG, PacketType.FRAME, PacketType.END, PacketType.OTHER
 
@@ -101,3 +112,46 @@ def test_arbitrary_bytes_raise_nothing_else(
         parse(data)
     except error:
         return
+
+
+def test_golden_writing() -> None:
+    assert write_avc_tag(_CONFIG, b"avcc", key=True) == b"\x17\x00\0\0\0avcc"
+    assert write_avc_tag(_FRAME, b"idr", key=True) == b"\x17\x01\0\0\0idr"
+    assert write_avc_tag(_FRAME, b"p", key=False) == b"\x27\x01\0\0\0p"
+    assert write_aac_tag(_CONFIG, b"\x12\x10") == b"\xaf\x00\x12\x10"
+    assert write_aac_tag(_FRAME, b"frame") == b"\xaf\x01frame"
+
+
+_WRITTEN = st.sampled_from([_CONFIG, _FRAME, _END])
+
+
+@given(_WRITTEN, st.binary(max_size=50), st.booleans())
+def test_video_is_read_as_written(packet_type: PacketType, data: bytes, key: bool) -> None:
+    tag = write_avc_tag(packet_type, data, key=key)
+    assert parse_video_tag(tag) == VideoTag("h264", key, packet_type, 0, data)
+
+
+@given(_WRITTEN, st.binary(max_size=50))
+def test_audio_is_read_as_written(packet_type: PacketType, data: bytes) -> None:
+    assert parse_audio_tag(write_aac_tag(packet_type, data)) == AudioTag("aac", packet_type, 44100, 2, data)
+
+
+@pytest.mark.parametrize(
+    ("size", "video"),
+    [
+        ((640, 360), {"videocodecid": 7.0, "width": 640.0, "height": 360.0}),
+        ((0, 0), {"videocodecid": 7.0}),
+        (None, {}),
+    ],
+)
+def test_metadata(size: tuple[int, int] | None, video: dict[str, float]) -> None:
+    name, properties = decode(write_metadata(size, aac_rate=44_100, aac_bps=128_000))
+    assert name == "onMetaData"
+    assert isinstance(properties, EcmaArray)
+    sound = {
+        "audiocodecid": 10.0,
+        "audiosamplerate": 44_100.0,
+        "audiosamplesize": 16.0,
+        "audiodatarate": 128.0,
+    }
+    assert properties == {**sound, "stereo": True, **video, "encoder": "sluice"}

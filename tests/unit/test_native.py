@@ -9,7 +9,7 @@ from sluice.api.native import routes
 from sluice.core.errors import AccessRefused, Overloaded
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.tasks import Dialect, RelaySpec, Task
-from sluice.tasks.port import RelayRequest
+from sluice.tasks.port import StartRequest
 from tests.testing import FakeTasks
 from tests.unit.asgi import Answer, call
 
@@ -22,10 +22,10 @@ class Native:
         self.app = FastAPI()
         self.app.include_router(routes(self.tasks, ADMIN))
 
-    def add(self, task_id: str) -> Task:
+    def add(self, task_id: str) -> Task[RelaySpec]:
         identity = (AppId("app"), RoomId("room"), TaskId(task_id), UserId("user"), BusinessId(""))
-        request = RelayRequest(Dialect.VOLCENGINE, *identity, RelaySpec("http://h/"))
-        return asyncio.run(self.tasks.start_relay(request))[0]
+        request = StartRequest(Dialect.VOLCENGINE, *identity, RelaySpec("http://h/"))
+        return asyncio.run(self.tasks.start(request))[0]
 
     def call(self, method: str, target: str, token: str | None = ADMIN) -> Answer:
         return call(self.app, method, target, [] if token is None else [("Authorization", f"Bearer {token}")])

@@ -11,19 +11,18 @@ from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import EcmaArray, Value, decode, encode
 from sluice.wire.rtmp import (
     AudioMessage,
+    ClientState,
     DataMessage,
     Event,
-    PlayMachine,
-    PlayStarted,
-    PlayState,
     Rejected,
-    RtmpError,
+    Started,
     Step,
     StreamEnded,
     StreamNotFound,
     VideoMessage,
 )
-from sluice.wire.rtmp_chunks import ChunkReader, Message, write_message
+from sluice.wire.rtmp_chunks import ChunkReader, Message, RtmpError, write_message
+from sluice.wire.rtmp_play import PlayMachine
 
 _RANDOM = bytes(range(256)) * 5 + bytes(248)
 _S1 = bytes(8) + b"\x5a" * 1528
@@ -58,7 +57,7 @@ def _playing(machine: PlayMachine | None = None) -> PlayMachine:
     for part in _SCRIPT:
         machine.receive(part)
     machine.to_send()
-    assert machine.state is PlayState.PLAYING
+    assert machine.state is ClientState.PLAYING
     return machine
 
 
@@ -92,7 +91,7 @@ def test_the_steps_to_playing() -> None:
     machine = _machine()
     machine.to_send()
     events = [machine.receive(part) for part in _SCRIPT]
-    assert events == [[Step("handshake")], [Step("connect")], [Step("createStream")], [PlayStarted()]]
+    assert events == [[Step("handshake")], [Step("connect")], [Step("createStream")], [Started()]]
 
 
 def test_what_is_sent_after_connect() -> None:
@@ -124,13 +123,13 @@ def test_media_without_a_status_counts_as_started() -> None:
     for part in _SCRIPT[:3]:
         machine.receive(part)
     media = write_message(6, Message(chunks.VIDEO, 1, 7, b"v"))
-    assert machine.receive(media) == [PlayStarted(), VideoMessage(7, b"v")]
+    assert machine.receive(media) == [Started(), VideoMessage(7, b"v")]
 
 
 def test_metadata_that_cannot_be_read_costs_nothing() -> None:
     machine = _playing()
     assert machine.receive(write_message(5, Message(chunks.DATA_AMF0, 1, 0, b"\x07\x00"))) == []
-    assert machine.state is PlayState.PLAYING
+    assert machine.state is ClientState.PLAYING
 
 
 def test_aggregates_are_taken_apart() -> None:
@@ -171,7 +170,7 @@ def test_ends(answers: list[bytes], expected: Event) -> None:
     for part in (*_SCRIPT[:3], *answers[:-1]):
         machine.receive(part)
     assert machine.receive(answers[-1] + _STARTED) == [expected]
-    assert machine.state is PlayState.OVER
+    assert machine.state is ClientState.OVER
     assert machine.receive(b"anything") == []
 
 
@@ -192,7 +191,7 @@ def test_connect_refused() -> None:
     ("data", "why"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n", "does not speak RTMP"),
-        (_HANDSHAKE + _command("_result"), "no transaction id"),
+        (_HANDSHAKE + _command(1.0), "has no name"),
         (_HANDSHAKE + write_message(3, Message(20, 0, 0, b"\x07")), "cannot be read"),
         (_HANDSHAKE + _CONNECTED + _command("_result", 2.0, None, "x"), "no stream id"),
         (_HANDSHAKE + _control(chunks.SET_CHUNK_SIZE, bytes(4)), "chunk size of 0"),

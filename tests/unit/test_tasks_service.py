@@ -1,21 +1,22 @@
 """The life of tasks on a node: placed, followed, stopped, placed again after a crash and after a restart."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import Connection
 
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
-from sluice.core.tasks import LIFETIME_S, Dialect, MediaType, RelaySpec, StreamMode, Task
+from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
 from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, Progress, StopSession
 from sluice.store.thread import Store
 from sluice.tasks import service as module
 from sluice.tasks.placement import MediaProcesses
-from sluice.tasks.port import RelayRequest
+from sluice.tasks.port import StartRequest
 from sluice.tasks.service import TaskService
 from tests.testing import FakeMedia, FakeProcess, FakeRunRooms, MemoryStore
 
@@ -49,12 +50,12 @@ class Node:
         self._begin()
         await self.tasks.open()
 
-    async def start(self, task_id: str = "task") -> Task:
+    async def start(self, task_id: str = "task") -> Task[RelaySpec]:
         identity = (APP, ROOM, TaskId(task_id), UserId("relay"), BusinessId(""))
-        task, _ = await self.tasks.start_relay(RelayRequest(Dialect.VOLCENGINE, *identity, SPEC))
+        task, _ = await self.tasks.start(StartRequest(Dialect.VOLCENGINE, *identity, SPEC))
         return task
 
-    async def running(self, task_id: str = "task") -> tuple[Task, FakeProcess]:
+    async def running(self, task_id: str = "task") -> tuple[Task[RelaySpec], FakeProcess]:
         """A task whose media flows, and where it runs."""
         task = await self.start(task_id)
         process = self.place(task.id)
@@ -113,7 +114,7 @@ async def test_a_start_is_durable_and_placed(node: Node) -> None:
     assert (job.url, job.media_type, job.stream_mode, job.loop) == (SPEC.url, 0, 1, True)
     assert (job.idle_s, job.position_us, job.pass_number) == (30, 0, 1)
     assert job.link == f"link of {APP} {ROOM}"
-    assert await node.tasks.find_live_relay(APP, ROOM, TaskId("task")) == task
+    assert await node.tasks.find_live(Kind.RELAY, APP, ROOM, TaskId("task")) == task
 
 
 async def test_the_same_start_again_changes_nothing(node: Node) -> None:
@@ -168,13 +169,13 @@ async def test_the_end_of_the_session_is_the_end_of_the_task(node: Node, reason:
     document = await node.tasks.document(task.id)
     assert (document["position_s"], document["stats"], document["ended_at"]) == (9.0, None, node.now)
     assert node.rooms.retired == [task.id]
-    assert await node.tasks.find_live_relay(APP, ROOM, TaskId("task")) is None
+    assert await node.tasks.find_live(Kind.RELAY, APP, ROOM, TaskId("task")) is None
     assert (await node.start()).id != task.id, "the identity is free"
 
 
 async def test_a_stop_waits_for_the_session(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.stop_relay(APP, ROOM, TaskId("task"))
+    await node.tasks.stop_task(Kind.RELAY, APP, ROOM, TaskId("task"))
     assert process.told[-1] == StopSession(run_id=task.id)
     assert (await node.show(task.id))[0] == "stopping"
     assert node.rooms.retired == []
@@ -188,7 +189,7 @@ async def test_a_stop_waits_for_the_session(node: Node) -> None:
 
 async def test_stops_of_what_is_not_live(node: Node) -> None:
     with pytest.raises(TaskNotFound, match="no task other is live in room room"):
-        await node.tasks.stop_relay(APP, ROOM, TaskId("other"))
+        await node.tasks.stop_task(Kind.RELAY, APP, ROOM, TaskId("other"))
     with pytest.raises(TaskNotFound, match="no task run_x is live"):
         await node.tasks.stop(RunId("run_x"))
     with pytest.raises(TaskNotFound, match="there is no task run_x"):
@@ -299,6 +300,40 @@ async def test_who_was_given_to_a_dying_process_is_not_its_cause(node: Node) -> 
     await settle()
     assert (await node.show(task.id))[0] == "recovering"
     assert len(first.jobs) == 2
+
+
+async def test_an_end_that_the_store_refuses_is_tried_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SWEEP_S", 0.001)
+    await node.restart()
+    task, process = await node.running()
+    run, refused = node.store.run, asyncio.Event()
+
+    async def fail(work: Callable[[Connection], Any]) -> Any:
+        refused.set()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(node.store, "run", fail)
+    process.report(finished(task.id, Reason.END_OF_STREAM))
+    await refused.wait()
+    await settle()
+    monkeypatch.setattr(node.store, "run", run)
+    async with asyncio.timeout(10):
+        while (await node.show(task.id))[0] != "ended":
+            node.now += 1
+            await asyncio.sleep(0.001)
+    assert len(process.jobs) + len(node.media.processes[1].jobs) == 1, "and is not placed again"
+
+
+async def test_a_crash_leaves_what_is_left_of_the_idle_time(node: Node) -> None:
+    task, process = await node.running()
+    process.report(Lost(run_id=task.id, reason=Reason.SOURCE_INTERRUPTED.code, text="gone"))
+    node.now += 12
+    process.die()
+    await settle()
+    (other,) = (p for p in node.media.processes if p is not process)
+    assert other.jobs[-1].idle_s == SPEC.max_idle_s - 12
 
 
 async def test_a_crash_of_a_task_that_stops_is_its_end(node: Node) -> None:

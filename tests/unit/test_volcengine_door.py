@@ -269,7 +269,7 @@ def test_failures_behind_the_door(
     async def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(door.tasks, "stop_relay", fail)
+    monkeypatch.setattr(door.tasks, "stop_task", fail)
     with structlog.testing.capture_logs() as logs:
         answer = door.send(STOP, IDENTITY)
     assert error_of(answer) == expected
@@ -292,9 +292,12 @@ def test_captures_get_past_the_signature() -> None:
     unknown = "InvalidActionOrVersion"
     illegal_room = ("InvalidParameter.IllegalRoomID", "illegal RoomId")
     another_app = ("AccessDenied.NoPermissionForApp", "no permission for app")
+    unknown_app = ("InvalidParameter.NotExistAppId", "AppId does not exist")
     assert {name: found for name, found in answers.items() if found[0] != unknown} == {
         "go-volc-sdk-golang/01-StartRelayStream": another_app,
         "go-volc-sdk-golang/02-ListRelayStream": illegal_room,
+        "go-volc-sdk-golang/03-StartPushSingleStreamToCDN": unknown_app,
+        "go-volc-sdk-golang/04-StopPushStreamToCDN": unknown_app,
         "py-core/01-StartRelayStream": (
             "InvalidParameter",
             "missing required parameter: Control.VideoWidth",
@@ -302,6 +305,7 @@ def test_captures_get_past_the_signature() -> None:
         "py-core/02-ListRelayStream": illegal_room,
         "py-volcengine/01-StartRelayStream": another_app,
         "py-volcengine/02-ListRelayStream": illegal_room,
+        "py-volcengine/03-StartPushSingleStreamToCDN": another_app,
         "py-volcengine/04-ListRelayStream": illegal_room,
     }
     assert len(answers) == 10
@@ -331,6 +335,7 @@ def test_error_rows_are_the_contracts() -> None:
         "InvalidParameter.IllegalRoomID": 400,
         "InvalidParameter.IllegalAppId": 400,
         "InvalidParameter.NotExistAppId": 400,
+        "InvalidParameter.InvalidRtmpAddress": 400,
         "InvalidParameter.BodyIsEmpty": 400,
         "InvalidParameter.Unmarshal": 400,
         "InvalidParameter.SizeOverLimit": 400,

@@ -54,7 +54,8 @@ def spec_of(door: Door, **changes: object) -> RelaySpec:
     answer = start(door, request(**changes))
     assert answer.status == 200, answer.body
     assert answer.json()["Result"] == "ok"
-    return door.tasks.runs[-1].spec
+    spec: RelaySpec = door.tasks.runs[-1].spec
+    return spec
 
 
 @pytest.mark.parametrize("version", ["2020-12-01", "2023-11-01"])
@@ -326,8 +327,8 @@ def test_start_that_loses_the_race(door: Door, monkeypatch: pytest.MonkeyPatch) 
     async def lost(*_: object) -> tuple[object, bool]:
         return live, False
 
-    monkeypatch.setattr(door.tasks, "find_live_relay", not_yet)
-    monkeypatch.setattr(door.tasks, "start_relay", lost)
+    monkeypatch.setattr(door.tasks, "find_live", not_yet)
+    monkeypatch.setattr(door.tasks, "start", lost)
     assert start(door).json()["Result"] == REPEATED
 
 

@@ -5,6 +5,7 @@ SluiceError
 ├── TaskNotFound       the caller named a task that is not live
 ├── AccessRefused      a token or key does not allow this
 ├── SourceError        the source (or the way to it) failed; transient or permanent
+├── DestinationError   the CDN (or the way to it) failed; transient or permanent
 ├── RoomError          the room refused or lost something
 └── Overloaded         we have no room for this now
 """
@@ -56,6 +57,17 @@ class SourceError(SluiceError):
     """The source failed. `transient` causes are retried until the idle time is used up."""
 
     culprit = Culprit.SOURCE
+
+    def __init__(self, reason: Reason, text: str, *, transient: bool) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.transient = transient
+
+
+class DestinationError(SluiceError):
+    """The destination of a push failed. `transient` as for SourceError."""
+
+    culprit = Culprit.DESTINATION
 
     def __init__(self, reason: Reason, text: str, *, transient: bool) -> None:
         super().__init__(text)

@@ -57,10 +57,15 @@ class Reason(Enum):
     REMOVED = ("removed", 1010, "the user was removed from the room")
     INTERNAL_ERROR = ("internal_error", 1011, "internal error")
     SERVER_SHUTDOWN = ("server_shutdown", 1012, "the server stopped")
-    ADDRESS_NOT_ALLOWED = ("address_not_allowed", 1013, "the source's address is not allowed")
+    ADDRESS_NOT_ALLOWED = ("address_not_allowed", 1013, "the address is not allowed")
     MEDIA_CRASH = ("media_crash", 1014, "the source brought the media process down twice")
     NO_CAPACITY = ("no_capacity", 1015, "no capacity is left for this task")
     INVALID_POSITION = ("invalid_position", 1016, "the position lies behind the end of the source")
+    WAITING_FOR_PUBLISHER = ("waiting_for_publisher", 1017, "nobody publishes the stream")
+    PUBLISHER_LEFT = ("publisher_left", 1018, "the publisher left the room and did not come back")
+    DESTINATION_UNREACHABLE = ("destination_unreachable", 1019, "the destination cannot be reached")
+    DESTINATION_REFUSED = ("destination_refused", 1020, "the destination refuses the stream")
+    DESTINATION_INTERRUPTED = ("destination_interrupted", 1021, "the destination was lost")
 
     @classmethod
     def of(cls, code: str) -> "Reason":
@@ -79,6 +84,8 @@ _NATURAL_ENDS = frozenset(
         Reason.END_OF_STREAM,
         Reason.LIFETIME_EXCEEDED,
         Reason.IDLE_TIMEOUT,
+        Reason.PUBLISHER_LEFT,
+        Reason.REMOVED,
         Reason.SERVER_SHUTDOWN,
     }
 )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 SOURCE_PAUSES_S = (0.0, 1.0, 3.0, 5.0)
 #: Pauses before each look for the room process, which is back within a second as a rule.
 ROOM_PAUSES_S = (0.1, 0.2, 0.3, 0.5)
+#: The same for the destination of a push.
+DESTINATION_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 
 def pause_s(pauses: tuple[float, ...], attempt: int) -> float:

@@ -1,16 +1,18 @@
-"""The nouns of tasks: what was asked for (`RelaySpec`) and what became of it (`Task`)."""
+"""The nouns of tasks: what was asked for (`RelaySpec`, `PushSpec`) and what became of it (`Task`)."""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import ClassVar, Generic, TypeVar
 
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
+from sluice.core.push import PushStage
 
 #: A file is opened so long before its scheduled start; `start_at` may lie at most so far ahead.
 OPEN_AHEAD_S = 5.0
 LONGEST_AHEAD_S = 72 * 3600
 
-#: A task ends by itself 72 h after its effective start (contract/volcengine.md 8.1).
+#: A relay ends by itself 72 h after its effective start (contract/volcengine.md 8.1); a push does not.
 LIFETIME_S = 72 * 3600
 #: Schemes of the addresses that a relay can play.
 PLAYABLE_SCHEMES = ("http", "https", "rtmp", "rtmps")
@@ -18,6 +20,7 @@ PLAYABLE_SCHEMES = ("http", "https", "rtmp", "rtmps")
 
 class Kind(Enum):
     RELAY = "relay"
+    PUSH = "push"
 
 
 class Dialect(Enum):
@@ -51,11 +54,35 @@ class RelaySpec:
     max_idle_s: int = 300
 
 
+#: Schemes of the addresses that a push can reach.
+PUSHABLE_SCHEMES = ("rtmp", "rtmps")
+
+
 @dataclass(frozen=True, slots=True)
-class Task:
+class PushSpec:
+    """Where a user's stream is pushed to; `stream` is 0 (camera) or 1 (screen)."""
+
+    start_at: ClassVar[int] = 0  #: always at once
+    url: str
+    stream: int = 0
+    media_type: MediaType = MediaType.AUDIO_VIDEO
+    max_idle_s: int = 180
+
+
+Spec = RelaySpec | PushSpec
+S = TypeVar("S", bound=Spec)
+
+
+def kind_of(spec: Spec) -> Kind:
+    return Kind.PUSH if isinstance(spec, PushSpec) else Kind.RELAY
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[S]):
     """One run of a task. `app_id`, `room_id` and `task_id` identify it for the caller, `id` for us.
 
-    Times are Unix seconds. `epoch` grows with every change of state and fences late writers.
+    `user_id` is the virtual user of a relay, the publisher of a push. Times are Unix seconds. `epoch` grows
+    with every change of state and fences late writers. `stage` is a push's alone.
     """
 
     id: RunId
@@ -66,7 +93,7 @@ class Task:
     task_id: TaskId
     user_id: UserId
     business_id: BusinessId
-    spec: RelaySpec
+    spec: S
     state: State
     reason: Reason
     reason_text: str
@@ -75,3 +102,4 @@ class Task:
     ended_at: float | None = None
     expires_at: float | None = None
     epoch: int = 0
+    stage: PushStage = PushStage.NONE

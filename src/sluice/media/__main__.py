@@ -4,6 +4,7 @@ Configuration (see process.supervisor.ChildSpec): allow_networks.
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,11 +12,21 @@ import av.logging
 
 from sluice.core.addresses import AddressPolicy
 from sluice.media.pacer import Pacer
+from sluice.media.push import Push
 from sluice.media.session import Session, Workshop
+from sluice.media.tap import Taps
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
-from sluice.process.control import Accepted, Message, Ready, StartSession, StopSession, UpdateSession
+from sluice.process.control import (
+    Accepted,
+    Message,
+    Ready,
+    StartPush,
+    StartSession,
+    StopSession,
+    UpdateSession,
+)
 
 #: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
 #: that a core can carry; they are made when needed.
@@ -27,13 +38,14 @@ class MediaProcess:
         self, config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice)
-        self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
+        self._sessions: dict[str, tuple[Session | Push, asyncio.Task[None]]] = {}
         self._shop = Workshop(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
             pacer=Pacer(),
             executor=ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="source"),
             report=self._channel.notify,
         )
+        self._taps = Taps(self._shop.pacer)
 
     async def run(self) -> None:
         self._channel.notify(Ready())
@@ -44,16 +56,25 @@ class MediaProcess:
             await asyncio.wait([task for _, task in self._sessions.values()], timeout=2)
 
     def _on_notice(self, message: Message) -> None:
-        if isinstance(message, StartSession) and message.job.run_id not in self._sessions:
-            self._channel.notify(Accepted(run_id=message.job.run_id))
-            session = Session(message.job, self._shop)
-            task = asyncio.create_task(session.run(), name=message.job.run_id)
-            self._sessions[message.job.run_id] = (session, task)
-            task.add_done_callback(lambda _: self._sessions.pop(message.job.run_id, None))
+        if isinstance(message, StartSession):
+            self._start(message.job.run_id, lambda: Session(message.job, self._shop))
+        elif isinstance(message, StartPush):
+            self._start(message.job.run_id, lambda: Push(message.job, self._shop, self._taps))
         elif isinstance(message, UpdateSession) and message.job.run_id in self._sessions:
-            self._sessions[message.job.run_id][0].update(message.job)
+            session, _ = self._sessions[message.job.run_id]
+            if isinstance(session, Session):
+                session.update(message.job)
         elif isinstance(message, StopSession) and message.run_id in self._sessions:
             self._sessions[message.run_id][0].stop()
+
+    def _start(self, run_id: str, make: Callable[[], Session | Push]) -> None:
+        if run_id in self._sessions:
+            return
+        self._channel.notify(Accepted(run_id=run_id))
+        session = make()
+        task = asyncio.create_task(session.run(), name=run_id)
+        self._sessions[run_id] = (session, task)
+        task.add_done_callback(lambda _: self._sessions.pop(run_id, None))
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

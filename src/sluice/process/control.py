@@ -161,6 +161,31 @@ class UpdateSession(_Message):
     job: RelayJob
 
 
+class PushJob(_Message):
+    """Everything that a media process needs to push one user's stream to a CDN, also after a crash.
+
+    `idle_s` is what is left of the idle time, `key_frame_s` the longest distance of key frames that is
+    borne without asking for one, `connected_before` whether the first attempt lies behind it.
+    """
+
+    run_id: str
+    app_id: str
+    room_id: str
+    user_id: str
+    stream: int
+    url: str
+    media_type: int
+    idle_s: float
+    key_frame_s: float = 4.0
+    link: str
+    connected_before: bool = False
+
+
+class StartPush(_Message):
+    type: Literal["start_push"] = "start_push"
+    job: PushJob
+
+
 class StopSession(_Message):
     """Answered by a Finished report of the run."""
 
@@ -202,6 +227,15 @@ class Lost(_Message):
     text: str
 
 
+class Stage(_Message):
+    """A push is at another step (core.push.PushStage); `text` says why where it is not obvious."""
+
+    type: Literal["stage"] = "stage"
+    run_id: str
+    stage: str
+    text: str = ""
+
+
 class Finished(_Message):
     """The session is over and holds nothing any more."""
 
@@ -238,11 +272,13 @@ Message = (
     | RoomChanged
     | StartSession
     | UpdateSession
+    | StartPush
     | StopSession
     | Accepted
     | Planned
     | Flowing
     | Lost
+    | Stage
     | Finished
     | Progress
 )

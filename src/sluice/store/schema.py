@@ -20,6 +20,8 @@ from sqlalchemy import (
     text,
 )
 
+from sluice.core.push import PushStage
+
 metadata = MetaData()
 
 apps = Table(
@@ -72,6 +74,7 @@ tasks = Table(
     Column("position_us", BigInteger, nullable=False, server_default="0"),
     Column("pass_number", Integer, nullable=False, server_default="0"),
     Column("plan", JSON(none_as_null=True)),
+    Column("stage", Text, nullable=False, server_default=PushStage.NONE.code),
     CheckConstraint("(ended_at IS NOT NULL) = (state IN ('ended', 'failed'))", name="tasks_end_when_over"),
     # contract/volcengine.md 7.1: one live run per identity.
     Index(

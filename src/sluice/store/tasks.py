@@ -30,13 +30,25 @@ from sqlalchemy.exc import IntegrityError
 
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
-from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
+from sluice.core.push import PushStage
+from sluice.core.tasks import (
+    LIFETIME_S,
+    Dialect,
+    Kind,
+    MediaType,
+    PushSpec,
+    RelaySpec,
+    S,
+    Spec,
+    StreamMode,
+    Task,
+)
 from sluice.store.schema import outbox, tasks
 
 #: Ended tasks stay listed for 72 h (contract/volcengine.md 8.4).
 LISTED_S = 72 * 3600
-#: Event type of an outbox row that tells a relay's change of state.
-RELAY_STATE = "relay_state"
+#: Event types of outbox rows that tell a task's change of state, or of a push's stage.
+EVENT_TYPE = {Kind.RELAY: "relay_state", Kind.PUSH: "push_state"}
 
 _LIVE = tasks.c.ended_at.is_(None)
 
@@ -45,7 +57,7 @@ _LIVE = tasks.c.ended_at.is_(None)
 class TaskRecord:
     """A run and how far it came. `plan` is `core.plan.Plan.document()`, None before the probe."""
 
-    task: Task
+    task: Task[Any]
     position_us: int
     pass_number: int
     plan: dict[str, Any] | None
@@ -55,12 +67,14 @@ _INSERT = insert(tasks)
 _TELL = insert(outbox)
 
 
-def insert_relay(conn: Connection, task: Task) -> tuple[Task, bool]:
+def insert_task(conn: Connection, task: Task[S]) -> tuple[Task[S], bool]:
     """Start: the task as stored and True, or the live one of the same identity and False.
 
     `task.state` is STARTING or SCHEDULED; its start and lifetime are derived here from `created_at`.
     """
     task = replace(task, **_times_on_entering(task.state, task.created_at))
+    if task.kind is Kind.PUSH:
+        task = replace(task, expires_at=None)
     try:
         with conn.begin_nested():
             conn.execute(_INSERT, _row_of(task))
@@ -113,7 +127,7 @@ def advance_task(
     now: float,
     *,
     epoch: int | None = None,
-) -> Task | None:
+) -> Task[Any] | None:
     """The task after `event`, or None when it is in no state in which that may happen (or unknown).
 
     With `epoch`, also None when the task has changed since that epoch: the fence of a late writer.
@@ -127,24 +141,45 @@ def advance_task(
     return task
 
 
-def _tell(conn: Connection, task: Task, now: float) -> None:
+def _tell(conn: Connection, task: Task[Any], now: float) -> None:
     """The outbox row of the state that `task` is in now; its form in a dialect is made at delivery."""
-    data = {
+    data: dict[str, Any] = {
         "run_id": task.id,
         "state": task.state.value,
         "reason": task.reason.code,
         "text": task.reason_text,
         "at": now,
     }
+    if task.kind is Kind.PUSH:
+        data["stage"] = task.stage.code
     values = {
         "event_id": str(uuid.uuid4()),
         "run_id": task.id,
         "app_id": task.app_id,
-        "event_type": RELAY_STATE,
+        "event_type": EVENT_TYPE[task.kind],
         "data": data,
         "created_at": now,
     }
     conn.execute(_TELL, values)
+
+
+_SET_STAGE = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("run_id"), _LIVE, tasks.c.state != State.STOPPING.value)
+    .where(tasks.c.stage != bindparam("new_stage"))
+    .values(stage=bindparam("new_stage"), reason_text=bindparam("text"), epoch=tasks.c.epoch + 1)
+    .returning(tasks)
+)
+
+
+def set_stage(conn: Connection, run_id: RunId, stage: PushStage, text: str, now: float) -> Task[Any] | None:
+    """The push at its next stage, told as a change of state is; None when it is there already or is over."""
+    row = conn.execute(_SET_STAGE, {"run_id": run_id, "new_stage": stage.code, "text": text}).one_or_none()
+    if row is None:
+        return None
+    task = _task_of(row)
+    _tell(conn, task, now)
+    return task
 
 
 _SAVE_PROGRESS = update(tasks).where(tasks.c.id == bindparam("run_id"), _LIVE)
@@ -161,7 +196,7 @@ def save_progress(
 _GET_RUN = select(tasks).where(tasks.c.id == bindparam("run_id"))
 
 
-def update_spec(conn: Connection, run_id: RunId, spec: RelaySpec) -> Task | None:
+def update_spec(conn: Connection, run_id: RunId, spec: RelaySpec) -> Task[RelaySpec] | None:
     """Another source or another form for a live run, which begins with it anew; None when it is over."""
     change = (
         update(tasks)
@@ -188,10 +223,35 @@ _FIND_LIVE = select(tasks).where(
 )
 
 
-def find_live(conn: Connection, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task | None:
+def find_live(
+    conn: Connection, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId
+) -> Task[Any] | None:
     """The live run of an identity; the index allows one (contract/volcengine.md 7.1)."""
     identity = {"kind": kind.value, "app_id": app_id, "room_id": room_id, "task_id": task_id}
     row = conn.execute(_FIND_LIVE, identity).one_or_none()
+    return None if row is None else _task_of(row)
+
+
+_LATEST = (
+    select(tasks)
+    .where(
+        tasks.c.kind == bindparam("kind"),
+        tasks.c.app_id == bindparam("app_id"),
+        tasks.c.room_id == bindparam("room_id"),
+        tasks.c.task_id == bindparam("task_id"),
+        or_(_LIVE, tasks.c.ended_at > bindparam("ended_after")),
+    )
+    .order_by(_LIVE.desc(), tasks.c.created_at.desc(), tasks.c.id)
+    .limit(1)
+)
+
+
+def find_latest(
+    conn: Connection, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId, *, now: float
+) -> Task[Any] | None:
+    """The latest run of an identity, an ended one for 72 h (contract/volcengine.md 7.1)."""
+    identity = {"kind": kind.value, "app_id": app_id, "room_id": room_id, "task_id": task_id}
+    row = conn.execute(_LATEST, identity | {"ended_after": now - LISTED_S}).one_or_none()
     return None if row is None else _task_of(row)
 
 
@@ -229,7 +289,7 @@ def list_latest_by_room(
     offset: int,
     limit: int,
     newest_first: bool,
-) -> list[Task]:
+) -> list[Task[RelaySpec]]:
     """The latest run of each relay TaskId of a room, ended ones for 72 h (volcengine.md 7.1, 8.4)."""
     values = {
         "app_id": app_id,
@@ -264,8 +324,9 @@ def _record_of(row: Row[Any]) -> TaskRecord:
     return TaskRecord(_task_of(row), row.position_us, row.pass_number, row.plan)
 
 
-def _row_of(task: Task) -> dict[str, Any]:
+def _row_of(task: Task[Any]) -> dict[str, Any]:
     return asdict(task) | {
+        "stage": task.stage.code,
         "kind": task.kind.value,
         "dialect": task.dialect.value,
         "state": task.state.value,
@@ -273,10 +334,16 @@ def _row_of(task: Task) -> dict[str, Any]:
     }
 
 
-def _task_of(row: Row[Any]) -> Task:
+def _spec_of(row: Row[Any]) -> Spec:
     spec = dict(row.spec)
     spec["media_type"] = MediaType(spec["media_type"])
+    if row.kind == Kind.PUSH.value:
+        return PushSpec(**spec)
     spec["stream_mode"] = StreamMode(spec["stream_mode"])
+    return RelaySpec(**spec)
+
+
+def _task_of(row: Row[Any]) -> Task[Any]:
     return Task(
         id=RunId(row.id),
         kind=Kind(row.kind),
@@ -286,7 +353,7 @@ def _task_of(row: Row[Any]) -> Task:
         task_id=TaskId(row.task_id),
         user_id=UserId(row.user_id),
         business_id=BusinessId(row.business_id),
-        spec=RelaySpec(**spec),
+        spec=_spec_of(row),
         state=State(row.state),
         reason=Reason.of(row.reason),
         reason_text=row.reason_text,
@@ -295,4 +362,5 @@ def _task_of(row: Row[Any]) -> Task:
         ended_at=row.ended_at,
         expires_at=row.expires_at,
         epoch=row.epoch,
+        stage=PushStage.of(row.stage),
     )

@@ -2,27 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol
 
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
-from sluice.core.tasks import Dialect, RelaySpec, Task
+from sluice.core.tasks import Dialect, Kind, PushSpec, RelaySpec, S, Task
 
 
 @dataclass(frozen=True, slots=True)
-class RelayRequest:
+class StartRequest(Generic[S]):
+    """`user_id` is the virtual user of a relay, the publisher of a push."""
+
     dialect: Dialect
     app_id: AppId
     room_id: RoomId
     task_id: TaskId
     user_id: UserId
     business_id: BusinessId
-    spec: RelaySpec
+    spec: S
 
 
 class Tasks(Protocol):
-    async def find_live_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task | None: ...
+    async def find_live(
+        self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId
+    ) -> Task[Any] | None: ...
 
-    async def start_relay(self, request: RelayRequest) -> tuple[Task, bool]:
+    async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
         """The live task of this identity, and whether this call made it. Durable when it returns."""
         ...
 
@@ -33,13 +37,17 @@ class Tasks(Protocol):
         raises."""
         ...
 
-    async def stop_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
+    async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         """Raises TaskNotFound when no live task has this identity."""
+        ...
+
+    async def latest_push(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task[PushSpec] | None:
+        """The latest run of this identity, an ended one for 72 h."""
         ...
 
     async def list_relays(
         self, app_id: AppId, room_id: RoomId, *, offset: int, limit: int, newest_first: bool
-    ) -> list[Task]:
+    ) -> list[Task[RelaySpec]]:
         """The latest run of each TaskId in the room, ended ones for 72 h."""
         ...
 

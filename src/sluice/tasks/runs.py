@@ -2,10 +2,11 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from sluice.core.lifecycle import Reason, State
 from sluice.core.masking import mask_url
-from sluice.core.tasks import Task
+from sluice.core.tasks import Kind, Task
 from sluice.process.control import Progress
 from sluice.process.supervisor import Supervised
 from sluice.store.tasks import TaskRecord
@@ -13,13 +14,14 @@ from sluice.store.tasks import TaskRecord
 
 @dataclass(slots=True)
 class Run:
-    task: Task
+    task: Task[Any]
     position_us: int = 0
     pass_number: int = 1
     plan: dict[str, dict[str, str]] | None = None
     process: Supervised | None = None
     accepted: bool = False  #: the process has it
     note: str = ""  #: why it is not running, while it tries
+    idle_since: float | None = None  #: when its media stopped, as far as this node saw
     due: bool = False  #: its scheduled start has come
     ending: tuple[Reason, str] | None = None  #: the end that the node has decided on
     stop_by: float | None = None
@@ -57,7 +59,7 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "state": task.state.value,
         "reason": task.reason.code,
         "reason_text": run.note if run is not None and trying and run.note else task.reason_text,
-        "source": mask_url(task.spec.url),
+        **_address(task),
         "plan": run.plan if run is not None else record.plan,
         "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
         "pass": run.pass_number if run is not None else record.pass_number,
@@ -67,6 +69,12 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "ended_at": task.ended_at,
         "expires_at": task.expires_at,
     }
+
+
+def _address(task: Task[Any]) -> dict[str, object]:
+    if task.kind is Kind.PUSH:
+        return {"target": mask_url(task.spec.url), "stage": task.stage.code}
+    return {"source": mask_url(task.spec.url)}
 
 
 def _stats(run: Run) -> dict[str, object]:

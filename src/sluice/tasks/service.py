@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, RoomId, RunId, TaskId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
-from sluice.core.tasks import OPEN_AHEAD_S, Kind, RelaySpec, Task
+from sluice.core.push import PushStage
+from sluice.core.tasks import OPEN_AHEAD_S, Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.control import (
     Accepted,
     Finished,
@@ -24,8 +25,7 @@ from sluice.process.control import (
     Message,
     Planned,
     Progress,
-    RelayJob,
-    StartSession,
+    Stage,
     StopSession,
     UpdateSession,
 )
@@ -33,19 +33,22 @@ from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
 from sluice.store.tasks import (
     advance_task,
+    find_latest,
     find_live,
     get_run,
-    insert_relay,
+    insert_task,
     list_all,
     list_latest_by_room,
     live_tasks,
     purge_older_than,
     save_progress,
+    set_stage,
     update_spec,
 )
 from sluice.store.thread import Store
+from sluice.tasks.jobs import relay_job, shared_source, start_message
 from sluice.tasks.placement import MediaProcesses
-from sluice.tasks.port import RelayRequest
+from sluice.tasks.port import StartRequest
 from sluice.tasks.runs import Run, document
 
 log = structlog.get_logger()
@@ -101,14 +104,16 @@ class TaskService:
 
     # --- port ---------------------------------------------------------------------------------------------
 
-    async def find_live_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task | None:
-        return await self._store.run(lambda conn: find_live(conn, Kind.RELAY, app_id, room_id, task_id))
+    async def find_live(
+        self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId
+    ) -> Task[Any] | None:
+        return await self._store.run(lambda conn: find_live(conn, kind, app_id, room_id, task_id))
 
-    async def start_relay(self, request: RelayRequest) -> tuple[Task, bool]:
+    async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
         now = self._clock()
         asked = Task(
             id=new_run_id(),
-            kind=Kind.RELAY,
+            kind=kind_of(request.spec),
             dialect=request.dialect,
             app_id=request.app_id,
             room_id=request.room_id,
@@ -121,7 +126,7 @@ class TaskService:
             reason_text="",
             created_at=now,
         )
-        task, created = await self._store.run(lambda conn: insert_relay(conn, asked))
+        task, created = await self._store.run(lambda conn: insert_task(conn, asked))
         if created:
             run = self._runs[task.id] = Run(task)
             if self._is_waiting(run):
@@ -131,7 +136,7 @@ class TaskService:
     async def update_relay(
         self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]
     ) -> None:
-        task = await self.find_live_relay(app_id, room_id, task_id)
+        task = await self.find_live(Kind.RELAY, app_id, room_id, task_id)
         run = self._runs.get(task.id) if task is not None else None
         if task is None or run is None:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
@@ -140,18 +145,25 @@ class TaskService:
         if updated is None:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
         run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
+        run.idle_since = None
         if run.process is not None:
-            run.process.notify(UpdateSession(job=self._job(run)))
+            run.process.notify(UpdateSession(job=relay_job(run, self._link_of(run), self._clock())))
 
-    async def stop_relay(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
-        task = await self.find_live_relay(app_id, room_id, task_id)
+    async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
+        task = await self.find_live(kind, app_id, room_id, task_id)
         if task is None:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
         await self.stop(task.id)
 
+    async def latest_push(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task[PushSpec] | None:
+        now = self._clock()
+        return await self._store.run(
+            lambda conn: find_latest(conn, Kind.PUSH, app_id, room_id, task_id, now=now)
+        )
+
     async def list_relays(
         self, app_id: AppId, room_id: RoomId, *, offset: int, limit: int, newest_first: bool
-    ) -> list[Task]:
+    ) -> list[Task[RelaySpec]]:
         now = self._clock()
         return await self._store.run(
             lambda conn: list_latest_by_room(
@@ -188,15 +200,20 @@ class TaskService:
             run.plan = message.plan
         elif isinstance(message, Flowing):
             self._come_due(run)
-            run.note = ""
+            run.note, run.idle_since = "", None
             self._spawn(self._apply(run, Event.FLOWING, Reason.NONE, ""))
-        elif isinstance(message, Lost):
+        elif isinstance(message, Stage):
             run.note = message.text
+            self._spawn(self._set_stage(run, PushStage.of(message.stage), message.text))
+        elif isinstance(message, Lost):
+            run.note, run.idle_since = message.text, run.idle_since or self._clock()
             self._spawn(self._apply(run, Event.LOST, Reason.of(message.reason), message.text))
         elif isinstance(message, Finished):
             run.process = None
             self._come_due(run)
             reason, text = run.ending or (Reason.of(message.reason), message.text)
+            # Noted: if the store fails now, the sweep tries again, and nobody places what has ended.
+            run.ending, run.stop_by = (reason, text), self._clock()
             self._spawn(self._apply(run, reason.outcome, reason, text))
 
     def _on_death(self, process: Supervised) -> None:
@@ -209,9 +226,11 @@ class TaskService:
             if not run.accepted:
                 continue  # it was given to a process that was dying already
             run.restarts += 1
+            run.idle_since = run.idle_since or now
             run.crashes = [at for at in run.crashes if at > now - _CRASH_WINDOW_S] + [now]
             if len(run.crashes) >= 2:
-                self._spawn(self._apply(run, Event.FAIL, Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text))
+                run.ending, run.stop_by = (Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text), now
+                self._spawn(self._apply(run, Event.FAIL, *run.ending))
             else:
                 run.note = "its media process died; the task goes on in another"
                 self._spawn(self._apply(run, Event.LOST, Reason.MEDIA_CRASH, run.note))
@@ -227,42 +246,31 @@ class TaskService:
 
     def _is_waiting(self, run: Run) -> bool:
         """Whether the run should have a process and has none; scheduled ones a little before their time."""
-        if run.process is not None or run.ending is not None or len(run.crashes) >= 2:
+        if run.process is not None or run.ending is not None:
             return False
         if run.task.state is State.SCHEDULED:
-            return run.task.spec.start_at <= self._clock() + OPEN_AHEAD_S
+            begins_at: int = run.task.spec.start_at
+            return begins_at <= self._clock() + OPEN_AHEAD_S
         return run.task.state.live
 
     def _place(self, run: Run) -> None:
         """Gives the run to a media process; without one it waits for the next that is ready."""
-        load = Counter(other.process for other in self._runs.values() if other.process is not None)
-        process = self._media.least_loaded(load)
-        if process is None:
-            return
-        if process.notify(StartSession(job=self._job(run))):
+        process = self._beside(run) or self._media.least_loaded(
+            Counter(other.process for other in self._runs.values() if other.process is not None)
+        )
+        if process is not None and process.notify(start_message(run, self._link_of(run), self._clock())):
             run.process, run.accepted = process, False
 
-    def _job(self, run: Run) -> RelayJob:
-        task = run.task
-        return RelayJob(
-            run_id=task.id,
-            app_id=task.app_id,
-            room_id=task.room_id,
-            user_id=task.user_id,
-            url=task.spec.url,
-            media_type=task.spec.media_type,
-            stream_mode=task.spec.stream_mode,
-            loop=task.spec.loop,
-            width=task.spec.width,
-            height=task.spec.height,
-            frame_rate=task.spec.frame_rate,
-            bitrate_kbps=task.spec.bitrate_kbps,
-            start_at=task.spec.start_at if task.state is State.SCHEDULED else 0,
-            idle_s=task.spec.max_idle_s,
-            link=self._rooms.link_of(task.app_id, task.room_id),
-            position_us=run.position_us,
-            pass_number=run.pass_number,
-        )
+    def _beside(self, run: Run) -> Supervised | None:
+        """The process that has another run of the same shared source."""
+        source = shared_source(run.task)
+        if source is None:
+            return None
+        others = (other for other in self._runs.values() if shared_source(other.task) == source)
+        return next((other.process for other in others if other.process is not None), None)
+
+    def _link_of(self, run: Run) -> str:
+        return self._rooms.link_of(run.task.app_id, run.task.room_id)
 
     def _come_due(self, run: Run) -> None:
         """The scheduled start has come."""
@@ -280,10 +288,10 @@ class TaskService:
             await self._apply(run, reason.outcome, reason, text)
         return True
 
-    async def _apply(self, run: Run, event: Event, reason: Reason, text: str) -> Task | None:
+    async def _apply(self, run: Run, event: Event, reason: Reason, text: str) -> Task[Any] | None:
         now = self._clock()
 
-        def change(conn: Connection) -> Task | None:
+        def change(conn: Connection) -> Task[Any] | None:
             save_progress(conn, run.task.id, run.position_us, run.pass_number, run.plan)
             return advance_task(conn, run.task.id, event, reason, text, now)
 
@@ -296,6 +304,13 @@ class TaskService:
             self._rooms.retire(task.app_id, task.room_id, task.id)
             self._runs.pop(task.id, None)
         return task
+
+    async def _set_stage(self, run: Run, stage: PushStage, text: str) -> None:
+        now = self._clock()
+        task = await self._store.run(lambda conn: set_stage(conn, run.task.id, stage, text, now))
+        if task is not None:
+            run.task = task
+            log.info("push", run=task.id, stage=stage.code, text=text)
 
     async def _save_positions(self) -> None:
         notes = [

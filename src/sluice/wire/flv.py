@@ -7,6 +7,8 @@ Codecs carry FFmpeg's names; those that nobody can play here are named too, so t
 from dataclasses import dataclass
 from enum import Enum
 
+from sluice.wire.amf0 import EcmaArray, Value, encode
+
 
 class FlvError(ValueError):
     """A tag body that is cut off or of a form that does not exist."""
@@ -61,8 +63,10 @@ _AUDIO_FOURCC = {
 }  # fmt: skip
 _RATES = (5512, 11025, 22050, 44100)
 _TYPES = {0: PacketType.CONFIG, 1: PacketType.FRAME, 2: PacketType.END}
+_TYPE_NUMBERS = {packet_type: number for number, packet_type in _TYPES.items()}
 
-_FRAME_KEY, _FRAME_COMMAND = 1, 5
+_FRAME_KEY, _FRAME_INTER, _FRAME_COMMAND = 1, 2, 5
+_AVC, _AAC = 7, 10
 _ENHANCED_AUDIO = 9
 
 
@@ -101,6 +105,37 @@ def parse_audio_tag(body: bytes) -> AudioTag:
     if len(body) < 2:
         raise FlvError("the audio tag ends within its header")
     return AudioTag(codec, _TYPES.get(body[1], PacketType.OTHER), rate, channels, body[2:])
+
+
+def write_avc_tag(packet_type: PacketType, data: bytes, *, key: bool) -> bytes:
+    """The body of a video tag for H.264 without B-frames: an AVCDecoderConfigurationRecord as CONFIG (which
+    counts as a key frame), an access unit with length fields as FRAME. (E.4.3)"""
+    head = (_FRAME_KEY if key else _FRAME_INTER) << 4 | _AVC
+    return bytes((head, _TYPE_NUMBERS[packet_type], 0, 0, 0)) + data
+
+
+def write_aac_tag(packet_type: PacketType, data: bytes) -> bytes:
+    """The body of an audio tag: an AudioSpecificConfig as CONFIG, a raw frame as FRAME. (E.4.2)"""
+    # For AAC the low bits must say 44.1 kHz, 16 bits, stereo, whatever the truth is.
+    return bytes((_AAC << 4 | 0x0F, _TYPE_NUMBERS[packet_type])) + data
+
+
+def write_metadata(video_size: tuple[int, int] | None, *, aac_rate: int, aac_bps: int) -> bytes:
+    """The body of a script tag with onMetaData (E.5) for stereo AAC, and for AVC of that size in pixels (0 is
+    unknown) unless it is None."""
+    properties: dict[str, Value] = EcmaArray(
+        audiocodecid=_AAC,
+        audiosamplerate=aac_rate,
+        audiosamplesize=16,
+        audiodatarate=aac_bps / 1000,
+        stereo=True,
+    )
+    if video_size is not None:
+        properties["videocodecid"] = _AVC
+        if all(video_size):
+            properties["width"], properties["height"] = video_size
+    properties["encoder"] = "sluice"
+    return encode("onMetaData", properties)
 
 
 def _parse_enhanced_video(body: bytes) -> VideoTag:

@@ -1,6 +1,6 @@
 """Which actions there are: one table of name, method, versions, model and handler (volcengine.md section 2).
 
-A new action is a row here, and a model and a handler beside `relay`.
+A new action is a row here, and a model and a handler beside `relay` or `push`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sluice.api.volcengine.fields import Request
+from sluice.api.volcengine.push import (
+    GetPushSingleStreamToCDNTask,
+    PushHandlers,
+    StartPushSingleStreamToCDN,
+    StopPushStreamToCDN,
+)
 from sluice.api.volcengine.relay import (
     ListRelayStream,
     RelayHandlers,
@@ -21,6 +27,7 @@ from sluice.tasks.port import Tasks
 M = TypeVar("M", bound=Request)
 
 _RELAY_VERSIONS = ("2020-12-01", "2023-11-01")
+_PUSH_VERSIONS = ("2020-12-01", "2023-06-01", "2023-11-01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +42,13 @@ class Action(Generic[M]):
 
 
 def action_table(tasks: Tasks) -> tuple[Action[Any], ...]:
-    relay = RelayHandlers(tasks)
+    relay, push = RelayHandlers(tasks), PushHandlers(tasks)
     return (
         Action("StartRelayStream", "POST", _RELAY_VERSIONS, StartRelayStream, relay.start),
         Action("UpdateRelayStream", "POST", _RELAY_VERSIONS, UpdateRelayStream, relay.update),
         Action("StopRelayStream", "POST", _RELAY_VERSIONS, StopRelayStream, relay.stop),
         Action("ListRelayStream", "GET", _RELAY_VERSIONS, ListRelayStream, relay.list),
+        Action("StartPushSingleStreamToCDN", "POST", _PUSH_VERSIONS, StartPushSingleStreamToCDN, push.start),
+        Action("StopPushStreamToCDN", "POST", _PUSH_VERSIONS, StopPushStreamToCDN, push.stop),
+        Action("GetPushSingleStreamToCDNTask", "GET", _PUSH_VERSIONS, GetPushSingleStreamToCDNTask, push.get),
     )

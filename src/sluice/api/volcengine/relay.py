@@ -35,12 +35,13 @@ from sluice.core.tasks import (
     LONGEST_AHEAD_S,
     PLAYABLE_SCHEMES,
     Dialect,
+    Kind,
     MediaType,
     RelaySpec,
     StreamMode,
     Task,
 )
-from sluice.tasks.port import RelayRequest, Tasks
+from sluice.tasks.port import StartRequest, Tasks
 from sluice.wire.token import Privilege, verify
 
 ALREADY_STARTED = "The task has been started. Please do not call the startup task interface repeatedly"
@@ -163,8 +164,8 @@ class StartRelayStream(TaskRequest):
             raise Refusal(ILLEGAL, "Control.StartTimeStamp", "must be at most 72 h ahead")
         return self
 
-    def relay(self, app: App) -> RelayRequest:
-        return RelayRequest(
+    def relay(self, app: App) -> StartRequest[RelaySpec]:
+        return StartRequest(
             dialect=Dialect.VOLCENGINE,
             app_id=app.app_id,
             room_id=RoomId(self.room_id),
@@ -194,10 +195,10 @@ class RelayHandlers:
     async def start(self, request: StartRelayStream, app: App, now: float) -> str:
         relay = request.relay(app)
         # Before the token: a repeat may come with a token that has expired since.
-        if await self._tasks.find_live_relay(relay.app_id, relay.room_id, relay.task_id):
+        if await self._tasks.find_live(Kind.RELAY, relay.app_id, relay.room_id, relay.task_id):
             return ALREADY_STARTED
         _check_token(request.token, relay, app, now)
-        task, created = await self._tasks.start_relay(relay)
+        task, created = await self._tasks.start(relay)
         if not created:
             return ALREADY_STARTED
         log.info("relay accepted", run_id=task.id, room_id=relay.room_id, source=mask_url(relay.spec.url))
@@ -211,7 +212,7 @@ class RelayHandlers:
         return "ok"
 
     async def stop(self, request: StopRelayStream, app: App, now: float) -> str:
-        await self._tasks.stop_relay(app.app_id, RoomId(request.room_id), TaskId(request.task_id))
+        await self._tasks.stop_task(Kind.RELAY, app.app_id, RoomId(request.room_id), TaskId(request.task_id))
         return "ok"
 
     async def list(self, request: ListRelayStream, app: App, now: float) -> dict[str, object]:
@@ -230,7 +231,7 @@ class RelayHandlers:
         }
 
 
-def _check_token(token: str, relay: RelayRequest, app: App, now: float) -> None:
+def _check_token(token: str, relay: StartRequest[RelaySpec], app: App, now: float) -> None:
     try:
         claims = verify(token, app, relay.room_id, relay.user_id, now)
     except AccessRefused as error:
@@ -239,7 +240,7 @@ def _check_token(token: str, relay: RelayRequest, app: App, now: float) -> None:
         raise Refusal(ILLEGAL, "Token", "the token does not allow to publish; make it with privilege 0")
 
 
-def _item(task: Task) -> dict[str, object]:
+def _item(task: Task[RelaySpec]) -> dict[str, object]:
     size = {"VideoWidth": task.spec.width, "VideoHeight": task.spec.height}
     return {
         "AppId": task.app_id,

@@ -10,7 +10,6 @@ import os
 from asyncio import StreamReader, StreamWriter
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
@@ -22,18 +21,18 @@ from sluice.net.dial import Dialer
 from sluice.wire.rtmp import (
     HANDSHAKE_SIZE,
     AudioMessage,
+    ClientState,
     DataMessage,
     Event,
-    PlayMachine,
-    PlayState,
     Rejected,
-    RtmpError,
     StreamEnded,
     StreamNotFound,
     VideoMessage,
 )
+from sluice.wire.rtmp_chunks import RtmpError
+from sluice.wire.rtmp_play import PlayMachine
+from sluice.wire.rtmp_url import RtmpUrl
 
-_PORTS = {"rtmp": 1935, "rtmps": 443}
 _READ_BYTES = 65536
 
 
@@ -46,33 +45,6 @@ class RtmpTimeouts:
     media_s: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    host: str
-    port: int
-    tls: bool
-    app: str
-    stream: str
-    tc_url: str
-
-    @classmethod
-    def parse(cls, url: str) -> "_Target":
-        """The last segment of the path names the stream, together with the query; the others are the app."""
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError as error:
-            raise _unusable(url) from error
-        app, _, stream = parts.path.strip("/").rpartition("/")
-        if parts.scheme not in _PORTS or not host or not app or not stream:
-            raise _unusable(url)
-        if parts.query:
-            stream += f"?{parts.query}"
-        # User and password have no place in the protocol that servers agree on; the keys are in the query.
-        tc_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{app}"
-        return cls(host, port or _PORTS[parts.scheme], parts.scheme == "rtmps", app, stream, tc_url)
-
-
 class RtmpSource:
     """`open`, then `read` until it raises; `close` in any case. One task at a time."""
 
@@ -80,7 +52,12 @@ class RtmpSource:
 
     def __init__(self, url: str, dialer: Dialer, timeouts: RtmpTimeouts = RtmpTimeouts()) -> None:
         """Raises SourceError (permanent) for a URL that names no server, app and stream."""
-        self._target = _Target.parse(url)
+        try:
+            self._target = RtmpUrl.parse(url)
+        except ValueError as error:
+            raise _unusable(url) from error
+        if not self._target.stream:
+            raise _unusable(url)
         self._name = mask_url(url)
         self._dialer, self._timeouts = dialer, timeouts
         self._machine = PlayMachine(
@@ -104,10 +81,10 @@ class RtmpSource:
         self._reader, self._writer = await self._dialer.connect(target.host, target.port, tls=target.tls)
         limits = self._timeouts
         for state, seconds in (
-            (PlayState.HANDSHAKE, limits.handshake_s),
-            (PlayState.CONNECT, limits.reply_s),
-            (PlayState.CREATE_STREAM, limits.reply_s),
-            (PlayState.PLAY, limits.reply_s),
+            (ClientState.HANDSHAKE, limits.handshake_s),
+            (ClientState.CONNECT, limits.reply_s),
+            (ClientState.CREATE_STREAM, limits.reply_s),
+            (ClientState.PLAY, limits.reply_s),
         ):
             await self._take_step(state, seconds)
         return await self._probe()
@@ -131,7 +108,7 @@ class RtmpSource:
                 async with asyncio.timeout(1):
                     await writer.wait_closed()
 
-    async def _take_step(self, state: PlayState, seconds: float) -> None:
+    async def _take_step(self, state: ClientState, seconds: float) -> None:
         deadline = _now() + seconds
         while self._machine.state is state:
             if not await self._pump(deadline):

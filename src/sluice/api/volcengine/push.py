@@ -1,0 +1,145 @@
+"""The family of single pushes: one user's stream to a CDN (volcengine.md 9.1 to 9.3).
+
+A CDN that cannot be reached is no error of the call; it shows in the task. The address is returned as it was
+given, since who asks has signed with the key that gave it; logs and lists mask the stream key.
+"""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import Field, model_validator
+
+from sluice.api.volcengine.errors import INVALID_RTMP_ADDRESS, MISSING, TASK_NOT_FOUND, Refusal
+from sluice.api.volcengine.fields import (
+    Fields,
+    Id,
+    Integer,
+    OptionalId,
+    RoomRequest,
+    TaskRequest,
+    Text,
+    whole,
+)
+from sluice.api.volcengine.relay import ALREADY_STARTED
+from sluice.core.apps import App
+from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
+from sluice.core.masking import mask_url
+from sluice.core.push import push_report
+from sluice.core.tasks import PUSHABLE_SCHEMES, Dialect, Kind, MediaType, PushSpec, Task
+from sluice.tasks.port import StartRequest, Tasks
+
+_MAX_URL_LENGTH = 4096
+
+log = structlog.get_logger(__name__)
+
+
+def _usable(url: str) -> bool:
+    """An RTMP address with a host and an app, and nothing that could end a line."""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in PUSHABLE_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed [ or a port that is no number up to 65535
+        return False
+    clean = all(character > " " and character != "\x7f" for character in url)
+    return named and clean and bool(parts.path.strip("/")) and len(url) <= _MAX_URL_LENGTH
+
+
+class PushedStream(Fields):
+    user_id: Id
+    stream_type: Annotated[Integer, whole(0, 1)] = 0
+
+
+class PushControl(Fields):
+    media_type: Annotated[Integer, whole(0, 1)] = 0
+    max_idle_time: Annotated[Integer, whole(10, 86_400)] = 180
+
+
+class StartPushSingleStreamToCDN(TaskRequest):
+    stream: PushedStream
+    push_url: Annotated[Text, Field(alias="PushURL")]
+    control: PushControl
+    business_id: OptionalId = ""
+
+    @model_validator(mode="after")
+    def _url_is_rtmp(self) -> "StartPushSingleStreamToCDN":
+        if not _usable(self.push_url):
+            raise Refusal(INVALID_RTMP_ADDRESS)
+        return self
+
+    def push(self, app: App) -> StartRequest[PushSpec]:
+        return StartRequest(
+            dialect=Dialect.VOLCENGINE,
+            app_id=app.app_id,
+            room_id=RoomId(self.room_id),
+            task_id=TaskId(self.task_id),
+            user_id=UserId(self.stream.user_id),
+            business_id=BusinessId(self.business_id),
+            spec=PushSpec(
+                url=self.push_url,
+                stream=self.stream.stream_type,
+                media_type=MediaType(self.control.media_type),
+                max_idle_s=self.control.max_idle_time,
+            ),
+        )
+
+
+class StopPushStreamToCDN(TaskRequest):
+    pass
+
+
+class GetPushSingleStreamToCDNTask(RoomRequest):
+    task_id: OptionalId = ""
+    user_id: OptionalId = ""
+
+    @model_validator(mode="after")
+    def _one_is_given(self) -> "GetPushSingleStreamToCDNTask":
+        if not self.task_id and not self.user_id:
+            raise Refusal(MISSING, "TaskId")
+        return self
+
+    def task_ids(self) -> tuple[str, ...]:
+        """Where to look, in this order (9.3): tasks of client SDKs are named after their user."""
+        if not self.task_id:
+            return (self.user_id,)
+        return (self.task_id, f"{self.user_id}@@{self.task_id}") if self.user_id else (self.task_id,)
+
+
+class PushHandlers:
+    """Checks 8 of section 5.3 and the work itself; each answers the envelope's Result."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+
+    async def start(self, request: StartPushSingleStreamToCDN, app: App, now: float) -> str:
+        push = request.push(app)
+        task, created = await self._tasks.start(push)
+        if not created:
+            return ALREADY_STARTED
+        log.info("push accepted", run_id=task.id, room_id=push.room_id, target=mask_url(push.spec.url))
+        return "ok"
+
+    async def stop(self, request: StopPushStreamToCDN, app: App, now: float) -> str:
+        await self._tasks.stop_task(Kind.PUSH, app.app_id, RoomId(request.room_id), TaskId(request.task_id))
+        return "ok"
+
+    async def get(self, request: GetPushSingleStreamToCDNTask, app: App, now: float) -> dict[str, object]:
+        for task_id in request.task_ids():
+            task = await self._tasks.latest_push(app.app_id, RoomId(request.room_id), TaskId(task_id))
+            if task is not None:
+                return {"PushSingleStreamToCDNTask": _document(task)}
+        raise Refusal(TASK_NOT_FOUND)
+
+
+def _document(task: Task[PushSpec]) -> dict[str, object]:
+    report = push_report(task.state, task.stage, task.reason)
+    return {
+        "Stream": {"UserId": task.user_id, "StreamType": task.spec.stream},
+        "PushURL": task.spec.url,
+        "Control": {"MediaType": int(task.spec.media_type), "MaxIdleTime": task.spec.max_idle_s},
+        "StartTime": int(task.created_at * 1000),
+        "EndTime": int(task.ended_at * 1000) if task.ended_at is not None else 0,
+        "Status": report.status,
+        "PushStreamState": report.push_stream_state,
+        "StopReason": report.stop_reason,
+    }

@@ -1,0 +1,74 @@
+"""From a room's frames to what CDNs take: pictures as they are, sound as AAC that never pauses, in order.
+
+Where the room has no sound there is silence, since players start only when both tracks flow. Time is an
+argument, in microseconds of the event loop's clock.
+"""
+
+from collections.abc import Iterable
+
+from sluice.core.room_clock import RoomClock
+from sluice.media.interleave import Interleaver
+from sluice.media.pipe.aac import AacPipe
+from sluice.media.pipe.flv_video import FlvVideo
+from sluice.media.units import AudioHeaders, Unit
+from sluice.process.link import KEY_FRAME, FrameType, LinkFrame
+
+#: A microphone that sends nothing for so long is off; before, its packets are late. Less than the window of
+#: the interleaver, so that silence comes in order, too.
+SOUND_PAUSE_US = 250_000
+#: No more silence is made at once (this process may have stood still): the sound begins anew instead.
+_LONGEST_GAP_US = 3_000_000
+
+
+class Conversion:
+    def __init__(self, now_us: int, *, sound_expected: bool) -> None:
+        """`sound_expected`: silence waits a little for the sound that is said to be there."""
+        self._clock = RoomClock()
+        self._sound_at_us = now_us if sound_expected else now_us - SOUND_PAUSE_US
+        self._aac = AacPipe()
+        self._video = FlvVideo()
+        self._interleaver = Interleaver()
+        self._undecodable = 0  #: by sound pipes that are over
+
+    @property
+    def audio_headers(self) -> AudioHeaders:
+        return self._aac.headers
+
+    def convert(self, frames: Iterable[LinkFrame], now_us: int) -> list[Unit]:
+        """The units whose turn it is when these frames have come."""
+        units: list[Unit] = []
+        for frame in frames:
+            at_us = self._clock.stamp(frame.media_us, now_us)
+            if frame.type == FrameType.AUDIO:
+                self._sound_at_us = now_us
+                units += self._sound_until(at_us).sound(frame.payload, at_us)
+            elif frame.type == FrameType.VIDEO:
+                unit = self._video.push(frame.payload, at_us, key=bool(frame.flags & KEY_FRAME))
+                if unit is not None:
+                    units.append(unit)
+        return self._interleaver.push(units)
+
+    def fill(self, now_us: int) -> list[Unit]:
+        """To be called many times a second: silence where there is no sound, and what it releases."""
+        if now_us - self._sound_at_us < SOUND_PAUSE_US:
+            return []
+        at_us = self._clock.now(now_us)
+        return self._interleaver.push(self._sound_until(at_us).silence(at_us))
+
+    def begin_anew(self) -> None:
+        """The room's next frame is of another media clock."""
+        self._clock.begin_anew()
+
+    def dropped(self) -> dict[str, int]:
+        """What could not be used, by rule."""
+        return {
+            "audio_undecodable": self._undecodable + self._aac.dropped,
+            "video_undecodable": self._video.dropped,
+        }
+
+    def _sound_until(self, at_us: int) -> AacPipe:
+        """The pipe for what is to be heard at `at_us`."""
+        if self._aac.end_us is not None and at_us - self._aac.end_us > _LONGEST_GAP_US:
+            self._undecodable += self._aac.dropped
+            self._aac = AacPipe()
+        return self._aac

@@ -1,0 +1,279 @@
+"""One push: waits for its publisher, takes the stream to a CDN, and tries again when that is lost.
+
+It tells the node what is true and nothing else: each stage, `Flowing` when media leaves, `Lost` when none
+leaves any more, `Finished` once, at the end. The idle time counts while nobody publishes; a CDN that takes
+nothing for as long is given up, too. What does not depend on the CDN is shared with the other pushes of the
+stream (`media.tap`).
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from sluice.core.errors import DestinationError
+from sluice.core.lifecycle import Reason
+from sluice.core.masking import mask_url
+from sluice.core.plan import Action, Plan, TrackPlan
+from sluice.core.push import PushStage
+from sluice.core.retry import DESTINATION_PAUSES_S, IdleClock, pause_s
+from sluice.core.tasks import MediaType
+from sluice.media.session import Outcome, Workshop
+from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
+from sluice.media.source.room import Publisher, StreamAddress
+from sluice.media.tap import Outlet, Taps
+from sluice.media.units import Unit
+from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, PushJob, Stage
+
+log = structlog.get_logger()
+
+_WATCH_S = 0.5
+_PROGRESS_S = 1.0
+#: A room tells at once who publishes; before, nobody is said to be waited for.
+_ROOM_ANSWERS_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class PushLimits:
+    """Seconds. A publisher that is back within `grace_s` (a page that is loaded again) was never away; a
+    connection that lasted `stable_s` begins the pauses between attempts anew."""
+
+    grace_s: float = 2.0
+    stable_s: float = 5.0
+    rtmp: RtmpLimits = field(default_factory=RtmpLimits)
+
+
+class Push:
+    """`on_publisher` and `on_units` are the tap's."""
+
+    def __init__(self, job: PushJob, shop: Workshop, taps: Taps, limits: PushLimits = PushLimits()) -> None:
+        self._job, self._shop, self._taps, self._limits = job, shop, taps, limits
+        self._pictures = job.media_type != MediaType.AUDIO
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        self._unpublished, self._unreached = IdleClock(job.idle_s, now), IdleClock(job.idle_s, now)
+        self._outlet: Outlet
+        self._publisher = Publisher()
+        self._news = asyncio.Event()
+        self._stage: PushStage | None = None
+        self._tried = self._published = job.connected_before
+        self._pushed = False
+        self._flowing_since: float | None = None
+        self._cause: DestinationError | None = None
+        self._sink: RtmpSink | None = None
+        self._totals: tuple[int, ...] = (0, 0, 0, 0, 0)
+        self._progress_at = 0.0
+        self._main: asyncio.Task[Outcome] | None = None
+        self._outcome: Outcome | None = None
+
+    def stop(self) -> None:
+        self._end(Outcome(Reason.STOPPED, Reason.STOPPED.text))
+
+    async def run(self) -> None:
+        """Runs to the end and reports it."""
+        job = self._job
+        log.info("push begins", run=job.run_id, url=mask_url(job.url))
+        self._shop.report(Planned(run_id=job.run_id, plan=_plan(job).document()))
+        address = StreamAddress(job.link, job.app_id, job.room_id, job.user_id, job.stream)
+        key_frame_s = job.key_frame_s if self._pictures else math.inf
+        self._outlet = self._taps.outlet(address, self, key_frame_s=key_frame_s)
+        self.on_publisher(self._outlet.publisher)
+        self._main = asyncio.create_task(self._attempts())
+        if self._outcome is not None:
+            self._main.cancel()
+        while not self._main.done():
+            await asyncio.wait({self._main}, timeout=_WATCH_S)
+            self._watch()
+        self._outlet.give_up()
+        outcome = self._outcome or self._result(self._main)
+        log.info("push ends", run=job.run_id, reason=outcome.reason.code, text=outcome.text)
+        self._shop.report(Finished(run_id=job.run_id, reason=outcome.reason.code, text=outcome.text))
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._outcome is None:
+            self._outcome = outcome
+            if self._main is not None:
+                self._main.cancel()
+
+    def _result(self, main: "asyncio.Task[Outcome]") -> Outcome:
+        if (error := main.exception()) is not None:
+            log.error("push failed", run=self._job.run_id, exc_info=error)
+            return Outcome(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text)
+        return main.result()
+
+    # --- what the tap tells ------------------------------------------------------------------------------
+
+    def on_publisher(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._published = self._published or publisher.publishes
+        self._news.set()
+
+    def on_units(self, units: list[Unit]) -> None:
+        sink = self._sink
+        if sink is None:
+            return
+        sink.send(units)
+        if self._flowing_since is None and sink.bytes_out:
+            self._flowing_since, self._pushed, self._cause = self._now(), True, None
+            self._shop.report(Flowing(run_id=self._job.run_id))
+            self._at(PushStage.PUSHING)
+
+    # --- attempts ----------------------------------------------------------------------------------------
+
+    async def _attempts(self) -> Outcome:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ROOM_ANSWERS_S):
+                await self._until(lambda: self._publisher.publishes)
+        tries = 0
+        while True:
+            await self._wait_for_publisher()
+            try:
+                await self._push_once()
+                tries = 0
+                continue
+            except DestinationError as error:
+                if not error.transient:
+                    return Outcome(error.reason, str(error))
+                self._cause = error
+            if self._flowing_since is not None and self._now() - self._flowing_since >= self._limits.stable_s:
+                tries = 0
+            self._lost(self._cause.reason, str(self._cause))
+            self._at(PushStage.RECONNECTING, str(self._cause))
+            await self._until_unpublished(pause_s(DESTINATION_PAUSES_S, tries))
+            tries += 1
+
+    async def _wait_for_publisher(self) -> None:
+        if self._publisher.publishes and self._flowing_since is None:
+            return
+        self._lost(Reason.WAITING_FOR_PUBLISHER, Reason.WAITING_FOR_PUBLISHER.text)
+        self._at(PushStage.WAITING)
+        await self._until(lambda: self._publisher.publishes)
+
+    async def _push_once(self) -> None:
+        """One connection, until nobody publishes any more. Raises DestinationError."""
+        self._at(PushStage.RECONNECTING if self._tried else PushStage.CONNECTING)
+        self._tried = True
+        sink = RtmpSink(self._job.url, self._shop.dialer, self._limits.rtmp)
+        try:
+            await sink.connect()
+            self._at(PushStage.PUBLISHING)
+            await sink.publish()
+            self._begin(sink)
+            gone = asyncio.create_task(self._until_unpublished())
+            try:
+                ends: set[asyncio.Future[Any]] = {gone, sink.lost}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                gone.cancel()
+            if sink.lost.done():
+                raise sink.lost.result()
+        finally:
+            self._outlet.shut()
+            await sink.close()
+            self._totals, self._sink = self._counts(), None
+
+    def _begin(self, sink: RtmpSink) -> None:
+        sink.begin(self._outlet.open(), pictures=self._pictures, pictures_expected=self._publisher.video)
+        self._sink = sink
+        if self._pictures:
+            self._outlet.want_key_frame()
+
+    async def _until_unpublished(self, most_s: float | None = None) -> None:
+        """Returns when nobody has published for the grace, or after `most_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                while True:
+                    await self._until(lambda: not self._publisher.publishes)
+                    try:
+                        async with asyncio.timeout(self._limits.grace_s):
+                            await self._until(lambda: self._publisher.publishes)
+                    except TimeoutError:
+                        return
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self._news.clear()
+            await self._news.wait()
+
+    # --- what is true ------------------------------------------------------------------------------------
+
+    def _at(self, stage: PushStage, text: str = "") -> None:
+        if stage is not self._stage:
+            self._stage = stage
+            self._shop.report(Stage(run_id=self._job.run_id, stage=stage.code, text=text))
+
+    def _lost(self, reason: Reason, text: str) -> None:
+        self._flowing_since = None
+        self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
+
+    def _watch(self) -> None:
+        """Called twice a second."""
+        now = self._now()
+        if self._sink is not None:
+            self._sink.watch()
+            if self._sink.needs_key_frame:
+                self._outlet.want_key_frame()
+        if self._publisher.publishes:
+            self._unpublished.media_at(now)
+        if self._flowing_since is not None or not self._publisher.publishes:
+            self._unreached.media_at(now)
+        if not self._unpublished.left_s(now):
+            self._end(self._idle_outcome())
+        elif not self._unreached.left_s(now):
+            self._end(self._unreached_outcome())
+        if now >= self._progress_at:
+            self._progress_at = now + _PROGRESS_S
+            self._report_progress()
+
+    def _idle_outcome(self) -> Outcome:
+        """Contract/volcengine.md 9.3: who left is told from who does not publish."""
+        limit = f"{self._job.idle_s:g} s"
+        if self._published and not self._publisher.present:
+            return Outcome(
+                Reason.PUBLISHER_LEFT, f"the publisher left the room and did not return within {limit}"
+            )
+        return Outcome(Reason.IDLE_TIMEOUT, f"nobody published the stream for {limit}")
+
+    def _unreached_outcome(self) -> Outcome:
+        limit, cause = f"{self._job.idle_s:g} s", self._cause
+        if self._pushed or cause is None:
+            text = f"the destination took nothing for {limit}" + (f": {cause}" if cause else "")
+            return Outcome(Reason.DESTINATION_INTERRUPTED, text)
+        return Outcome(cause.reason, f"{cause} (given up after {limit})")
+
+    def _counts(self) -> tuple[int, ...]:
+        """Video frames, audio packets and bytes sent, units dropped, media time pushed."""
+        sink = self._sink
+        if sink is None:
+            return self._totals
+        now = (sink.video_frames, sink.audio_packets, sink.bytes_out, sink.dropped, sink.position_us)
+        return tuple(a + b for a, b in zip(self._totals, now, strict=True))
+
+    def _report_progress(self) -> None:
+        video, audio, octets, late, position_us = self._counts()
+        self._shop.report(
+            Progress(
+                run_id=self._job.run_id,
+                position_us=position_us,
+                pass_number=1,
+                video_frames=video,
+                audio_packets=audio,
+                bytes_out=octets,
+                dropped={"destination_slow": late, **self._outlet.dropped()},
+            )
+        )
+
+    def _now(self) -> float:
+        return self._loop.time()
+
+
+def _plan(job: PushJob) -> Plan:
+    if job.media_type == MediaType.AUDIO:
+        video = TrackPlan(Action.NONE, "only audio was asked for")
+    else:
+        video = TrackPlan(Action.COPY, "a push never encodes pictures anew")
+    return Plan(video, TrackPlan(Action.TRANSCODE, "CDNs take AAC, rooms carry Opus"))

@@ -1,0 +1,205 @@
+"""Taps: one subscription to a room's stream and one AAC encoder, shared by all its pushes in this process.
+
+A tap lives from its first outlet to its last, and comes back by itself to a room process that started again.
+While no outlet is open it only tells who publishes; media is converted while one is.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from sluice.core.key_frames import KeyFrames
+from sluice.media.conversion import Conversion
+from sluice.media.pacer import Pacer
+from sluice.media.source.room import Publisher, StreamAddress, Subscription
+from sluice.media.units import AudioHeaders, Unit
+from sluice.process.link import KEY_FRAME, FrameType, LinkFrame
+
+log = structlog.get_logger()
+
+_ROOM_PAUSE_S = 0.2
+#: Units are given out so often: writing to a CDN costs as much as making a unit, and nobody who watches
+#: through one notices the delay.
+_TICK_S = 0.04
+
+
+class Listener(Protocol):
+    """What a push gets; called on the event loop, must not block."""
+
+    def on_publisher(self, publisher: Publisher) -> None: ...
+
+    def on_units(self, units: list[Unit]) -> None: ...
+
+
+class Tap:
+    def __init__(self, address: StreamAddress, pacer: Pacer) -> None:
+        self.publisher = Publisher()
+        self._address = address
+        self._pacer = pacer
+        self._loop = asyncio.get_running_loop()
+        self._keys = KeyFrames()
+        self._link: Subscription | None = None
+        self._conversion: Conversion | None = None
+        self._ready: list[Unit] = []
+        self._dropped = Counter[str]()  #: by conversions that are over
+        self._outlets: list[Outlet] = []
+        self._open: list[Outlet] = []
+        self._ticking = False
+        self._task = asyncio.create_task(self._subscribe(), name=f"tap of {address.user_id}")
+
+    # --- what outlets do -----------------------------------------------------------------------------------
+
+    def add(self, outlet: "Outlet") -> None:
+        self._outlets.append(outlet)
+
+    def remove(self, outlet: "Outlet") -> bool:
+        """True when it was the last one, with which the tap ends."""
+        self.shut(outlet)
+        self._outlets.remove(outlet)
+        if self._outlets:
+            return False
+        self._task.cancel()
+        return True
+
+    def open(self, outlet: "Outlet") -> AudioHeaders:
+        """Its media begins."""
+        if self._conversion is None:
+            self._conversion = Conversion(self._now_us(), sound_expected=self.publisher.audio)
+        # A new list: this may be called while units are given out.
+        self._open = [*self._open, outlet]
+        if not self._ticking:
+            self._ticking = True
+            self._pacer.schedule(self._loop.time(), self._tick)
+        return self._conversion.audio_headers
+
+    def shut(self, outlet: "Outlet") -> None:
+        self._open = [other for other in self._open if other is not outlet]
+        if not self._open and self._conversion is not None:
+            self._dropped.update(self._conversion.dropped())
+            self._conversion, self._ready = None, []
+
+    def want_key_frame(self) -> None:
+        self._keys.want()
+        self._ask_key_frame()
+
+    def dropped(self) -> dict[str, int]:
+        return dict(self._dropped + Counter(self._conversion.dropped() if self._conversion else {}))
+
+    # --- what the room does --------------------------------------------------------------------------------
+
+    async def _subscribe(self) -> None:
+        """Keeps the subscription until it is cancelled."""
+        try:
+            while True:
+                gone = asyncio.Event()
+                try:
+                    self._link = await Subscription.connect(
+                        self._address,
+                        on_publisher=self._on_publisher,
+                        on_frames=self._on_frames,
+                        on_end=gone.set,
+                    )
+                    await gone.wait()
+                    log.info("room link lost", room_id=self._address.room_id)
+                except OSError:
+                    pass  # the room process starts again
+                self._link = None
+                if self._conversion is not None:
+                    self._conversion.begin_anew()
+                self._on_publisher(Publisher())
+                await asyncio.sleep(_ROOM_PAUSE_S)
+        finally:
+            if self._link is not None:
+                self._link.close()
+
+    def _on_publisher(self, publisher: Publisher) -> None:
+        if publisher != self.publisher:
+            self.publisher = publisher
+            for outlet in list(self._outlets):
+                outlet.listener.on_publisher(publisher)
+
+    def _on_frames(self, frames: list[LinkFrame]) -> None:
+        if self._conversion is None:
+            return
+        now = self._loop.time()
+        for frame in frames:
+            if frame.type == FrameType.VIDEO:
+                self._keys.on_picture(now, key=bool(frame.flags & KEY_FRAME))
+        self._ready += self._conversion.convert(frames, self._now_us())
+
+    def _tick(self, now: float) -> float | None:
+        if self._conversion is None:
+            self._ticking = False
+            return None
+        units, self._ready = self._ready + self._conversion.fill(self._now_us()), []
+        if units:
+            for outlet in self._open:
+                outlet.listener.on_units(units)
+        self._ask_key_frame()
+        return now + _TICK_S
+
+    def _ask_key_frame(self) -> None:
+        if self._link is None or not self._open:
+            return
+        every_s = min(outlet.key_frame_s for outlet in self._open)
+        if self._keys.ask(self._loop.time(), every_s):
+            self._link.request_key_frame()
+
+    def _now_us(self) -> int:
+        return int(self._loop.time() * 1e6)
+
+
+class Outlet:
+    """One push's hold on a tap, which is the same for all pushes of a stream."""
+
+    def __init__(self, tap: Tap, listener: Listener, key_frame_s: float, on_last: Callable[[], None]) -> None:
+        self.listener = listener
+        self.key_frame_s = key_frame_s
+        self._tap = tap
+        self._on_last = on_last
+        tap.add(self)
+
+    @property
+    def publisher(self) -> Publisher:
+        return self._tap.publisher
+
+    def open(self) -> AudioHeaders:
+        """Media comes from now on, in frames that need these headers."""
+        return self._tap.open(self)
+
+    def shut(self) -> None:
+        """No more media."""
+        self._tap.shut(self)
+
+    def want_key_frame(self) -> None:
+        """Asks for one soon, and again until it comes; while open only."""
+        self._tap.want_key_frame()
+
+    def dropped(self) -> dict[str, int]:
+        """What of the room's stream could not be used, by rule, since the tap began."""
+        return self._tap.dropped()
+
+    def give_up(self) -> None:
+        """The push is over."""
+        if self._tap.remove(self):
+            self._on_last()
+
+
+class Taps:
+    """All taps of a media process."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+        self._taps: dict[StreamAddress, Tap] = {}
+
+    def outlet(self, address: StreamAddress, listener: Listener, *, key_frame_s: float) -> Outlet:
+        """`key_frame_s`: the longest distance of key frames that is borne without asking for one."""
+        if address not in self._taps:
+            self._taps[address] = Tap(address, self._pacer)
+        return Outlet(self._taps[address], listener, key_frame_s, lambda: self._forget(address))
+
+    def _forget(self, address: StreamAddress) -> None:
+        del self._taps[address]

@@ -1,0 +1,62 @@
+"""The parameter sets of an H.264 stream that carries them between its pictures, and the record they make.
+
+Sources: ITU-T H.264 (7.4.1.2.1: the newest set of an id counts) and ISO/IEC 14496-15 (5.3.3.1).
+"""
+
+from collections.abc import Iterable
+
+from sluice.wire.h264 import NAL_PPS, NAL_SPS
+
+_MOST_SETS = 31  # the record counts SPS in 5 bits
+
+
+class ParameterSets:
+    def __init__(self) -> None:
+        self._sps: dict[int, bytes] = {}
+        self._pps: dict[int, bytes] = {}
+
+    def note(self, units: Iterable[bytes | memoryview]) -> None:
+        """Takes the sets among these NAL units."""
+        for unit in units:
+            if unit[0] & 0x1F == NAL_SPS and 5 <= len(unit) < 65536:
+                _put(self._sps, _first_ue(unit[4:8]), bytes(unit))
+            elif unit[0] & 0x1F == NAL_PPS and 2 <= len(unit) < 65536:
+                _put(self._pps, _first_ue(unit[1:5]), bytes(unit))
+
+    def clear(self) -> None:
+        self._sps.clear()
+        self._pps.clear()
+
+    @property
+    def sps(self) -> bytes | None:
+        """The first SPS."""
+        return next(iter(self._sps.values()), None)
+
+    @property
+    def units(self) -> list[bytes]:
+        """All of them, SPS first; empty while one kind is missing."""
+        return [*self._sps.values(), *self._pps.values()] if self._sps and self._pps else []
+
+    def record(self) -> bytes:
+        """An AVCDecoderConfigurationRecord with length fields of 4 bytes; empty while a set is missing."""
+        if not self._sps or not self._pps:
+            return b""
+        sps, pps = list(self._sps.values()), list(self._pps.values())
+        head = bytes((1, *sps[0][1:4], 0xFF, 0xE0 | len(sps)))
+        return b"".join((head, *map(_sized, sps), bytes((len(pps),)), *map(_sized, pps)))
+
+
+def _put(sets: dict[int, bytes], number: int, unit: bytes) -> None:
+    if number in sets or len(sets) < _MOST_SETS:
+        sets[number] = unit
+
+
+def _first_ue(data: bytes | memoryview) -> int:
+    """The Exp-Golomb code (9.1) at the beginning: the id of a parameter set, in at most 4 bytes."""
+    value = int.from_bytes(bytes(data).ljust(4, b"\0"), "big")
+    zeros = 32 - value.bit_length()
+    return (value >> max(0, 31 - 2 * zeros)) - 1
+
+
+def _sized(unit: bytes) -> bytes:
+    return len(unit).to_bytes(2, "big") + unit
