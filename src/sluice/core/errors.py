@@ -2,7 +2,8 @@
 
 SluiceError
 ├── BadInput           the caller sent something outside the contract
-├── TaskNotFound       the caller named a task that is not live
+├── NotFound           the caller named something that there is not
+│   └── TaskNotFound   … a task that is not live
 ├── AccessRefused      a token or key does not allow this
 ├── SourceError        the source (or the way to it) failed; transient or permanent
 ├── RoomError          the room refused or lost something
@@ -38,8 +39,12 @@ class BadInput(SluiceError):
         self.why = why
 
 
-class TaskNotFound(SluiceError):
+class NotFound(SluiceError):
     culprit = Culprit.CALLER
+
+
+class TaskNotFound(NotFound):
+    pass
 
 
 class AccessRefused(SluiceError):
