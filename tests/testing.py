@@ -1,21 +1,24 @@
 """Hand-written fakes, one per port, that keep the port's promises in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, insert, select
 from sqlalchemy.pool import StaticPool
 
+from sluice.core.callbacks import CallbackNotFound, EventKind, Registration, RegistrationRefused
 from sluice.core.errors import TaskNotFound
-from sluice.core.ids import AppId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
+from sluice.core.ids import AppId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.control import Message, PushJob, RelayJob, StartPush, StartSession
 from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry, WatchOffer
-from sluice.store.schema import metadata
+from sluice.store.registrations import create as create_registration
+from sluice.store.schema import apps, metadata
+from sluice.store.thread import HINTS
 from sluice.tasks.port import StartRequest
 
 _T = TypeVar("_T")
@@ -75,6 +78,12 @@ class FakeTasks:
             raise TaskNotFound("no live task has this identity")
         await self.stop(task.id)
 
+    async def remove(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
+        for task in [task for task in self.runs if task.state.live and task.app_id == app_id]:
+            if room_id in (None, task.room_id) and user_id in (None, task.user_id):
+                removed = replace(task, state=State.ENDED, reason=Reason.REMOVED, ended_at=self._clock())
+                self.runs[self.runs.index(task)] = removed
+
     async def latest_push(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task[PushSpec] | None:
         identity = (Kind.PUSH, app_id, room_id, task_id)
         return next((task for task in reversed(self.runs) if _identity(task) == identity), None)
@@ -124,7 +133,8 @@ class FakeRooms:
     def __init__(self) -> None:
         self.offers: list[WatchOffer] = []
         self.peers: set[PeerId] = set()
-        self.roster: tuple[RosterEntry, ...] = ()
+        self.users: tuple[RosterEntry, ...] = ()
+        self.expelled: list[tuple[RoomId | None, UserId | None]] = []
         self.present: list[UserId] = []  #: who holds an event stream
         self.told: asyncio.Queue[RoomEvent | None] = asyncio.Queue()  #: None ends the stream
         #: Raised by the next request, to play a failure.
@@ -145,6 +155,16 @@ class FakeRooms:
         self.peers.discard(peer_id)
         return found
 
+    async def roster(self, app_id: AppId, room_id: RoomId) -> tuple[RosterEntry, ...]:
+        if self.error is not None:
+            raise self.error
+        return self.users
+
+    async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
+        if self.error is not None:
+            raise self.error
+        self.expelled.append((room_id, user_id))
+
     @asynccontextmanager
     async def events(
         self, app_id: AppId, room_id: RoomId, user_id: UserId
@@ -158,9 +178,74 @@ class FakeRooms:
             self.present.remove(user_id)
 
     async def _events(self) -> AsyncIterator[RoomEvent]:
-        yield RoomEvent(RoomEventKind.ROSTER, roster=self.roster)
+        yield RoomEvent(RoomEventKind.ROSTER, roster=self.users)
         while (told := await self.told.get()) is not None:
             yield told
+
+
+class FakeBans:
+    """`sluice.rooms.port.Bans`: `until` is what was asked last for a room and a user; in force for ever."""
+
+    def __init__(self) -> None:
+        self.until: dict[tuple[RoomId | None, UserId | None], float | None] = {}
+        #: Called when somebody asks, before the answer is made.
+        self.on_ask: Callable[[], None] = lambda: None
+
+    async def ban(
+        self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None, until: float | None
+    ) -> None:
+        self.until[room_id, user_id] = until
+
+    async def barred(self, app_id: AppId, room_id: RoomId, user_id: UserId) -> bool:
+        self.on_ask()
+        keys = ((room_id, user_id), (room_id, None), (None, user_id))
+        return any(self.until.get(key) is not None for key in keys)
+
+
+class FakeCallbacks:
+    """`sluice.callbacks.port.Callbacks`; `replayed` are the events that were sent again."""
+
+    def __init__(self) -> None:
+        self.registered: dict[tuple[AppId, BusinessId], Registration] = {}
+        self.documents: list[dict[str, object]] = []
+        self.replayed: list[str] = []
+
+    async def create(self, registration: Registration) -> None:
+        key = registration.app_id, registration.business_id
+        if key in self.registered:
+            raise RegistrationRefused("callback already exists")
+        self.registered[key] = registration
+
+    async def change(self, registration: Registration) -> None:
+        known = self._changeable(registration.app_id, registration.business_id)
+        changed = replace(registration, created_at=known.created_at)
+        self.registered[known.app_id, known.business_id] = changed
+
+    async def remove(self, app_id: AppId, business_id: BusinessId) -> None:
+        self._changeable(app_id, business_id)
+        del self.registered[app_id, business_id]
+
+    async def registrations(self, app_id: AppId) -> list[Registration]:
+        return [self.registered[key] for key in sorted(self.registered) if key[0] == app_id]
+
+    async def list_documents(self, status: str | None, *, limit: int, offset: int) -> list[dict[str, object]]:
+        wanted = [document for document in self.documents if status in (None, document["state"])]
+        return wanted[offset : offset + limit]
+
+    async def replay(self, event_id: str) -> dict[str, object]:
+        for document in self.documents:
+            if document["event_id"] == event_id:
+                self.replayed.append(event_id)
+                return document
+        raise CallbackNotFound(f"there is no event {event_id}")
+
+    def _changeable(self, app_id: AppId, business_id: BusinessId) -> Registration:
+        registration = self.registered.get((app_id, business_id))
+        if registration is None:
+            raise RegistrationRefused("callback does not exist")
+        if registration.from_config:
+            raise RegistrationRefused("this callback is set in sluice.toml")
+        return registration
 
 
 class FakeRunRooms:
@@ -232,12 +317,42 @@ class MemoryStore:
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         metadata.create_all(self._engine)
 
+        self.on_hint: Callable[[str], None] = lambda topic: None
+
     async def run(self, work: Callable[[Connection], _T]) -> _T:
         with self._engine.begin() as connection:
-            return work(connection)
+            result = work(connection)
+            hints = connection.info.pop(HINTS, set())
+        for topic in hints:
+            self.on_hint(topic)
+        return result
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def register(
+    conn: Connection,
+    app_id: str,
+    *,
+    business_id: str = "",
+    url: str = "http://receiver/",
+    events: Iterable[EventKind] = EventKind,
+) -> Registration:
+    """An app, where there is none, and who is told of its events."""
+    if conn.scalar(select(apps.c.app_id).where(apps.c.app_id == app_id)) is None:
+        conn.execute(insert(apps).values(app_id=app_id, app_key="key", created_at=0))
+    registration = Registration(
+        app_id=AppId(app_id),
+        business_id=BusinessId(business_id),
+        url=url,
+        secret="callback-secret",
+        events=tuple(kind.value for kind in events),
+        created_at=0,
+        updated_at=0,
+    )
+    create_registration(conn, registration)
+    return registration
 
 
 def _no_transactions_of_the_driver(connection: Any, record: object) -> None:

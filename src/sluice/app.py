@@ -7,30 +7,43 @@ import asyncio
 import secrets
 import shutil
 import signal
-import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
-import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount, Router
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice import __version__
-from sluice.api import events, native, page, whep
-from sluice.api.volcengine import door
-from sluice.config import Settings
+from sluice.api import docs, events, native, native_apps, native_callbacks, page, whep
+from sluice.api.proxies import TrustedProxies
+from sluice.api.server import serving
+from sluice.api.volcengine.actions import Action, action_table
+from sluice.api.volcengine.door import FrontDoor
+from sluice.callbacks.forms.volcengine import VolcengineForm
+from sluice.callbacks.rooms import RoomEvents
+from sluice.callbacks.service import CallbackService
+from sluice.config import HttpSettings, Settings
+from sluice.core.addresses import AddressPolicy
+from sluice.core.apps import Apps
+from sluice.core.tasks import Dialect
+from sluice.net.post import Poster
 from sluice.process.supervisor import ChildSpec
 from sluice.rooms.client import RoomProcesses
-from sluice.store.credentials import Credentials, load_apps, open_credentials
+from sluice.store.apps import AppRegistry
+from sluice.store.bans import BanList
+from sluice.store.credentials import Credentials, open_credentials
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.placement import MediaProcesses
 from sluice.tasks.service import TaskService
+from sluice.wire.signature import Policy
 
 log = structlog.get_logger()
 
@@ -56,26 +69,50 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
             credentials, first_start = await store.run(
                 lambda conn: open_credentials(conn, settings.data, time.time())
             )
-            apps = await store.run(load_apps)
-            tasks = TaskService(store, media, rooms, time.time)
-            app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None)
-            app.include_router(native.routes(tasks, credentials.admin_token))
-            app.router.routes.extend(page.routes())
-            rest = Router(
-                [*whep.routes(rooms, apps, time.time), *events.routes(rooms, apps, time.time)],
-                default=door.front_door(tasks, apps, time.time),
-            )
-            app.router.routes.append(Mount("", app=_for_browsers(rest)))
-            await asyncio.gather(rooms.start(), media.start())
-            await tasks.open()
-            try:
-                async with _serving(app, settings) as url:
-                    yield Node(url, credentials, first_start)
-            finally:
-                await tasks.close()
+            async with (
+                AppRegistry(store, time.time) as registry,
+                _callbacks(settings, store, rooms) as callbacks,
+            ):
+                bans = BanList(store, time.time)
+                tasks = TaskService(store, media, rooms, time.time)
+                actions = action_table(tasks, rooms, bans, callbacks)
+                natives = [
+                    native.routes(tasks, credentials.admin_token),
+                    native_apps.routes(registry, credentials.admin_token),
+                    native_callbacks.routes(callbacks, credentials.admin_token),
+                ]
+                in_rooms = [
+                    *whep.routes(rooms, registry.apps, bans, time.time),
+                    *events.routes(rooms, registry.apps, bans, time.time),
+                ]
+                front = _surface(settings.http, registry.apps, actions, natives, in_rooms)
+                await asyncio.gather(rooms.start(), media.start())
+                await tasks.open()
+                try:
+                    listen = settings.listen
+                    async with serving(front, listen.host, listen.port, settings.http.tls) as url:
+                        yield Node(url, credentials, first_start)
+                finally:
+                    await tasks.close()
     finally:
         await asyncio.gather(media.stop(), rooms.stop())
         shutil.rmtree(run_folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _callbacks(
+    settings: Settings, store: Store, rooms: RoomProcesses
+) -> AsyncIterator[CallbackService]:
+    """Delivers while it is open; what happens in rooms is written into the outbox."""
+    forms = {Dialect.VOLCENGINE: VolcengineForm(settings.callbacks.retry)}
+    registered = settings.callbacks.registrations
+    async with (
+        Poster(AddressPolicy(settings.media.allow_networks)) as poster,
+        CallbackService(store, poster, forms, time.time, registered) as callbacks,
+        RoomEvents(store, time.time) as room_events,
+    ):
+        rooms.on_change, rooms.on_loss = room_events.on_change, room_events.on_loss
+        yield callbacks
 
 
 def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
@@ -106,6 +143,29 @@ def _media_specs(settings: Settings) -> list[ChildSpec]:
     ]
 
 
+def _surface(
+    http: HttpSettings,
+    apps: Apps,
+    actions: Sequence[Action[Any]],
+    natives: Iterable[APIRouter],
+    in_rooms: Sequence[BaseRoute],
+) -> ASGIApp:
+    """Everything that HTTP reaches; what nobody else answers is the dialect's."""
+    app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None)
+    for router in natives:
+        app.include_router(router)
+    policy = Policy(extra_hosts=http.signed_hosts, allow_unsigned_body=http.unsigned_bodies)
+    door = FrontDoor(actions, apps, time.time, policy)
+    rest = Mount("", app=_for_browsers(Router(in_rooms, default=door)))
+    app.router.routes.extend([*page.routes(), *docs.routes(actions, __version__), rest])
+
+    async def surface(scope: Scope, receive: Receive, send: Send) -> None:
+        # The way through all other routes would take longer than the door itself.
+        await (door if scope["path"] == "/" else app)(scope, receive, send)
+
+    return TrustedProxies(surface, http.trusted_proxies)
+
+
 def _for_browsers(router: Router) -> CORSMiddleware:
     """Pages of any origin may use a room's resources: the token is the right, and no cookie exists."""
     return CORSMiddleware(
@@ -116,41 +176,6 @@ def _for_browsers(router: Router) -> CORSMiddleware:
         expose_headers=["Location", "ETag", "Link"],
         max_age=86400,
     )
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the node: children and tasks end in an order."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _serving(app: FastAPI, settings: Settings) -> AsyncIterator[str]:
-    """HTTP on the configured address. The access log is off: addresses carry signatures and tokens."""
-    host = settings.listen.host
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, settings.listen.port), family=family, backlog=1024)
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        port = listener.getsockname()[1]
-        yield f"http://[{host}]:{port}" if family == socket.AF_INET6 else f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        await serving
-        listener.close()
 
 
 def wait_for_signal() -> "asyncio.Future[None]":

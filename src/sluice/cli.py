@@ -1,41 +1,48 @@
 """The command ``sluice``: serve a node, or talk to one. Prints for people, with --json one JSON document."""
 
-import json
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
+from urllib.parse import quote, urlencode
 
 import typer
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
 from sluice import __version__
 from sluice.app import Node, run_node, wait_for_signal
-from sluice.client import CallFailed, Client, read_params
-from sluice.config import Settings, load_settings
-from sluice.core.apps import AccessKey, App
+from sluice.cli_apps import app_cli, key_cli
+from sluice.client import CallFailed, read_params
+from sluice.config import Settings
+from sluice.core.apps import App
 from sluice.core.errors import SluiceError
 from sluice.process.child import configure_logging
-from sluice.store.credentials import FILE_NAME, Credentials, read_credentials
+from sluice.store.credentials import FILE_NAME
+from sluice.terminal import (
+    NODE_URL,
+    DataOption,
+    JsonOption,
+    UrlOption,
+    client_with,
+    err,
+    load_credentials,
+    out,
+    print_document,
+    print_json,
+    settings_with,
+)
 from sluice.wire.token import Grant, Privilege, make
 
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
 cli.add_typer(task_cli, name="task")
-
-out = Console()
-err = Console(stderr=True)
-
-DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. Default: ./data")]
-UrlOption = Annotated[str, typer.Option("--url", envvar="SLUICE_URL", help="Address of the node.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-_URL = "http://127.0.0.1:8080"
+cli.add_typer(app_cli, name="app")
+cli.add_typer(key_cli, name="key")
+callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running node tells to callers.")
+cli.add_typer(callback_cli, name="callback")
 
 
 def main() -> None:
@@ -54,7 +61,7 @@ def main() -> None:
 
 
 @cli.command()
-def serve(
+def serve(  # noqa: PLR0913 - every setting is an option
     data: DataOption = None,
     listen: Annotated[str | None, typer.Option(help="HTTP address. Default: 127.0.0.1:8080")] = None,
     media_port: Annotated[
@@ -69,6 +76,23 @@ def serve(
     allow_networks: Annotated[
         str | None, typer.Option(help="CIDR,… that sources may be in, besides public addresses.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate chain; read again when it changes.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    trusted_proxies: Annotated[
+        str | None, typer.Option(help="CIDR,… of proxies whose X-Forwarded-For, -Proto and -Host count.")
+    ] = None,
+    signed_hosts: Annotated[
+        str | None, typer.Option(help="HOST,… that callers sign where a proxy sends another one.")
+    ] = None,
+    allow_unsigned_bodies: Annotated[
+        bool | None, typer.Option(help="Presigned calls may have a body, which nothing protects.")
+    ] = None,
+    callback_retry: Annotated[
+        str | None,
+        typer.Option(help="long: a callback is tried for 24 h; vendor: three times. Default: long"),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error. Default: info")
     ] = None,
@@ -82,9 +106,15 @@ def serve(
         "room_processes": room_processes,
         "media_processes": media_processes,
         "allow_networks": allow_networks,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "trusted_proxies": trusted_proxies,
+        "signed_hosts": signed_hosts,
+        "allow_unsigned_bodies": allow_unsigned_bodies,
+        "callback_retry": callback_retry,
         "log_level": log_level,
     }
-    settings = _settings(flags)
+    settings = settings_with(flags)
     configure_logging(settings.log_level)
     uvloop.run(_serve(settings))
 
@@ -99,10 +129,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _show_credentials(node: Node, data: Path) -> None:
-    table = Table(title="First start: one app and its keys", show_header=False)
-    for name, value in asdict(node.credentials).items():
-        table.add_row(name, value)
-    out.print(table)
+    out.print("First start: one app and its keys")
+    print_document(asdict(node.credentials), as_json=False)
     out.print(f"They are shown this once and stand in {data / FILE_NAME}.", highlight=False)
 
 
@@ -115,7 +143,7 @@ def demo(
     """Plays a sample clip into a room of a node of its own and says where to see and hear it."""
     with tempfile.TemporaryDirectory(prefix="sluice-demo-") as folder:
         flags = {"data": data or Path(folder), "listen": listen, "media_port": 0, "log_level": "warning"}
-        settings = _settings(flags)
+        settings = settings_with(flags)
         configure_logging(settings.log_level)
         if not uvloop.run(_demo(settings, check=check)):
             sys.exit(1)
@@ -144,18 +172,18 @@ def call(
     action: Annotated[str, typer.Argument(help="StartRelayStream, StopRelayStream, ListRelayStream, …")],
     params: Annotated[list[str] | None, typer.Argument(help="Name=value; Control.StreamUrl=… nests.")] = None,
     version: Annotated[str, typer.Option(help="API version.")] = "2023-11-01",
-    url: UrlOption = _URL,
+    url: UrlOption = NODE_URL,
     data: DataOption = None,
 ) -> None:
     """Signs and sends one call of the OpenAPI; prints the answer. AppId is filled in when left out."""
-    credentials = _credentials(data)
+    credentials = load_credentials(data)
     document = {"AppId": credentials.app_id, **read_params(params or [])}
     try:
-        _print_json(_client(url, credentials).call(action, version, document, time.time()))
+        print_json(client_with(url, credentials).call(action, version, document, time.time()))
     except CallFailed as error:
         if error.document is None:
             raise
-        _print_json(error.document)
+        print_json(error.document)
         sys.exit(1)
 
 
@@ -169,7 +197,7 @@ def token(
     data: DataOption = None,
 ) -> None:
     """Prints an RTC token for a user in a room."""
-    credentials = _credentials(data)
+    credentials = load_credentials(data)
     now = int(time.time())
     wanted = {Privilege.PUBLISH: publish, Privilege.SUBSCRIBE: subscribe}
     privileges = {privilege: now + seconds for privilege, given in wanted.items() if given}
@@ -178,11 +206,11 @@ def token(
 
 
 @task_cli.command("list")
-def task_list(url: UrlOption = _URL, data: DataOption = None, as_json: JsonOption = False) -> None:
+def task_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
     """All tasks, newest first."""
-    document = _client(url, _credentials(data)).native("GET", "/tasks")
+    document = client_with(url, load_credentials(data)).native("GET", "/tasks")
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
     table = Table("id", "room", "task", "user", "state", "reason", "source")
     for task in document["tasks"]:
@@ -192,42 +220,46 @@ def task_list(url: UrlOption = _URL, data: DataOption = None, as_json: JsonOptio
 
 
 @task_cli.command("show")
-def task_show(id: str, url: UrlOption = _URL, data: DataOption = None, as_json: JsonOption = False) -> None:
+def task_show(
+    id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
+) -> None:
     """One task."""
-    _print_task(_client(url, _credentials(data)).native("GET", f"/tasks/{id}"), as_json)
+    print_document(client_with(url, load_credentials(data)).native("GET", f"/tasks/{id}"), as_json)
 
 
 @task_cli.command("stop")
-def task_stop(id: str, url: UrlOption = _URL, data: DataOption = None, as_json: JsonOption = False) -> None:
+def task_stop(
+    id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
+) -> None:
     """Stops a task."""
-    _print_task(_client(url, _credentials(data)).native("POST", f"/tasks/{id}/stop"), as_json)
+    print_document(client_with(url, load_credentials(data)).native("POST", f"/tasks/{id}/stop"), as_json)
 
 
-# --- inside -----------------------------------------------------------------------------------------------
-
-
-def _settings(flags: Mapping[str, object]) -> Settings:
-    return load_settings(flags, os.environ, Path("sluice.toml"))
-
-
-def _credentials(data: Path | None) -> Credentials:
-    return read_credentials(_settings({"data": data}).data)
-
-
-def _client(url: str, credentials: Credentials) -> Client:
-    key = AccessKey(credentials.access_key, credentials.secret_key, frozenset())
-    return Client(url.rstrip("/"), key, credentials.admin_token)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def _print_task(document: dict[str, Any], as_json: bool) -> None:
+@callback_cli.command("list")
+def callback_list(
+    state: Annotated[str | None, typer.Option(help="pending, dead or delivered. Default: all")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 100,
+    url: UrlOption = NODE_URL,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Events, newest first."""
+    query = urlencode({"limit": limit} | ({"state": state} if state else {}))
+    document = client_with(url, load_credentials(data)).native("GET", f"/callbacks?{query}")
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
-    table = Table(show_header=False)
-    for name, value in document.items():
-        table.add_row(name, value if isinstance(value, str) else json.dumps(value))
+    names = ("event_id", "event", "room_id", "task_id", "state", "attempts", "last_error", "url")
+    table = Table(*names)
+    for event in document["callbacks"]:
+        table.add_row(*("" if event[name] is None else str(event[name]) for name in names))
     out.print(table)
+
+
+@callback_cli.command("replay")
+def callback_replay(
+    event_id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Sends an event again, at once and outside the order."""
+    path = f"/callbacks/{quote(event_id, safe='')}/replay"
+    print_document(client_with(url, load_credentials(data)).native("POST", path), as_json)

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sluice.callbacks.forms.volcengine import events_of
+from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan, check_url
 from sluice.core.errors import BadInput
+from sluice.core.ids import AppId, BusinessId, is_valid_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,37 @@ class MediaSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackSettings:
+    """`registrations` are those of sluice.toml; their times count from the start of the node."""
+
+    retry: RetryPlan
+    registrations: tuple[Registration, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """What stands between callers and the API. `tls`: PEM files of the certificate chain and of its key.
+
+    `trusted_proxies`: CIDR texts of proxies whose X-Forwarded headers count. `signed_hosts`: what callers
+    sign as Host where a proxy sends another one. `unsigned_bodies`: whether presigned calls may have a body,
+    which their signature does not cover (contract/signature.md P4).
+    """
+
+    tls: tuple[Path, Path] | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    signed_hosts: tuple[str, ...] = ()
+    unsigned_bodies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     data: Path
     log_level: str
     listen: ListenSettings
     rooms: RoomSettings
     media: MediaSettings
+    callbacks: CallbackSettings = CallbackSettings(LONG_RETRY)
+    http: HttpSettings = HttpSettings()
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -81,12 +109,27 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
             f"each of the {raw.room_processes} room processes needs a port; the last would be {last_port}, "
             "the highest there is is 65535",
         )
+    registered = [(callback.app_id, callback.business_id) for callback in raw.callbacks]
+    if len(set(registered)) < len(registered):
+        raise BadInput(places["callbacks"], "an app and business_id may stand there once")
+    if (raw.tls_cert is None) != (raw.tls_key is None):
+        given, other = ("tls_cert", "tls_key") if raw.tls_cert else ("tls_key", "tls_cert")
+        raise BadInput(places[given], f"is of no use without {other}")
     return Settings(
         data=raw.data,
         log_level=raw.log_level,
         listen=raw.listen,
         rooms=RoomSettings(raw.room_processes, raw.media_port, raw.public_ip),
         media=MediaSettings(raw.media_processes, raw.allow_networks),
+        callbacks=CallbackSettings(
+            _RETRIES[raw.callback_retry], tuple(callback.registration() for callback in raw.callbacks)
+        ),
+        http=HttpSettings(
+            tls=(raw.tls_cert, raw.tls_key) if raw.tls_cert and raw.tls_key else None,
+            trusted_proxies=raw.trusted_proxies,
+            signed_hosts=raw.signed_hosts,
+            unsigned_bodies=raw.allow_unsigned_bodies,
+        ),
     )
 
 
@@ -127,12 +170,51 @@ def _parse_networks(value: object) -> tuple[str, ...]:
         raise ValueError(f"write networks, such as 10.0.0.0/8,fd00::/8 ({error})") from error
 
 
+def _parse_events(value: object) -> tuple[str, ...]:
+    """Names of events as the callers' dialect has them."""
+    return events_of(_items(value))
+
+
+def _check_id(value: str) -> str:
+    if value and not is_valid_id(value):
+        raise ValueError("write 1 to 128 of a-z A-Z 0-9 _ @ - .")
+    return value
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Processes = Annotated[int, Field(ge=1, le=256)]
+
+
+_Id = Annotated[str, AfterValidator(_check_id)]
+_RETRIES = {"long": LONG_RETRY, "vendor": VENDOR_RETRY}
+
+
+class _Callback(BaseModel):
+    """One ``[[callbacks]]`` of sluice.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    app_id: Annotated[_Id, Field(min_length=1)]
+    business_id: _Id = ""
+    url: Annotated[str, AfterValidator(check_url)]
+    secret: Annotated[str, Field(min_length=1, max_length=256)]
+    events: Annotated[tuple[str, ...], BeforeValidator(_parse_events)]
+
+    def registration(self) -> Registration:
+        return Registration(
+            app_id=AppId(self.app_id),
+            business_id=BusinessId(self.business_id),
+            url=self.url,
+            secret=self.secret,
+            events=self.events,
+            created_at=0,
+            updated_at=0,
+            from_config=True,
+        )
 
 
 class _Raw(BaseModel):
@@ -147,6 +229,13 @@ class _Raw(BaseModel):
     room_processes: _Processes = Field(default_factory=lambda: max(1, _cores() // 4))
     media_processes: _Processes = Field(default_factory=_cores)
     allow_networks: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()
+    signed_hosts: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
+    allow_unsigned_bodies: bool = False
+    callback_retry: Literal["long", "vendor"] = "long"
+    callbacks: tuple[_Callback, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -164,9 +253,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
     """The first thing that is wrong."""
     first = error.errors()[0]
-    name = str(first["loc"][0])
-    place = places.get(name, name)
+    name, *inside = first["loc"]
+    place = places.get(str(name), str(name))
     if first["type"] == "extra_forbidden":
-        return BadInput(place, f"there is no such setting; there are {', '.join(_Raw.model_fields)}")
+        model = _Callback if inside else _Raw
+        return BadInput(place, f"there is no such setting; there are {', '.join(model.model_fields)}")
     rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if inside:  # of one of several, counted from 1; what it is may be a secret
+        number, *field = inside
+        return BadInput(": ".join([f"{place} {int(number) + 1}", *map(str, field)]), rule)
     return BadInput(place, f"{rule}; it is {first['input']!r}")

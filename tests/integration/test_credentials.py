@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from sluice.core.apps import Apps
-from sluice.store.credentials import Credentials, load_apps, open_credentials
+from sluice.store.apps import AppRegistry
+from sluice.store.credentials import Credentials, open_credentials
 from sluice.store.errors import CredentialsError
 from sluice.store.schema import apps
 from sluice.store.thread import Store, sqlite_url
@@ -39,6 +40,11 @@ async def store(data: Path) -> AsyncIterator[Store]:
 
 async def begin(store: Store, data: Path) -> tuple[Credentials, bool]:
     return await store.run(lambda conn: open_credentials(conn, data, NOW))
+
+
+async def load_apps(store: Store) -> Apps:
+    async with AppRegistry(store, lambda: NOW) as registry:
+        return registry.apps
 
 
 def mode(path: Path) -> int:
@@ -76,7 +82,7 @@ async def test_secrets_are_not_in_the_repr(store: Store, data: Path) -> None:
 
 async def test_the_app_is_found_with_its_key(store: Store, data: Path) -> None:
     made, _ = await begin(store, data)
-    known: Apps = await store.run(load_apps)
+    known = await load_apps(store)
     app, key = known.app(made.app_id), known.access_key(made.access_key)
     assert app is not None
     assert key is not None
@@ -120,7 +126,7 @@ async def test_a_crash_before_the_commit_is_mended_by_the_next_start(store: Stor
     assert await store.run(count_apps) == 0
     mended, new = await begin(store, data)
     assert not new
-    assert (await store.run(load_apps)).app(mended.app_id) is not None
+    assert (await load_apps(store)).app(mended.app_id) is not None
 
 
 async def test_the_file_of_another_database_is_refused(tmp_path: Path, store: Store, data: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import aioice.ice
 import pytest
 
-from sluice.process.control import Answer, ClosePeer, Done, Enter, Refusal, Retire, Roster
+from sluice.process.control import Answer, AskRoster, ClosePeer, Done, Enter, Expel, Refusal, Retire, Roster
 from tests.integration.room import (
     APP,
     CONSENT_S,
@@ -265,3 +265,39 @@ async def test_a_killed_room_process_comes_back_empty(
     async with publishing(server), watching(server, monkeypatch) as viewer:
         await viewer.until(5)
         assert isinstance(viewer.answer, Answer)
+
+
+async def test_the_roster_can_be_asked_for(server: RoomServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = AskRoster(app_id=APP, room_id=ROOM)
+    assert await server.process.request(asked) == Roster(change=0, users=())
+    async with watching(server, monkeypatch), publishing(server):
+        await server.until(f"published {USER}")
+        roster = await server.process.request(asked)
+        assert isinstance(roster, Roster)
+        assert {(user.user_id, user.streams) for user in roster.users} == {("anna", ()), (USER, (0,))}
+
+
+@pytest.mark.parametrize("room_id", [ROOM, ""])
+async def test_who_is_expelled_loses_his_peers(
+    server: RoomServer, monkeypatch: pytest.MonkeyPatch, room_id: str
+) -> None:
+    async with publishing(server) as publisher, watching(server, monkeypatch) as anna:
+        await anna.until(10)  # his decoder is made, and the next one is the next viewer's
+        async with watching(server, monkeypatch, "bert") as bert:
+            await bert.until(10)
+            elsewhere = Expel(app_id=APP, room_id="elsewhere", user_id="anna")
+            assert await server.process.request(elsewhere) == Done(found=False)
+            expelled = Expel(app_id=APP, room_id=room_id, user_id="anna")
+            assert await server.process.request(expelled) == Done(found=True)
+            await server.until("left anna")
+            assert anna.answer is not None
+            gone = ClosePeer(peer_id=anna.answer.peer_id)
+            assert await server.process.request(gone) == Done(found=False)
+            await bert.until(len(bert.slices) + 20)
+            assert "left bert" not in server.changes
+
+            everybody = Expel(app_id=APP, room_id=room_id, user_id="")
+            assert await server.process.request(everybody) == Done(found=True)
+            await server.until("left bert", f"unpublished {USER}", f"left {USER}")
+            async with asyncio.timeout(20):
+                await publisher.end

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sluice.config import ListenSettings, MediaSettings, RoomSettings, Settings, load_settings
+from sluice.core.callbacks import VENDOR_RETRY
 from sluice.core.errors import BadInput
 
 
@@ -112,3 +113,46 @@ def test_room_processes_need_a_port_each(toml: Path) -> None:
     with pytest.raises(BadInput, match="the last would be 65536") as caught:
         load_settings({"media_port": 65534, "room_processes": 3}, {}, toml)
     assert caught.value.field == "--media-port"
+
+
+CALLBACK = """
+[[callbacks]]
+app_id = "661e0000000000000000543c"
+url = "https://example.com/callback"
+secret = "callback-secret"
+events = ["RelayStreamStateChanged", "RecordStarted"]
+"""
+
+
+def test_callbacks(toml: Path) -> None:
+    toml.write_text('callback_retry = "vendor"' + CALLBACK + CALLBACK + 'business_id = "b1"')
+    callbacks = load_settings({}, {}, toml).callbacks
+    assert callbacks.retry == VENDOR_RETRY
+    first, second = callbacks.registrations
+    assert (first.app_id, first.business_id) == ("661e0000000000000000543c", "")
+    assert (first.url, first.secret) == ("https://example.com/callback", "callback-secret")
+    assert first.events == ("relay_state", "RecordStarted")
+    assert first.from_config
+    assert second.business_id == "b1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("https://example.com/callback", "ftp://x", "sluice.toml: callbacks 1: url: must be an address"),
+        ('"callback-secret"', "5", "sluice.toml: callbacks 1: secret: a valid string"),
+        ('"RecordStarted"', '"Nonsense"', "sluice.toml: callbacks 1: events: there is no event 'Nonsense'"),
+        ("661e0000000000000000543c", "a b", "sluice.toml: callbacks 1: app_id: write 1 to 128"),
+        ("secret =", "colour =", "sluice.toml: callbacks"),
+        (CALLBACK, CALLBACK * 2, "sluice.toml: callbacks: an app and business_id may stand there once"),
+        (CALLBACK, 'callback_retry = "never"', "sluice.toml: callback_retry: 'long' or 'vendor'"),
+    ],
+)
+def test_bad_callbacks_are_named_and_no_secret_is_shown(
+    toml: Path, before: str, after: str, message: str
+) -> None:
+    toml.write_text(CALLBACK.replace(before, after))
+    with pytest.raises(BadInput) as caught:
+        load_settings({}, {}, toml)
+    assert str(caught.value).startswith(message)
+    assert "callback-secret" not in str(caught.value)

@@ -10,11 +10,11 @@ from starlette.types import Message
 from sluice.api import events
 from sluice.core.apps import App, Apps
 from sluice.core.errors import RoomError
-from sluice.core.ids import AppId, UserId
+from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.rooms.port import RoomEvent, RoomEventKind, RosterEntry
 from sluice.wire.token import Grant, Privilege, make
-from tests.testing import FakeRooms
+from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import call
 
 NOW = 1_800_000_000
@@ -61,8 +61,8 @@ class Reader:
             self._news.notify_all()
 
 
-def app(rooms: FakeRooms) -> Router:
-    return Router(events.routes(rooms, Apps([APP], []), lambda: float(NOW)))
+def app(rooms: FakeRooms, bans: FakeBans | None = None) -> Router:
+    return Router(events.routes(rooms, Apps([APP]), bans or FakeBans(), lambda: float(NOW)))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,26 @@ def test_who_may_not_listen(path: str, headers: list[tuple[str, str]], status: i
     assert rooms.present == []
 
 
+def test_a_barred_user_may_not_listen() -> None:
+    rooms, bans = FakeRooms(), FakeBans()
+    bans.until[RoomId("room"), None] = NOW + 60
+    answer = call(app(rooms, bans), "GET", PATH, BEARER)
+    assert (answer.status, answer.body) == (403, b"this user is barred from the room")
+
+
+def test_a_ban_that_comes_while_the_user_is_let_in_ends_the_stream() -> None:
+    rooms, bans = FakeRooms(), FakeBans()
+
+    def ban_once_he_is_in() -> None:
+        if rooms.present:
+            bans.until[None, UserId("viewer")] = NOW + 60
+
+    bans.on_ask = ban_once_he_is_in
+    answer = call(app(rooms, bans), "GET", PATH, BEARER)
+    assert (answer.status, answer.body) == (200, b"")
+    assert rooms.present == []
+
+
 def test_a_header_wins_over_the_address() -> None:
     assert (
         call(app(FakeRooms()), "GET", f"{PATH}?token={TOKEN}", [("Authorization", "Bearer x")]).status == 401
@@ -89,7 +109,7 @@ def test_a_header_wins_over_the_address() -> None:
 def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
     async def scenario() -> str:
         rooms = FakeRooms()
-        rooms.roster = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
+        rooms.users = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
         reader = Reader(rooms)
         reading = asyncio.create_task(reader.run())
         await reader.until("roster")

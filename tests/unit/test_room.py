@@ -135,3 +135,29 @@ def test_streams_without_publisher_and_viewer_are_forgotten(told: Told) -> None:
     room.retire("run_1", 0)
     room.forget_idle_streams()
     assert room.empty
+
+
+def test_who_is_expelled_leaves_at_once_with_what_he_publishes(told: Told) -> None:
+    room = told.room
+    room.enter(ANNA, "peer_1")
+    room.publish(KEY, "run_1")
+    room.flow(KEY)
+    told.take()
+    assert room.expel(RELAY) == {"run_1"}
+    assert told.take() == ["unpublished relay 0", "left relay"]
+    room.retire("run_1", 0)  # the node says so too
+    assert told.take() == []
+    assert told.roster() == {"anna": ()}
+
+
+def test_all_are_expelled(told: Told) -> None:
+    room = told.room
+    room.enter(ANNA, "peer_1")
+    room.enter(ANNA, "events_1")
+    room.leave("peer_1", 0)
+    room.publish(KEY, "run_1")  # not flowing yet
+    told.take()
+    assert room.expel(None) == {"events_1", "run_1"}
+    assert told.take() == ["left anna"]
+    assert room.empty
+    assert room.expel(None) == set()

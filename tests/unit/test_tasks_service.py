@@ -305,7 +305,7 @@ async def test_who_was_given_to_a_dying_process_is_not_its_cause(node: Node) -> 
 async def test_an_end_that_the_store_refuses_is_tried_again(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SWEEP_S", 0.001)
+    monkeypatch.setattr(module, "_SWEEP_S", 0)
     await node.restart()
     task, process = await node.running()
     run, refused = node.store.run, asyncio.Event()
@@ -322,7 +322,7 @@ async def test_an_end_that_the_store_refuses_is_tried_again(
     async with asyncio.timeout(10):
         while (await node.show(task.id))[0] != "ended":
             node.now += 1
-            await asyncio.sleep(0.001)
+            await settle()
     assert len(process.jobs) + len(node.media.processes[1].jobs) == 1, "and is not placed again"
 
 

@@ -9,13 +9,14 @@ import pytest
 import structlog
 
 from sluice.api.volcengine import errors
-from sluice.api.volcengine.door import BODY_LIMIT, FrontDoor, front_door
+from sluice.api.volcengine.actions import action_table
+from sluice.api.volcengine.door import BODY_LIMIT, FrontDoor
 from sluice.core.apps import AccessKey, App, Apps
 from sluice.core.errors import Overloaded, RoomError
 from sluice.core.ids import AppId
 from sluice.core.lifecycle import Reason
 from sluice.wire.signature import RequestHead, parse_query, sign
-from tests.testing import FakeTasks
+from tests.testing import FakeBans, FakeCallbacks, FakeRooms, FakeTasks
 from tests.unit.asgi import Answer, call
 from tests.unit.captures import GO_TIME, KEY, PYTHON_TIME, load_all
 
@@ -32,13 +33,19 @@ class Door:
     """The dialect over a fake `Tasks`, with a client that signs."""
 
     now: float = NOW
+    callbacks: FakeCallbacks = field(default_factory=FakeCallbacks)
+    rooms: FakeRooms = field(default_factory=FakeRooms)
+    bans: FakeBans = field(default_factory=FakeBans)
     tasks: FakeTasks = field(init=False)
+    apps: Apps = field(init=False)
     app: FrontDoor = field(init=False)
 
     def __post_init__(self) -> None:
         self.tasks = FakeTasks(lambda: self.now)
-        apps = Apps([APP, OTHER_APP], [OWNER, AccessKey(KEY.access_key, KEY.secret_key, frozenset())])
-        self.app = front_door(self.tasks, apps, lambda: self.now)
+        stranger = AccessKey(KEY.access_key, KEY.secret_key, frozenset())
+        self.apps = Apps([APP, OTHER_APP], [OWNER, stranger])
+        actions = action_table(self.tasks, self.rooms, self.bans, self.callbacks)
+        self.app = FrontDoor(actions, self.apps, lambda: self.now)
 
     def send(
         self,
@@ -259,7 +266,10 @@ def test_apps(door: Door, app_id: str, expected: tuple[int, str, str]) -> None:
             Overloaded("1.2 cores needed, 0.3 free"),
             (429, "FlowLimitExceeded.TaskNumberOverLimit", "1.2 cores needed, 0.3 free"),
         ),
-        (RoomError(Reason.INTERNAL_ERROR, "room gone"), (500, "InternalError", "internal error")),
+        (
+            RoomError(Reason.INTERNAL_ERROR, "room gone"),
+            (503, "ServiceUnavailableTemp", "Service is unavailable temporarily."),
+        ),
         (RuntimeError("a secret of ours"), (500, "InternalError", "internal error")),
     ],
 )
@@ -324,6 +334,7 @@ def test_error_rows_are_the_contracts() -> None:
         "InvalidActionOrVersion": (100008, 404),
         "InvalidAccessKey": (100009, 401),
         "SignatureDoesNotMatch": (100010, 401),
+        "ServiceUnavailableTemp": (100019, 503),
         "MethodNotAllowed": (100020, 405),
         "InvalidAuthorization": (100024, 400),
         "InvalidCredential": (100025, 400),
@@ -341,7 +352,9 @@ def test_error_rows_are_the_contracts() -> None:
         "InvalidParameter.SizeOverLimit": 400,
         "InvalidParameter.ErrorActiveTaskNotFound": 400,
         "FlowLimitExceeded.TaskNumberOverLimit": 429,
+        "FlowLimitExceeded.QPSOverLimit": 429,
         "AccessDenied.NoPermissionForApp": 403,
+        "AccessDenied.ServiceNotEnabled": 403,
         "InternalError": 500,
     }
     assert {row.code_n for row in business} == {None}

@@ -14,11 +14,11 @@ from sluice.core.push import PushStage
 from sluice.core.tasks import Kind, MediaType, PushSpec
 from tests.unit.asgi import Answer
 from tests.unit.test_volcengine_door import APP, NOW, Door, error_of
+from tests.unit.test_volcengine_relay import ABSENT
 
 START, STOP, GET = "StartPushSingleStreamToCDN", "StopPushStreamToCDN", "GetPushSingleStreamToCDNTask"
 REPEATED = "The task has been started. Please do not call the startup task interface repeatedly"
 URL = "rtmp://cdn.example/live/stream-key?sign=S"
-ABSENT = object()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.rooms.port import WatchOffer
 from sluice.wire.token import Grant, Privilege, make
-from tests.testing import FakeRooms
+from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import Answer, call
 
 NOW = 1_800_000_000
@@ -25,8 +25,9 @@ def token(room: str = "room", privileges: tuple[Privilege, ...] = (Privilege.SUB
 class Whep:
     def __init__(self) -> None:
         self.rooms = FakeRooms()
+        self.bans = FakeBans()
         self.now = float(NOW)
-        self.app = Router(routes(self.rooms, Apps([APP], []), lambda: self.now))
+        self.app = Router(routes(self.rooms, Apps([APP]), self.bans, lambda: self.now))
 
     def post(
         self,
@@ -112,6 +113,25 @@ def test_a_token_without_the_right_to_watch_is_403(whep: Whep) -> None:
     answer = whep.post(bearer=token(privileges=(Privilege.PUBLISH,)))
     assert answer.status == 403
     assert "www-authenticate" not in answer.headers
+
+
+@pytest.mark.parametrize("ban", [("room", "viewer"), ("room", None), (None, "viewer")])
+def test_a_barred_user_is_403(whep: Whep, ban: tuple[RoomId | None, UserId | None]) -> None:
+    whep.bans.until[ban] = NOW + 60
+    answer = whep.post()
+    assert (answer.status, answer.body) == (403, b"this user is barred from the room")
+    assert whep.rooms.offers == []
+
+
+def test_a_ban_that_comes_while_the_user_is_let_in_ends_the_peer(whep: Whep) -> None:
+    def ban_once_he_is_in() -> None:
+        if whep.rooms.offers:
+            whep.bans.until[RoomId("room"), UserId("viewer")] = NOW + 60
+
+    whep.bans.on_ask = ban_once_he_is_in
+    assert whep.post().status == 403
+    assert len(whep.rooms.offers) == 1
+    assert whep.rooms.peers == set()
 
 
 @pytest.mark.parametrize("body", [(b"x" * 40_000,) * 9, (b"v=0\xff",)])

@@ -4,7 +4,8 @@ from starlette.requests import Request
 
 from sluice.core.apps import Apps
 from sluice.core.errors import AccessRefused, BadInput, SluiceError
-from sluice.core.ids import RoomId, UserId, is_valid_id
+from sluice.core.ids import AppId, RoomId, UserId, is_valid_id
+from sluice.rooms.port import Bans
 from sluice.wire.token import TokenClaims, verify
 
 
@@ -35,6 +36,12 @@ def watching_user(request: Request, apps: Apps, now: float, *, query: bool = Fal
     if not claims.may_subscribe(now):
         raise AccessRefused("the token does not have the privilege to subscribe (4)", known=True)
     return claims.user_id
+
+
+async def refuse_barred(bans: Bans, app_id: AppId, room_id: RoomId, user_id: UserId) -> None:
+    """To be asked before a user is let in, and again once he is. Raises AccessRefused."""
+    if await bans.barred(app_id, room_id, user_id):
+        raise AccessRefused("this user is barred from the room", known=True)
 
 
 def status_of(error: SluiceError) -> int:

@@ -12,24 +12,25 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from sluice.api.bearer import path_id, status_of, watching_user
+from sluice.api.bearer import path_id, refuse_barred, status_of, watching_user
 from sluice.core.apps import Apps
 from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.rooms.port import RoomEngine, RoomEvent
+from sluice.rooms.port import Bans, RoomEngine, RoomEvent
 
 _KEEP_ALIVE_S = 15.0
 
 
-def routes(engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> list[BaseRoute]:
+def routes(engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float]) -> list[BaseRoute]:
     async def events(request: Request) -> Response:
         try:
             user_id = watching_user(request, apps, clock(), query=True)
             app_id, room_id = AppId(path_id(request, "app_id")), RoomId(path_id(request, "room_id"))
+            await refuse_barred(bans, app_id, room_id, user_id)
         except SluiceError as error:
             return PlainTextResponse(str(error), status_of(error))
         return StreamingResponse(
-            _stream(engine, app_id, room_id, user_id),
+            _stream(engine, bans, app_id, room_id, user_id),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -37,9 +38,12 @@ def routes(engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> list[B
     return [Route("/rooms/{app_id}/{room_id}/events", events, methods=["GET"])]
 
 
-async def _stream(engine: RoomEngine, app_id: AppId, room_id: RoomId, user_id: UserId) -> AsyncIterator[str]:
+async def _stream(
+    engine: RoomEngine, bans: Bans, app_id: AppId, room_id: RoomId, user_id: UserId
+) -> AsyncIterator[str]:
     try:
         async with engine.events(app_id, room_id, user_id) as events:
+            await refuse_barred(bans, app_id, room_id, user_id)
             pending = asyncio.ensure_future(anext(events, None))
             try:
                 while True:
@@ -55,7 +59,7 @@ async def _stream(engine: RoomEngine, app_id: AppId, room_id: RoomId, user_id: U
             finally:
                 pending.cancel()
     except SluiceError:
-        return  # the room's process is gone: the end of the stream says so, clients come back
+        return  # the room's process is gone, or a ban came: clients come back and are told
 
 
 def _text(event: RoomEvent) -> str:

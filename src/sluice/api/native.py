@@ -1,14 +1,15 @@
-"""The native API: tasks for the operator and his programs (`/api/v1`), and `/healthz`.
+"""The native API: tasks for the operator and his programs (`/api/v1/tasks`), and `/healthz`.
 
 Bearer of `/api/v1` is the admin token. Every failure is `{"error": {"code", "message"}}`; the class of an
 error of the core decides code and status, in one table. The documents are those of `tasks.port`.
+Other resources are siblings (`native_apps`, `native_callbacks`).
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -16,7 +17,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sluice.core.errors import AccessRefused, BadInput, Overloaded, SluiceError, TaskNotFound
+from sluice.core.callbacks import CallbackNotFound
+from sluice.core.errors import AccessRefused, BadInput, NotFound, Overloaded, SluiceError
 from sluice.core.ids import RunId
 from sluice.tasks.port import Tasks
 
@@ -43,13 +45,20 @@ class Health(BaseModel):
 _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (BadInput, 400),
     (AccessRefused, 401),
-    (TaskNotFound, 404),
+    (NotFound, 404),
+    (CallbackNotFound, 404),
     (Overloaded, 503),
     (SluiceError, 500),
 )
 
 
-class _Route(APIRoute):
+#: What operations say about failures in the OpenAPI document.
+FAILURES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The call failed; the message says what to do"}
+}
+
+
+class NativeRoute(APIRoute):
     """Turns the errors of the core, and FastAPI's about parameters, into the error document."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -69,28 +78,25 @@ class _Route(APIRoute):
 
 def routes(tasks: Tasks, admin_token: str) -> APIRouter:
     """The router, to be included in the application without a prefix."""
-    api = APIRouter(route_class=_Route)
-    operator = [Depends(_operator_check(admin_token))]
-    failures: dict[int | str, dict[str, Any]] = {
-        "4XX": {"model": ErrorBody, "description": "The call failed; the message says what to do"}
-    }
+    api = APIRouter(route_class=NativeRoute)
+    operator = operator_only(admin_token)
 
     @api.get("/healthz", summary="Whether the node answers")
     async def healthz() -> Health:
         return Health(status="ok")
 
-    @api.get("/api/v1/tasks", dependencies=operator, responses=failures, summary="All tasks, newest first")
+    @api.get("/api/v1/tasks", dependencies=operator, responses=FAILURES, summary="All tasks, newest first")
     async def list_tasks(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> TaskList:
         return TaskList(tasks=await tasks.list_documents(limit=limit, offset=offset))
 
-    @api.get("/api/v1/tasks/{id}", dependencies=operator, responses=failures, summary="One task")
+    @api.get("/api/v1/tasks/{id}", dependencies=operator, responses=FAILURES, summary="One task")
     async def show_task(id: str) -> dict[str, Any]:
         return await tasks.document(RunId(id))
 
-    @api.post("/api/v1/tasks/{id}/stop", dependencies=operator, responses=failures, summary="Stop a task")
+    @api.post("/api/v1/tasks/{id}/stop", dependencies=operator, responses=FAILURES, summary="Stop a task")
     async def stop_task(id: str) -> dict[str, Any]:
         """The task as it is after the order; its end may take a moment more."""
         await tasks.stop(RunId(id))
@@ -99,7 +105,8 @@ def routes(tasks: Tasks, admin_token: str) -> APIRouter:
     return api
 
 
-def _operator_check(admin_token: str) -> Callable[..., Awaitable[None]]:
+def operator_only(admin_token: str) -> list[params.Depends]:
+    """The dependencies of what only the operator may do."""
     bearer = HTTPBearer(auto_error=False, description="admin_token of credentials.json")
 
     async def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
@@ -107,7 +114,7 @@ def _operator_check(admin_token: str) -> Callable[..., Awaitable[None]]:
         if not given or not hmac.compare_digest(given.encode(), admin_token.encode()):
             raise AccessRefused("send the header Authorization: Bearer <admin_token of credentials.json>")
 
-    return check
+    return [Depends(check)]
 
 
 def _failure(error: SluiceError) -> JSONResponse:

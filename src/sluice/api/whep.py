@@ -11,18 +11,18 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sluice.api.bearer import path_id, status_of, watching_user
+from sluice.api.bearer import path_id, refuse_barred, status_of, watching_user
 from sluice.core.apps import Apps
 from sluice.core.errors import BadInput, SluiceError
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
-from sluice.rooms.port import RoomEngine, WatchOffer
+from sluice.rooms.port import Bans, RoomEngine, WatchOffer
 
 _MOST_SDP = 64 << 10
 _HINTS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 
-def routes(engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> list[BaseRoute]:
-    whep = _Whep(engine, apps, clock)
+def routes(engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float]) -> list[BaseRoute]:
+    whep = _Whep(engine, apps, bans, clock)
     path = "/whep/{app_id}/{room_id}/{user_id}"
     return [
         Route(path, whep.offer, methods=["POST"]),
@@ -31,9 +31,10 @@ def routes(engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> list[B
 
 
 class _Whep:
-    def __init__(self, engine: RoomEngine, apps: Apps, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._apps = apps
+        self._bans = bans
         self._clock = clock
 
     async def offer(self, request: Request) -> Response:
@@ -54,7 +55,13 @@ class _Whep:
             viewer=viewer,
             sdp=await _body(request),
         )
+        await refuse_barred(self._bans, offer.app_id, offer.room_id, viewer)
         answer = await self._engine.watch(offer)
+        try:
+            await refuse_barred(self._bans, offer.app_id, offer.room_id, viewer)
+        except SluiceError:
+            await self._engine.close_peer(answer.peer_id)
+            raise
         return Response(
             answer.sdp,
             status_code=201,

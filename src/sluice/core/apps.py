@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from sluice.core.ids import AppId
+
+
+class Feature(Enum):
+    """What an app may be allowed to do."""
+
+    RELAY = "relay"
+    PUSH = "push"
 
 
 @dataclass(frozen=True, slots=True)
 class App:
     app_id: AppId  #: 24 characters, as RTC tokens demand (contract/token.md 1)
     app_key: str = field(repr=False)  #: signs RTC tokens
+    features: frozenset[Feature] = frozenset(Feature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +28,17 @@ class AccessKey:
     access_key: str
     secret_key: str = field(repr=False)
     app_ids: frozenset[AppId]
+    session_token: str | None = field(default=None, repr=False)  #: where there is one, calls must carry it
 
 
 class Apps:
-    """Look-up of the configured apps and access keys."""
+    """Look-up of the configured apps and of the access keys in force. A copy: the database is the truth,
+    and `replace` follows it."""
 
-    def __init__(self, apps: Iterable[App], keys: Iterable[AccessKey]) -> None:
+    def __init__(self, apps: Iterable[App] = (), keys: Iterable[AccessKey] = ()) -> None:
+        self.replace(apps, keys)
+
+    def replace(self, apps: Iterable[App], keys: Iterable[AccessKey]) -> None:
         self._apps = {app.app_id: app for app in apps}
         self._keys = {key.access_key: key for key in keys}
 

@@ -2,7 +2,8 @@
 
 SluiceError
 ├── BadInput           the caller sent something outside the contract
-├── TaskNotFound       the caller named a task that is not live
+├── NotFound           the caller named something that there is not
+│   └── TaskNotFound   … a task that is not live
 ├── AccessRefused      a token or key does not allow this
 ├── SourceError        the source (or the way to it) failed; transient or permanent
 ├── DestinationError   the CDN (or the way to it) failed; transient or permanent
@@ -39,8 +40,12 @@ class BadInput(SluiceError):
         self.why = why
 
 
-class TaskNotFound(SluiceError):
+class NotFound(SluiceError):
     culprit = Culprit.CALLER
+
+
+class TaskNotFound(NotFound):
+    pass
 
 
 class AccessRefused(SluiceError):

@@ -82,7 +82,8 @@ class Task(Generic[S]):
     """One run of a task. `app_id`, `room_id` and `task_id` identify it for the caller, `id` for us.
 
     `user_id` is the virtual user of a relay, the publisher of a push. Times are Unix seconds. `epoch` grows
-    with every change of state and fences late writers. `stage` is a push's alone.
+    with every change of state and fences late writers. `flowed_at` is when its media first flowed, `stage` is
+    a push's alone.
     """
 
     id: RunId
@@ -102,4 +103,5 @@ class Task(Generic[S]):
     ended_at: float | None = None
     expires_at: float | None = None
     epoch: int = 0
+    flowed_at: float | None = None
     stage: PushStage = PushStage.NONE

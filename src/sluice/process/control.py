@@ -71,6 +71,24 @@ class Retire(_Message):
     run_id: str
 
 
+class AskRoster(_Message):
+    """Who is in a room; answered by Roster, empty where there is no such room."""
+
+    type: Literal["ask_roster"] = "ask_roster"
+    app_id: str
+    room_id: str
+
+
+class Expel(_Message):
+    """Users of an app leave at once: their peers and publications end. An empty `room_id` stands for all
+    rooms, an empty `user_id` for all users; answered by Done (whether anybody was there)."""
+
+    type: Literal["expel"] = "expel"
+    app_id: str
+    room_id: str
+    user_id: str
+
+
 # --- room process -> node -------------------------------------------------------------------------------
 
 
@@ -109,7 +127,11 @@ class Roster(_Message):
 
 class RoomChanged(_Message):
     """Something in a room changed; `kind` is joined, left, published or unpublished. `change` counts the
-    changes of the room, so that a reader of the roster knows which it has seen."""
+    changes of the room, so that a reader of the roster knows which it has seen.
+
+    `device` belongs to joined (``server`` for a virtual user, else what is known), `why` to left, and `media`
+    to published: what flows in the stream now. Published comes again when that changes.
+    """
 
     type: Literal["room_changed"] = "room_changed"
     change: int
@@ -118,6 +140,9 @@ class RoomChanged(_Message):
     kind: str
     user_id: str
     stream: int | None = None
+    device: str = ""
+    why: Literal["left", "dropped", "removed"] = "left"
+    media: tuple[Literal["audio", "video"], ...] = ()
 
 
 # --- node -> media process ------------------------------------------------------------------------------
@@ -265,6 +290,8 @@ Message = (
     | Enter
     | Leave
     | Retire
+    | AskRoster
+    | Expel
     | Answer
     | Refusal
     | Done

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from sluice.core.errors import BadInput, Overloaded, RoomError
@@ -12,9 +12,11 @@ from sluice.core.lifecycle import Reason
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import (
     Answer,
+    AskRoster,
     ClosePeer,
     Done,
     Enter,
+    Expel,
     Leave,
     Message,
     Refusal,
@@ -33,15 +35,21 @@ _Watcher = asyncio.Queue[RoomChanged | None]
 
 
 class RoomProcesses:
-    """Implements rooms.port.RoomEngine and rooms.port.RunRooms on supervised room processes."""
+    """Implements rooms.port.RoomEngine and rooms.port.RunRooms on supervised room processes.
+
+    `on_change` gets every change of every room, `on_loss` which rooms went with their process; set them
+    before `start`.
+    """
 
     def __init__(self, specs: list[ChildSpec]) -> None:
+        self.on_change: Callable[[RoomChanged], None] = lambda change: None
+        self.on_loss: Callable[[Callable[[AppId, RoomId], bool]], None] = lambda lost: None
         self._processes = [
             Supervised(spec, on_notice=self._on_notice, on_ready=lambda _: None, on_death=self._on_death)
             for spec in specs
         ]
         self._links = {spec.name: str(spec.config["link"]) for spec in specs}
-        self._watchers: dict[tuple[str, str], set[_Watcher]] = {}
+        self._watchers: dict[tuple[str, str], dict[_Watcher, str]] = {}
 
     async def start(self) -> None:
         await asyncio.gather(*(process.start() for process in self._processes))
@@ -98,8 +106,8 @@ class RoomProcesses:
         presence = f"events_{secrets.token_hex(8)}"
         queue: _Watcher = asyncio.Queue(_MOST_WAITING)
         # Before the roster is asked for: what it has already is left out by its number, nothing is missed.
-        watchers = self._watchers.setdefault((app_id, room_id), set())
-        watchers.add(queue)
+        watchers = self._watchers.setdefault((app_id, room_id), {})
+        watchers[queue] = user_id
         try:
             reply = await self._ask(
                 process, Enter(app_id=app_id, room_id=room_id, user_id=user_id, presence=presence)
@@ -107,10 +115,27 @@ class RoomProcesses:
             assert isinstance(reply, Roster)  # noqa: S101 - the schema's answer to Enter
             yield _events(reply, queue)
         finally:
-            watchers.discard(queue)
+            del watchers[queue]
             if not watchers:
                 self._watchers.pop((app_id, room_id), None)
             process.notify(Leave(app_id=app_id, room_id=room_id, presence=presence))
+
+    async def roster(self, app_id: AppId, room_id: RoomId) -> tuple[RosterEntry, ...]:
+        reply = await self._ask(self._process_of(app_id, room_id), AskRoster(app_id=app_id, room_id=room_id))
+        assert isinstance(reply, Roster)  # noqa: S101 - the schema's answer to AskRoster
+        return _entries(reply)
+
+    async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
+        request = Expel(app_id=app_id, room_id=room_id or "", user_id=user_id or "")
+        processes = self._processes if room_id is None else [self._process_of(app_id, room_id)]
+        # A process that is gone has taken its peers with it.
+        living = [process for process in processes if process.ready is not None]
+        await asyncio.gather(*(self._ask(process, request) for process in living))
+        for (app, room), watchers in self._watchers.items():
+            if app == app_id and room_id in (None, room):
+                for queue, user in watchers.items():
+                    if user_id in (None, user):
+                        _offer(queue, None)
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -127,10 +152,12 @@ class RoomProcesses:
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):
+            self.on_change(message)
             for queue in self._watchers.get((message.app_id, message.room_id), ()):
                 _offer(queue, message)
 
     def _on_death(self, process: Supervised) -> None:
+        self.on_loss(lambda app_id, room_id: self._process_of(app_id, room_id) is process)
         for (app_id, room_id), queues in self._watchers.items():
             if self._process_of(app_id, room_id) is process:
                 for queue in queues:
@@ -147,10 +174,11 @@ def _offer(queue: _Watcher, change: RoomChanged | None) -> None:
 
 
 async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
-    yield RoomEvent(
-        RoomEventKind.ROSTER,
-        roster=tuple(RosterEntry(UserId(user.user_id), user.streams) for user in roster.users),
-    )
+    yield RoomEvent(RoomEventKind.ROSTER, roster=_entries(roster))
     while (change := await queue.get()) is not None:
         if change.change > roster.change:
             yield RoomEvent(RoomEventKind(change.kind), user_id=UserId(change.user_id), stream=change.stream)
+
+
+def _entries(roster: Roster) -> tuple[RosterEntry, ...]:
+    return tuple(RosterEntry(UserId(user.user_id), user.streams) for user in roster.users)

@@ -73,6 +73,29 @@ class RoomEngine(Protocol):
         The iterator ends when the room's process is gone or the reader is too slow."""
         ...
 
+    async def roster(self, app_id: AppId, room_id: RoomId) -> tuple[RosterEntry, ...]:
+        """Who is in a room; nobody where there is no such room. Raises RoomError."""
+        ...
+
+    async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
+        """Users leave at once: their peers, event streams and publications end. Without `room_id` all rooms
+        of the app are meant, without `user_id` everybody. Raises RoomError."""
+        ...
+
+
+class Bans(Protocol):
+    """Who may not enter. Whoever lets a user in asks before and, so that no ban slips through between, again
+    once he is in."""
+
+    async def ban(
+        self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None, until: float | None
+    ) -> None:
+        """A user may not enter a room (any, without `room_id`), or nobody may (without `user_id`), until
+        that Unix time; None lifts the ban. Durable when it returns. Raises BadInput for one too many."""
+        ...
+
+    async def barred(self, app_id: AppId, room_id: RoomId, user_id: UserId) -> bool: ...
+
 
 class RunRooms(Protocol):
     """What the tasks need of the rooms."""

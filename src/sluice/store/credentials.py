@@ -11,12 +11,12 @@ import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 
-from sluice.core.apps import AccessKey, App, Apps
+from sluice.core.apps import App
 from sluice.core.ids import AppId
+from sluice.store.apps import insert_app, insert_key, list_apps, new_app, new_key
 from sluice.store.errors import CredentialsError
-from sluice.store.schema import access_key_apps, access_keys, apps
 
 FILE_NAME = "credentials.json"
 
@@ -38,7 +38,7 @@ def open_credentials(conn: Connection, data: Path, now: float) -> tuple[Credenti
     Raises CredentialsError when the file is missing, unreadable or of another database.
     """
     path = data / FILE_NAME
-    known = {(row.app_id, row.app_key) for row in conn.execute(select(apps))}
+    known = {(record.app.app_id, record.app.app_key) for record in list_apps(conn)}
     made = not path.exists()
     if made and known:
         raise CredentialsError(
@@ -60,39 +60,16 @@ def open_credentials(conn: Connection, data: Path, now: float) -> tuple[Credenti
     return credentials, made
 
 
-def load_apps(conn: Connection) -> Apps:
-    """Every app and access key."""
-    reach: dict[str, set[AppId]] = {}
-    for row in conn.execute(select(access_key_apps)):
-        reach.setdefault(row.access_key, set()).add(AppId(row.app_id))
-    return Apps(
-        [App(AppId(row.app_id), row.app_key) for row in conn.execute(select(apps))],
-        [
-            AccessKey(row.access_key, row.secret_key, frozenset(reach.get(row.access_key, ())))
-            for row in conn.execute(select(access_keys))
-        ],
-    )
-
-
 def _generate() -> Credentials:
-    # Hex alone: no character that a shell, a URL or a command line takes for something else.
-    return Credentials(
-        app_id=AppId(secrets.token_hex(12)),
-        app_key=secrets.token_hex(16),
-        access_key=f"AKLT{secrets.token_hex(16)}",
-        secret_key=secrets.token_hex(32),
-        admin_token=secrets.token_hex(32),
-    )
+    app = new_app()
+    key = new_key([app.app_id])
+    return Credentials(app.app_id, app.app_key, key.access_key, key.secret_key, secrets.token_hex(32))
 
 
 def _insert(conn: Connection, credentials: Credentials, now: float) -> None:
-    conn.execute(insert(apps).values(app_id=credentials.app_id, app_key=credentials.app_key, created_at=now))
-    conn.execute(
-        insert(access_keys).values(
-            access_key=credentials.access_key, secret_key=credentials.secret_key, created_at=now
-        )
-    )
-    conn.execute(insert(access_key_apps).values(access_key=credentials.access_key, app_id=credentials.app_id))
+    insert_app(conn, App(credentials.app_id, credentials.app_key), now)
+    key = new_key([credentials.app_id], credentials.access_key, credentials.secret_key)
+    insert_key(conn, key, now)
 
 
 def read_credentials(data: Path) -> Credentials:

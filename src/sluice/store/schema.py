@@ -8,6 +8,7 @@ for both. Times are Unix seconds. A task has an end (`ended_at`) exactly when it
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+    true,
 )
 
 from sluice.core.push import PushStage
@@ -30,6 +32,8 @@ apps = Table(
     Column("app_id", Text, primary_key=True),
     Column("app_key", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("relay", Boolean, nullable=False, server_default=true()),
+    Column("push", Boolean, nullable=False, server_default=true()),
 )
 
 access_keys = Table(
@@ -38,6 +42,8 @@ access_keys = Table(
     Column("access_key", Text, primary_key=True),
     Column("secret_key", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("enabled", Boolean, nullable=False, server_default=true()),
+    Column("session_token", Text),
 )
 
 #: Which apps an access key may reach.
@@ -46,6 +52,24 @@ access_key_apps = Table(
     metadata,
     Column("access_key", ForeignKey("access_keys.access_key", ondelete="CASCADE"), primary_key=True),
     Column("app_id", ForeignKey("apps.app_id", ondelete="CASCADE"), primary_key=True),
+)
+
+#: Counts the changes of what nodes keep in memory, so that each sees that another process made one.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+#: Who may not enter: a user a room, everyone a room (`user_id` empty), or a user any room (`room_id` empty).
+bans = Table(
+    "bans",
+    metadata,
+    Column("app_id", ForeignKey("apps.app_id", ondelete="CASCADE"), primary_key=True),
+    Column("room_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("until", Double, nullable=False),
 )
 
 _LIVE = text("ended_at IS NULL")
@@ -74,6 +98,7 @@ tasks = Table(
     Column("position_us", BigInteger, nullable=False, server_default="0"),
     Column("pass_number", Integer, nullable=False, server_default="0"),
     Column("plan", JSON(none_as_null=True)),
+    Column("flowed_at", Double),
     Column("stage", Text, nullable=False, server_default=PushStage.NONE.code),
     CheckConstraint("(ended_at IS NOT NULL) = (state IN ('ended', 'failed'))", name="tasks_end_when_over"),
     # contract/volcengine.md 7.1: one live run per identity.
@@ -89,17 +114,47 @@ tasks = Table(
     Index("tasks_by_end", "ended_at"),
 )
 
-#: What is to be told to callers, in order of `id`; written in the transaction of the change it tells of.
+#: Who is told of what happens in an app; `business_id` is empty for the one of the whole app.
+callback_registrations = Table(
+    "callback_registrations",
+    metadata,
+    Column("app_id", ForeignKey("apps.app_id", ondelete="CASCADE"), primary_key=True),
+    Column("business_id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("from_config", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+_DUE = text("next_at IS NOT NULL")
+
+#: What is told to callers, in order of `id`; written in the transaction of the change it tells of. A row
+#: stands alone: it outlives the task and the registration.
 outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("event_id", Text, nullable=False, unique=True),
-    Column("run_id", ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("app_id", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("order_key", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
     Column("event_type", Text, nullable=False),
     Column("data", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_at", Double),
+    Column("next_at", Double),
+    Column("settled_at", Double),
+    Column("last_error", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Index("outbox_due", "destination", "next_at", "id", sqlite_where=_DUE, postgresql_where=_DUE),
+    Index("outbox_by_key", "order_key", "status", "id"),
+    Index("outbox_by_status", "status", "id"),
+    Index("outbox_by_end", "status", "settled_at"),
     # An id is never given twice, also when the newest row was deleted: it stands for the order.
     sqlite_autoincrement=True,
 )

@@ -1,12 +1,11 @@
 """The named queries on tasks, each one function for `Store.run`.
 
 Every change of state is one guarded UPDATE whose ``WHERE state IN (…)`` and new state come from the
-lifecycle's table, with the outbox row in the same transaction. Progress (position, pass, plan) is no change
-of state: it tells nobody and leaves the epoch alone. Page sizes are the caller's, who bounds them.
-Statements are built once: building one costs several times what running it does.
+lifecycle's table, with what is told of it (`store.outbox`) in the same transaction. Progress (position,
+pass, plan) is no change of state: it tells nobody and leaves the epoch alone. Page sizes are the caller's,
+who bounds them. Statements are built once: building one costs several times what running it does.
 """
 
-import uuid
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from sluice.core.callbacks import task_events
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
 from sluice.core.push import PushStage
@@ -43,12 +43,11 @@ from sluice.core.tasks import (
     StreamMode,
     Task,
 )
-from sluice.store.schema import outbox, tasks
+from sluice.store.outbox import tell
+from sluice.store.schema import tasks
 
 #: Ended tasks stay listed for 72 h (contract/volcengine.md 8.4).
 LISTED_S = 72 * 3600
-#: Event types of outbox rows that tell a task's change of state, or of a push's stage.
-EVENT_TYPE = {Kind.RELAY: "relay_state", Kind.PUSH: "push_state"}
 
 _LIVE = tasks.c.ended_at.is_(None)
 
@@ -64,7 +63,6 @@ class TaskRecord:
 
 
 _INSERT = insert(tasks)
-_TELL = insert(outbox)
 
 
 def insert_task(conn: Connection, task: Task[S]) -> tuple[Task[S], bool]:
@@ -99,6 +97,8 @@ def _advance_statement(event: Event) -> Update:
     times: dict[str, Any] = {}
     for state in after.values():  # one event never leads both to a live and to an ended state
         times |= _times_on_entering(state, bindparam("now", type_=Double))
+    if event is Event.FLOWING:
+        times["flowed_at"] = func.coalesce(tasks.c.flowed_at, bindparam("now", type_=Double))
     new_state = case({before.value: state.value for before, state in after.items()}, value=tasks.c.state)
     return (
         update(tasks)
@@ -141,26 +141,10 @@ def advance_task(
     return task
 
 
-def _tell(conn: Connection, task: Task[Any], now: float) -> None:
-    """The outbox row of the state that `task` is in now; its form in a dialect is made at delivery."""
-    data: dict[str, Any] = {
-        "run_id": task.id,
-        "state": task.state.value,
-        "reason": task.reason.code,
-        "text": task.reason_text,
-        "at": now,
-    }
-    if task.kind is Kind.PUSH:
-        data["stage"] = task.stage.code
-    values = {
-        "event_id": str(uuid.uuid4()),
-        "run_id": task.id,
-        "app_id": task.app_id,
-        "event_type": EVENT_TYPE[task.kind],
-        "data": data,
-        "created_at": now,
-    }
-    conn.execute(_TELL, values)
+def _tell(conn: Connection, task: Task[Any], now: float, *, staged: bool = False) -> None:
+    """What callers are told of the change at `now`; `staged`: of the stage of a push, not of its state."""
+    for event in task_events(task, now, staged=staged):
+        tell(conn, event)
 
 
 _SET_STAGE = (
@@ -178,7 +162,7 @@ def set_stage(conn: Connection, run_id: RunId, stage: PushStage, text: str, now:
     if row is None:
         return None
     task = _task_of(row)
-    _tell(conn, task, now)
+    _tell(conn, task, now, staged=True)
     return task
 
 
@@ -314,8 +298,20 @@ def live_tasks(conn: Connection) -> list[TaskRecord]:
     return [_record_of(row) for row in conn.execute(oldest)]
 
 
+def live_runs_of(
+    conn: Connection, app_id: AppId, room_id: RoomId | None, user_id: UserId | None
+) -> list[RunId]:
+    """The live runs of an app's users; None stands for all rooms, or for all users."""
+    query = select(tasks.c.id).where(_LIVE, tasks.c.app_id == app_id)
+    if room_id is not None:
+        query = query.where(tasks.c.room_id == room_id)
+    if user_id is not None:
+        query = query.where(tasks.c.user_id == user_id)
+    return [RunId(run_id) for run_id in conn.execute(query).scalars()]
+
+
 def purge_older_than(conn: Connection, before: float, *, limit: int = 500) -> int:
-    """Deletes at most `limit` runs that ended before `before`, with their outbox rows; how many it were."""
+    """Deletes at most `limit` runs that ended before `before`; how many it were."""
     old = select(tasks.c.id).where(tasks.c.ended_at < before).order_by(tasks.c.ended_at).limit(limit)
     return conn.execute(delete(tasks).where(tasks.c.id.in_(old))).rowcount
 
@@ -362,5 +358,6 @@ def _task_of(row: Row[Any]) -> Task[Any]:
         ended_at=row.ended_at,
         expires_at=row.expires_at,
         epoch=row.epoch,
+        flowed_at=row.flowed_at,
         stage=PushStage.of(row.stage),
     )

@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 CAPACITY = 10_000
 #: Functions that share one commit at most: bounds how long the first of them waits for the last.
 BATCH = 256
+#: Where a connection keeps the hints of its transaction.
+HINTS = "sluice.hints"
 
 
 def sqlite_url(data: Path) -> URL:
@@ -55,6 +57,14 @@ class _Job:
             self.future.set_exception(self.error)
 
 
+def hint(conn: Connection, topic: str) -> None:
+    """To be used in a transaction: once it is durable, `Store.on_hint` gets the topic.
+
+    No more than a hint: one that was given by a function that failed may arrive too.
+    """
+    conn.info.setdefault(HINTS, set()).add(topic)
+
+
 class Store:
     """Opens and migrates the database on entering; on leaving, what waits is still done."""
 
@@ -67,6 +77,7 @@ class Store:
         self._running = 0
         self._pump: asyncio.Task[None] | None = None
         self._open = False
+        self.on_hint: Callable[[str], None] = lambda topic: None
 
     async def __aenter__(self) -> Self:
         """Raises StoreError."""
@@ -108,29 +119,35 @@ class Store:
         while self._jobs:
             batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._batch))]
             self._running = len(batch)
+            hints: set[str] = set()
             try:
-                await self._loop.run_in_executor(self._thread, _commit, self._engine, batch)
+                hints = await self._loop.run_in_executor(self._thread, _commit, self._engine, batch)
             except Exception as error:  # noqa: BLE001 - root of the pump: no caller may wait for ever
                 for job in batch:
                     job.error = _unavailable("the database did not take the change", error)
             self._running = 0
             for job in batch:
                 job.settle()
+            for topic in hints:
+                self.on_hint(topic)
         self._pump = None
 
 
-def _commit(engine: Engine, batch: list[_Job]) -> None:
-    """One transaction for all of `batch`. Raises when it was lost as a whole."""
+def _commit(engine: Engine, batch: list[_Job]) -> set[str]:
+    """One transaction for all of `batch`; the hints it gave. Raises when it was lost as a whole."""
     with engine.begin() as connection:
+        # To the driver itself: SQLAlchemy compiles each savepoint anew, for as much as two statements cost.
+        driver: Any = connection.connection.driver_connection
         for job in batch:
-            savepoint = connection.begin_nested()
+            driver.execute("SAVEPOINT job")
             try:
                 job.result = job.work(connection)
             except Exception as error:  # noqa: BLE001 - whatever it is, its caller gets it
-                savepoint.rollback()
+                driver.execute("ROLLBACK TO SAVEPOINT job")
                 job.error = error
-            else:
-                savepoint.commit()
+            driver.execute("RELEASE SAVEPOINT job")
+        hints: set[str] = connection.info.pop(HINTS, set())
+    return hints
 
 
 def _open(url: URL) -> Engine:

@@ -27,7 +27,8 @@ class Tasks(Protocol):
     ) -> Task[Any] | None: ...
 
     async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
-        """The live task of this identity, and whether this call made it. Durable when it returns."""
+        """The live task of this identity, and whether this call made it. Durable when it returns. Raises
+        AccessRefused for a relay whose user may not enter the room."""
         ...
 
     async def update_relay(
@@ -39,6 +40,11 @@ class Tasks(Protocol):
 
     async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         """Raises TaskNotFound when no live task has this identity."""
+        ...
+
+    async def remove(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
+        """Ends the live tasks of a user, with Reason REMOVED. Without `room_id` those in all rooms of the
+        app, without `user_id` those of everybody."""
         ...
 
     async def latest_push(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task[PushSpec] | None:

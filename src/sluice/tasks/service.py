@@ -12,8 +12,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from sluice.core.errors import TaskNotFound
-from sluice.core.ids import AppId, RoomId, RunId, TaskId, new_run_id
+from sluice.core.errors import AccessRefused, TaskNotFound
+from sluice.core.ids import AppId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.push import PushStage
 from sluice.core.tasks import OPEN_AHEAD_S, Kind, PushSpec, RelaySpec, S, Task, kind_of
@@ -31,6 +31,7 @@ from sluice.process.control import (
 )
 from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
+from sluice.store.bans import is_barred
 from sluice.store.tasks import (
     advance_task,
     find_latest,
@@ -39,6 +40,7 @@ from sluice.store.tasks import (
     insert_task,
     list_all,
     list_latest_by_room,
+    live_runs_of,
     live_tasks,
     purge_older_than,
     save_progress,
@@ -126,7 +128,14 @@ class TaskService:
             reason_text="",
             created_at=now,
         )
-        task, created = await self._store.run(lambda conn: insert_task(conn, asked))
+
+        def insert(conn: Connection) -> tuple[Task[S], bool]:
+            # In the same transaction: a ban is written before it looks for the tasks that it ends.
+            if asked.kind is Kind.RELAY and is_barred(conn, asked.app_id, asked.room_id, asked.user_id, now):
+                raise AccessRefused("the user is barred from this room", known=True)
+            return insert_task(conn, asked)
+
+        task, created = await self._store.run(insert)
         if created:
             run = self._runs[task.id] = Run(task)
             if self._is_waiting(run):
@@ -154,6 +163,11 @@ class TaskService:
         if task is None:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
         await self.stop(task.id)
+
+    async def remove(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
+        ids = await self._store.run(lambda conn: live_runs_of(conn, app_id, room_id, user_id))
+        runs = [self._runs[run_id] for run_id in ids if run_id in self._runs]
+        await asyncio.gather(*(self._end(run, Reason.REMOVED, Reason.REMOVED.text) for run in runs))
 
     async def latest_push(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task[PushSpec] | None:
         now = self._clock()

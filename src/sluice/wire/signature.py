@@ -9,8 +9,8 @@ Rules are quoted by their numbers in signature.md section 4. Nothing here knows 
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from urllib.parse import parse_qsl, quote, unquote
@@ -80,12 +80,11 @@ class RequestHead:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator may loosen. `session_tokens` maps an access key to its STS token (V13)."""
+    """What the operator may loosen."""
 
     service: str = "rtc"
     extra_hosts: tuple[str, ...] = ()  #: V7: hosts that clients sign and a proxy rewrites
     allow_unsigned_body: bool = False  #: P4
-    session_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ class Claim:
             yield [pair for pair in params if pair[0] in listed or pair[0] == "X-Security-Token"]
 
     def _check_session_token(self) -> None:
-        wanted = self._policy.session_tokens.get(self._key.access_key)
+        wanted = self._key.session_token
         if wanted is None:  # V13: ignored when the key has none
             return
         given = self._head.header("x-security-token") or self._head.param("X-Security-Token") or ""

@@ -4,7 +4,7 @@ Nobody makes us read a body who has not shown a known access key and a fresh dat
 refused while it arrives, so its signature is never computed. Whatever fails, the answer is an envelope.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -12,13 +12,14 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from sluice.api.volcengine.actions import Action, action_table
+from sluice.api.volcengine.actions import Action
 from sluice.api.volcengine.envelope import Metadata, failure, success
 from sluice.api.volcengine.errors import (
     EMPTY_BODY,
     GATEWAY,
     INTERNAL_ERROR,
     NO_PERMISSION,
+    NOT_ENABLED,
     SIZE_OVER_LIMIT,
     UNKNOWN_APP_ID,
     UNMARSHAL,
@@ -26,9 +27,9 @@ from sluice.api.volcengine.errors import (
     to_refusal,
 )
 from sluice.api.volcengine.fields import Reading
-from sluice.core.apps import AccessKey, App, Apps
+from sluice.api.volcengine.rates import Rates
+from sluice.core.apps import AccessKey, App, Apps, Feature
 from sluice.core.errors import SluiceError
-from sluice.tasks.port import Tasks
 from sluice.wire.signature import Policy, RequestHead, parse_query, read_claim
 
 BODY_LIMIT = 1 << 20  #: bytes (volcengine.md section 1)
@@ -40,24 +41,22 @@ _FORM = "application/x-www-form-urlencoded"
 log = structlog.get_logger(__name__)
 
 
-def front_door(
-    tasks: Tasks, apps: Apps, clock: Callable[[], float], policy: Policy | None = None
-) -> "FrontDoor":
-    """The application of the dialect, for every method and every path that is nobody else's: what is wrong
-    is answered with an envelope too. `clock` tells Unix seconds."""
-    return FrontDoor(action_table(tasks), apps, clock, policy or Policy())
-
-
 class FrontDoor:
-    """An ASGI application."""
+    """The dialect as an ASGI application, for every method and every path that is nobody else's: what is
+    wrong is answered with an envelope too. `clock` tells Unix seconds."""
 
     def __init__(
-        self, actions: Iterable[Action[Any]], apps: Apps, clock: Callable[[], float], policy: Policy
+        self,
+        actions: Iterable[Action[Any]],
+        apps: Apps,
+        clock: Callable[[], float],
+        policy: Policy | None = None,
     ) -> None:
         self._actions = {(action.name, version): action for action in actions for version in action.versions}
         self._apps = apps
         self._clock = clock
-        self._policy = policy
+        self._policy = policy or Policy()
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -85,12 +84,10 @@ class FrontDoor:
         claim = read_claim(head, self._apps.access_key, now, self._policy)  # 3
         body = await _read_body(request)  # 4
         key = claim.prove(body)  # 3
-        if action.method == "GET":
-            data, text = _nested(head.params, dots=False), True
-        else:
-            data, text = _parse_body(head, body)  # 4
-        parameters = action.model.read(data, Reading(text, now))  # 6
-        app = self._permitted_app(key, parameters.app_id)  # 7
+        data, text = _parameters(action, head, body)  # 4
+        self._rates.count(action.name, self._caller(data, key), action.per_second)  # 5
+        parameters = action.request.read(data, Reading(text, now))  # 6
+        app = self._permitted_app(key, parameters.app_id, action.feature)  # 7
         return await action.handle(parameters, app, now)  # 8, 9
 
     def _find_action(self, head: RequestHead) -> Action[Any]:
@@ -106,12 +103,20 @@ class FrontDoor:
             raise Refusal(GATEWAY["MethodNotAllowed"], head.method)
         return action
 
-    def _permitted_app(self, key: AccessKey, app_id: str) -> App:
+    def _caller(self, data: Mapping[str, object], key: AccessKey) -> str:
+        """Whose calls are counted: the app's, so that all its keys share; the key's own where it names no
+        app that it may reach, so that nobody uses up the calls of others."""
+        app_id = data.get("AppId") or data.get("AppID")  # section 10 has both spellings
+        return app_id if isinstance(app_id, str) and app_id in key.app_ids else key.access_key
+
+    def _permitted_app(self, key: AccessKey, app_id: str, feature: Feature | None) -> App:
         app = self._apps.app(app_id)
         if app is None:
             raise Refusal(UNKNOWN_APP_ID)
         if app.app_id not in key.app_ids:
             raise Refusal(NO_PERMISSION)
+        if feature is not None and feature not in app.features:
+            raise Refusal(NOT_ENABLED)
         return app
 
 
@@ -139,8 +144,15 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
+def _parameters(action: Action[Any], head: RequestHead, body: bytes) -> tuple[dict[str, object], bool]:
+    """The parameters of a call, and whether they are text (a query or a form). Raises Refusal."""
+    if action.method == "GET" or (action.query_too and not body):
+        return _nested(head.params, dots=False), True
+    data, text = _parse_body(head, body)
+    return ({**_nested(head.params, dots=False), **data} if action.query_too else data), text
+
+
 def _parse_body(head: RequestHead, body: bytes) -> tuple[dict[str, object], bool]:
-    """The parameters of a body, and whether they are text (a form)."""
     if not body:
         raise Refusal(EMPTY_BODY)
     if (head.header("content-type") or "").partition(";")[0].strip().lower() == _FORM:

@@ -5,6 +5,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from sluice.api.volcengine.errors import Refusal
@@ -13,7 +14,7 @@ from sluice.wire.signature import RequestHead, presented_region
 SERVICE = "rtc"
 DEFAULT_REGION = "cn-north-1"
 #: Versions that answer 200 to business errors, with the Error in the body (section 4.1).
-_ALWAYS_200 = frozenset({"2020-12-01", "2023-06-01"})
+ALWAYS_200 = frozenset({"2020-12-01", "2023-06-01"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Metadata:
 
 
 def success(metadata: Metadata, result: object) -> Response:
+    """`result`: what an action answers, a text or a model."""
+    if isinstance(result, BaseModel):
+        result = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     return _response(metadata, 200, {"Result": result, "ResponseMetadata": metadata.document()})
 
 
@@ -56,7 +60,7 @@ def failure(metadata: Metadata, refusal: Refusal) -> Response:
     status = row.http_status
     if row.code_n is not None:
         error = {"CodeN": row.code_n, **error}
-    elif metadata.version in _ALWAYS_200:
+    elif metadata.version in ALWAYS_200:
         status = 200
     return _response(metadata, status, {"ResponseMetadata": {**metadata.document(), "Error": error}})
 

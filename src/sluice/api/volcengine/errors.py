@@ -3,12 +3,14 @@
 `Refusal` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
 errors of the core become it:
 SignatureError -> its gateway row      TaskNotFound -> TASK_NOT_FOUND      Overloaded -> TOO_MANY_TASKS
-BadInput       -> ILLEGAL              any other    -> INTERNAL_ERROR
+BadInput       -> ILLEGAL              RoomError    -> the gateway's "unavailable": it comes back by itself
+RegistrationRefused -> CALLBACK        any other    -> INTERNAL_ERROR
 """
 
 from dataclasses import dataclass
 
-from sluice.core.errors import BadInput, Culprit, Overloaded, SluiceError, TaskNotFound
+from sluice.core.callbacks import RegistrationRefused
+from sluice.core.errors import BadInput, Culprit, Overloaded, RoomError, SluiceError, TaskNotFound
 from sluice.wire.signature import SignatureError
 
 
@@ -40,6 +42,7 @@ GATEWAY: dict[str, Row] = {
             "Secret Access Key and signing method. Consult the service documentation for details.",
             100010,
         ),
+        Row("ServiceUnavailableTemp", 503, "Service is unavailable temporarily.", 100019),
         Row("MethodNotAllowed", 405, "Method %s is not allowed.", 100020),
         Row(
             "InvalidAuthorization",
@@ -68,6 +71,9 @@ UNMARSHAL = Row("InvalidParameter.Unmarshal", 400, "request body cannot be parse
 SIZE_OVER_LIMIT = Row("InvalidParameter.SizeOverLimit", 400, "request body is too large")
 TASK_NOT_FOUND = Row("InvalidParameter.ErrorActiveTaskNotFound", 400, "active task not found")
 TOO_MANY_TASKS = Row("FlowLimitExceeded.TaskNumberOverLimit", 429, "%s")
+CALLBACK = Row("InvalidParameter", 400, "%s")
+QPS_OVER_LIMIT = Row("FlowLimitExceeded.QPSOverLimit", 429, "QPS over limit")
+NOT_ENABLED = Row("AccessDenied.ServiceNotEnabled", 403, "service is not enabled")
 NO_PERMISSION = Row("AccessDenied.NoPermissionForApp", 403, "no permission for app")
 INTERNAL_ERROR = Row("InternalError", 500, "internal error")
 
@@ -96,5 +102,9 @@ def to_refusal(error: SluiceError) -> Refusal:
             return Refusal(TASK_NOT_FOUND)
         case Overloaded():
             return Refusal(TOO_MANY_TASKS, str(error) or "too many tasks")
+        case RegistrationRefused():
+            return Refusal(CALLBACK, str(error))
+        case RoomError():
+            return Refusal(GATEWAY["ServiceUnavailableTemp"])
         case _:
             return Refusal(INTERNAL_ERROR)

@@ -3,6 +3,7 @@
 JSON is read strictly: a value of another type is `Unmarshal`. Queries and forms hold text only
 (`Reading.text`), where integers are decimal digits and booleans true or false in any letter case.
 Null is absent, unknown fields are ignored, an empty string does not fill a required field.
+The text below a field is its description in the OpenAPI document.
 """
 
 import re
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_pascal
@@ -89,16 +91,29 @@ def _id(value: str) -> str:
 Integer = Annotated[int, BeforeValidator(_integer)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 #: A required string.
-Text = Annotated[str, AfterValidator(_filled)]
+Text = Annotated[str, AfterValidator(_filled), WithJsonSchema({"type": "string", "minLength": 1})]
 #: Optional ids may be empty, the same as absent.
-OptionalId = Annotated[str, AfterValidator(_id)]
-Id = Annotated[Text, AfterValidator(_id)]
+OptionalId = Annotated[
+    str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": r"^[a-zA-Z0-9_@\-.]{0,128}$"})
+]
+Id = Annotated[
+    str,
+    AfterValidator(_filled),
+    AfterValidator(_id),
+    WithJsonSchema({"type": "string", "pattern": r"^[a-zA-Z0-9_@\-.]{1,128}$"}),
+]
 
 
 class Fields(BaseModel):
     """Fields in snake_case here, in the vendor's casing on the wire."""
 
-    model_config = ConfigDict(strict=True, frozen=True, alias_generator=to_pascal, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        alias_generator=to_pascal,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -106,10 +121,19 @@ class Fields(BaseModel):
         return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
 
 
+class Result(BaseModel):
+    """What an action answers; a field that is None is left out."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_pascal, validate_by_name=True, use_attribute_docstrings=True
+    )
+
+
 class Request(Fields):
     """The parameters of an action; all of them act on an app."""
 
     app_id: Id
+    """The application."""
 
     @classmethod
     def read(cls, data: Mapping[str, object], reading: Reading) -> Self:
@@ -122,10 +146,12 @@ class Request(Fields):
 
 class RoomRequest(Request):
     room_id: Id
+    """The room."""
 
 
 class TaskRequest(RoomRequest):
     task_id: Id
+    """Names the task within its app and room."""
 
 
 def whole(low: int, high: int) -> Any:
@@ -139,8 +165,8 @@ def _refusal(problems: list[ErrorDetails]) -> Refusal:
     path = ".".join(_wire_name(str(part)) for part in problem["loc"])
     if kind == _MISSING:
         return Refusal(MISSING, path)
-    if kind == _OWN and path in ("AppId", "RoomId"):
-        return Refusal(ILLEGAL_APP_ID if path == "AppId" else ILLEGAL_ROOM_ID)
+    if kind == _OWN and path in ("AppId", "AppID", "RoomId"):
+        return Refusal(ILLEGAL_ROOM_ID if path == "RoomId" else ILLEGAL_APP_ID)
     if kind == _OWN:
         return Refusal(ILLEGAL, path, context["why"])
     if kind in _RANGE_TEXTS:

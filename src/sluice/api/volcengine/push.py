@@ -16,6 +16,7 @@ from sluice.api.volcengine.fields import (
     Id,
     Integer,
     OptionalId,
+    Result,
     RoomRequest,
     TaskRequest,
     Text,
@@ -46,20 +47,33 @@ def _usable(url: str) -> bool:
 
 
 class PushedStream(Fields):
+    """The stream to push."""
+
     user_id: Id
+    """Who publishes it."""
     stream_type: Annotated[Integer, whole(0, 1)] = 0
+    """0 camera and microphone, 1 screen."""
 
 
 class PushControl(Fields):
+    """How to push; may be {}."""
+
     media_type: Annotated[Integer, whole(0, 1)] = 0
+    """0 audio and video, 1 audio only."""
     max_idle_time: Annotated[Integer, whole(10, 86_400)] = 180
+    """Seconds without anything to push after which the task ends."""
 
 
 class StartPushSingleStreamToCDN(TaskRequest):
+    """Pushes one user's stream to an RTMP server: video unchanged, sound as AAC. A task that is live already
+    goes on as it is, and the answer says so."""
+
     stream: PushedStream
     push_url: Annotated[Text, Field(alias="PushURL")]
+    """Address of the RTMP server, with the stream's name."""
     control: PushControl
     business_id: OptionalId = ""
+    """Selects the callback registration; echoed in callbacks."""
 
     @model_validator(mode="after")
     def _url_is_rtmp(self) -> "StartPushSingleStreamToCDN":
@@ -85,12 +99,16 @@ class StartPushSingleStreamToCDN(TaskRequest):
 
 
 class StopPushStreamToCDN(TaskRequest):
-    pass
+    """Ends a live push."""
 
 
 class GetPushSingleStreamToCDNTask(RoomRequest):
+    """How a push is, or how it ended in the last 72 h."""
+
     task_id: OptionalId = ""
+    """The TaskId of the start; required without UserId."""
     user_id: OptionalId = ""
+    """The user whose client began the task; required without TaskId."""
 
     @model_validator(mode="after")
     def _one_is_given(self) -> "GetPushSingleStreamToCDNTask":
@@ -103,6 +121,38 @@ class GetPushSingleStreamToCDNTask(RoomRequest):
         if not self.task_id:
             return (self.user_id,)
         return (self.task_id, f"{self.user_id}@@{self.task_id}") if self.user_id else (self.task_id,)
+
+
+class PushStream(Result):
+    user_id: str
+    stream_type: int
+
+
+class PushSettings(Result):
+    media_type: int
+    max_idle_time: int
+
+
+class PushTask(Result):
+    """A push as GetPushSingleStreamToCDNTask shows it."""
+
+    stream: PushStream
+    push_url: Annotated[str, Field(alias="PushURL")]
+    control: PushSettings
+    start_time: int
+    """Unix milliseconds."""
+    end_time: int
+    """Unix milliseconds, 0 while it has not ended."""
+    status: int
+    """0 unknown, 1 not started, 2 running, 3 ended, 4 failed."""
+    push_stream_state: int
+    """With Status 2: 1 not pushing yet, 2 connecting, 3 reconnecting, 4 connected, 5 pushing, 6 stopped."""
+    stop_reason: str
+    """Empty, StopByAPI, StartTaskFailed, IdleTimeOut, UserDisconnect or UnknownStopReason."""
+
+
+class PushTaskResult(Result):
+    task: Annotated[PushTask, Field(alias="PushSingleStreamToCDNTask")]
 
 
 class PushHandlers:
@@ -123,23 +173,23 @@ class PushHandlers:
         await self._tasks.stop_task(Kind.PUSH, app.app_id, RoomId(request.room_id), TaskId(request.task_id))
         return "ok"
 
-    async def get(self, request: GetPushSingleStreamToCDNTask, app: App, now: float) -> dict[str, object]:
+    async def get(self, request: GetPushSingleStreamToCDNTask, app: App, now: float) -> PushTaskResult:
         for task_id in request.task_ids():
             task = await self._tasks.latest_push(app.app_id, RoomId(request.room_id), TaskId(task_id))
             if task is not None:
-                return {"PushSingleStreamToCDNTask": _document(task)}
+                return PushTaskResult(task=_shown(task))
         raise Refusal(TASK_NOT_FOUND)
 
 
-def _document(task: Task[PushSpec]) -> dict[str, object]:
+def _shown(task: Task[PushSpec]) -> PushTask:
     report = push_report(task.state, task.stage, task.reason)
-    return {
-        "Stream": {"UserId": task.user_id, "StreamType": task.spec.stream},
-        "PushURL": task.spec.url,
-        "Control": {"MediaType": int(task.spec.media_type), "MaxIdleTime": task.spec.max_idle_s},
-        "StartTime": int(task.created_at * 1000),
-        "EndTime": int(task.ended_at * 1000) if task.ended_at is not None else 0,
-        "Status": report.status,
-        "PushStreamState": report.push_stream_state,
-        "StopReason": report.stop_reason,
-    }
+    return PushTask(
+        stream=PushStream(user_id=task.user_id, stream_type=task.spec.stream),
+        push_url=task.spec.url,
+        control=PushSettings(media_type=task.spec.media_type, max_idle_time=task.spec.max_idle_s),
+        start_time=int(task.created_at * 1000),
+        end_time=int(task.ended_at * 1000) if task.ended_at is not None else 0,
+        status=report.status,
+        push_stream_state=report.push_stream_state,
+        stop_reason=report.stop_reason,
+    )

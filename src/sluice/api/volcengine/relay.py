@@ -1,4 +1,4 @@
-"""The relay family: StartRelayStream, StopRelayStream, ListRelayStream (volcengine.md section 8).
+"""The relay family: StartRelayStream, UpdateRelayStream, StopRelayStream, ListRelayStream (volcengine.md 8).
 
 A start is safe to repeat: a live task of the same identity answers with the vendor's sentence and stays
 as it is. A source that cannot be reached is no error of the call; it shows in the task.
@@ -9,7 +9,14 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from sluice.api.volcengine.errors import ILLEGAL, MISSING, Refusal
 from sluice.api.volcengine.fields import (
@@ -19,6 +26,7 @@ from sluice.api.volcengine.fields import (
     Integer,
     OptionalId,
     Reading,
+    Result,
     RoomRequest,
     TaskRequest,
     Text,
@@ -46,6 +54,8 @@ from sluice.wire.token import Privilege, verify
 
 ALREADY_STARTED = "The task has been started. Please do not call the startup task interface repeatedly"
 _SIZE_PX = (16, 1920)
+#: Its range counts only where video is transcoded.
+_Size = Annotated[Integer, WithJsonSchema({"type": "integer", "minimum": 16, "maximum": 1920})]
 _MAX_URL_LENGTH = 4096
 _PUBLISHED = {
     MediaType.AUDIO_VIDEO: (Privilege.PUBLISH_AUDIO, Privilege.PUBLISH_VIDEO),
@@ -72,17 +82,27 @@ def _stream_url(value: str) -> str:
 
 
 class Control(Fields):
-    """What to play and how. A field is checked with those before it in `info.data`."""
+    """What to play and how."""
 
+    # A field is checked with those before it in `info.data`.
     stream_url: Annotated[Text, AfterValidator(_stream_url)]
+    """Address of the source: HLS, RTMP, MP4, FLV, TS and others."""
     media_type: Annotated[Integer, whole(0, 2)] = 0
+    """0 audio and video, 1 audio only, 2 video only."""
     stream_mode: Annotated[Integer, whole(0, 1)] = 0
+    """0 transcode, 1 pass H.264 on unchanged."""
     start_time_stamp: Annotated[Integer, Field(ge=0)] = 0
+    """Scheduled start in Unix seconds, at most 72 h ahead; 0 or a past time is at once."""
     loop: Boolean = False
-    video_width: Integer | None = Field(default=None, validate_default=True)
-    video_height: Integer | None = Field(default=None, validate_default=True)
+    """Repeat the source."""
+    video_width: _Size | None = Field(default=None, validate_default=True)
+    """Pixels, required when video is transcoded; odd values go down by one."""
+    video_height: _Size | None = Field(default=None, validate_default=True)
+    """Pixels, required when video is transcoded; odd values go down by one."""
     frame_rate: Annotated[Integer, whole(1, 30)] = 15
+    """Frames per second, when transcoding."""
     bitrate: Annotated[Integer, whole(1, 100_000)] | None = None
+    """At most so many kbit/s, when transcoding."""
 
     @field_validator("video_width", "video_height")
     @classmethod
@@ -113,16 +133,24 @@ class Control(Fields):
 
 
 class UpdatedControl(Fields):
-    """As Control, but what is absent stays as it is (8.2)."""
+    """What to play from now on, and how; what is absent stays as it is."""
 
-    stream_url: Annotated[Text, Field(max_length=_MAX_URL_LENGTH), AfterValidator(_stream_url)]
+    stream_url: Annotated[Text, AfterValidator(_stream_url)]
+    """Address of the source."""
     media_type: Annotated[Integer, whole(0, 2)] | None = None
+    """0 audio and video, 1 audio only, 2 video only."""
     stream_mode: Annotated[Integer, whole(0, 1)] | None = None
+    """0 transcode, 1 pass H.264 on unchanged."""
     loop: Boolean | None = None
+    """Repeat the source."""
     video_width: Annotated[Integer, whole(*_SIZE_PX)] | None = None
+    """Pixels; odd values go down by one."""
     video_height: Annotated[Integer, whole(*_SIZE_PX)] | None = None
+    """Pixels; odd values go down by one."""
     frame_rate: Annotated[Integer, whole(1, 30)] | None = None
+    """Frames per second, when transcoding."""
     bitrate: Annotated[Integer, whole(1, 100_000)] | None = None
+    """At most so many kbit/s, when transcoding."""
 
     def spec(self, before: RelaySpec) -> RelaySpec:
         """Raises Refusal when video would be transcoded to no size."""
@@ -148,15 +176,24 @@ class UpdatedControl(Fields):
 
 
 class UpdateRelayStream(TaskRequest):
+    """Switches a live task to another source or another form."""
+
     control: UpdatedControl
 
 
 class StartRelayStream(TaskRequest):
+    """Plays an online stream into a room as a virtual user. A task that is live already goes on as it is,
+    and the answer says so."""
+
     user_id: Id
+    """The virtual user that publishes the stream."""
     token: Text
+    """RTC token of UserId for RoomId with the privilege to publish."""
     control: Control
     business_id: OptionalId = ""
+    """Selects the callback registration; echoed in callbacks."""
     max_idle_time: Annotated[Integer, whole(5, 600)] = 300
+    """Seconds without media after which the task ends."""
 
     @model_validator(mode="after")
     def _start_is_near(self, info: ValidationInfo[Reading]) -> "StartRelayStream":
@@ -177,13 +214,46 @@ class StartRelayStream(TaskRequest):
 
 
 class StopRelayStream(TaskRequest):
-    pass
+    """Ends a live task, also one that waits for its start time."""
 
 
 class ListRelayStream(RoomRequest):
+    """The latest run of each task of a room, ended ones for 72 h."""
+
     offset: Annotated[Integer, whole(0, 9999)] = 0
+    """Tasks to skip."""
     limit: Annotated[Integer, whole(1, 100)] = 10
-    order: Annotated[Integer, whole(0, 1)] = 0  #: 0 newest first
+    """Tasks on a page."""
+    order: Annotated[Integer, whole(0, 1)] = 0
+    """0 newest first, 1 oldest first."""
+
+
+class RelayItem(Result):
+    """A task as ListRelayStream shows it."""
+
+    app_id: str
+    room_id: str
+    user_id: str
+    task_id: str
+    status: int
+    """1 starting, 2 running, 3 ended."""
+    create_time: int
+    """Unix seconds."""
+    stream_url: str
+    stream_mode: int
+    media_type: int
+    video_width: int | None
+    video_height: int | None
+    frame_rate: int
+
+
+class RelayPage(Result):
+    task: list[RelayItem]
+    total: int
+    """Tasks on this page."""
+    offset: int
+    """Where the next page begins."""
+    limit: int
 
 
 class RelayHandlers:
@@ -198,7 +268,10 @@ class RelayHandlers:
         if await self._tasks.find_live(Kind.RELAY, relay.app_id, relay.room_id, relay.task_id):
             return ALREADY_STARTED
         _check_token(request.token, relay, app, now)
-        task, created = await self._tasks.start(relay)
+        try:
+            task, created = await self._tasks.start(relay)
+        except AccessRefused as error:
+            raise Refusal(ILLEGAL, "UserId", str(error)) from error
         if not created:
             return ALREADY_STARTED
         log.info("relay accepted", run_id=task.id, room_id=relay.room_id, source=mask_url(relay.spec.url))
@@ -215,7 +288,7 @@ class RelayHandlers:
         await self._tasks.stop_task(Kind.RELAY, app.app_id, RoomId(request.room_id), TaskId(request.task_id))
         return "ok"
 
-    async def list(self, request: ListRelayStream, app: App, now: float) -> dict[str, object]:
+    async def list(self, request: ListRelayStream, app: App, now: float) -> RelayPage:
         page = await self._tasks.list_relays(
             app.app_id,
             RoomId(request.room_id),
@@ -223,12 +296,12 @@ class RelayHandlers:
             limit=request.limit,
             newest_first=request.order == 0,
         )
-        return {
-            "Task": [_item(task) for task in page],
-            "Total": len(page),
-            "Offset": request.offset + len(page),
-            "Limit": request.limit,
-        }
+        return RelayPage(
+            task=[_item(task) for task in page],
+            total=len(page),
+            offset=request.offset + len(page),
+            limit=request.limit,
+        )
 
 
 def _check_token(token: str, relay: StartRequest[RelaySpec], app: App, now: float) -> None:
@@ -240,18 +313,18 @@ def _check_token(token: str, relay: StartRequest[RelaySpec], app: App, now: floa
         raise Refusal(ILLEGAL, "Token", "the token does not allow to publish; make it with privilege 0")
 
 
-def _item(task: Task[RelaySpec]) -> dict[str, object]:
-    size = {"VideoWidth": task.spec.width, "VideoHeight": task.spec.height}
-    return {
-        "AppId": task.app_id,
-        "RoomId": task.room_id,
-        "UserId": task.user_id,
-        "TaskId": task.task_id,
-        "Status": RELAY_STATUS[task.state],
-        "CreateTime": int(task.created_at),
-        "StreamUrl": task.spec.url,
-        "StreamMode": int(task.spec.stream_mode),
-        "MediaType": int(task.spec.media_type),
-        **{name: pixels for name, pixels in size.items() if pixels is not None},
-        "FrameRate": task.spec.frame_rate,
-    }
+def _item(task: Task[RelaySpec]) -> RelayItem:
+    return RelayItem(
+        app_id=task.app_id,
+        room_id=task.room_id,
+        user_id=task.user_id,
+        task_id=task.task_id,
+        status=RELAY_STATUS[task.state],
+        create_time=int(task.created_at),
+        stream_url=task.spec.url,
+        stream_mode=task.spec.stream_mode,
+        media_type=task.spec.media_type,
+        video_width=task.spec.width,
+        video_height=task.spec.height,
+        frame_rate=task.spec.frame_rate,
+    )

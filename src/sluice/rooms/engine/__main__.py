@@ -14,9 +14,11 @@ from typing import Any
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
+    AskRoster,
     ClosePeer,
     Done,
     Enter,
+    Expel,
     Leave,
     Message,
     Ready,
@@ -114,6 +116,10 @@ class RoomProcess:
             return self._engine.close_peer(message)
         if isinstance(message, Enter):
             return self._engine.enter(message)
+        if isinstance(message, AskRoster):
+            return self._engine.roster(message)
+        if isinstance(message, Expel):
+            return self._engine.expel(message)
         if isinstance(message, Retire):
             self._engine.retire(message)
             return Done(found=True)

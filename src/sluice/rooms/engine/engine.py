@@ -16,9 +16,11 @@ from aioice import stun
 from sluice.core.ids import AppId, PeerId, RoomId, UserId, new_peer_id
 from sluice.process.control import (
     Answer,
+    AskRoster,
     ClosePeer,
     Done,
     Enter,
+    Expel,
     Leave,
     Refusal,
     Retire,
@@ -123,12 +125,26 @@ class Engine:
         if room is not None:
             room.leave(request.presence, clock_us())
 
+    def roster(self, request: AskRoster) -> Roster:
+        room = self._rooms.get((AppId(request.app_id), RoomId(request.room_id)))
+        return room.roster() if room is not None else Roster(change=0, users=())
+
+    def expel(self, request: Expel) -> Done:
+        user_id = UserId(request.user_id) if request.user_id else None
+        ended: set[str] = set()
+        for (app_id, room_id), room in self._rooms.items():
+            if app_id == request.app_id and request.room_id in ("", room_id):
+                ended |= room.expel(user_id)
+        for holder in ended:
+            peer = self._peers.get(PeerId(holder))
+            if peer is not None:
+                self._remove(peer)
+            else:
+                self._close_run(holder)
+        return Done(found=bool(ended))
+
     def retire(self, request: Retire) -> None:
-        """Remembers the run, so that frames still on their way do not bring its user back."""
-        self._note_retired(request.run_id)
-        link = self._links.pop(request.run_id, None)
-        if link is not None:
-            link.close()
+        self._close_run(request.run_id)
         room = self._rooms.get((AppId(request.app_id), RoomId(request.room_id)))
         if room is not None:
             room.retire(request.run_id, clock_us())
@@ -241,6 +257,13 @@ class Engine:
 
             stream = room.streams[key] = Stream(f"s{secrets.token_hex(8)}", request_key_frame)
         return stream
+
+    def _close_run(self, run_id: str) -> None:
+        """Remembers the run, so that frames still on their way do not bring its user back."""
+        self._note_retired(run_id)
+        link = self._links.pop(run_id, None)
+        if link is not None:
+            link.close()
 
     def _note_retired(self, run_id: str) -> None:
         self._retired[run_id] = None

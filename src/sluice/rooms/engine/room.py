@@ -7,6 +7,7 @@ is final at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.process.control import RoomChanged, Roster, RosterUser
@@ -68,6 +69,20 @@ class Room:
                 del self._users[user_id]
                 self._tell("left", user_id)
 
+    def expel(self, user_id: UserId | None) -> set[str]:
+        """The user leaves at once with what he publishes, or all do; what held them here has no place now."""
+        ended: set[str] = set()
+        for key, publication in list(self.publications.items()):
+            if user_id in (None, key[0]):
+                ended.add(publication.run_id)
+                self._unpublish(key)
+        for name, presence in list(self._users.items()):
+            if user_id in (None, name):
+                ended |= presence.holders
+                del self._users[name]
+                self._tell("left", name, why="removed")
+        return ended
+
     def roster(self) -> Roster:
         return Roster(
             change=self._changes,
@@ -110,12 +125,15 @@ class Room:
         """The run is over: its stream and its user go."""
         for key, publication in list(self.publications.items()):
             if publication.run_id == run_id:
-                del self.publications[key]
-                if key in self.streams:
-                    self.streams[key].reset()
-                if publication.flowing:
-                    self._tell("unpublished", key[0], key[1])
+                self._unpublish(key)
         self.leave(run_id, now_us, linger=False)
+
+    def _unpublish(self, key: StreamKey) -> None:
+        publication = self.publications.pop(key)
+        if key in self.streams:
+            self.streams[key].reset()
+        if publication.flowing:
+            self._tell("unpublished", key[0], key[1])
 
     def forget_idle_streams(self) -> None:
         """A stream without publisher and without viewer holds nothing worth keeping."""
@@ -127,7 +145,13 @@ class Room:
     def empty(self) -> bool:
         return not (self._users or self.streams or self.publications)
 
-    def _tell(self, kind: str, user_id: UserId, stream: int | None = None) -> None:
+    def _tell(
+        self,
+        kind: str,
+        user_id: UserId,
+        stream: int | None = None,
+        why: Literal["left", "removed"] = "left",
+    ) -> None:
         self._changes += 1
         self._emit(
             RoomChanged(
@@ -137,5 +161,6 @@ class Room:
                 kind=kind,
                 user_id=user_id,
                 stream=stream,
+                why=why,
             )
         )

@@ -1,0 +1,40 @@
+"""``/docs``: both APIs to read and to try, in a page of our own, which reads ``/openapi/volcengine.json`` and
+FastAPI's ``/openapi.json``.
+
+The page signs calls in the browser with keys that the reader types; they stay in its memory. It loads
+nothing from elsewhere.
+"""
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from sluice.api.volcengine.actions import Action
+from sluice.api.volcengine.openapi import document
+
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def routes(actions: Sequence[Action[Any]], version: str) -> list[BaseRoute]:
+    html = files("sluice.api").joinpath("docs.html").read_text()
+    volcengine = json.dumps(document(actions, version))
+
+    async def page(request: Request) -> Response:
+        headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
+        return HTMLResponse(html, headers=headers)
+
+    async def volcengine_document(request: Request) -> Response:
+        return Response(volcengine, media_type="application/json")
+
+    return [
+        Route("/docs", page, methods=["GET"]),
+        Route("/openapi/volcengine.json", volcengine_document, methods=["GET"]),
+    ]

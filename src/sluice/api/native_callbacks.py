@@ -1,0 +1,40 @@
+"""The operator's view of callbacks: ``/api/v1/callbacks``, a part of the native API."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from sluice.api.native import FAILURES, NativeRoute, operator_only
+from sluice.callbacks.port import Callbacks
+
+
+class CallbackPage(BaseModel):
+    """A page of events that are told to callers, newest first."""
+
+    callbacks: list[dict[str, Any]]
+
+
+def routes(callbacks: Callbacks, admin_token: str) -> APIRouter:
+    """To be included in the application without a prefix."""
+    api = APIRouter(
+        prefix="/api/v1/callbacks",
+        route_class=NativeRoute,
+        dependencies=operator_only(admin_token),
+        responses=FAILURES,
+    )
+
+    @api.get("", summary="Events that wait to be delivered, are dead, or were delivered lately")
+    async def list_callbacks(
+        state: Literal["pending", "dead", "delivered"] | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    ) -> CallbackPage:
+        return CallbackPage(callbacks=await callbacks.list_documents(state, limit=limit, offset=offset))
+
+    @api.post("/{event_id}/replay", summary="Send an event again")
+    async def replay_callback(event_id: str) -> dict[str, Any]:
+        """At once and outside the order, with the same EventId."""
+        return await callbacks.replay(event_id)
+
+    return api

@@ -1,0 +1,127 @@
+"""The HTTP server: where it listens, and the certificate it shows.
+
+A certificate is renewed while the node runs: when its files change, new connections get the new one and
+those that stand go on. Files that do not fit together, such as a new certificate beside the old key, leave
+the certificate as it was.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from sluice.core.errors import BadInput
+
+_LOOK_S = 1.0
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp, host: str, port: int, tls: tuple[Path, Path] | None = None
+) -> AsyncIterator[str]:
+    """Serves `app` while the context is open; yields its address. `tls`: PEM files of chain and key.
+
+    The access log is off: addresses carry signatures and tokens. Raises OSError, BadInput for bad files.
+    """
+    certificate = Certificate(*tls) if tls else None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=1024)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,  # TrustedProxies reads them
+        timeout_graceful_shutdown=2,
+        ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
+    )
+    server = _Server(config)
+    tasks = [asyncio.create_task(server.serve(sockets=[listener]))]
+    if certificate is not None:
+        tasks.append(asyncio.create_task(certificate.follow()))
+    try:
+        scheme = "https" if certificate else "http"
+        name = f"[{host}]" if family == socket.AF_INET6 else host
+        yield f"{scheme}://{name}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await tasks[0]
+        for task in tasks[1:]:
+            task.cancel()
+        listener.close()
+
+
+class Certificate:
+    """`context` always shows the newest certificate that could be read."""
+
+    def __init__(self, chain: Path, key: Path) -> None:
+        """Raises BadInput for files that are no certificate with its key."""
+        self._chain = chain
+        self._key = key
+        self._seen = self._stamps()
+        try:
+            self.context = self._read()
+        except (OSError, ssl.SSLError) as error:
+            raise BadInput(
+                "tls_cert", f"{chain} and {key} cannot be used: {_why(error)}; give PEM files of both"
+            ) from error
+
+    async def follow(self) -> None:
+        """Looks once a second, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        """Reads the files again when they have changed."""
+        stamps = self._stamps()
+        if stamps == self._seen:
+            return
+        self._seen = stamps
+        try:
+            self._read()  # in a context of its own: half of a bad pair would spoil the one in use
+            self.context.load_cert_chain(self._chain, self._key, password="")
+        except (OSError, ssl.SSLError) as error:
+            log.warning("the certificate stays as it is", file=str(self._chain), why=_why(error))
+        else:
+            log.info("the certificate was read again", file=str(self._chain))
+
+    def _read(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        # A password, so that a key that needs one is refused instead of asked for on the terminal.
+        context.load_cert_chain(self._chain, self._key, password="")
+        return context
+
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(path) for path in (self._chain, self._key)]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs the node: children and tasks end in an order."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,20 @@
+"""How often an app may call an action (volcengine.md section 6): a moving window of one second in memory."""
+
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from sluice.api.volcengine.errors import QPS_OVER_LIMIT, Refusal
+
+
+class Rates:
+    """Windows are kept for each pair of an action and a caller: both have to be known ones, so that their
+    number is bounded."""
+
+    def __init__(self) -> None:
+        self._windows = MovingWindowRateLimiter(MemoryStorage())
+
+    def count(self, action: str, caller: str, per_second: int) -> None:
+        """Raises Refusal when `caller` has called `action` so often within the last second."""
+        if not self._windows.hit(RateLimitItemPerSecond(per_second), action, caller):
+            raise Refusal(QPS_OVER_LIMIT)

@@ -1,0 +1,169 @@
+"""The Volcengine form: registered per app, signed in its body (contract/callbacks.md 1 to 5).
+
+Here stand the vendor's names of events, the fields of their data, and the numbers that go with them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sluice.callbacks.forms.form import NobodyRegistered, Post
+from sluice.core.callbacks import EventKind, Registration, RetryPlan
+from sluice.core.lifecycle import RELAY_STATUS, Reason, State
+from sluice.store.outbox import OutboxEntry
+from sluice.wire.callback_bodies import Envelope, data_text, nonce_of
+
+EVENT_TYPES: dict[EventKind, str] = {
+    EventKind.RELAY_STATE: "RelayStreamStateChanged",
+    EventKind.PUSH_STARTED: "TranscodeStarted",
+    EventKind.PUSH_UPDATED: "TranscodeUpdated",
+    EventKind.PUSH_STATE: "TranscodeStateChanged",
+    EventKind.PUSH_STOPPED: "TranscodeStopped",
+    EventKind.ROOM_CREATED: "RoomCreate",
+    EventKind.ROOM_DESTROYED: "RoomDestroy",
+    EventKind.USER_JOINED: "UserJoinRoom",
+    EventKind.USER_LEFT: "UserLeaveRoom",
+    EventKind.AUDIO_STARTED: "UserStartAudioCapture",
+    EventKind.AUDIO_STOPPED: "UserStopAudioCapture",
+    EventKind.VIDEO_STARTED: "UserStartVideoCapture",
+    EventKind.VIDEO_STOPPED: "UserStopVideoCapture",
+}
+#: Names that a registration may list and that we never send.
+_NEVER_SENT = frozenset(
+    {
+        "InvisibleUserJoinRoom",
+        "InvisibleUserLeaveRoom",
+        "RoleChangeInvisible2Visible",
+        "RoleChangeVisible2Invisible",
+        "RecordStarted",
+        "RecordStopped",
+        "RecordUploadDone",
+        "SegmentRealTimeData",
+        "SnapshotRealTimeData",
+    }
+)
+#: What an EventList may hold.
+EVENT_NAMES = frozenset(EVENT_TYPES.values()) | _NEVER_SENT
+_KIND_BY_NAME = {name: kind.value for kind, name in EVENT_TYPES.items()}
+_NAME_BY_KIND = {kind: name for name, kind in _KIND_BY_NAME.items()}
+
+#: `Msg` of a relay whose media flows again.
+_AGAIN = "source reconnected"
+#: Why a user left, as the client SDK numbers it (5.3).
+_LEAVE_REASONS = {"left": 0, "dropped": 1, "removed": 3}
+
+
+def events_of(names: Iterable[str]) -> tuple[str, ...]:
+    """An EventList as a Registration holds it. Raises ValueError with the rule that it breaks."""
+    events = []
+    for name in dict.fromkeys(names):
+        if name not in EVENT_NAMES:
+            raise ValueError(f"there is no event {name[:64]!r}")
+        events.append(_KIND_BY_NAME.get(name, name))
+    if not events:
+        raise ValueError("must name at least one event")
+    return tuple(events)
+
+
+def names_of(events: Iterable[str]) -> list[str]:
+    """The EventList again."""
+    return [_NAME_BY_KIND.get(event, event) for event in events]
+
+
+class VolcengineForm:
+    def __init__(self, retry: RetryPlan) -> None:
+        self.retry = retry
+
+    def render(self, entry: OutboxEntry, registration: Registration | None) -> Post:
+        if registration is None:
+            raise NobodyRegistered("nobody is registered any more")
+        envelope = Envelope(
+            event_type=EVENT_TYPES[entry.kind],
+            data=data_text(_DATA[entry.kind](entry)),
+            at=entry.data["at"],
+            event_id=entry.event_id,
+            app_id=entry.app_id,
+            business_id=entry.data.get("business_id", ""),
+            nonce=nonce_of(entry.event_id),
+            secret=registration.secret,
+        )
+        return Post(registration.url, {"Content-Type": "application/json"}, envelope.body())
+
+
+def _relay(entry: OutboxEntry) -> Mapping[str, object]:
+    """5.1; the mapping of states is that of section 4."""
+    data = entry.data
+    state = State(data["state"])
+    message = data["text"] if not state.live else _AGAIN if data["again"] else ""
+    return {
+        "RoomId": data["room_id"],
+        "TaskId": data["task_id"],
+        "UserId": data["user_id"],
+        "StreamUrl": data["url"],
+        "Status": RELAY_STATUS[state],
+        "StartTimeStamp": data["start_at"],
+        "Msg": message,
+        "Vid": data["run_id"],
+        "Reason": 0 if state.live else Reason.of(data["reason"]).number,
+    }
+
+
+def _push(entry: OutboxEntry) -> Mapping[str, object]:
+    """5.2: one superset of fields in all four events."""
+    data = entry.data
+    failed = State(data["state"]) is State.FAILED
+    return {
+        "AppId": entry.app_id,
+        "BusinessId": data["business_id"],
+        "RoomId": data["room_id"],
+        "TaskId": data["task_id"],
+        "Code": int(failed),
+        "ErrorMessage": data["text"] if failed else "",
+        "Status": data["status"],
+        "PushStreamState": data["push_stream_state"],
+        "StopReason": data["stop_reason"],
+        "Reason": data["stop_reason"],
+        "Timestamp": _ms(data["at"]),
+    }
+
+
+def _room(entry: OutboxEntry) -> dict[str, object]:
+    """5.3"""
+    data = entry.data
+    duration = {"Duration": data["duration_ms"]} if "duration_ms" in data else {}
+    return {"RoomId": data["room_id"], "Timestamp": _ms(data["at"]), **duration}
+
+
+def _user(entry: OutboxEntry) -> Mapping[str, object]:
+    """5.3"""
+    data = entry.data
+    reason = {"Reason": _LEAVE_REASONS[data["why"]]} if entry.kind is EventKind.USER_LEFT else {}
+    user = {"UserId": data["user_id"], "DeviceType": data["device"], "UserExtraInfo": ""}
+    return _room(entry) | user | reason
+
+
+def _capture(entry: OutboxEntry) -> Mapping[str, object]:
+    """5.4"""
+    data = entry.data
+    user = {"UserId": data["user_id"], "DeviceType": data["device"], "ExtraInfo": ""}
+    return _room(entry) | user | {"StreamIndex": data["stream"], "Reason": 0}
+
+
+def _ms(at: float) -> int:
+    return round(at * 1000)
+
+
+_DATA: dict[EventKind, Callable[[OutboxEntry], Mapping[str, Any]]] = {
+    EventKind.RELAY_STATE: _relay,
+    EventKind.PUSH_STARTED: _push,
+    EventKind.PUSH_UPDATED: _push,
+    EventKind.PUSH_STATE: _push,
+    EventKind.PUSH_STOPPED: _push,
+    EventKind.ROOM_CREATED: _room,
+    EventKind.ROOM_DESTROYED: _room,
+    EventKind.USER_JOINED: _user,
+    EventKind.USER_LEFT: _user,
+    EventKind.AUDIO_STARTED: _capture,
+    EventKind.AUDIO_STOPPED: _capture,
+    EventKind.VIDEO_STARTED: _capture,
+    EventKind.VIDEO_STOPPED: _capture,
+}

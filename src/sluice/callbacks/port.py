@@ -1,0 +1,33 @@
+"""What the HTTP surface may ask of the callbacks; `callbacks.service` answers."""
+
+from typing import Protocol
+
+from sluice.core.callbacks import Registration
+from sluice.core.ids import AppId, BusinessId
+
+
+class Callbacks(Protocol):
+    async def create(self, registration: Registration) -> None:
+        """Durable when it returns, as the others are. Raises RegistrationRefused where there is one, and
+        BadInput when the app has too many."""
+        ...
+
+    async def change(self, registration: Registration) -> None:
+        """Address, secret and events. Raises RegistrationRefused."""
+        ...
+
+    async def remove(self, app_id: AppId, business_id: BusinessId) -> None:
+        """Raises RegistrationRefused."""
+        ...
+
+    async def registrations(self, app_id: AppId) -> list[Registration]:
+        """The one of the whole app first."""
+        ...
+
+    async def list_documents(self, status: str | None, *, limit: int, offset: int) -> list[dict[str, object]]:
+        """Events that wait, are dead or were delivered, newest first."""
+        ...
+
+    async def replay(self, event_id: str) -> dict[str, object]:
+        """Sends an event again, at once and outside the order. Raises CallbackNotFound."""
+        ...

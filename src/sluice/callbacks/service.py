@@ -1,0 +1,171 @@
+"""The callbacks of this node: who is registered, and a courier for each destination that something waits for.
+
+An event is in the outbox before anybody knows of it, so a crash loses none; what was under way in a crash is
+sent again, with the same EventId.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+import structlog
+from sqlalchemy import Connection
+
+from sluice.callbacks.courier import Courier, Tools
+from sluice.callbacks.forms.form import Form
+from sluice.callbacks.slots import Slots
+from sluice.core.callbacks import CallbackNotFound, Registration
+from sluice.core.ids import AppId, BusinessId
+from sluice.core.masking import mask_url
+from sluice.core.tasks import Dialect
+from sluice.net.post import Poster
+from sluice.store import registrations
+from sluice.store.outbox import (
+    DEAD,
+    DELIVERED,
+    OutboxEntry,
+    list_entries,
+    pending_destinations,
+    purge,
+    replay,
+)
+from sluice.store.thread import Store
+
+log = structlog.get_logger()
+
+_SWEEP_S = 60.0
+_KEEP_S = {DELIVERED: 3600.0, DEAD: 7 * 86400.0}
+_PURGE_AT_ONCE = 500
+
+
+class CallbackService:
+    """Implements callbacks.port.Callbacks. An async context manager: it delivers while it is open."""
+
+    def __init__(
+        self,
+        store: Store,
+        poster: Poster,
+        forms: Mapping[Dialect, Form],
+        clock: Callable[[], float],
+        configured: Iterable[Registration] = (),
+    ) -> None:
+        """`configured` are the registrations of the configuration."""
+        self._store = store
+        self._clock = clock
+        self._configured = tuple(configured)
+        self._tools = Tools(store, poster, Slots(), forms, clock)
+        self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Goes on where the last life of the node ended. Raises BadInput, StoreError."""
+        now = self._clock()
+        await self._store.run(lambda conn: registrations.take_config(conn, self._configured, now))
+        self._store.on_hint = self._wake
+        self._sweeper = asyncio.create_task(self._sweep())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store.on_hint = lambda topic: None
+        work = [task for _, task in self._couriers.values()]
+        if self._sweeper is not None:
+            work.append(self._sweeper)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+    # --- port ---------------------------------------------------------------------------------------------
+
+    async def create(self, registration: Registration) -> None:
+        await self._store.run(lambda conn: registrations.create(conn, registration))
+
+    async def change(self, registration: Registration) -> None:
+        await self._store.run(lambda conn: registrations.change(conn, registration))
+
+    async def remove(self, app_id: AppId, business_id: BusinessId) -> None:
+        await self._store.run(lambda conn: registrations.remove(conn, app_id, business_id))
+
+    async def registrations(self, app_id: AppId) -> list[Registration]:
+        return await self._store.run(lambda conn: registrations.list_of(conn, app_id))
+
+    async def list_documents(self, status: str | None, *, limit: int, offset: int) -> list[dict[str, object]]:
+        def read(conn: Connection) -> list[dict[str, object]]:
+            entries = list_entries(conn, status, limit=limit, offset=offset)
+            destinations = {entry.destination for entry in entries}
+            receivers = {name: registrations.find_at(conn, name) for name in destinations}
+            return [_document(entry, receivers[entry.destination]) for entry in entries]
+
+        return await self._store.run(read)
+
+    async def replay(self, event_id: str) -> dict[str, object]:
+        now = self._clock()
+
+        def begin_anew(conn: Connection) -> dict[str, object]:
+            entry = replay(conn, event_id, now)
+            if entry is None:
+                raise CallbackNotFound(f"there is no event {event_id}; delivered ones are kept for an hour")
+            return _document(entry, registrations.find_at(conn, entry.destination))
+
+        return await self._store.run(begin_anew)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _wake(self, destination: str) -> None:
+        known = self._couriers.get(destination)
+        if known is not None and not known[1].done():
+            known[0].wake()
+            return
+        courier = Courier(destination, self._tools)
+        task = asyncio.create_task(courier.run())
+        self._couriers[destination] = courier, task
+        task.add_done_callback(lambda task: self._on_end(destination, task))
+
+    def _on_end(self, destination: str, task: asyncio.Task[None]) -> None:
+        if self._couriers[destination][1] is task:
+            del self._couriers[destination]
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a courier of callbacks broke", destination=destination, exc_info=task.exception())
+
+    async def _sweep(self) -> None:
+        """Looks for what hints did not tell (of the last life, of another node), and deletes what is old."""
+        while True:
+            try:
+                for destination in await self._store.run(pending_destinations):
+                    self._wake(destination)
+                await self._purge()
+            except Exception:  # root of the sweeper: the store will be better
+                log.exception("callbacks cannot be read")
+            await asyncio.sleep(_SWEEP_S)
+
+    async def _purge(self) -> None:
+        for status, keep_s in _KEEP_S.items():
+            before = self._clock() - keep_s
+            while await self._purge_some(status, before) == _PURGE_AT_ONCE:
+                pass
+
+    async def _purge_some(self, status: str, before: float) -> int:
+        return await self._store.run(lambda conn: purge(conn, status, before, limit=_PURGE_AT_ONCE))
+
+
+def _document(entry: OutboxEntry, receiver: Registration | None) -> dict[str, object]:
+    """`order` names what it is in order with."""
+    return {
+        "event_id": entry.event_id,
+        "app_id": entry.app_id,
+        "event": entry.kind.value,
+        "room_id": entry.data.get("room_id"),
+        "task_id": entry.data.get("task_id"),
+        "user_id": entry.data.get("user_id"),
+        "state": entry.status,
+        "url": None if receiver is None else mask_url(receiver.url),
+        "order": entry.order_key,
+        "attempts": entry.attempts,
+        "last_error": entry.last_error,
+        "created_at": entry.created_at,
+        "first_at": entry.first_at,
+        "next_at": entry.next_at,
+        "settled_at": entry.settled_at,
+    }

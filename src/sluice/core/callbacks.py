@@ -1,0 +1,193 @@
+"""What is told to the programs of callers, and when it is tried again. Pure: no names of a dialect.
+
+An event is told in the order of its `order_key`, strictly; keys do not wait for each other
+(contract/callbacks.md 3). Which events a task's change makes is decided here, how they look in
+`callbacks.forms`.
+"""
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+from sluice.core.errors import Culprit, SluiceError
+from sluice.core.ids import AppId, BusinessId, RoomId
+from sluice.core.lifecycle import State
+from sluice.core.push import push_report
+from sluice.core.tasks import PushSpec, RelaySpec, Task
+
+
+class EventKind(Enum):
+    RELAY_STATE = "relay_state"
+    PUSH_STARTED = "push_started"
+    PUSH_UPDATED = "push_updated"
+    PUSH_STATE = "push_state"
+    PUSH_STOPPED = "push_stopped"
+    ROOM_CREATED = "room_created"
+    ROOM_DESTROYED = "room_destroyed"
+    USER_JOINED = "user_joined"
+    USER_LEFT = "user_left"
+    AUDIO_STARTED = "audio_started"
+    AUDIO_STOPPED = "audio_stopped"
+    VIDEO_STARTED = "video_started"
+    VIDEO_STOPPED = "video_stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackEvent:
+    """`data` is all that a form needs of it, as JSON; later changes of a task do not show in it."""
+
+    kind: EventKind
+    app_id: AppId
+    business_id: BusinessId  #: which registration it looks for; empty for rooms
+    order_key: str
+    data: dict[str, Any]
+    at: float  #: Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Who is told of what. `business_id` is empty for the one of the whole app.
+
+    `events` are values of EventKind, and such names as the caller's dialect knows alone and we never send.
+    """
+
+    app_id: AppId
+    business_id: BusinessId
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+    events: tuple[str, ...]
+    created_at: float
+    updated_at: float
+    from_config: bool = False  #: of sluice.toml; callers see it but cannot change it
+
+    @property
+    def destination(self) -> str:
+        return f"{self.app_id}/{self.business_id}"
+
+
+_LONGEST_URL = 4096
+
+
+def check_url(url: str) -> str:
+    """An address that callbacks can be sent to. Raises ValueError with the rule that it breaks."""
+    if len(url) > _LONGEST_URL:
+        raise ValueError(f"must not be longer than {_LONGEST_URL} characters")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed [ or a port that is no number up to 65535
+        usable = False
+    if not usable or any(character <= " " or character == "\x7f" for character in url):
+        raise ValueError("must be an address with a host that begins with http:// or https://")
+    return url
+
+
+class RegistrationRefused(SluiceError):
+    """It exists already, does not exist, or is not the caller's to change; the text says which."""
+
+    culprit = Culprit.CALLER
+
+
+class CallbackNotFound(SluiceError):
+    culprit = Culprit.CALLER
+
+
+# --- when ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """When a failed delivery is tried again, in seconds.
+
+    `pauses_s` follow the first, second, … delivery, the last one stays; they count from the end of the
+    delivery, or from its beginning where `from_beginning`. No delivery begins later than `longest_s` after
+    the first, and there are at most `most`.
+    """
+
+    pauses_s: tuple[float, ...]
+    longest_s: float
+    most: int | None = None
+    from_beginning: bool = False
+
+    def next_at(self, attempts: int, first_at: float, began_at: float, ended_at: float) -> float | None:
+        """When delivery `attempts + 1` is due after `attempts` that failed; None gives up."""
+        if self.most is not None and attempts >= self.most:
+            return None
+        pause = self.pauses_s[min(attempts, len(self.pauses_s)) - 1]
+        at = max(began_at + pause, ended_at) if self.from_beginning else ended_at + pause
+        return at if at <= first_at + self.longest_s else None
+
+
+#: Events that are older than this when one before them is given up are given up with it: the receiver was
+#: tried for so long. Keeps what waits for a dead receiver bounded in time.
+STALE_S = 24 * 3600.0
+#: contract/callbacks.md 3: the vendor's two retries, then ours.
+LONG_RETRY = RetryPlan((0.0, 3.0, 10.0, 30.0, 60.0, 300.0), STALE_S)
+VENDOR_RETRY = RetryPlan((0.0, 3.0), STALE_S, most=3)
+#: Every 10 s until the message is older than a minute.
+MINUTE_RETRY = RetryPlan((10.0,), 60.0, from_beginning=True)
+
+
+# --- what ---------------------------------------------------------------------------------------------------
+
+
+def room_order_key(app_id: AppId, room_id: RoomId) -> str:
+    return f"room/{app_id}/{room_id}"
+
+
+def task_events(task: Task[Any], now: float, *, staged: bool = False) -> tuple[CallbackEvent, ...]:
+    """What is told of the change at `now` that made `task` what it is. `staged`: it was a push's stage."""
+    if isinstance(task.spec, PushSpec):
+        return _push_events(task, now, staged=staged)
+    return _relay_events(task, now)
+
+
+def _relay_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
+    """Accepted, media flows (again), over (contract/callbacks.md 4); what lies between is not told."""
+    if task.epoch and task.state is not State.RUNNING and task.state.live:
+        return ()
+    data = _data_of(task, now) | {
+        "user_id": task.user_id,
+        "url": task.spec.url,
+        "start_at": task.spec.start_at,
+        "again": task.state is State.RUNNING and task.flowed_at != now,
+    }
+    return (_event(EventKind.RELAY_STATE, task, data, now),)
+
+
+def _push_events(task: Task[PushSpec], now: float, *, staged: bool) -> tuple[CallbackEvent, ...]:
+    """contract/callbacks.md 5.2. A push that fails before it ever flowed tells both that it could not start
+    and that it is over."""
+    if staged or task.state is State.STOPPING:
+        kinds: tuple[EventKind, ...] = (EventKind.PUSH_STATE,)
+    elif task.state is State.RUNNING and task.flowed_at == now:
+        kinds = (EventKind.PUSH_STARTED,)
+    elif task.state is State.FAILED and task.flowed_at is None:
+        kinds = (EventKind.PUSH_STARTED, EventKind.PUSH_STOPPED)
+    elif not task.state.live:
+        kinds = (EventKind.PUSH_STOPPED,)
+    else:
+        kinds = ()  # its stages tell
+    report = push_report(task.state, task.stage, task.reason)
+    data = _data_of(task, now) | asdict(report)
+    return tuple(_event(kind, task, data, now) for kind in kinds)
+
+
+def _data_of(task: Task[Any], now: float) -> dict[str, Any]:
+    return {
+        "run_id": task.id,
+        "room_id": task.room_id,
+        "task_id": task.task_id,
+        "business_id": task.business_id,
+        "state": task.state.value,
+        "reason": task.reason.code,
+        "text": task.reason_text,
+        "at": now,
+    }
+
+
+def _event(kind: EventKind, task: Task[Any], data: dict[str, Any], now: float) -> CallbackEvent:
+    # By the caller's names and not by run: a TaskId that is started again goes on where it was.
+    identity = (task.kind.value, task.app_id, task.business_id, task.room_id, task.task_id)
+    return CallbackEvent(kind, task.app_id, task.business_id, "/".join(identity), data, now)

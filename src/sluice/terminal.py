@@ -1,0 +1,70 @@
+"""What all commands share: the options that lead to a node, its client, printing for people or as JSON."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sluice.client import Client
+from sluice.config import Settings, load_settings
+from sluice.core.apps import AccessKey
+from sluice.store.credentials import Credentials, read_credentials
+
+out = Console()
+err = Console(stderr=True)
+
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. Default: ./data")]
+UrlOption = Annotated[str, typer.Option("--url", envvar="SLUICE_URL", help="Address of the node.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+NODE_URL = "http://127.0.0.1:8080"
+
+
+def settings_with(flags: Mapping[str, object]) -> Settings:
+    return load_settings(flags, os.environ, Path("sluice.toml"))
+
+
+def load_credentials(data: Path | None) -> Credentials:
+    """Those of the data folder's node."""
+    return read_credentials(settings_with({"data": data}).data)
+
+
+def client_with(url: str, credentials: Credentials) -> Client:
+    key = AccessKey(credentials.access_key, credentials.secret_key, frozenset())
+    return Client(url.rstrip("/"), key, credentials.admin_token)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_document(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+        return
+    # No table: it would cut a secret to the width of the terminal.
+    width = max(map(len, document), default=0)
+    for name, value in document.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        out.print(f"{name:{width}}  {text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_rows(document: dict[str, Any], name: str, columns: Sequence[str], as_json: bool) -> None:
+    """The objects of the list `name`, one per row, with what stands in `columns`."""
+    if as_json:
+        print_json(document)
+        return
+    table = Table(*columns)
+    for row in document[name]:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    out.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(value) if isinstance(value, list) else str(value)
