@@ -187,7 +187,10 @@ class Session:
             self._begin_tries(before)
             self._cause = error
             self._lost(error.reason, str(error))
-        await asyncio.sleep(pause_s(SOURCE_PAUSES_S, self._tries))
+        pause, left = pause_s(SOURCE_PAUSES_S, self._tries), self._idle.left_s(self._loop.time())
+        await asyncio.sleep(min(pause, left))
+        if left <= pause:
+            return self._idle_outcome()
         self._tries += 1
         return None
 

@@ -20,6 +20,9 @@ from sluice.process.link import FrameType
 
 _SAMPLES = 960
 _BITRATE = 128_000
+#: At this rate Opus is transparent whatever the complexity; from 7 on libopus also looks for speech, which is
+#: of use at a fifth of it. Costs of a stream: 10 takes 0.68 % of a core, 5 takes 0.44, 0 takes 0.26.
+_COMPLEXITY = "5"
 #: libopus delays the sound by its look-ahead of 312 samples; packets are stamped that much earlier.
 _LOOKAHEAD_US = 6_500
 _FADE = 960
@@ -161,6 +164,10 @@ def _opus_encoder() -> AudioCodecContext:
     encoder.layout = "stereo"
     encoder.format = "s16"
     encoder.bit_rate = _BITRATE
-    encoder.options = {"application": "audio", "frame_duration": "20"}
+    encoder.options = {
+        "application": "audio",
+        "frame_duration": "20",
+        "compression_level": _COMPLEXITY,
+    }
     encoder.open()
     return encoder
