@@ -1,8 +1,8 @@
-"""What the control path carries: signed calls a second, and how long each takes, with commits that are durable.
+"""What the control path carries: signed calls a second, and how long each takes, with durable commits.
 
 A node of its own process, 10 apps with a key each. Workers, each on a connection of its own, go round and
 round: StartRelayStream (scheduled, so that no media is touched), ListRelayStream, the same start again,
-StopRelayStream. Each call is signed anew, and each app stays below its limit of 150 calls a second and action.
+StopRelayStream. Each call is signed anew; each app stays below its limit of 150 calls a second and action.
 
 Paced: calls are due at a fixed rate, and each is measured from when it was due, so that a node that falls
 behind shows it. Then as fast as it goes.
@@ -140,12 +140,14 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def _node(folder: Path) -> AsyncIterator[tuple[str, int]]:
-    """A node with its data on this disk; its address and process id."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sluice", "serve", "--data", str(folder / "data"), "--listen", "127.0.0.1:0"),
-        *("--media-port", "0", "--media-processes", "1", "--log-level", "warning"),
-        stdout=asyncio.subprocess.PIPE,
-    )
+    """A node with its data, and its log as it is by default, in `folder`; its address and process id."""
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sluice", "serve", "--data", str(folder / "data")),
+            *("--listen", "127.0.0.1:0", "--media-port", "0", "--media-processes", "1"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
     assert process.stdout is not None
     try:
         async with asyncio.timeout(_DEADLINE_S):
@@ -214,10 +216,8 @@ def _report(outcomes: list[Outcome]) -> bool:
         print(f"{len(failures)} calls failed, the first with {failures[0]}")
     paced = outcomes[0]
     met = paced.per_s >= 0.99 * _BAR_PER_S and paced.p99_ms <= _BAR_P99_MS and not failures
-    print(
-        f"{'ok' if met else 'MISSED'}: {paced.per_s:.0f} calls/s (bar {_BAR_PER_S:g}), p99 {paced.p99_ms:.1f} ms "
-        f"(bar {_BAR_P99_MS:g}); load of the machine {os.getloadavg()[0]:.1f}"
-    )
+    found = f"{paced.per_s:.0f} calls/s (bar {_BAR_PER_S:g}), p99 {paced.p99_ms:.1f} ms (bar {_BAR_P99_MS:g})"
+    print(f"{'ok' if met else 'MISSED'}: {found}; load of the machine {os.getloadavg()[0]:.1f}")
     document = {
         outcome.name: {
             "per_s": round(outcome.per_s, 1),

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
@@ -395,3 +396,46 @@ async def test_lists(node: Node) -> None:
     documents = await node.tasks.list_documents(limit=10, offset=0)
     assert [document["id"] for document in documents] == [second.id, first.id]
     assert documents[0]["source"] == SPEC.url
+
+
+async def test_a_start_that_another_node_took_meanwhile(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert, failures = module.insert_task, [IntegrityError("INSERT", {}, Exception("not unique"))]
+
+    def insert_late(conn: Connection, task: Task[Any]) -> tuple[Task[Any], bool]:
+        if failures:
+            raise failures.pop()
+        return insert(conn, task)
+
+    monkeypatch.setattr(module, "insert_task", insert_late)
+    assert (await node.start()).state is State.STARTING
+
+
+async def test_a_stop_that_the_store_refuses_leaves_a_waiting_task_as_it_was(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for process in node.media.processes:
+        process.die()
+    task = await node.start()
+    run = node.store.run
+
+    async def fail(work: Callable[[Connection], Any]) -> Any:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(node.store, "run", fail)
+    with pytest.raises(OSError, match="no space"):
+        await node.tasks.stop(task.id)
+    monkeypatch.setattr(node.store, "run", run)
+    node.media.processes[0].live()
+    assert node.place(task.id) is node.media.processes[0]
+    await node.tasks.stop(task.id)
+    assert (await node.show(task.id))[0] == "stopping"
+
+
+async def test_a_task_that_no_process_has_ends_at_once(node: Node) -> None:
+    for process in node.media.processes:
+        process.die()
+    task = await node.start()
+    await node.tasks.stop(task.id)
+    assert (await node.show(task.id))[:2] == ("ended", "stopped")
+    with pytest.raises(TaskNotFound):
+        await node.tasks.stop(task.id)

@@ -113,8 +113,7 @@ class Session:
         self._job, self._spec = job, _spec_of(job)
         self._position, self._tries, self._cause = (job.position_us, job.pass_number), 0, None
         self._playback = None
-        if self._try is not None:
-            self._try.cancel()
+        self._cancel_try()
 
     async def run(self) -> None:
         """Runs to the end and reports it."""
@@ -159,14 +158,19 @@ class Session:
         while True:
             self._try = asyncio.create_task(self._one_try())
             try:
-                outcome = await self._try
+                await asyncio.wait({self._try})
             except asyncio.CancelledError:
-                current = asyncio.current_task()
-                if current is None or current.cancelling():
-                    raise
-                continue  # only the try was cancelled, by `update`
+                self._cancel_try()
+                await asyncio.wait({self._try})
+                raise
+            outcome = None if self._try.cancelled() else self._try.result()  # cancelled by `update`
             if outcome is not None:
                 return outcome
+
+    def _cancel_try(self) -> None:
+        """Once: a second time would keep it from closing what it has opened."""
+        if self._try is not None and not self._try.cancelling():
+            self._try.cancel()
 
     async def _one_try(self) -> Outcome | None:
         """One attempt and the pause after it; None when there is to be another."""

@@ -110,6 +110,7 @@ tasks = Table(
         postgresql_where=_LIVE,
     ),
     Index("tasks_by_room", "app_id", "room_id", "created_at"),
+    Index("tasks_by_identity", "app_id", "room_id", "task_id", "kind", "created_at"),
     Index("tasks_by_age", "created_at"),
     Index("tasks_by_end", "ended_at"),
 )

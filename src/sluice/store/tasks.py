@@ -19,13 +19,13 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     or_,
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from sluice.core.callbacks import task_events
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
@@ -68,19 +68,16 @@ _INSERT = insert(tasks)
 def insert_task(conn: Connection, task: Task[S]) -> tuple[Task[S], bool]:
     """Start: the task as stored and True, or the live one of the same identity and False.
 
-    `task.state` is STARTING or SCHEDULED; its start and lifetime are derived here from `created_at`.
+    `task.state` is STARTING or SCHEDULED; its start and lifetime are derived here from `created_at`. Raises
+    IntegrityError when another process was faster: the same call finds its task.
     """
+    live = find_live(conn, task.kind, task.app_id, task.room_id, task.task_id)
+    if live is not None:
+        return live, False
     task = replace(task, **_times_on_entering(task.state, task.created_at))
     if task.kind is Kind.PUSH:
         task = replace(task, expires_at=None)
-    try:
-        with conn.begin_nested():
-            conn.execute(_INSERT, _row_of(task))
-    except IntegrityError:
-        live = find_live(conn, task.kind, task.app_id, task.room_id, task.task_id)
-        if live is None:
-            raise
-        return live, False
+    conn.execute(_INSERT, _row_of(task))
     _tell(conn, task, task.created_at)
     return task, True
 
@@ -102,7 +99,8 @@ def _advance_statement(event: Event) -> Update:
     new_state = case({before.value: state.value for before, state in after.items()}, value=tasks.c.state)
     return (
         update(tasks)
-        .where(tasks.c.id == bindparam("run_id"), tasks.c.state.in_([before.value for before in after]))
+        # Not IN: SQLAlchemy expands its list anew each time.
+        .where(tasks.c.id == bindparam("run_id"), or_(*(tasks.c.state == before.value for before in after)))
         .where(tasks.c.epoch == func.coalesce(bindparam("known_epoch", type_=Integer), tasks.c.epoch))
         .values(
             state=new_state,
@@ -240,20 +238,22 @@ def find_latest(
 
 
 def _latest_by_room(*, newest_first: bool) -> Select[Any]:
-    # A live run is the latest one even if the clock was set back since the run before it.
-    age = func.row_number().over(
-        partition_by=tasks.c.task_id, order_by=(_LIVE.desc(), tasks.c.created_at.desc(), tasks.c.id)
+    """Goes along an index and stops at the end of the page, however many runs the room has had."""
+    other = tasks.alias("other")
+    same = [other.c[name] == tasks.c[name] for name in ("app_id", "room_id", "task_id", "kind")]
+    # A live run is the latest one even if the clock was set back since the run before it. Three questions,
+    # each of which an index answers, are less than one with OR, which reads all runs.
+    is_latest = _LIVE | (
+        ~exists().where(*same, other.c.ended_at.is_(None))
+        & ~exists().where(*same, other.c.created_at > tasks.c.created_at)
+        & ~exists().where(*same, other.c.created_at == tasks.c.created_at, other.c.id < tasks.c.id)
     )
-    runs = (
-        select(tasks, age.label("age"))
+    order = (tasks.c.created_at, tasks.c.id)
+    return (
+        select(tasks)
         .where(tasks.c.app_id == bindparam("app_id"), tasks.c.room_id == bindparam("room_id"))
         .where(tasks.c.kind == Kind.RELAY.value, or_(_LIVE, tasks.c.ended_at > bindparam("ended_after")))
-        .subquery()
-    )
-    order = (runs.c.created_at, runs.c.id)
-    return (
-        select(runs)
-        .where(runs.c.age == 1)
+        .where(is_latest)
         .order_by(*(column.desc() for column in order) if newest_first else order)
         .offset(bindparam("skip", type_=Integer))
         .limit(bindparam("take", type_=Integer))

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from sluice.core.errors import AccessRefused, TaskNotFound
 from sluice.core.ids import AppId, RoomId, RunId, TaskId, UserId, new_run_id
@@ -135,7 +136,10 @@ class TaskService:
                 raise AccessRefused("the user is barred from this room", known=True)
             return insert_task(conn, asked)
 
-        task, created = await self._store.run(insert)
+        try:
+            task, created = await self._store.run(insert)
+        except IntegrityError:  # another node took the same start meanwhile
+            task, created = await self._store.run(insert)
         if created:
             run = self._runs[task.id] = Run(task)
             if self._is_waiting(run):
@@ -294,6 +298,8 @@ class TaskService:
 
     async def _end(self, run: Run, reason: Reason, text: str) -> bool:
         """Stops a live run for this reason; False when it was over already."""
+        if run.process is None:
+            return await self._end_waiting(run, reason, text)
         if await self._apply(run, Event.STOP, reason, text) is None:
             return False
         run.ending = (reason, text)
@@ -302,12 +308,30 @@ class TaskService:
             await self._apply(run, reason.outcome, reason, text)
         return True
 
-    async def _apply(self, run: Run, event: Event, reason: Reason, text: str) -> Task[Any] | None:
+    async def _end_waiting(self, run: Run, reason: Reason, text: str) -> bool:
+        """As `_end`, for one that no process has: there is nothing to wait for."""
+        before, run.ending = run.ending, (reason, text)  # so that nobody places it meanwhile
+        task = None
+        try:
+            task = await self._apply(run, Event.STOP, reason, text, then=reason.outcome)
+        finally:
+            if task is None:
+                run.ending = before
+        return task is not None
+
+    async def _apply(
+        self, run: Run, event: Event, reason: Reason, text: str, *, then: Event | None = None
+    ) -> Task[Any] | None:
+        """The task after `event`, and after `then` in the same transaction; None when it came too late."""
         now = self._clock()
 
         def change(conn: Connection) -> Task[Any] | None:
-            save_progress(conn, run.task.id, run.position_us, run.pass_number, run.plan)
-            return advance_task(conn, run.task.id, event, reason, text, now)
+            if run.progress is not None or run.plan is not None:
+                save_progress(conn, run.task.id, run.position_us, run.pass_number, run.plan)
+            task = advance_task(conn, run.task.id, event, reason, text, now)
+            if task is not None and then is not None:
+                task = advance_task(conn, run.task.id, then, reason, text, now)
+            return task
 
         task = await self._store.run(change)
         if task is None:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from urllib.parse import parse_qsl, quote, unquote
@@ -64,10 +64,17 @@ class RequestHead:
     path: str
     params: tuple[tuple[str, str], ...]
     headers: tuple[tuple[str, str], ...]
+    _lines: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        lines: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            lines.setdefault(name.lower(), []).append(value.strip())
+        object.__setattr__(self, "_lines", lines)  # the class is frozen for everybody else
 
     def header_lines(self, name: str) -> list[str]:
         """The values of a header, one per line; `name` in lower case."""
-        return [value.strip() for line, value in self.headers if line.lower() == name]
+        return self._lines.get(name, [])
 
     def header(self, name: str) -> str | None:
         """The value of a header, lines combined as RFC 9110 5.3 says; `name` in lower case."""

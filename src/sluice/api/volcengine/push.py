@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from sluice.api.volcengine.errors import INVALID_RTMP_ADDRESS, MISSING, TASK_NOT_FOUND, Refusal
 from sluice.api.volcengine.fields import (
+    UNSAFE,
     Fields,
     Id,
     Integer,
@@ -42,8 +43,7 @@ def _usable(url: str) -> bool:
         named = parts.scheme in PUSHABLE_SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:  # an unclosed [ or a port that is no number up to 65535
         return False
-    clean = all(character > " " and character != "\x7f" for character in url)
-    return named and clean and bool(parts.path.strip("/")) and len(url) <= _MAX_URL_LENGTH
+    return named and not UNSAFE.search(url) and bool(parts.path.strip("/")) and len(url) <= _MAX_URL_LENGTH
 
 
 class PushedStream(Fields):

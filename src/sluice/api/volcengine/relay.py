@@ -20,6 +20,7 @@ from pydantic import (
 
 from sluice.api.volcengine.errors import ILLEGAL, MISSING, Refusal
 from sluice.api.volcengine.fields import (
+    UNSAFE,
     Boolean,
     Fields,
     Id,
@@ -75,8 +76,7 @@ def _stream_url(value: str) -> str:
         usable = parts.scheme in PLAYABLE_SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:  # an unclosed [ or a port that is no number up to 65535
         usable = False
-    # White space and control characters could end a line of the request to the source.
-    if not usable or any(character <= " " or character == "\x7f" for character in value):
+    if not usable or UNSAFE.search(value):
         raise illegal(f"must be an address with a host that begins with one of {schemes}")
     return value
 
@@ -264,10 +264,13 @@ class RelayHandlers:
 
     async def start(self, request: StartRelayStream, app: App, now: float) -> str:
         relay = request.relay(app)
-        # Before the token: a repeat may come with a token that has expired since.
-        if await self._tasks.find_live(Kind.RELAY, relay.app_id, relay.room_id, relay.task_id):
-            return ALREADY_STARTED
-        _check_token(request.token, relay, app, now)
+        try:
+            _check_token(request.token, relay, app, now)
+        except Refusal:
+            # Repeating a start is no error, even with a token that has expired since.
+            if await self._tasks.find_live(Kind.RELAY, relay.app_id, relay.room_id, relay.task_id):
+                return ALREADY_STARTED
+            raise
         try:
             task, created = await self._tasks.start(relay)
         except AccessRefused as error:
