@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Router
 
 from sluice import __version__
-from sluice.api import events, native, page, whep
+from sluice.api import events, native, page, whep, whip
 from sluice.api.volcengine import door
 from sluice.config import Settings
 from sluice.process.supervisor import ChildSpec
@@ -61,15 +61,20 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
             app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None)
             app.include_router(native.routes(tasks, credentials.admin_token))
             app.router.routes.extend(page.routes())
+            closing = asyncio.Event()
             rest = Router(
-                [*whep.routes(rooms, apps, time.time), *events.routes(rooms, apps, time.time)],
+                [
+                    *whip.routes(rooms, apps, time.time, settings.ice_servers),
+                    *whep.routes(rooms, apps, time.time, settings.ice_servers),
+                    *events.routes(rooms, apps, time.time, closing),
+                ],
                 default=door.front_door(tasks, apps, time.time),
             )
             app.router.routes.append(Mount("", app=_for_browsers(rest)))
             await asyncio.gather(rooms.start(), media.start())
             await tasks.open()
             try:
-                async with _serving(app, settings) as url:
+                async with _serving(app, settings, closing) as url:
                     yield Node(url, credentials, first_start)
             finally:
                 await tasks.close()
@@ -108,7 +113,7 @@ def _media_specs(settings: Settings) -> list[ChildSpec]:
 
 def _for_browsers(router: Router) -> CORSMiddleware:
     """Pages of any origin may use a room's resources: the token is the right, and no cookie exists."""
-    return CORSMiddleware(
+    cors = CORSMiddleware(
         router,
         allow_origins=["*"],
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
@@ -116,6 +121,8 @@ def _for_browsers(router: Router) -> CORSMiddleware:
         expose_headers=["Location", "ETag", "Link"],
         max_age=86400,
     )
+    cors.preflight_headers["Accept-Post"] = "application/sdp"  # RFC 9725 4.2
+    return cors
 
 
 class _Server(uvicorn.Server):
@@ -127,8 +134,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _serving(app: FastAPI, settings: Settings) -> AsyncIterator[str]:
-    """HTTP on the configured address. The access log is off: addresses carry signatures and tokens."""
+async def _serving(app: FastAPI, settings: Settings, closing: asyncio.Event) -> AsyncIterator[str]:
+    """HTTP on the configured address; sets `closing` before it stops. The access log is off: addresses carry
+    signatures and tokens."""
     host = settings.listen.host
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, settings.listen.port), family=family, backlog=1024)
@@ -148,6 +156,7 @@ async def _serving(app: FastAPI, settings: Settings) -> AsyncIterator[str]:
         port = listener.getsockname()[1]
         yield f"http://[{host}]:{port}" if family == socket.AF_INET6 else f"http://{host}:{port}"
     finally:
+        closing.set()
         server.should_exit = True
         await serving
         listener.close()

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sluice.core.errors import BadInput
+from sluice.core.ice_servers import IceServer, parse_ice_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Settings:
     listen: ListenSettings
     rooms: RoomSettings
     media: MediaSettings
+    ice_servers: tuple[IceServer, ...] = ()  #: that browsers are told of
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -87,6 +89,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         listen=raw.listen,
         rooms=RoomSettings(raw.room_processes, raw.media_port, raw.public_ip),
         media=MediaSettings(raw.media_processes, raw.allow_networks),
+        ice_servers=raw.ice_server,
     )
 
 
@@ -127,6 +130,10 @@ def _parse_networks(value: object) -> tuple[str, ...]:
         raise ValueError(f"write networks, such as 10.0.0.0/8,fd00::/8 ({error})") from error
 
 
+def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
+    return tuple(parse_ice_server(item) for item in _items(value))
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
@@ -147,6 +154,7 @@ class _Raw(BaseModel):
     room_processes: _Processes = Field(default_factory=lambda: max(1, _cores() // 4))
     media_processes: _Processes = Field(default_factory=_cores)
     allow_networks: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()
+    ice_server: Annotated[tuple[IceServer, ...], BeforeValidator(_parse_ice_servers)] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -169,4 +177,6 @@ def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
     if first["type"] == "extra_forbidden":
         return BadInput(place, f"there is no such setting; there are {', '.join(_Raw.model_fields)}")
     rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if name == "ice_server":
+        return BadInput(place, rule)  # the value may hold a password
     return BadInput(place, f"{rule}; it is {first['input']!r}")

@@ -112,3 +112,16 @@ def test_room_processes_need_a_port_each(toml: Path) -> None:
     with pytest.raises(BadInput, match="the last would be 65536") as caught:
         load_settings({"media_port": 65534, "room_processes": 3}, {}, toml)
     assert caught.value.field == "--media-port"
+
+
+def test_ice_servers_and_that_a_bad_one_is_not_repeated(toml: Path) -> None:
+    environ = {"SLUICE_ICE_SERVER": "stun:a.example, turn:anna:secret@b.example"}
+    servers = load_settings({}, environ, toml).ice_servers
+    assert [(server.url, server.credential) for server in servers] == [
+        ("stun:a.example", ""),
+        ("turn:b.example", "secret"),
+    ]
+    with pytest.raises(BadInput) as error:
+        load_settings({}, {"SLUICE_ICE_SERVER": "turn:secret@b.example"}, toml)
+    assert str(error.value).startswith("SLUICE_ICE_SERVER: write stun:")
+    assert "secret" not in str(error.value)

@@ -101,6 +101,17 @@ def test_over_loopback_nothing_is_spread(scene: Scene) -> None:
     assert len(scene.sequences()) == 100
 
 
+@pytest.mark.parametrize("before", [1, 2, 5])
+def test_a_joiner_at_the_beginning_of_a_stream_catches_up_too(scene: Scene, before: int) -> None:
+    for n in range(before):
+        scene.frame(1, key=n == 0)
+    viewer = scene.join(REMOTE)
+    for _ in range(25):
+        scene.frame(1)
+        scene.drain(viewer, FRAME_US / 1e6)
+    assert len(scene.sequences()) == before + 25
+
+
 def test_a_joiner_over_a_network_catches_up_at_four_times_the_rate(scene: Scene) -> None:
     scene.frame(10, key=True)
     for _ in range(99):

@@ -26,7 +26,7 @@ def test_a_repair_sends_the_gop_again_as_new_packets() -> None:
     _, witness = scene.viewer()
     scene.frames(5, key=True)
     scene.frames(10, key=True)
-    scene.stream.repair(viewer)
+    scene.stream.repair(viewer, scene.now_us)
     scene.drain()
     scene.frames(3)
     packets = socket.take()
@@ -43,16 +43,26 @@ def test_a_repair_while_the_source_stands_still_goes_on_with_the_timestamps() ->
     viewer, socket = scene.viewer()
     scene.frames(4, key=True)
     for _ in range(2):
-        scene.stream.repair(viewer)
+        scene.stream.repair(viewer, scene.now_us)
         scene.drain()
     assert ticks(socket.take()) == [3600] * 3 + [1] * 8
+
+
+def test_no_repair_while_the_source_stands_still_for_long() -> None:
+    scene = Scene()
+    viewer, socket = scene.viewer()
+    scene.frames(4, key=True)
+    socket.take()
+    scene.stream.repair(viewer, scene.now_us + 1_100_000)
+    scene.drain()
+    assert socket.take() == []
 
 
 def test_both_copies_are_repeated_as_they_were() -> None:
     scene = Scene()
     viewer, socket = scene.viewer(rtx=False)
     scene.frames(4, key=True, size=3000)
-    scene.stream.repair(viewer)
+    scene.stream.repair(viewer, scene.now_us)
     scene.drain()
     scene.frames(2)
     for packet in socket.take():
@@ -66,8 +76,8 @@ def test_a_repair_takes_the_place_of_what_waits_but_not_of_a_gop_on_its_way() ->
     scene.frames(1, key=True, size=60_000)  # waits, as everything behind it
     viewer.drain(0.010, scene.stream.sources.video)
     scene.frames(3)
-    scene.stream.repair(viewer)
-    scene.stream.repair(viewer)
+    scene.stream.repair(viewer, scene.now_us)
+    scene.stream.repair(viewer, scene.now_us)
     scene.drain()
     scene.frames(1)
     packets = socket.take()
@@ -81,7 +91,7 @@ def test_a_gop_that_is_not_kept_whole_repairs_nothing() -> None:
     viewer, socket = scene.viewer()
     scene.frames(300, key=True)
     socket.take()
-    scene.stream.repair(viewer)
+    scene.stream.repair(viewer, scene.now_us)
     scene.drain()
     assert socket.take() == []
 
@@ -93,7 +103,7 @@ def test_a_pause_leaves_no_gap_and_ends_with_a_key_frame() -> None:
     scene.stream.pause(viewer)
     scene.frames(20, key=True)
     scene.stream.audio(b"opus", scene.media_us, scene.now_us)
-    scene.stream.repair(viewer)
+    scene.stream.repair(viewer, scene.now_us)
     viewer.resume()
     scene.frames(5)
     packets = socket.take()
@@ -142,8 +152,10 @@ def test_whatever_happens(steps: list[str], rtx: bool, remote: bool) -> None:
             ask_for_the_newest(scene, sent, socket, rtx=rtx)
         elif step == "resume":
             viewer.resume()
+        elif step == "pause":
+            scene.stream.pause(viewer)
         else:
-            (scene.stream.pause if step == "pause" else scene.stream.repair)(viewer)
+            scene.stream.repair(viewer, scene.now_us)
     scene.drain()
     assert_gapless(sent + socket.take())
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sluice.core.errors import BadInput, Overloaded, RoomError
+from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.process.channel import ChannelClosed
@@ -17,6 +17,9 @@ from sluice.process.control import (
     Enter,
     Leave,
     Message,
+    Patched,
+    PatchPeer,
+    Publish,
     Refusal,
     Retire,
     RoomChanged,
@@ -24,7 +27,17 @@ from sluice.process.control import (
     Watch,
 )
 from sluice.process.supervisor import ChildSpec, Supervised
-from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry, WatchOffer
+from sluice.rooms.port import (
+    PatchAnswer,
+    PatchOutcome,
+    PeerAnswer,
+    PeerPatch,
+    PublishOffer,
+    RoomEvent,
+    RoomEventKind,
+    RosterEntry,
+    WatchOffer,
+)
 
 #: Events that may wait for one reader; a slower one is cut off and comes back to a fresh roster.
 _MOST_WAITING = 256
@@ -73,14 +86,30 @@ class RoomProcesses:
             viewer=offer.viewer,
             sdp=offer.sdp,
         )
-        reply = await self._ask(self._process_of(offer.app_id, offer.room_id), request)
-        if isinstance(reply, Answer):
-            return PeerAnswer(PeerId(reply.peer_id), reply.sdp)
-        if isinstance(reply, Refusal) and reply.busy:
-            raise Overloaded(reply.why)
-        if isinstance(reply, Refusal):
-            raise BadInput(reply.field, reply.why)
-        raise RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
+        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
+
+    async def publish(self, offer: PublishOffer) -> PeerAnswer:
+        request = Publish(
+            app_id=offer.app_id,
+            room_id=offer.room_id,
+            user_id=offer.user_id,
+            stream=offer.stream,
+            kinds=offer.kinds,
+            sdp=offer.sdp,
+        )
+        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
+
+    async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
+        request = PatchPeer(
+            peer_id=patch.peer_id,
+            user_id=patch.user_id,
+            etags=tuple(patch.etags),
+            fragment=patch.fragment,
+        )
+        reply = await self._ask(self._process_of(patch.app_id, patch.room_id), request)
+        if isinstance(reply, Patched):
+            return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment)
+        raise _refused(reply)
 
     async def close_peer(self, peer_id: PeerId) -> bool:
         # A process that is gone has taken its peers with it.
@@ -135,6 +164,23 @@ class RoomProcesses:
             if self._process_of(app_id, room_id) is process:
                 for queue in queues:
                     _offer(queue, None)
+
+
+def _answer(reply: Message) -> PeerAnswer:
+    """Raises what a refusal means."""
+    if isinstance(reply, Answer):
+        return PeerAnswer(PeerId(reply.peer_id), reply.etag, reply.sdp)
+    raise _refused(reply)
+
+
+def _refused(reply: Message) -> Exception:
+    if not isinstance(reply, Refusal):
+        return RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
+    if reply.busy:
+        return Overloaded(reply.why)
+    if reply.forbidden:
+        return AccessRefused(reply.why, known=True)
+    return BadInput(reply.field, reply.why)
 
 
 def _offer(queue: _Watcher, change: RoomChanged | None) -> None:

@@ -2,7 +2,7 @@
 
 A user is in the room from its first holder to its last. Holders are event streams and peers, after whose
 end the user lingers for a few seconds (a browser that reloads does not leave), and relay runs, whose end
-is final at once.
+is final at once. Who publishes a stream is named by its run or by its peer.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.process.control import RoomChanged, Roster, RosterUser
-from sluice.rooms.engine.stream import Stream
+from sluice.rooms.engine.stream import PublisherState, Stream
 
 LINGER_US = 5_000_000
 
@@ -25,10 +25,15 @@ class _Presence:
 
 @dataclass(slots=True)
 class Publication:
-    """What a run publishes; `flowing` from its first frame on, which is what makes it visible."""
+    """What a run or a peer publishes: `kinds` (video, audio) are those that have flowed. The first frame
+    makes it visible."""
 
-    run_id: str
-    flowing: bool = False
+    publisher: str
+    kinds: set[str] = field(default_factory=set)
+
+    @property
+    def flowing(self) -> bool:
+        return bool(self.kinds)
 
 
 class Room:
@@ -88,37 +93,52 @@ class Room:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    def publish(self, key: StreamKey, run_id: str) -> str | None:
-        """The run takes the stream; returns the run that it replaces, if there is another."""
+    def publish(self, key: StreamKey, publisher: str) -> str | None:
+        """The publisher takes the stream; returns the one that it replaces, if there is another, who still
+        has to leave."""
         before = self.publications.get(key)
-        if before is not None and before.run_id == run_id:
+        if before is not None and before.publisher == publisher:
             return None
         if before is not None:
-            self.retire(before.run_id, 0)
-        self.publications[key] = Publication(run_id)
-        return before.run_id if before is not None else None
+            self.unpublish(before.publisher)
+        self.publications[key] = Publication(publisher)
+        return before.publisher if before is not None else None
 
-    def flow(self, key: StreamKey) -> None:
-        """The publication's first frame: from now on it and its user are there."""
+    def flow(self, key: StreamKey, kind: str) -> None:
+        """The publication's first frame of this kind: from now on it and its user are there."""
         publication = self.publications[key]
-        if not publication.flowing:
-            publication.flowing = True
-            self.enter(key[0], publication.run_id)
+        if kind in publication.kinds:
+            return
+        first = not publication.kinds
+        publication.kinds.add(kind)
+        if first:
+            self.enter(key[0], publication.publisher)
             self._tell("published", key[0], key[1])
+        else:
+            self._inform(key[0])
 
-    def retire(self, run_id: str, now_us: int) -> None:
-        """The run is over: its stream and its user go."""
+    def unpublish(self, publisher: str) -> None:
+        """Its streams end; it may still hold its user."""
         for key, publication in list(self.publications.items()):
-            if publication.run_id == run_id:
+            if publication.publisher == publisher:
                 del self.publications[key]
                 if key in self.streams:
                     self.streams[key].reset()
                 if publication.flowing:
                     self._tell("unpublished", key[0], key[1])
+
+    def retire(self, run_id: str, now_us: int) -> None:
+        """The run is over: its stream and its user go."""
+        self.unpublish(run_id)
         self.leave(run_id, now_us, linger=False)
 
+    def state_of(self, key: StreamKey) -> PublisherState:
+        publication = self.publications.get(key)
+        kinds = publication.kinds if publication else set()
+        return PublisherState(key[0] in self._users, "video" in kinds, "audio" in kinds)
+
     def forget_idle_streams(self) -> None:
-        """A stream without publisher and without viewer holds nothing worth keeping."""
+        """A stream that nobody publishes, watches or subscribes to holds nothing worth keeping."""
         for key, stream in list(self.streams.items()):
             if key not in self.publications and not stream.watched:
                 del self.streams[key]
@@ -139,3 +159,11 @@ class Room:
                 stream=stream,
             )
         )
+        self._inform(user_id)
+
+    def _inform(self, user_id: UserId) -> None:
+        """Tells the subscribers of the user's streams."""
+        for key, stream in self.streams.items():
+            if key[0] == user_id:
+                for subscriber in stream.subscribers:
+                    subscriber.tell(self.state_of(key))

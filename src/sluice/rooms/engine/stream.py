@@ -6,18 +6,24 @@ loss the next one goes on with the same numbers, on the clock of this stream.
 
 The clock: microseconds of the process's monotonic clock. The first frame of an attachment is set to now;
 everything later follows the media's own time. Sender reports use the same clock for both tracks.
+
+Beside its viewers a stream has subscribers (sessions that push it somewhere): they get the same access units
+and Opus packets as they came, with the time of the stream's clock.
 """
 
 import random
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
+from sluice.process.link import KEY_FRAME, FrameType, pack_parts
 from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.viewer import Viewer
 from sluice.wire.rtp import NalUnit, h264_payloads
-from sluice.wire.sdp import Sources
+from sluice.wire.sdp_answer import Sources
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 
@@ -25,8 +31,33 @@ VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 _MOST_BYTES = 4 << 20
 _MOST_US = 10_500_000
 _KEY_FRAME_PAUSE_US = 500_000
+_STANDS_STILL_US = 1_000_000
+#: Assumed distance of two frames where only one is known.
+_FRAME_US = 40_000
 #: An attachment's clock never begins less than this behind the last frame of the one before.
 _RESUME_GAP_US = 20_000
+#: How long a publisher beside us (a relay) has to make a key frame, if it can make any.
+NEAR_KEY_FRAME_US = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherState:
+    """What a subscriber is told of the user whose stream it is: whether it is in the room, and which kinds of
+    the stream are published."""
+
+    present: bool
+    video: bool
+    audio: bool
+
+
+class Subscriber(Protocol):
+    """`data` is a whole frame of a frame link."""
+
+    def tell(self, state: PublisherState) -> None: ...
+
+    def send_video(self, data: bytes, *, key: bool) -> None: ...
+
+    def send_audio(self, data: bytes) -> None: ...
 
 
 class Stream:
@@ -34,7 +65,9 @@ class Stream:
         ssrc = random.randrange(1, 1 << 30)
         self.sources = Sources(video=ssrc, video_rtx=ssrc + 1, audio=ssrc + 2, cname=cname)
         self.viewers: list[Viewer] = []
-        self.watched = 0  #: peers that hold this stream, connected or not
+        self.subscribers: list[Subscriber] = []
+        self.key_frame_us = NEAR_KEY_FRAME_US  #: how long the publisher has for a key frame
+        self.watched = 0  #: peers and subscribers that hold this stream, connected or not
         self._request_key_frame = request_key_frame
         self._asked_key_at = -_KEY_FRAME_PAUSE_US
         self._waiting: set[Viewer] = set()
@@ -49,16 +82,18 @@ class Stream:
         self._offset_us: int | None = None
         self._last_clock_us = 0
         self._key_needed = True
+        self._newest_at_us = 0
 
     # --- publisher ----------------------------------------------------------------------------------------
 
-    def reset(self) -> None:
+    def reset(self, key_frame_us: int = NEAR_KEY_FRAME_US) -> None:
         """A publisher (again) takes or leaves the stream: the next clock is mapped by its first frame, the
         next video begins with a key frame, because nothing before it can be a reference any more."""
+        self.key_frame_us = key_frame_us
         self._offset_us = None
         self._key_needed = True
 
-    def video(self, nal_units: list[NalUnit], media_us: int, key: bool, now_us: int) -> None:
+    def video(self, nal_units: Sequence[NalUnit], media_us: int, key: bool, now_us: int) -> None:
         """One access unit at media time `media_us`, sent to all viewers that can start or go on with it."""
         if self._key_needed and not key:
             self.ask_key_frame(now_us)
@@ -67,7 +102,14 @@ class Stream:
         if not payloads:
             return
         self._key_needed = False
-        frame = self._frame(payloads, self._clock(media_us, now_us), key)
+        self._newest_at_us = now_us
+        clock_us = self._clock(media_us, now_us)
+        if self.subscribers:
+            parts = [part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)]
+            data = pack_parts(FrameType.VIDEO, parts, clock_us, KEY_FRAME if key else 0)
+            for subscriber in self.subscribers:
+                subscriber.send_video(data, key=key)
+        frame = self._frame(payloads, clock_us, key)
         self._keep(frame)
         if key and self._waiting:
             for viewer in self._waiting:
@@ -80,6 +122,10 @@ class Stream:
     def audio(self, payload: bytes, media_us: int, now_us: int) -> None:
         """One Opus packet."""
         clock_us = self._clock(media_us, now_us)
+        if self.subscribers:
+            data = pack_parts(FrameType.AUDIO, (payload,), clock_us)
+            for subscriber in self.subscribers:
+                subscriber.send_audio(data)
         timestamp = (self._audio_base + clock_us * 6 // 125) & 0xFFFFFFFF  # 48 kHz
         sequence, ssrc = self._audio_sequence, self.sources.audio
         self._audio_sequence = sequence + 1
@@ -146,10 +192,11 @@ class Stream:
             self._asked_key_at = now_us
             self._request_key_frame()
 
-    def repair(self, viewer: Viewer) -> None:
-        """Sends the current GOP to the viewer once more, if it is kept whole."""
+    def repair(self, viewer: Viewer, now_us: int) -> None:
+        """Sends the current GOP to the viewer once more, if it is kept whole. Not while the source stands
+        still: a browser asks for a picture then because none comes, and the old ones would put it behind."""
         group = self._group()
-        if group:
+        if group and now_us - self._newest_at_us <= _STANDS_STILL_US:
             viewer.repair(group, self._rate(group), self._video_sequence)
 
     def pause(self, viewer: Viewer) -> None:
@@ -189,6 +236,7 @@ class Stream:
 
     @staticmethod
     def _rate(group: list[Frame]) -> float:
-        """Packets per second of the video, from what a joiner is sent."""
-        seconds = (group[-1].clock_us - group[0].clock_us) / 1e6
-        return sum(len(frame.payloads) for frame in group) / max(seconds, 1.0)
+        """Packets per second of the video, from what a joiner is sent. More than it is where little is known:
+        one who catches up slower than the stream runs never arrives."""
+        seconds = max(group[-1].clock_us - group[0].clock_us, _FRAME_US) / 1e6
+        return sum(len(frame.payloads) for frame in group) / seconds
