@@ -15,7 +15,17 @@ from sluice.core.ids import AppId, BusinessId, PeerId, RoomId, RunId, TaskId, Us
 from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.control import Message, PushJob, RelayJob, StartPush, StartSession
-from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry, WatchOffer
+from sluice.rooms.port import (
+    PatchAnswer,
+    PatchOutcome,
+    PeerAnswer,
+    PeerPatch,
+    PublishOffer,
+    RoomEvent,
+    RoomEventKind,
+    RosterEntry,
+    WatchOffer,
+)
 from sluice.store.registrations import create as create_registration
 from sluice.store.schema import apps, metadata
 from sluice.store.thread import HINTS
@@ -131,8 +141,10 @@ class FakeRooms:
     """`sluice.rooms.port.RoomEngine`: answers every offer, and tells what the test puts into `events_of`."""
 
     def __init__(self) -> None:
-        self.offers: list[WatchOffer] = []
+        self.offers: list[WatchOffer | PublishOffer] = []
         self.peers: set[PeerId] = set()
+        self.patches: list[PeerPatch] = []
+        self.patched = PatchAnswer(PatchOutcome.TAKEN)  #: what the next patches are answered
         self.users: tuple[RosterEntry, ...] = ()
         self.expelled: list[tuple[RoomId | None, UserId | None]] = []
         self.present: list[UserId] = []  #: who holds an event stream
@@ -141,12 +153,24 @@ class FakeRooms:
         self.error: Exception | None = None
 
     async def watch(self, offer: WatchOffer) -> PeerAnswer:
+        return self._answer(offer)
+
+    async def publish(self, offer: PublishOffer) -> PeerAnswer:
+        return self._answer(offer)
+
+    def _answer(self, offer: WatchOffer | PublishOffer) -> PeerAnswer:
         if self.error is not None:
             raise self.error
         self.offers.append(offer)
-        answer = PeerAnswer(PeerId(f"peer_{len(self.offers)}"), "v=0 answer")
+        answer = PeerAnswer(PeerId(f"peer_{len(self.offers)}"), f"ice-{len(self.offers)}", "v=0 answer")
         self.peers.add(answer.peer_id)
         return answer
+
+    async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
+        if self.error is not None:
+            raise self.error
+        self.patches.append(patch)
+        return self.patched
 
     async def close_peer(self, peer_id: PeerId) -> bool:
         if self.error is not None:

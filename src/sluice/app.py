@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice import __version__
-from sluice.api import docs, events, native, native_apps, native_callbacks, page, whep
+from sluice.api import docs, events, native, native_apps, native_callbacks, page, whep, whip
 from sluice.api.proxies import TrustedProxies
 from sluice.api.server import serving
 from sluice.api.volcengine.actions import Action, action_table
@@ -82,9 +82,11 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
                     native_apps.routes(registry, credentials.admin_token),
                     native_callbacks.routes(callbacks, credentials.admin_token),
                 ]
+                closing = asyncio.Event()
                 in_rooms = [
-                    *whep.routes(rooms, registry.apps, bans, time.time),
-                    *events.routes(rooms, registry.apps, bans, time.time),
+                    *whip.routes(rooms, registry.apps, bans, time.time, settings.ice_servers),
+                    *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers),
+                    *events.routes(rooms, registry.apps, bans, time.time, closing),
                 ]
                 front = _surface(settings.http, registry.apps, actions, natives, in_rooms)
                 await asyncio.gather(rooms.start(), media.start())
@@ -94,7 +96,10 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
                     async with serving(front, listen.host, listen.port, settings.http.tls) as url:
                         # What is here stays. Each full collection would look through it: 70 ms of silence.
                         gc.freeze()
-                        yield Node(url, credentials, first_start)
+                        try:
+                            yield Node(url, credentials, first_start)
+                        finally:
+                            closing.set()  # event streams have no end of their own
                 finally:
                     await tasks.close()
     finally:
@@ -171,7 +176,7 @@ def _surface(
 
 def _for_browsers(router: Router) -> CORSMiddleware:
     """Pages of any origin may use a room's resources: the token is the right, and no cookie exists."""
-    return CORSMiddleware(
+    cors = CORSMiddleware(
         router,
         allow_origins=["*"],
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
@@ -179,6 +184,8 @@ def _for_browsers(router: Router) -> CORSMiddleware:
         expose_headers=["Location", "ETag", "Link"],
         max_age=86400,
     )
+    cors.preflight_headers["Accept-Post"] = "application/sdp"  # RFC 9725 4.2
+    return cors
 
 
 def wait_for_signal() -> "asyncio.Future[None]":

@@ -97,7 +97,11 @@ def serve(  # noqa: PLR0913 - every setting is an option
         str | None, typer.Option(help="debug, info, warning or error. Default: info")
     ] = None,
 ) -> None:
-    """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml."""
+    """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml.
+
+    SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that browsers are told of:
+    stun:host:port or turn:user:password@host:port. No flag: others could read the password.
+    """
     flags = {
         "data": data,
         "listen": listen,

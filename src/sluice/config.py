@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sluice.callbacks.forms.volcengine import events_of
 from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan, check_url
 from sluice.core.errors import BadInput
+from sluice.core.ice_servers import IceServer, parse_ice_server
 from sluice.core.ids import AppId, BusinessId, is_valid_id
 
 
@@ -79,6 +80,7 @@ class Settings:
     media: MediaSettings
     callbacks: CallbackSettings = CallbackSettings(LONG_RETRY)
     http: HttpSettings = HttpSettings()
+    ice_servers: tuple[IceServer, ...] = ()  #: that browsers are told of
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -130,6 +132,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
             signed_hosts=raw.signed_hosts,
             unsigned_bodies=raw.allow_unsigned_bodies,
         ),
+        ice_servers=raw.ice_server,
     )
 
 
@@ -179,6 +182,10 @@ def _check_id(value: str) -> str:
     if value and not is_valid_id(value):
         raise ValueError("write 1 to 128 of a-z A-Z 0-9 _ @ - .")
     return value
+
+
+def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
+    return tuple(parse_ice_server(item) for item in _items(value))
 
 
 def _cores() -> int:
@@ -236,6 +243,7 @@ class _Raw(BaseModel):
     allow_unsigned_bodies: bool = False
     callback_retry: Literal["long", "vendor"] = "long"
     callbacks: tuple[_Callback, ...] = ()
+    ice_server: Annotated[tuple[IceServer, ...], BeforeValidator(_parse_ice_servers)] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -262,4 +270,6 @@ def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
     if inside:  # of one of several, counted from 1; what it is may be a secret
         number, *field = inside
         return BadInput(": ".join([f"{place} {int(number) + 1}", *map(str, field)]), rule)
+    if name == "ice_server":
+        return BadInput(place, rule)  # the value may hold a password
     return BadInput(place, f"{rule}; it is {first['input']!r}")

@@ -92,6 +92,18 @@ def read_mark(luma: NDArray[Any]) -> tuple[int, bool]:
     return number, flash > (_BLACK + _WHITE) / 2
 
 
+def make_flashes(path: Path, seconds: int) -> Path:
+    """Small and dark but for a flash with a beep at each full second, where the key frames are, too."""
+    picture = f"testsrc2=size=320x180:rate={FRAME_RATE},lutyuv=y=val/4"
+    picture += ",drawbox=color=white:thickness=fill:enable='lt(mod(t,1),0.08)'"
+    sound = "aevalsrc='0.7*sin(2000*PI*t)*lt(mod(t,1),0.08)':sample_rate=44100:channel_layout=stereo"
+    command = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-t", str(seconds)]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-b:v", "300k"]
+    command += ["-g", str(FRAME_RATE), "-sc_threshold", "0", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    run_ffmpeg(*command, "-movflags", "+faststart", str(path))
+    return path
+
+
 def _remux(source: Path, target: Path, *options: str) -> None:
     run_ffmpeg("-i", str(source), "-c", "copy", *options, str(target))
 

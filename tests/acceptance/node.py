@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 from urllib.parse import urlencode
 
 import psutil
@@ -37,8 +37,8 @@ class ServedNode:
         grant = Grant(room, user, now, now + 3600, {key: 0 for key, given in wanted.items() if given})
         return make(App(self.credentials.app_id, self.credentials.app_key), grant)
 
-    def page_url(self, room: str) -> str:
-        token = self.token(room, f"viewer-{uuid.uuid4().hex[:6]}")
+    def page_url(self, room: str, user: str = "", *, publish: bool = False) -> str:
+        token = self.token(room, user or f"viewer-{uuid.uuid4().hex[:6]}", publish=publish)
         fragment = urlencode({"app": self.credentials.app_id, "room": room, "token": token})
         return f"{self.url}/room#{fragment}"
 
@@ -63,6 +63,9 @@ class ServedNode:
             MaxIdleTime=max_idle,
             Control={"StreamUrl": url, "StreamMode": 1, **control},
         )
+        return await self.run_of(task_id)
+
+    async def run_of(self, task_id: str) -> str:
         documents = await asyncio.to_thread(self.client.native, "GET", "/tasks?limit=1000")
         return next(str(task["id"]) for task in documents["tasks"] if task["task_id"] == task_id)
 
@@ -88,7 +91,7 @@ class ServedNode:
 
 
 @asynccontextmanager
-async def serve_node(data: Path, *flags: str, errors: BinaryIO | None = None) -> AsyncIterator[ServedNode]:
+async def serve_node(data: Path, *flags: str, errors: IO[bytes] | None = None) -> AsyncIterator[ServedNode]:
     """`sluice serve` on free loopback ports with a data folder of its own; `errors` gets its log."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sluice", "serve", "--data", str(data), "--listen", "127.0.0.1:0"),

@@ -25,7 +25,7 @@ def spec(**config: object) -> ChildSpec:
 async def child(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     async def answer(message: Message) -> Message:
         if message.type == "close_peer":
-            return Answer(peer_id=str(os.getpid()), sdp="")
+            return Answer(peer_id=str(os.getpid()), etag="", sdp="")
         return Refusal(field="request", why=message.type)
 
     def take(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""A bad network: a UDP relay between one media port and its browsers that loses packets on the way to them.
+"""A bad network: a UDP relay between one media port and its browsers that loses packets on the way.
 
 A browser reaches the node only through it, because `rewrite` puts its port into the node's answer. Which
 packets are lost is decided by a seeded generator: a run can be repeated.
@@ -13,16 +13,18 @@ from contextlib import asynccontextmanager
 
 _HOST = "127.0.0.1"
 _BUFFER_BYTES = 4 << 20
+_MEDIA = 128  # RTP and RTCP begin with this bit (RFC 7983)
 _CANDIDATE = re.compile(r"(a=candidate:\S+ 1 udp \d+ \S+ )(\d+)( typ host)")
 
 Address = tuple[str, int]
 
 
 class LossyRelay:
-    """`loss` in [0, 1] is the share lost on the way to the browsers; `dark` loses everything, both ways."""
+    """`loss` in [0, 1] is the share lost on the way to the browsers, `loss_to_node` that of the media on the way
+    from them (not of connection checks: tests shorten the patience with those). `dark` loses everything."""
 
     def __init__(self, seed: int) -> None:
-        self.loss = 0.0
+        self.loss = self.loss_to_node = 0.0
         self.dark = False
         self.passed = self.lost = 0
         self._random = random.Random(seed)
@@ -50,6 +52,9 @@ class LossyRelay:
     async def to_node(self, data: bytes, browser: Address) -> None:
         """What one browser sends; it has a path, and so an address at the node, of its own."""
         if self.dark or self._node is None:
+            return
+        if data[0] >= _MEDIA and self._random.random() < self.loss_to_node:
+            self.lost += 1
             return
         path = self._paths.get(browser)
         if path is None:

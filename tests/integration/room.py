@@ -27,7 +27,7 @@ from av.video.frame import VideoFrame
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.sink.room import RoomLink
 from sluice.process.child import run_child
-from sluice.process.control import Answer, Message, RoomChanged, Watch
+from sluice.process.control import Answer, Message, Publish, RoomChanged, Watch
 from sluice.process.link import FrameType
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.rooms.engine import peer, room
@@ -69,6 +69,13 @@ class RoomServer:
     async def watch(self, sdp: str, *, user: str = USER, viewer: str = "anna") -> Message:
         return await self.process.request(
             Watch(app_id=APP, room_id=ROOM, user_id=user, stream=0, viewer=viewer, sdp=sdp)
+        )
+
+    async def publish(
+        self, sdp: str, *, user: str = USER, stream: int = 0, kinds: tuple[str, ...] = ("audio", "video")
+    ) -> Message:
+        return await self.process.request(
+            Publish(app_id=APP, room_id=ROOM, user_id=user, stream=stream, kinds=kinds, sdp=sdp)
         )
 
     def _take(self, process: Supervised, message: Message) -> None:
@@ -154,14 +161,14 @@ class Publisher:
 
 
 class Viewer:
-    """aiortc; `slices` and `sounds` count what reached its decoders."""
+    """aiortc, which watches `user`; `slices` and `sounds` count what reached its decoders."""
 
-    def __init__(self, server: RoomServer, name: str = "anna") -> None:
+    def __init__(self, server: RoomServer, name: str = "anna", user: str = USER) -> None:
         self.peer = RTCPeerConnection()
         self.slices: list[str] = []
         self.sounds = 0
         self.answer: Answer | None = None
-        self._server, self._name = server, name
+        self._server, self._name, self._user = server, name, user
         self._sink = MediaBlackhole()
 
     async def join(self, monkeypatch: pytest.MonkeyPatch, edit: Callable[[str], str] = str) -> None:
@@ -169,7 +176,8 @@ class Viewer:
         for kind in ("audio", "video"):
             self.peer.addTransceiver(kind, direction="recvonly")
         await self.peer.setLocalDescription(await self.peer.createOffer())
-        reply = await self._server.watch(edit(self.peer.localDescription.sdp), viewer=self._name)
+        offer = edit(self.peer.localDescription.sdp)
+        reply = await self._server.watch(offer, user=self._user, viewer=self._name)
         assert isinstance(reply, Answer), reply
         self.answer = reply
 

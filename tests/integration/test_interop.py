@@ -20,7 +20,8 @@ from aiortc.sdp import SessionDescription
 
 from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, Reception, parse, sender_report
 from sluice.wire.rtp import headers
-from sluice.wire.sdp import LocalPeer, Sources, choose_opus, choose_video, make_answer, parse_offer
+from sluice.wire.sdp import choose_opus, choose_video, parse_offer
+from sluice.wire.sdp_answer import LocalPeer, Sources, make_watch_answer
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +96,7 @@ async def test_an_offer_of_aiortc_is_answered_in_words_that_it_understands(kinds
     opus = choose_opus(audio) if audio else None
     assert (h264 is not None, opus is not None) == ("video" in kinds, "audio" in kinds)
 
-    answer = SessionDescription.parse(make_answer(offer, LOCAL, h264, opus, SOURCES))
+    answer = SessionDescription.parse(make_watch_answer(offer, LOCAL, h264, opus, SOURCES))
     assert [media.port for media in answer.media] == [0 if kind == "data" else 9 for kind in kinds]
     assert answer.group[0].items == [media.rtp.muxId for media in answer.media if media.port]
     for media in answer.media:

@@ -156,3 +156,16 @@ def test_bad_callbacks_are_named_and_no_secret_is_shown(
         load_settings({}, {}, toml)
     assert str(caught.value).startswith(message)
     assert "callback-secret" not in str(caught.value)
+
+
+def test_ice_servers_and_that_a_bad_one_is_not_repeated(toml: Path) -> None:
+    environ = {"SLUICE_ICE_SERVER": "stun:a.example, turn:anna:secret@b.example"}
+    servers = load_settings({}, environ, toml).ice_servers
+    assert [(server.url, server.credential) for server in servers] == [
+        ("stun:a.example", ""),
+        ("turn:b.example", "secret"),
+    ]
+    with pytest.raises(BadInput) as error:
+        load_settings({}, {"SLUICE_ICE_SERVER": "turn:secret@b.example"}, toml)
+    assert str(error.value).startswith("SLUICE_ICE_SERVER: write stun:")
+    assert "secret" not in str(error.value)

@@ -28,9 +28,9 @@ BEARER = [("Authorization", f"Bearer {TOKEN}")]
 class Reader:
     """Holds an event stream open over ASGI; `text` grows as it is told."""
 
-    def __init__(self, rooms: FakeRooms) -> None:
+    def __init__(self, rooms: FakeRooms, closing: asyncio.Event | None = None) -> None:
         self.text = ""
-        self._rooms = rooms
+        self._app = app(rooms, closing=closing)
         self._gone = asyncio.Event()
         self._news = asyncio.Condition()
 
@@ -42,7 +42,7 @@ class Reader:
             "query_string": QUERY.encode(),
             "headers": [],
         }
-        await app(self._rooms)(scope, self._receive, self._send)
+        await self._app(scope, self._receive, self._send)
 
     async def until(self, text: str) -> None:
         async with asyncio.timeout(5), self._news:
@@ -61,8 +61,9 @@ class Reader:
             self._news.notify_all()
 
 
-def app(rooms: FakeRooms, bans: FakeBans | None = None) -> Router:
-    return Router(events.routes(rooms, Apps([APP]), bans or FakeBans(), lambda: float(NOW)))
+def app(rooms: FakeRooms, bans: FakeBans | None = None, closing: asyncio.Event | None = None) -> Router:
+    closing = closing or asyncio.Event()
+    return Router(events.routes(rooms, Apps([APP]), bans or FakeBans(), lambda: float(NOW), closing))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,20 @@ def test_a_reader_that_goes_leaves_the_room(monkeypatch: pytest.MonkeyPatch) -> 
             await reading
         assert rooms.present == []
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+    asyncio.run(scenario())
+
+
+def test_streams_end_when_the_server_stops() -> None:
+    async def scenario() -> None:
+        rooms, closing = FakeRooms(), asyncio.Event()
+        reader = Reader(rooms, closing)
+        reading = asyncio.create_task(reader.run())
+        await reader.until("roster")
+        closing.set()
+        async with asyncio.timeout(5):
+            await reading
+        assert rooms.present == []
 
     asyncio.run(scenario())
 

@@ -70,8 +70,8 @@ def test_a_relay_is_there_from_its_first_media_to_its_end(told: Told) -> None:
     assert told.take() == []
     assert told.roster() == {}
     assert not room.empty
-    room.flow(KEY)
-    room.flow(KEY)
+    room.flow(KEY, "video")
+    room.flow(KEY, "video")
     assert told.take() == ["joined relay", "published relay 0"]
     assert told.roster() == {"relay": (0,)}
     assert room.publish(KEY, "run_1") is None, "its next link goes on"
@@ -85,7 +85,7 @@ def test_the_end_of_a_run_leaves_a_user_who_is_there_otherwise(told: Told) -> No
     room = told.room
     room.enter(RELAY, "peer_1")
     room.publish(KEY, "run_1")
-    room.flow(KEY)
+    room.flow(KEY, "video")
     room.retire("run_1", 0)
     room.expire(10 * LINGER_US)
     assert told.take() == ["joined relay", "published relay 0", "unpublished relay 0"]
@@ -102,10 +102,11 @@ def test_a_run_that_never_flowed_ends_unseen(told: Told) -> None:
 def test_a_second_publisher_replaces_the_first(told: Told) -> None:
     room = told.room
     room.publish(KEY, "run_1")
-    room.flow(KEY)
+    room.flow(KEY, "video")
     told.take()
     assert room.publish(KEY, "run_2") == "run_1"
-    room.flow(KEY)
+    room.leave("run_1", 0, linger=False)
+    room.flow(KEY, "video")
     assert told.take() == ["unpublished relay 0", "left relay", "joined relay", "published relay 0"]
     room.retire("run_1", 0)
     assert told.roster() == {"relay": (0,)}, "the end of the replaced one changes nothing any more"
@@ -115,7 +116,7 @@ def test_two_streams_of_a_user(told: Told) -> None:
     room = told.room
     for stream in (1, 0):
         room.publish((RELAY, stream), f"run_{stream}")
-        room.flow((RELAY, stream))
+        room.flow((RELAY, stream), "video")
     assert told.roster() == {"relay": (0, 1)}
     room.retire("run_0", 0)
     assert told.roster() == {"relay": (1,)}
@@ -141,7 +142,7 @@ def test_who_is_expelled_leaves_at_once_with_what_he_publishes(told: Told) -> No
     room = told.room
     room.enter(ANNA, "peer_1")
     room.publish(KEY, "run_1")
-    room.flow(KEY)
+    room.flow(KEY, "video")
     told.take()
     assert room.expel(RELAY) == {"run_1"}
     assert told.take() == ["unpublished relay 0", "left relay"]

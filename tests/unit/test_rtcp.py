@@ -9,7 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, Reception, RtcpError, parse, sender_report
+from sluice.wire.rtcp import (
+    Goodbye,
+    Nack,
+    PictureLoss,
+    Reception,
+    ReportBlock,
+    RtcpError,
+    SenderReport,
+    bandwidth_estimate,
+    full_intra_request,
+    nack,
+    parse,
+    picture_loss,
+    receiver_report,
+    sender_report,
+)
 
 RECEIVER_REPORT = bytes.fromhex(
     "81c90007 0a0b0c0d"  # RR of 0x0a0b0c0d with one block
@@ -33,11 +48,65 @@ def test_the_name_ends_with_a_null_on_a_word(length: int) -> None:
     report = sender_report(1, unix_time=1.8e9, timestamp=0, packets=0, octets=0, cname="x" * length)
     assert len(report) % 4 == 0
     assert report[-1] == 0
-    assert parse(report) == []
+    assert parse(report) == [SenderReport(1, int(1.8e9 + 2_208_988_800) << 32, 0)]
 
 
 def test_reception() -> None:
     assert parse(RECEIVER_REPORT) == [Reception(0x11223344, 0.25, -2, 0x12345, 0x64)]
+
+
+def test_a_sender_report_is_read_with_its_blocks() -> None:
+    packet = bytes.fromhex("81c8000c 11223344 83aa7e80 80000000 fffffff0 00000007 00000009")
+    packet += RECEIVER_REPORT[8:]
+    report, block = parse(packet)
+    assert report == SenderReport(0x11223344, 0x83AA7E80_80000000, 0xFFFFFFF0)
+    assert isinstance(block, Reception)
+    with pytest.raises(RtcpError):
+        parse(bytes.fromhex("80c80001 11223344"))
+
+
+def test_receiver_report() -> None:
+    block = ReportBlock(0x11223344, 64, -2, 0x12345, 0x64, 0xAABBCCDD, 0x8000)
+    report = receiver_report(0x0A0B0C0D, [block], "abc")
+    assert report == bytes.fromhex(
+        "81c90007 0a0b0c0d 11223344 40fffffe 00012345 00000064 aabbccdd 00008000"
+        "81ca0003 0a0b0c0d 0103 616263 000000"
+    )
+    assert parse(report) == [Reception(0x11223344, 0.25, -2, 0x12345, 0x64)]
+    assert receiver_report(1, [], "abc")[:8] == bytes.fromhex("80c90001 00000001")
+
+
+@pytest.mark.parametrize(("lost", "field"), [(1 << 30, "7fffff"), (-(1 << 30), "800000")])
+def test_what_was_lost_is_told_up_to_its_bounds(lost: int, field: str) -> None:
+    report = receiver_report(1, [ReportBlock(2, 0, lost, 0, 0, 0, 0)], "abc")
+    assert report[13:16] == bytes.fromhex(field)
+
+
+def test_the_nack_that_we_send() -> None:
+    asked = [0xFFFE, 0xFFFF, 0x000E, 5 + 0x100]
+    assert nack(0xA, 0xB, asked) == bytes.fromhex("81cd0004 0000000a 0000000b fffe8001 01050000")
+
+
+@given(st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=40, unique=True))
+def test_a_nack_says_what_was_asked(sequences: list[int]) -> None:
+    assert parse(nack(1, 2, sorted(sequences))) == [Nack(2, tuple(sorted(sequences)))]
+
+
+def test_requests_for_a_key_frame() -> None:
+    assert picture_loss(0xA, 0xB) == bytes.fromhex("81ce0002 0000000a 0000000b")
+    assert full_intra_request(0xA, 0xB, 0x107) == bytes.fromhex(
+        "84ce0004 0000000a 00000000 0000000b 07000000"
+    )
+    assert parse(picture_loss(1, 2) + full_intra_request(1, 3, 0)) == [PictureLoss(2), PictureLoss(3)]
+
+
+def test_bandwidth_estimate() -> None:
+    """draft-alvestrand-rmcat-remb-03 2.2: 6 bits of exponent, 18 of mantissa."""
+    assert bandwidth_estimate(0xA, [0xB, 0xC], 20_000_000) == bytes.fromhex(
+        "8fce0006 0000000a 00000000 52454d42"
+        "021e625a"  # two sources, 156250 shifted by 7
+        "0000000b 0000000c"
+    )
 
 
 def test_nack() -> None:

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.wire.rtp import MAX_PAYLOAD, audio_header, equal_runs, h264_payloads, headers
+from sluice.wire.rtp import (
+    MAX_PAYLOAD,
+    RtpError,
+    RtpPacket,
+    audio_header,
+    equal_runs,
+    extension_element,
+    h264_payloads,
+    headers,
+    original_of_rtx,
+    parse_rtp,
+)
 
 SPS, PPS, IDR = bytes.fromhex("6742c01e"), bytes.fromhex("68ce3c80"), b"\x65" + bytes(range(1, 6))
 
@@ -110,3 +121,60 @@ def test_a_large_unit_is_one_run() -> None:
     lengths = [len(payload) for payload in h264_payloads([b"\x65" + bytes(20_000)])]
     assert equal_runs(lengths, 52) == [(0, len(lengths))]
     assert equal_runs(lengths, 10) == [(0, 10), (10, len(lengths))]
+
+
+def test_a_packet_is_read() -> None:
+    plain = bytes.fromhex("80e6ffff fffffff0 01020304") + b"payload"
+    assert parse_rtp(plain) == RtpPacket(102, True, 0xFFFF, 0xFFFFFFF0, 0x01020304, b"payload")
+    full = bytes.fromhex(
+        "b2660001 00000002 01020304"  # padded, extended, two contributing sources
+        "00000005 00000006"
+        "bede0001 10ff0000"
+    )
+    packet = parse_rtp(full + b"payload" + bytes.fromhex("000003"))
+    assert packet == RtpPacket(102, False, 1, 2, 0x01020304, b"payload", bytes.fromhex("bede0001 10ff0000"))
+    assert parse_rtp(full + bytes.fromhex("000003")).payload == b"", "padding alone"
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        "",
+        "80660001 00000002 010203",
+        "40660001 00000002 01020304",  # version 1
+        "82660001 00000002 01020304 00000005",  # a contributing source is missing
+        "90660001 00000002 01020304 bede0002 00000000",
+        "a0660001 00000002 01020304 00000005",  # padding of 5 bytes in 4
+    ],
+)
+def test_what_is_no_packet(packet: str) -> None:
+    with pytest.raises(RtpError):
+        parse_rtp(bytes.fromhex(packet))
+
+
+def test_elements_of_a_header_extension() -> None:
+    """RFC 8285 4.2 and 4.3."""
+    one = bytes.fromhex("bede0003 10aa 00 31bbcc 00 42010203 f0ff")
+    assert [extension_element(one, n).hex() for n in (1, 3, 4, 5)] == ["aa", "bbcc", "010203", ""]
+    two = bytes.fromhex("10000003 01 00 00 10 02 bbcc 03 01 dd 0000")
+    assert [extension_element(two, n).hex() for n in (1, 16, 3)] == ["", "bbcc", "dd"]
+    assert extension_element(bytes.fromhex("bede0001 32aabbcc"), 3) == bytes.fromhex("aabbcc")
+    assert extension_element(bytes.fromhex("bede0001 33aabbcc"), 3) == b"", "longer than there is"
+    assert extension_element(bytes.fromhex("abcd0001 10aa0000"), 1) == b"", "of another form"
+    assert extension_element(b"", 1) == b""
+
+
+@given(st.binary(max_size=60), st.integers(1, 14))
+def test_garbage_is_an_error_or_a_packet(data: bytes, wanted: int) -> None:
+    for head in (b"", b"\x90\x60" + bytes(10) + b"\xbe\xde", b"\xb0\x60" + bytes(10) + b"\x10\x00"):
+        try:
+            packet = parse_rtp(head + data)
+        except RtpError:
+            continue
+        extension_element(packet.extension, wanted)
+
+
+def test_what_a_retransmission_repeats() -> None:
+    again = RtpPacket(103, True, 5, 9000, 77, bytes.fromhex("fffe") + b"payload")
+    assert original_of_rtx(again, 102, 7) == RtpPacket(102, True, 0xFFFE, 9000, 7, b"payload")
+    assert original_of_rtx(RtpPacket(103, False, 5, 9000, 77, b""), 102, 7) is None

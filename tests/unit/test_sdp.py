@@ -8,16 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sluice.wire.sdp import (
-    LocalPeer,
-    SdpError,
-    Sources,
-    VideoFormat,
-    choose_opus,
-    choose_video,
-    make_answer,
-    parse_offer,
-)
+from sluice.wire.sdp import AudioFormat, SdpError, VideoFormat, choose_opus, choose_video, parse_offer
+from sluice.wire.sdp_answer import LocalPeer, Sources, make_watch_answer
 
 #: Chromium 156 with an audio, a video (both recvonly) and a data section.
 CHROMIUM = (Path(__file__).parents[1] / "data/offers/chromium.sdp").read_bytes().decode()
@@ -28,7 +20,7 @@ SOURCES = Sources(video=1001, video_rtx=1002, audio=1003, cname="s0123")
 def answer(text: str) -> str:
     offer = parse_offer(text)
     video, audio = offer.first("video"), offer.first("audio")
-    return make_answer(
+    return make_watch_answer(
         offer, LOCAL, choose_video(video) if video else None, choose_opus(audio) if audio else None, SOURCES
     )
 
@@ -55,7 +47,7 @@ def test_chromium_is_understood() -> None:
     assert offer.fingerprint.startswith("sha-256 66:B2:C3:")
     audio, video = offer.first("audio"), offer.first("video")
     assert audio is not None
-    assert choose_opus(audio) == 111
+    assert choose_opus(audio) == AudioFormat(111, ())
     assert video is not None
     # Main is the best that this build offers in packetization-mode 1; High 4:4:4 (f4) is not taken.
     parameters = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f"

@@ -1,4 +1,7 @@
-"""WHEP over HTTP: tokens, ids and bodies are checked before the rooms hear of an offer."""
+"""WHEP over HTTP: tokens, ids and bodies are checked before the rooms hear of an offer.
+
+What can be done with the peer afterwards is the same as for WHIP (test_whip.py).
+"""
 
 import pytest
 from starlette.routing import Router
@@ -51,7 +54,7 @@ def test_an_offer_is_answered(whep: Whep) -> None:
     assert (answer.status, answer.body) == (201, b"v=0 answer")
     assert answer.headers["content-type"].startswith("application/sdp")
     assert answer.headers["location"] == f"{PATH}/peer_1"
-    assert answer.headers["etag"] == '"peer_1"'
+    assert answer.headers["etag"] == '"ice-1"'
     assert whep.rooms.offers == [
         WatchOffer(APP.app_id, RoomId("room"), UserId("publisher"), 0, UserId("viewer"), "v=0 offer")
     ]
@@ -155,4 +158,12 @@ def test_the_end(whep: Whep) -> None:
     location = whep.post().headers["location"]
     assert call(whep.app, "DELETE", location).status == 200
     assert call(whep.app, "DELETE", location).status == 404
-    assert call(whep.app, "PATCH", location).status == 405
+
+
+def test_a_restart_needs_the_right_to_watch(whep: Whep) -> None:
+    location = whep.post().headers["location"]
+    headers = [("Content-Type", "application/trickle-ice-sdpfrag"), ("If-Match", "*")]
+    for bearer, status in ((token(), 204), (token(privileges=(Privilege.PUBLISH,)), 403), ("x", 401)):
+        bearers = [*headers, ("Authorization", f"Bearer {bearer}")]
+        assert call(whep.app, "PATCH", location, bearers, (b"a=x",)).status == status
+    assert [patch.user_id for patch in whep.rooms.patches] == ["viewer"]

@@ -1,12 +1,17 @@
 """RTC tokens as bearers of the room's HTTP resources (contract/token.md 3, rule 7a)."""
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 
 from sluice.core.apps import Apps
 from sluice.core.errors import AccessRefused, BadInput, SluiceError
 from sluice.core.ids import AppId, RoomId, UserId, is_valid_id
 from sluice.rooms.port import Bans
-from sluice.wire.token import TokenClaims, verify
+from sluice.wire.token import Privilege, TokenClaims, verify
+
+#: The kinds of media that people publish, and the privilege for each.
+_KINDS: Mapping[str, Privilege] = {"audio": Privilege.PUBLISH_AUDIO, "video": Privilege.PUBLISH_VIDEO}
 
 
 def path_id(request: Request, name: str) -> str:
@@ -23,6 +28,23 @@ def watching_user(request: Request, apps: Apps, now: float, *, query: bool = Fal
     With `query` the token may come as ``?token=``. Raises AccessRefused, `known` where only the right is
     missing.
     """
+    claims = _claims(request, apps, now, query=query)
+    if not claims.may_subscribe(now):
+        raise AccessRefused("the token does not have the privilege to subscribe (4)", known=True)
+    return claims.user_id
+
+
+def publishing_user(request: Request, apps: Apps, now: float) -> tuple[UserId, tuple[str, ...]]:
+    """The user whose token may publish in the app and room of the path, and the kinds that it may publish.
+    Raises AccessRefused as `watching_user`."""
+    claims = _claims(request, apps, now)
+    kinds = tuple(kind for kind, privilege in _KINDS.items() if claims.may_publish((privilege,), now))
+    if not kinds:
+        raise AccessRefused("the token does not have the privilege to publish (0, or 1 and 2)", known=True)
+    return claims.user_id, kinds
+
+
+def _claims(request: Request, apps: Apps, now: float, *, query: bool = False) -> TokenClaims:
     app = apps.app(path_id(request, "app_id"))
     room_id = RoomId(path_id(request, "room_id"))
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -32,10 +54,7 @@ def watching_user(request: Request, apps: Apps, now: float, *, query: bool = Fal
         raise AccessRefused("send the header Authorization: Bearer <RTC token of this room>")
     if app is None:
         raise AccessRefused("the token was made for an AppId that is not configured here")
-    claims: TokenClaims = verify(token.strip(), app, room_id, None, now)
-    if not claims.may_subscribe(now):
-        raise AccessRefused("the token does not have the privilege to subscribe (4)", known=True)
-    return claims.user_id
+    return verify(token.strip(), app, room_id, None, now)
 
 
 async def refuse_barred(bans: Bans, app_id: AppId, room_id: RoomId, user_id: UserId) -> None:

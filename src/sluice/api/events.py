@@ -1,7 +1,8 @@
 """``GET /rooms/{app}/{room}/events``: who is in a room and what they publish, as server-sent events.
 
 The first event is the roster, then one for each change (design 6). Whoever holds the stream open is in the
-room. A comment line every 15 s keeps proxies from closing it.
+room. A comment line every 15 s keeps proxies from closing it. Streams end when `closing` is set: the server
+waits for them before it stops.
 """
 
 import asyncio
@@ -21,7 +22,9 @@ from sluice.rooms.port import Bans, RoomEngine, RoomEvent
 _KEEP_ALIVE_S = 15.0
 
 
-def routes(engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float]) -> list[BaseRoute]:
+def routes(
+    engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float], closing: asyncio.Event
+) -> list[BaseRoute]:
     async def events(request: Request) -> Response:
         try:
             user_id = watching_user(request, apps, clock(), query=True)
@@ -30,7 +33,7 @@ def routes(engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float
         except SluiceError as error:
             return PlainTextResponse(str(error), status_of(error))
         return StreamingResponse(
-            _stream(engine, bans, app_id, room_id, user_id),
+            _stream(engine, bans, app_id, room_id, user_id, closing),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -39,15 +42,23 @@ def routes(engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float
 
 
 async def _stream(
-    engine: RoomEngine, bans: Bans, app_id: AppId, room_id: RoomId, user_id: UserId
+    engine: RoomEngine,
+    bans: Bans,
+    app_id: AppId,
+    room_id: RoomId,
+    user_id: UserId,
+    closing: asyncio.Event,
 ) -> AsyncIterator[str]:
     try:
         async with engine.events(app_id, room_id, user_id) as events:
             await refuse_barred(bans, app_id, room_id, user_id)
             pending = asyncio.ensure_future(anext(events, None))
+            closed = asyncio.ensure_future(closing.wait())
             try:
-                while True:
-                    await asyncio.wait({pending}, timeout=_KEEP_ALIVE_S)
+                while not closed.done():
+                    await asyncio.wait(
+                        {pending, closed}, timeout=_KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED
+                    )
                     if not pending.done():
                         yield ": still here\n\n"
                         continue
@@ -58,6 +69,7 @@ async def _stream(
                     pending = asyncio.ensure_future(anext(events, None))
             finally:
                 pending.cancel()
+                closed.cancel()
     except SluiceError:
         return  # the room's process is gone, or a ban came: clients come back and are told
 

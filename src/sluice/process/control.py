@@ -38,6 +38,30 @@ class Watch(_Message):
     sdp: str
 
 
+class Publish(_Message):
+    """`user_id` offers to publish stream `stream`; `kinds` (audio, video) are those that its token allows.
+    Answered by Answer or Refusal."""
+
+    type: Literal["publish"] = "publish"
+    app_id: str
+    room_id: str
+    user_id: str
+    stream: int
+    kinds: tuple[str, ...]
+    sdp: str
+
+
+class PatchPeer(_Message):
+    """Trickled candidates or an ICE restart of a peer of `user_id` (RFC 9725 4.3). `etags` are those of the
+    ICE sessions that it may meet, ``*`` any. Answered by Patched or Refusal."""
+
+    type: Literal["patch_peer"] = "patch_peer"
+    peer_id: str
+    user_id: str
+    etags: tuple[str, ...]
+    fragment: str
+
+
 class ClosePeer(_Message):
     """Answered by Done."""
 
@@ -93,18 +117,33 @@ class Expel(_Message):
 
 
 class Answer(_Message):
+    """`etag` names the ICE session of the peer."""
+
     type: Literal["answer"] = "answer"
     peer_id: str
+    etag: str
     sdp: str
 
 
+class Patched(_Message):
+    """`taken`: nothing to say; `restarted`: with our side of the new ICE session; `stale`: of an older one;
+    `unknown`: no such peer; `replaced`: it ended because another publisher took its stream."""
+
+    type: Literal["patched"] = "patched"
+    outcome: Literal["taken", "restarted", "stale", "unknown", "replaced"]
+    etag: str = ""
+    fragment: str = ""
+
+
 class Refusal(_Message):
-    """The request cannot be served; `field` and `why` as in core.errors.BadInput. `busy`: not now."""
+    """The request cannot be served; `field` and `why` as in core.errors.BadInput. `busy`: not now,
+    `forbidden`: not with this token."""
 
     type: Literal["refusal"] = "refusal"
     field: str
     why: str
     busy: bool = False
+    forbidden: bool = False
 
 
 class Done(_Message):
@@ -286,6 +325,8 @@ class Progress(_Message):
 Message = (
     Ready
     | Watch
+    | Publish
+    | PatchPeer
     | ClosePeer
     | Enter
     | Leave
@@ -293,6 +334,7 @@ Message = (
     | AskRoster
     | Expel
     | Answer
+    | Patched
     | Refusal
     | Done
     | Roster

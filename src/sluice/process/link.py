@@ -1,15 +1,16 @@
-"""The frame link: encoded frames of one session between a media process and a room process.
+"""The frame link: encoded frames of one stream between a media process and a room process.
 
-One stream socket per session. A frame is a 16-byte head and a payload:
+One stream socket per session that publishes, and one per stream that is subscribed to. A frame is a 16-byte
+head and a payload:
 ``length u32 | type u8 | flags u8 | reserved u16 | media time i64`` (big-endian; length counts the payload).
-Types: CONTROL carries a JSON document (`Hello` first, from the session), VIDEO one access unit as NAL
-units each behind a 4-byte length, AUDIO one Opus packet. Media time is in microseconds of the session's
-own clock, the same for both tracks; the room maps it to RTP.
+Types: CONTROL carries a JSON document (the media process's first says what the link is for), VIDEO one access
+unit as NAL units each behind a 4-byte length, AUDIO one Opus packet. Media time is in microseconds, on one
+clock for both tracks: the session's where it publishes, the room's stream's where it is subscribed to.
 """
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -40,6 +41,13 @@ class LinkError(Exception):
 
 def pack_frame(kind: FrameType, payload: bytes, media_us: int = 0, flags: int = 0) -> bytes:
     return HEAD.pack(len(payload), kind, flags, 0, media_us) + payload
+
+
+def pack_parts(
+    kind: FrameType, parts: Sequence[bytes | memoryview], media_us: int = 0, flags: int = 0
+) -> bytes:
+    """As `pack_frame`, of a payload in parts."""
+    return b"".join((HEAD.pack(sum(map(len, parts)), kind, flags, 0, media_us), *parts))
 
 
 def pack_control(document: dict[str, Any]) -> bytes:

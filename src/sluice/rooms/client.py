@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from sluice.core.errors import BadInput, Overloaded, RoomError
+from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.process.channel import ChannelClosed
@@ -19,6 +19,9 @@ from sluice.process.control import (
     Expel,
     Leave,
     Message,
+    Patched,
+    PatchPeer,
+    Publish,
     Refusal,
     Retire,
     RoomChanged,
@@ -26,7 +29,17 @@ from sluice.process.control import (
     Watch,
 )
 from sluice.process.supervisor import ChildSpec, Supervised
-from sluice.rooms.port import PeerAnswer, RoomEvent, RoomEventKind, RosterEntry, WatchOffer
+from sluice.rooms.port import (
+    PatchAnswer,
+    PatchOutcome,
+    PeerAnswer,
+    PeerPatch,
+    PublishOffer,
+    RoomEvent,
+    RoomEventKind,
+    RosterEntry,
+    WatchOffer,
+)
 
 #: Events that may wait for one reader; a slower one is cut off and comes back to a fresh roster.
 _MOST_WAITING = 256
@@ -81,14 +94,30 @@ class RoomProcesses:
             viewer=offer.viewer,
             sdp=offer.sdp,
         )
-        reply = await self._ask(self._process_of(offer.app_id, offer.room_id), request)
-        if isinstance(reply, Answer):
-            return PeerAnswer(PeerId(reply.peer_id), reply.sdp)
-        if isinstance(reply, Refusal) and reply.busy:
-            raise Overloaded(reply.why)
-        if isinstance(reply, Refusal):
-            raise BadInput(reply.field, reply.why)
-        raise RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
+        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
+
+    async def publish(self, offer: PublishOffer) -> PeerAnswer:
+        request = Publish(
+            app_id=offer.app_id,
+            room_id=offer.room_id,
+            user_id=offer.user_id,
+            stream=offer.stream,
+            kinds=offer.kinds,
+            sdp=offer.sdp,
+        )
+        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
+
+    async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
+        request = PatchPeer(
+            peer_id=patch.peer_id,
+            user_id=patch.user_id,
+            etags=tuple(patch.etags),
+            fragment=patch.fragment,
+        )
+        reply = await self._ask(self._process_of(patch.app_id, patch.room_id), request)
+        if isinstance(reply, Patched):
+            return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment)
+        raise _refused(reply)
 
     async def close_peer(self, peer_id: PeerId) -> bool:
         # A process that is gone has taken its peers with it.
@@ -164,6 +193,23 @@ class RoomProcesses:
                     _offer(queue, None)
 
 
+def _answer(reply: Message) -> PeerAnswer:
+    """Raises what a refusal means."""
+    if isinstance(reply, Answer):
+        return PeerAnswer(PeerId(reply.peer_id), reply.etag, reply.sdp)
+    raise _refused(reply)
+
+
+def _refused(reply: Message) -> Exception:
+    if not isinstance(reply, Refusal):
+        return RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
+    if reply.busy:
+        return Overloaded(reply.why)
+    if reply.forbidden:
+        return AccessRefused(reply.why, known=True)
+    return BadInput(reply.field, reply.why)
+
+
 def _offer(queue: _Watcher, change: RoomChanged | None) -> None:
     """Puts a change, or the end where there is no more room: a reader that falls behind begins again."""
     if change is None or queue.full():
@@ -176,7 +222,9 @@ def _offer(queue: _Watcher, change: RoomChanged | None) -> None:
 async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
     yield RoomEvent(RoomEventKind.ROSTER, roster=_entries(roster))
     while (change := await queue.get()) is not None:
-        if change.change > roster.change:
+        # Published is told again when its second kind flows; that is no news to who reads streams.
+        again = change.kind == "published" and len(change.media) > 1
+        if change.change > roster.change and not again:
             yield RoomEvent(RoomEventKind(change.kind), user_id=UserId(change.user_id), stream=change.stream)
 
 

@@ -3,7 +3,7 @@
 A second engine (another SFU) is a second implementation of `RoomEngine`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -51,15 +51,69 @@ class WatchOffer:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerAnswer:
-    peer_id: PeerId
+class PublishOffer:
+    """A WHIP offer of `user_id`, whose token allows these kinds (video, audio)."""
+
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    stream: int
+    kinds: tuple[str, ...]
     sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAnswer:
+    """`etag` names the ICE session, which a restart changes."""
+
+    peer_id: PeerId
+    etag: str
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPatch:
+    """What `user_id` tells of its peer later: an ICE fragment (RFC 8840 9). `etags` are those of the ICE
+    sessions that it may meet, ``*`` any."""
+
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    peer_id: PeerId
+    etags: Collection[str]
+    fragment: str
+
+
+class PatchOutcome(Enum):
+    TAKEN = "taken"
+    RESTARTED = "restarted"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class PatchAnswer:
+    """`etag` and `fragment` are our side of the new ICE session, for RESTARTED."""
+
+    outcome: PatchOutcome
+    etag: str = ""
+    fragment: str = ""
 
 
 class RoomEngine(Protocol):
     async def watch(self, offer: WatchOffer) -> PeerAnswer:
-        """Answers a WHEP offer. Raises BadInput for an offer that cannot be answered, RoomError when the
-        room's process is not there."""
+        """Answers a WHEP offer. Raises BadInput for an offer that cannot be answered, Overloaded when there
+        is no room for another peer, RoomError when the room's process is not there."""
+        ...
+
+    async def publish(self, offer: PublishOffer) -> PeerAnswer:
+        """Answers a WHIP offer; whoever published the stream before is ended. Raises as `watch`, and
+        AccessRefused for a kind that is offered and not allowed."""
+        ...
+
+    async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
+        """Takes trickled candidates, or restarts ICE. Raises BadInput and RoomError."""
         ...
 
     async def close_peer(self, peer_id: PeerId) -> bool:

@@ -1,11 +1,11 @@
-"""RTCP (RFC 3550 6, RFC 4585, RFC 5104): sender reports out, receivers' feedback in.
+"""RTCP (RFC 3550 6, RFC 4585, RFC 5104): reports and feedback, both ways.
 
 Parsing is lenient to packet types that we do not know and strict about lengths: a compound packet that is
 cut short raises RtcpError.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _SR, _RR, _SDES, _BYE, _RTPFB, _PSFB = 200, 201, 202, 203, 205, 206
@@ -48,14 +48,25 @@ class Goodbye:
     ssrc: int
 
 
-Feedback = Nack | PictureLoss | Reception | Goodbye
+@dataclass(frozen=True, slots=True)
+class SenderReport:
+    """The RTP time `timestamp` (32 bit) of `ssrc` is the sender's time `ntp` (RFC 3550 4: 32.32 seconds)."""
+
+    ssrc: int
+    ntp: int
+    timestamp: int
+
+
+Feedback = Nack | PictureLoss | Reception | SenderReport | Goodbye
 
 
 def parse(data: bytes) -> list[Feedback]:
-    """What a receiver says in one compound packet. Raises RtcpError."""
+    """What a peer says in one compound packet. Raises RtcpError."""
     found: list[Feedback] = []
     for kind, count, body in _packets(data):
         if kind in (_SR, _RR):
+            if kind == _SR:
+                found.append(_sender_report(body))
             found += _receptions(body, 24 if kind == _SR else 4, count)
         elif kind == _RTPFB and count == 1 and len(body) >= 8:
             found.append(_nack(body))
@@ -86,6 +97,13 @@ def _packets(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         position = end
 
 
+def _sender_report(body: bytes) -> SenderReport:
+    if len(body) < 24:
+        raise RtcpError("a sender report is cut short")
+    ssrc, ntp, timestamp = struct.unpack_from("!IQI", body)
+    return SenderReport(ssrc, ntp, timestamp)
+
+
 def _receptions(body: bytes, offset: int, count: int) -> list[Feedback]:
     if len(body) < offset + 24 * count:
         raise RtcpError("a report is cut short")
@@ -107,6 +125,8 @@ def _nack(body: bytes) -> Nack:
     return Nack(int.from_bytes(body[4:8], "big"), tuple(sequences))
 
 
+# --- what we send ---------------------------------------------------------------------------------------
+
 _NTP_OFFSET = 2_208_988_800  # from 1900 to 1970, in seconds
 
 
@@ -126,3 +146,63 @@ def _cname(ssrc: int, cname: str) -> bytes:
     chunk = struct.pack("!IBB", ssrc, 1, len(text)) + text
     chunk += bytes(4 - len(chunk) % 4)  # at least one null octet ends the list (RFC 3550 6.5)
     return struct.pack("!BBH", 0x81, _SDES, len(chunk) // 4) + chunk
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBlock:
+    """What a receiver says about one source (RFC 3550 6.4.1). `fraction_lost` in 1/256, `highest` extended,
+    `last_report` the middle 32 bits of the NTP time of its sender report, `delay` since that in 1/65536 s."""
+
+    ssrc: int
+    fraction_lost: int
+    packets_lost: int
+    highest: int
+    jitter: int
+    last_report: int
+    delay: int
+
+
+def receiver_report(ssrc: int, blocks: Sequence[ReportBlock], cname: str) -> bytes:
+    """A compound packet of RR and SDES CNAME."""
+    made = struct.pack("!BBHI", 0x80 | len(blocks), _RR, 1 + 6 * len(blocks), ssrc)
+    for block in blocks:
+        lost = min(max(block.packets_lost, -0x800000), 0x7FFFFF) & 0xFFFFFF
+        made += _REPORT_BLOCK.pack(
+            block.ssrc,
+            block.fraction_lost << 24 | lost,
+            block.highest,
+            block.jitter,
+            block.last_report,
+            block.delay,
+        )
+    return made + _cname(ssrc, cname)
+
+
+def nack(ssrc: int, media: int, sequences: Sequence[int]) -> bytes:
+    """Asks for these packets (16-bit numbers, in order) again (RFC 4585 6.2.1)."""
+    entries: list[tuple[int, int]] = []
+    for sequence in sequences:
+        if entries and 1 <= (behind := (sequence - entries[-1][0]) & 0xFFFF) <= 16:
+            entries[-1] = entries[-1][0], entries[-1][1] | 1 << behind - 1
+        else:
+            entries.append((sequence, 0))
+    body = b"".join(struct.pack("!HH", *entry) for entry in entries)
+    return struct.pack("!BBHII", 0x81, _RTPFB, 2 + len(entries), ssrc, media) + body
+
+
+def picture_loss(ssrc: int, media: int) -> bytes:
+    """PLI (RFC 4585 6.3.1)."""
+    return struct.pack("!BBHII", 0x81, _PSFB, 2, ssrc, media)
+
+
+def full_intra_request(ssrc: int, media: int, number: int) -> bytes:
+    """FIR (RFC 5104 4.3.1); `number` differs from that of the request before."""
+    return struct.pack("!BBHIIIB3x", 0x84, _PSFB, 4, ssrc, 0, media, number & 0xFF)
+
+
+def bandwidth_estimate(ssrc: int, media: Sequence[int], bits_per_s: int) -> bytes:
+    """REMB (draft-alvestrand-rmcat-remb-03 2.2): what these sources may send together."""
+    exponent = max(0, bits_per_s.bit_length() - 18)
+    value = len(media) << 24 | exponent << 18 | bits_per_s >> exponent
+    head = struct.pack("!BBHII4sI", 0x8F, _PSFB, 4 + len(media), ssrc, 0, b"REMB", value)
+    return head + struct.pack(f"!{len(media)}I", *media)

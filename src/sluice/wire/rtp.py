@@ -1,4 +1,4 @@
-"""RTP packetization of access units (RFC 6184, packetization-mode 1) and the fixed header (RFC 3550 5.1).
+"""RTP: access units to payloads and back (RFC 6184, packetization-mode 1), headers (RFC 3550 5.1, RFC 8285).
 
 Payload lengths are chosen so that all packets of one fragmented NAL unit but the last are equal: the
 kernel can then cut them out of one buffer (UDP segmentation offload).
@@ -6,6 +6,7 @@ kernel can then cut them out of one buffer (UDP segmentation offload).
 
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 #: Largest RTP payload, in bytes. With header, SRTP tag, UDP and IPv6 it stays below 1280, the least IPv6 MTU.
 MAX_PAYLOAD = 1180
@@ -94,3 +95,76 @@ def equal_runs(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
         runs.append((start, end))
         start = end
     return runs
+
+
+class RtpError(ValueError):
+    """The bytes are no RTP packet."""
+
+
+@dataclass(slots=True)
+class RtpPacket:
+    """A packet received. `extension` is the header extension with its 4-byte head, empty without one.
+    `lost_before` is filled by the jitter buffer: how many packets just before this one it gave up."""
+
+    payload_type: int
+    marker: bool
+    sequence: int
+    timestamp: int
+    ssrc: int
+    payload: bytes
+    extension: bytes = b""
+    lost_before: int = 0
+
+
+def parse_rtp(data: bytes) -> RtpPacket:
+    """RFC 3550 5.1, 5.3.1. Raises RtpError."""
+    if len(data) < 12 or data[0] >> 6 != 2:
+        raise RtpError("this is no RTP packet")
+    flags, kind, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    start, end, extension = 12 + 4 * (flags & 0x0F), len(data), b""
+    if flags & 0x10:
+        head = start
+        start += 4 + 4 * int.from_bytes(data[head + 2 : head + 4], "big")
+        extension = data[head:start]
+    if flags & 0x20:
+        end -= data[-1]
+    if start > end:
+        raise RtpError("an RTP packet is shorter than its header says")
+    return RtpPacket(kind & 0x7F, kind > 0x7F, sequence, timestamp, ssrc, data[start:end], extension)
+
+
+def extension_element(extension: bytes, wanted: int) -> bytes:
+    """The element with the id `wanted` of a header extension (RFC 8285); empty if there is none."""
+    profile, at, end = extension[:2], 4, len(extension)
+    one_byte = profile == b"\xbe\xde"  # 4.2; else two bytes, 4.3
+    if not one_byte and (profile[:1] != b"\x10" or profile[1:2] > b"\x0f"):
+        return b""
+    while at < end - 1:
+        head = extension[at]
+        if head == 0:  # padding
+            at += 1
+            continue
+        if one_byte:
+            number, size, at = head >> 4, (head & 0x0F) + 1, at + 1
+        else:
+            number, size, at = head, extension[at + 1], at + 2
+        if number == wanted:
+            return extension[at : at + size] if at + size <= end else b""
+        if one_byte and number == 15:  # 4.2: what follows is not to be read
+            break
+        at += size
+    return b""
+
+
+def original_of_rtx(packet: RtpPacket, payload_type: int, ssrc: int) -> RtpPacket | None:
+    """The packet that an RTX packet repeats (RFC 4588 4), under these numbers; None for padding."""
+    if len(packet.payload) < 2:
+        return None
+    return RtpPacket(
+        payload_type,
+        packet.marker,
+        int.from_bytes(packet.payload[:2], "big"),
+        packet.timestamp,
+        ssrc,
+        packet.payload[2:],
+    )

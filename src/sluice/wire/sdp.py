@@ -1,11 +1,11 @@
-"""SDP offer and answer of a bundled WebRTC peer that watches (RFC 8829, RFC 8843, RFC 8859).
+"""SDP offers of bundled WebRTC peers (RFC 8829, RFC 8843, RFC 8859), and what of them is taken.
 
-We are ICE-lite and DTLS server: the answer names our candidates and waits. Only what an answer needs is
-read from an offer; anything else in it is ignored. H.264 in packetization-mode 1 and Opus are taken, every
-other section is answered with port 0.
+Only what an answer needs is read from an offer; anything else in it is ignored. H.264 in packetization-mode 1
+and Opus are taken, nothing else: what people publish is pushed to CDNs without being encoded anew. Answers
+are made in `wire.sdp_answer`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 
@@ -29,6 +29,8 @@ class MediaOffer:
     rtpmap: dict[str, str] = field(default_factory=dict)
     fmtp: dict[str, dict[str, str]] = field(default_factory=dict)
     feedback: dict[str, set[str]] = field(default_factory=dict)
+    extensions: dict[str, int] = field(default_factory=dict)  #: ids of header extensions, by URI
+    reduced_size: bool = False  #: RTCP packets may come alone (RFC 5506)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,23 @@ class VideoFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """What was agreed on for Opus."""
+
+    payload_type: int
+    feedback: tuple[str, ...]
+
+
+#: Header extensions that we agree on: the number of a packet in its transport, and the section that it
+#: belongs to (RFC 8843 15; the payload type tells us as well).
+TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+
+#: Directions of a section in which the peer receives, and in which it sends.
+RECEIVES, SENDS = ("recvonly", "sendrecv"), ("sendonly", "sendrecv")
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """`fingerprint` is ``algorithm hex:hex…`` of the peer's certificate, which DTLS must show."""
 
@@ -50,24 +69,16 @@ class Offer:
     password: str
     fingerprint: str
 
-    def first(self, kind: str) -> MediaOffer | None:
-        """The first section of this kind in which the peer would receive."""
-        receiving = ("recvonly", "sendrecv")
-        return next((m for m in self.media if m.kind == kind and m.direction in receiving), None)
+    def first(self, kind: str, directions: Collection[str] = RECEIVES) -> MediaOffer | None:
+        """The first section of this kind that has one of these directions."""
+        return next((m for m in self.media if m.kind == kind and m.direction in directions), None)
 
 
 def parse_offer(text: str) -> Offer:
     """Raises SdpError for what is no offer of a bundled WebRTC peer."""
     if not text.startswith("v=0"):
         raise SdpError("the body is no SDP (it must begin with v=0)")
-    session = MediaOffer("", "", [])
-    sections: list[MediaOffer] = []
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
-        if name == "m":
-            sections.append(_media(value))
-        elif name == "a":
-            _attribute(sections[-1] if sections else session, value)
+    session, sections = _sections(text)
     if not sections:
         raise SdpError("the offer has no media section")
     lead = next((m for m in sections if m.ufrag or session.ufrag), None)
@@ -84,6 +95,38 @@ def parse_offer(text: str) -> Offer:
     if (session.setup if lead.setup == "actpass" else lead.setup) == "passive":
         raise SdpError("the offer says setup:passive, but the server is passive itself")
     return offer
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What a client tells of its ICE session later (RFC 8840 9); empty texts where it says nothing."""
+
+    ufrag: str
+    password: str
+
+
+def parse_fragment(text: str) -> Fragment:
+    """Raises SdpError for what is no ICE fragment. Its candidates are not read: ICE-lite sends no checks."""
+    session, sections = _sections(text)
+    lead = next((m for m in (session, *sections) if m.ufrag), session)
+    if not sections and not lead.ufrag:
+        raise SdpError("the body is no ICE fragment (it has neither a=ice-ufrag nor a media section)")
+    if bool(lead.ufrag) != bool(lead.password):
+        raise SdpError("the fragment must have both a=ice-ufrag and a=ice-pwd, or none of them")
+    return Fragment(lead.ufrag, lead.password)
+
+
+def _sections(text: str) -> tuple[MediaOffer, list[MediaOffer]]:
+    """What stands before the first media section, and the media sections. Raises SdpError."""
+    session = MediaOffer("", "", [])
+    sections: list[MediaOffer] = []
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        if name == "m":
+            sections.append(_media(value))
+        elif name == "a":
+            _attribute(sections[-1] if sections else session, value)
+    return session, sections
 
 
 def _media(value: str) -> MediaOffer:
@@ -107,6 +150,10 @@ def _attribute(section: MediaOffer, text: str) -> None:
         section.password = value
     elif name == "fingerprint":
         section.fingerprint = value
+    elif name == "rtcp-rsize":
+        section.reduced_size = True
+    elif name == "extmap":
+        _extension(section, value)
     elif name in ("rtpmap", "fmtp", "rtcp-fb"):
         payload_type, _, rest = value.partition(" ")
         if name == "rtpmap":
@@ -115,6 +162,14 @@ def _attribute(section: MediaOffer, text: str) -> None:
             section.fmtp[payload_type] = _parameters(rest)
         else:
             section.feedback.setdefault(payload_type, set()).add(rest.strip())
+
+
+def _extension(section: MediaOffer, value: str) -> None:
+    """RFC 8285 8: ``id["/"direction] uri [attributes]``. Ids up to 14 fit heads of one byte."""
+    number, _, rest = value.partition(" ")
+    number = number.partition("/")[0]
+    if rest and number.isascii() and number.isdecimal() and 1 <= int(number[:4]) <= 14:
+        section.extensions.setdefault(rest.split()[0], int(number))
 
 
 def _parameters(text: str) -> dict[str, str]:
@@ -132,11 +187,12 @@ _PAYLOAD_TYPES = frozenset((*range(64), *range(96, 128)))
 #: Profiles by what a decoder of them can show, best first (profile_idc in hex).
 _PROFILES = ("64", "4d", "42")
 _VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
+_CONGESTION_FEEDBACK = ("transport-cc", "goog-remb")
 
 
-def choose_video(section: MediaOffer) -> VideoFormat | None:
+def choose_video(section: MediaOffer, *, sends: bool = False) -> VideoFormat | None:
     """H.264, packetization-mode 1, the best profile offered: a copied stream is sent as it is, whatever
-    its profile, and decoders that offer a profile take the lower ones too."""
+    its profile, and decoders that offer a profile take the lower ones too. `sends`: the peer does."""
     best: tuple[int, int] | None = None
     for order, payload_type in enumerate(section.formats):
         parameters = section.fmtp.get(payload_type, {})
@@ -153,14 +209,30 @@ def choose_video(section: MediaOffer) -> VideoFormat | None:
         return None
     chosen = section.formats[best[1]]
     parameters = section.fmtp[chosen]
-    offered = section.feedback.get(chosen, set()) | section.feedback.get("*", set())
+    profile_level = parameters.get("profile-level-id", "42001f")
+    if sends and parameters.get("level-asymmetry-allowed") == "1" and len(profile_level) == 6:
+        # RFC 6184 8.2.2: each side then names what it can receive, and we only pass on. Some encoders slow
+        # down to keep the level, and browsers offer 3.1 whatever they can.
+        profile_level = profile_level[:4] + _HIGHEST_LEVEL
     return VideoFormat(
         int(chosen),
         _rtx_of(section, chosen),
-        "level-asymmetry-allowed=1;packetization-mode=1;"
-        f"profile-level-id={parameters.get('profile-level-id', '42001f')}",
-        tuple(name for name in _VIDEO_FEEDBACK if name in offered),
+        f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile_level}",
+        _agreed(section, chosen, _VIDEO_FEEDBACK + _CONGESTION_FEEDBACK if sends else _VIDEO_FEEDBACK),
     )
+
+
+_HIGHEST_LEVEL = "34"  # 5.2
+
+
+def _agreed(section: MediaOffer, payload_type: str, names: Collection[str]) -> tuple[str, ...]:
+    """The kinds of feedback among these that are offered."""
+    offered = section.feedback.get(payload_type, set()) | section.feedback.get("*", set())
+    if TRANSPORT_CC not in section.extensions:
+        offered.discard("transport-cc")
+    if "transport-cc" in offered:
+        offered.discard("goog-remb")  # the sender's own estimate is the better one
+    return tuple(name for name in names if name in offered)
 
 
 def _rtx_of(section: MediaOffer, payload_type: str) -> int | None:
@@ -176,111 +248,12 @@ def _rtx_of(section: MediaOffer, payload_type: str) -> int | None:
     )
 
 
-def choose_opus(section: MediaOffer) -> int | None:
+def choose_opus(section: MediaOffer, *, sends: bool = False) -> AudioFormat | None:
     return next(
-        (int(f) for f in section.formats if _is_payload_type(f) and section.rtpmap.get(f) == "opus/48000/2"),
+        (
+            AudioFormat(int(candidate), _agreed(section, candidate, ("transport-cc",) if sends else ()))
+            for candidate in section.formats
+            if _is_payload_type(candidate) and section.rtpmap.get(candidate) == "opus/48000/2"
+        ),
         None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The SSRCs of one published stream, and the name that ties its tracks together."""
-
-    video: int
-    video_rtx: int
-    audio: int
-    cname: str
-
-
-@dataclass(frozen=True, slots=True)
-class LocalPeer:
-    """Our side of the transport. `fingerprint` is ``sha-256 AA:BB…``, candidates are (address, port)."""
-
-    ufrag: str
-    password: str
-    fingerprint: str
-    candidates: Sequence[tuple[str, int]]
-
-
-def make_answer(
-    offer: Offer, local: LocalPeer, video: VideoFormat | None, opus: int | None, sources: Sources
-) -> str:
-    """The answer to a watching peer: our tracks are sendonly; sections not taken get port 0."""
-    taken: Mapping[int, list[str]] = {
-        id(section): lines
-        for section, lines in (
-            (offer.first("video"), _video_lines(video, sources) if video else None),
-            (offer.first("audio"), _audio_lines(opus, sources) if opus is not None else None),
-        )
-        if section is not None and lines is not None
-    }
-    mids = [section.mid for section in offer.media if id(section) in taken]
-    lines = [
-        "v=0",
-        "o=- 1 1 IN IP4 0.0.0.0",
-        "s=-",
-        "t=0 0",
-        "a=ice-lite",
-        f"a=group:BUNDLE {' '.join(mids)}",
-        f"a=msid-semantic: WMS {sources.cname}",
-    ]
-    for section in offer.media:
-        body = taken.get(id(section))
-        if body is None:
-            lines.append(f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}")
-            lines += ["c=IN IP4 0.0.0.0", "a=inactive", f"a=mid:{section.mid}"]
-        else:
-            lines += [body[0], "c=IN IP4 0.0.0.0", f"a=mid:{section.mid}"]
-            lines += _transport_lines(local)
-            lines += body[1:]
-    return "\r\n".join(lines) + "\r\n"
-
-
-def _transport_lines(local: LocalPeer) -> list[str]:
-    return [
-        "a=rtcp-mux",
-        "a=setup:passive",
-        f"a=ice-ufrag:{local.ufrag}",
-        f"a=ice-pwd:{local.password}",
-        f"a=fingerprint:{local.fingerprint}",
-        *(
-            f"a=candidate:{n} 1 udp {2130706431 - n} {address} {port} typ host"
-            for n, (address, port) in enumerate(local.candidates, 1)
-        ),
-        "a=end-of-candidates",
-    ]
-
-
-def _video_lines(video: VideoFormat, sources: Sources) -> list[str]:
-    types = [video.payload_type] + ([video.rtx_type] if video.rtx_type is not None else [])
-    lines = [
-        f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, types))}",
-        "a=sendonly",
-        f"a=msid:{sources.cname} video",
-        "a=rtcp-rsize",
-        f"a=rtpmap:{video.payload_type} H264/90000",
-        f"a=fmtp:{video.payload_type} {video.parameters}",
-        *(f"a=rtcp-fb:{video.payload_type} {name}" for name in video.feedback),
-    ]
-    if video.rtx_type is not None:
-        lines += [
-            f"a=rtpmap:{video.rtx_type} rtx/90000",
-            f"a=fmtp:{video.rtx_type} apt={video.payload_type}",
-            f"a=ssrc-group:FID {sources.video} {sources.video_rtx}",
-        ]
-    lines.append(f"a=ssrc:{sources.video} cname:{sources.cname}")
-    if video.rtx_type is not None:
-        lines.append(f"a=ssrc:{sources.video_rtx} cname:{sources.cname}")
-    return lines
-
-
-def _audio_lines(payload_type: int, sources: Sources) -> list[str]:
-    return [
-        f"m=audio 9 UDP/TLS/RTP/SAVPF {payload_type}",
-        "a=sendonly",
-        f"a=msid:{sources.cname} audio",
-        f"a=rtpmap:{payload_type} opus/48000/2",
-        f"a=fmtp:{payload_type} stereo=1;sprop-stereo=1;useinbandfec=1",
-        f"a=ssrc:{sources.audio} cname:{sources.cname}",
-    ]

@@ -6,7 +6,7 @@ is awaited, and what arrives is passed on as it arrives. What an HTTP address is
 
 import asyncio
 from concurrent.futures import Executor
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from sluice.core.errors import SourceError
@@ -86,12 +86,16 @@ async def _http_source(url: str, dialer: Dialer, executor: Executor) -> FileSour
             return DemuxSource(file, head, connect, (demuxer, probe))
         return demuxer, probe
 
+    def settle(looked: "asyncio.Future[Any]") -> None:
+        looked.exception()  # nobody else asks for it any more
+        file.close()
+
     looking = loop.run_in_executor(executor, look)
     try:
         found = await asyncio.shield(looking)
     except BaseException:  # cancelled, too: nothing may be closed under the thread that uses it
         file.abort()
-        looking.add_done_callback(lambda _: (looking.exception(), file.close()))
+        looking.add_done_callback(settle)
         await asyncio.wait({looking})  # may be cancelled in its turn: the callback is not
         raise
     return LiveHttpSource(file, *found, executor) if isinstance(found, tuple) else found

@@ -1,4 +1,5 @@
-"""The room process: one UDP port for its peers, one unix socket for the sessions that publish into it.
+"""The room process: one UDP port for its peers, one unix socket for the sessions that publish into
+its rooms or subscribe to them.
 
 Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link.
 """
@@ -21,14 +22,16 @@ from sluice.process.control import (
     Expel,
     Leave,
     Message,
+    PatchPeer,
+    Publish,
     Ready,
     Refusal,
     Retire,
     Watch,
 )
 from sluice.rooms.engine.dtls import DtlsIdentity
-from sluice.rooms.engine.engine import Engine, clock_us
-from sluice.rooms.engine.publisher import PublisherLink
+from sluice.rooms.engine.engine import Engine
+from sluice.rooms.engine.link import FrameLink
 from sluice.rooms.engine.socket import MediaSocket
 
 _TIMER_S = 0.1
@@ -64,7 +67,7 @@ class RoomProcess:
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
         server = await self._loop.create_unix_server(
-            lambda: PublisherLink(self._engine, clock_us), self._link_path
+            lambda: FrameLink(self._engine.open_end), self._link_path
         )
         self._loop.add_reader(self._socket.socket.fileno(), self._on_readable, self._socket.socket)
         timer = asyncio.create_task(self._tick())
@@ -112,6 +115,10 @@ class RoomProcess:
     async def _on_request(self, message: Message) -> Message:
         if isinstance(message, Watch):
             return self._engine.watch(message)
+        if isinstance(message, Publish):
+            return self._engine.publish(message)
+        if isinstance(message, PatchPeer):
+            return self._engine.patch_peer(message)
         if isinstance(message, ClosePeer):
             return self._engine.close_peer(message)
         if isinstance(message, Enter):

@@ -1,19 +1,18 @@
 """The engine of one room process: rooms, peers and links together, datagrams in, datagrams out.
 
 It has no loop of its own: `on_datagram` and the links' frames drive it, `on_timer` (a few times a second)
-and `drain` (while backlogs exist) bring the time. Everything that can go wrong with one peer ends that peer.
+and `drain` (while backlogs exist) bring the time. The peers themselves are in `peers`.
 """
 
 import secrets
-import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import structlog
-from aioice import stun
 
-from sluice.core.ids import AppId, PeerId, RoomId, UserId, new_peer_id
+from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
 from sluice.process.control import (
     Answer,
     AskRoster,
@@ -22,31 +21,37 @@ from sluice.process.control import (
     Enter,
     Expel,
     Leave,
+    Patched,
+    PatchPeer,
+    Publish,
     Refusal,
     Retire,
     RoomChanged,
     Roster,
     Watch,
 )
+from sluice.process.link import LinkError
 from sluice.rooms.engine.dtls import DtlsIdentity
-from sluice.rooms.engine.peer import Peer, Phase, Terms
+from sluice.rooms.engine.link import FrameLink, LinkEnd
+from sluice.rooms.engine.negotiation import NotAllowed, agree_to_publish, agree_to_watch, publish_terms
+from sluice.rooms.engine.peer import Connection, Role
+from sluice.rooms.engine.peers import Peers, Seat, clock_us
 from sluice.rooms.engine.publisher import Hello, PublisherLink
-from sluice.rooms.engine.room import Room
+from sluice.rooms.engine.publishing import Publishing
+from sluice.rooms.engine.room import Room, StreamKey
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
+from sluice.rooms.engine.subscriber import SubscriberLink, Subscription
 from sluice.rooms.engine.viewer import Viewer
-from sluice.wire.sdp import LocalPeer, SdpError, choose_opus, choose_video, make_answer, parse_offer
+from sluice.rooms.engine.watching import Watching
+from sluice.wire.sdp import SdpError, parse_fragment
+from sluice.wire.sdp_answer import make_fragment, make_publish_answer, make_watch_answer
 
 log = structlog.get_logger()
 
 _MOST_RETIRED = 4096
-_MOST_PEERS = 5000
-_MOST_ADDRESSES = 16  # of one peer
-
-
-def clock_us() -> int:
-    """The engine's clock: monotonic, in microseconds."""
-    return time.monotonic_ns() // 1000
+#: How long a browser far away has to make a key frame, before a lost picture is repaired without.
+_FAR_KEY_FRAME_US = 500_000
 
 
 class Engine:
@@ -61,17 +66,12 @@ class Engine:
         emit: Callable[[RoomChanged], None],
         start_drain: Callable[[], None],
     ) -> None:
-        self._socket = socket
-        self._identity = identity
-        self._candidates = candidates
+        self._peers = Peers(socket, identity, candidates, self._on_gone)
         self._emit = emit
         self._start_drain = start_drain
         self._rooms: dict[tuple[AppId, RoomId], Room] = {}
-        self._peers: dict[PeerId, Peer] = {}
-        self._rooms_of_peers: dict[PeerId, Room] = {}
-        self._by_name: dict[str, Peer] = {}
-        self._by_address: dict[Address, Peer] = {}
-        self._links: dict[str, PublisherLink] = {}
+        self._links: dict[str, PublisherLink] = {}  #: by run
+        self._publishing: dict[str, Publishing] = {}  #: by peer, once it is connected
         self._retired: OrderedDict[str, None] = OrderedDict()
         self._backlogs: dict[Viewer, Stream] = {}
 
@@ -79,41 +79,89 @@ class Engine:
 
     def watch(self, request: Watch) -> Answer | Refusal:
         """Answers a WHEP offer and begins to wait for the peer."""
-        if len(self._peers) >= _MOST_PEERS:
-            return Refusal(field="room", why="this room process serves as many peers as it may", busy=True)
         try:
-            offer = parse_offer(request.sdp)
+            agreed = agree_to_watch(request.sdp)
         except SdpError as error:
             return Refusal(field="offer", why=str(error))
-        sections = offer.first("video"), offer.first("audio")
-        video = choose_video(sections[0]) if sections[0] else None
-        opus = choose_opus(sections[1]) if sections[1] else None
-        if video is None and opus is None:
-            why = "nothing in the offer can be received: it needs H.264 (packetization-mode 1) or Opus"
-            return Refusal(field="offer", why=why)
+        if self._peers.full:
+            return _busy()
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
         stream = self._stream(room, UserId(request.user_id), request.stream)
-        peer = Peer(
-            new_peer_id(),
-            stream,
-            self._socket,
-            self._identity,
-            terms=Terms(offer.fingerprint, video, opus),
-            on_backlog=lambda viewer: self._defer(viewer, stream),
-            now_us=clock_us(),
+
+        def begin(connection: Connection, now_us: int) -> Role:
+            return Watching(
+                connection,
+                stream,
+                agreed.video,
+                agreed.opus,
+                on_backlog=lambda viewer: self._defer(viewer, stream),
+                now_us=now_us,
+            )
+
+        seat = self._peers.sit_down(
+            new_peer_id(), agreed, begin, room=room, user_id=UserId(request.viewer), stream=stream
         )
-        stream.watched += 1
-        self._peers[peer.id] = self._by_name[peer.ufrag] = peer
-        self._rooms_of_peers[peer.id] = room
-        room.enter(UserId(request.viewer), peer.id)
-        local = LocalPeer(peer.ufrag, peer.password, self._identity.fingerprint, self._candidates)
-        return Answer(peer_id=peer.id, sdp=make_answer(offer, local, video, opus, stream.sources))
+        local = self._peers.local(seat)
+        sdp = make_watch_answer(agreed.offer, local, agreed.video, agreed.opus, stream.sources)
+        return Answer(peer_id=seat.peer.id, etag=local.ufrag, sdp=sdp)
+
+    def publish(self, request: Publish) -> Answer | Refusal:
+        """Answers a WHIP offer. From now on the stream is this peer's: who published it before is ended."""
+        try:
+            agreed = agree_to_publish(request.sdp, request.kinds)
+        except NotAllowed as error:
+            return Refusal(field="token", why=str(error), forbidden=True)
+        except SdpError as error:
+            return Refusal(field="offer", why=str(error))
+        if self._peers.full:
+            return _busy()
+        room = self._room(AppId(request.app_id), RoomId(request.room_id))
+        key = UserId(request.user_id), request.stream
+        stream, peer_id = self._stream(room, *key), new_peer_id()
+
+        def begin(connection: Connection, now_us: int) -> Role:
+            publishing = Publishing(
+                connection,
+                stream,
+                publish_terms(agreed),
+                on_flow=lambda kind: room.flow(key, kind),
+                now_us=now_us,
+            )
+            self._publishing[peer_id] = publishing
+            return publishing
+
+        seat = self._peers.sit_down(peer_id, agreed, begin, room=room, user_id=key[0], stream=stream)
+        self._take_stream(room, key, peer_id)
+        stream.reset(_FAR_KEY_FRAME_US)
+        local = self._peers.local(seat)
+        sdp = make_publish_answer(agreed.offer, local, agreed.video, agreed.opus)
+        return Answer(peer_id=peer_id, etag=local.ufrag, sdp=sdp)
+
+    def patch_peer(self, request: PatchPeer) -> Patched | Refusal:
+        """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
+        seat = self._peers.get(request.peer_id)
+        if seat is None or seat.user_id != request.user_id:
+            return Patched(outcome="replaced" if request.peer_id in self._retired else "unknown")
+        try:
+            fragment = parse_fragment(request.fragment)
+        except SdpError as error:
+            return Refusal(field="fragment", why=str(error))
+        peer, anyhow = seat.peer, "*" in request.etags
+        if not anyhow and peer.ufrag not in request.etags:
+            return Patched(outcome="stale")
+        if fragment.ufrag in ("", peer.remote_ufrag):
+            return Patched(outcome="taken")
+        if not anyhow:
+            return Refusal(field="fragment", why="an ICE restart must come with the header If-Match: *")
+        self._peers.restart(seat, fragment.ufrag)
+        made = make_fragment(seat.lead, self._peers.local(seat))
+        return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
 
     def close_peer(self, request: ClosePeer) -> Done:
-        peer = self._peers.get(PeerId(request.peer_id))
-        if peer is not None:
-            self._remove(peer)
-        return Done(found=peer is not None)
+        seat = self._peers.get(request.peer_id)
+        if seat is not None:
+            self._peers.remove(seat.peer)
+        return Done(found=seat is not None)
 
     def enter(self, request: Enter) -> Roster:
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
@@ -136,9 +184,9 @@ class Engine:
             if app_id == request.app_id and request.room_id in ("", room_id):
                 ended |= room.expel(user_id)
         for holder in ended:
-            peer = self._peers.get(PeerId(holder))
-            if peer is not None:
-                self._remove(peer)
+            seat = self._peers.get(holder)
+            if seat is not None:
+                self._peers.remove(seat.peer)
             else:
                 self._close_run(holder)
         return Done(found=bool(ended))
@@ -151,16 +199,20 @@ class Engine:
 
     # --- links of sessions --------------------------------------------------------------------------------
 
+    def open_end(self, link: FrameLink, document: dict[str, Any]) -> LinkEnd:
+        """What a new link is for, by its first document. Raises LinkError."""
+        if "hello" in document:
+            return PublisherLink(link, Hello.of(document["hello"]), self, clock_us)
+        if "subscribe" in document:
+            return self._subscribe(link, Subscription.of(document["subscribe"]))
+        raise LinkError("the link says neither hello nor subscribe")
+
     def link_opened(self, link: PublisherLink, hello: Hello) -> tuple[Room, Stream] | None:
         """The room and stream that the link publishes into; None when its run is over already."""
         if hello.run_id in self._retired:
             return None
         room = self._room(hello.app_id, hello.room_id)
-        replaced = room.publish(hello.key, hello.run_id)
-        if replaced is not None and replaced in self._links:
-            self._links.pop(replaced).replace()
-        if replaced is not None:
-            self._note_retired(replaced)  # its session may not take the place back
+        self._take_stream(room, hello.key, hello.run_id)
         before = self._links.get(hello.run_id)
         if before is not None:
             before.close()
@@ -172,53 +224,26 @@ class Engine:
 
     def link_lost(self, link: PublisherLink) -> None:
         """The user stays: the node says when the run is over (Retire), or another link goes on."""
-        if link.hello is not None and self._links.get(link.hello.run_id) is link:
+        if self._links.get(link.hello.run_id) is link:
             del self._links[link.hello.run_id]
 
-    # --- datagrams ----------------------------------------------------------------------------------------
+    def _subscribe(self, link: FrameLink, subscription: Subscription) -> SubscriberLink:
+        room = self._room(subscription.app_id, subscription.room_id)
+        stream = self._stream(room, subscription.user_id, subscription.stream)
+        subscriber = SubscriberLink(link, subscription, stream, on_lost=_unsubscribe, clock_us=clock_us)
+        stream.watched += 1
+        stream.subscribers.append(subscriber)
+        subscriber.tell(room.state_of(subscription.key))
+        return subscriber
+
+    # --- datagrams and time -------------------------------------------------------------------------------
 
     def on_datagram(self, data: bytes, address: Address) -> None:
-        """RFC 7983: the first byte tells STUN, DTLS and RTCP apart."""
-        first = data[0] if data else 255
-        if first < 4:
-            self._on_stun(data, address)
-            return
-        peer = self._by_address.get(address)
-        if peer is None:
-            return
-        if 20 <= first < 64:
-            if not peer.handle_dtls(data, clock_us()):
-                self._remove(peer)
-        elif 128 <= first < 192:
-            peer.handle_rtcp(data, clock_us())
-
-    def _on_stun(self, data: bytes, address: Address) -> None:
-        try:
-            message = stun.parse_message(data)
-        except (ValueError, struct.error):
-            return
-        name = message.attributes.get("USERNAME")
-        peer = self._by_name.get(name.partition(":")[0]) if isinstance(name, str) else None
-        if (
-            peer is not None
-            and peer.handle_stun(message, address, clock_us())
-            and (address in self._by_address or self._makes_room(peer))
-        ):
-            self._by_address[address] = peer
-            peer.addresses.add(address)
-
-    def _makes_room(self, peer: Peer) -> bool:
-        """A peer has few addresses; one that shows many is a fault or an attack."""
-        return len(peer.addresses) < _MOST_ADDRESSES
-
-    # --- time ---------------------------------------------------------------------------------------------
+        self._peers.on_datagram(data, address)
 
     def on_timer(self) -> None:
-        now_us, unix_time = clock_us(), time.time()
-        for peer in list(self._peers.values()):
-            peer.on_timer(now_us, unix_time)
-            if peer.phase is Phase.CLOSED:
-                self._remove(peer)
+        now_us = clock_us()
+        self._peers.on_timer(now_us, time.time())
         for key, room in list(self._rooms.items()):
             room.expire(now_us)
             room.forget_idle_streams()
@@ -233,10 +258,23 @@ class Engine:
         return bool(self._backlogs)
 
     def close(self) -> None:
-        for peer in list(self._peers.values()):
-            self._remove(peer)
+        self._peers.close()
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _take_stream(self, room: Room, key: StreamKey, publisher: str) -> None:
+        """The newest publisher of a stream has it; the one before must not take it back."""
+        replaced = room.publish(key, publisher)
+        if replaced is None:
+            return
+        self._note_retired(replaced)
+        link, seat = self._links.pop(replaced, None), self._peers.get(replaced)
+        if link is not None:
+            link.replace()
+        if seat is not None:
+            self._peers.remove(seat.peer)
+        else:
+            room.leave(replaced, clock_us(), linger=False)
 
     def _room(self, app_id: AppId, room_id: RoomId) -> Room:
         room = self._rooms.get((app_id, room_id))
@@ -250,10 +288,10 @@ class Engine:
         if stream is None:
 
             def request_key_frame() -> None:
-                publication = room.publications.get(key)
-                link = self._links.get(publication.run_id) if publication else None
-                if link is not None:
-                    link.ask_key_frame()
+                publisher = room.publications[key].publisher if key in room.publications else ""
+                source = self._links.get(publisher) or self._publishing.get(publisher)
+                if source is not None:
+                    source.ask_key_frame()
 
             stream = room.streams[key] = Stream(f"s{secrets.token_hex(8)}", request_key_frame)
         return stream
@@ -275,16 +313,16 @@ class Engine:
             self._start_drain()
         self._backlogs[viewer] = stream
 
-    def _remove(self, peer: Peer) -> None:
-        if self._peers.pop(peer.id, None) is None:
-            return
-        peer.close()
-        peer.stream.watched -= 1
-        self._by_name.pop(peer.ufrag, None)
-        for address in peer.addresses:
-            self._socket.close_path(address)
-            if self._by_address.get(address) is peer:
-                del self._by_address[address]
-        if peer.viewer is not None:
-            self._backlogs.pop(peer.viewer, None)
-        self._rooms_of_peers.pop(peer.id).leave(peer.id, clock_us())
+    def _on_gone(self, seat: Seat) -> None:
+        self._publishing.pop(seat.peer.id, None)
+        seat.room.unpublish(seat.peer.id)
+        seat.room.leave(seat.peer.id, clock_us())
+
+
+def _unsubscribe(subscriber: SubscriberLink) -> None:
+    subscriber.stream.subscribers.remove(subscriber)
+    subscriber.stream.watched -= 1
+
+
+def _busy() -> Refusal:
+    return Refusal(field="room", why="this room process serves as many peers as it may", busy=True)

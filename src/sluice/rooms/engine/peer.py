@@ -1,13 +1,15 @@
-"""One WebRTC peer that watches: ICE-lite (RFC 8445 2.5), DTLS-SRTP, and its RTCP feedback.
+"""One WebRTC peer: ICE-lite (RFC 8445 2.5), DTLS-SRTP, and whose turn it is to end.
 
-The engine gives it datagrams and time; it answers through the media socket. A peer ends when it says so,
-when its handshake fails or takes too long, and when its consent checks stay away (RFC 7675).
+The engine gives it datagrams and time; it answers through the media socket. What it does once it is connected
+is its role's (`watching`, `publishing`). A peer ends when it says so, when its handshake fails or takes too
+long, and when its consent checks stay away (RFC 7675).
 """
 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import structlog
 from aioice import stun
@@ -16,22 +18,15 @@ from pylibsrtp import Policy, Session
 
 from sluice.core.ids import PeerId
 from sluice.rooms.engine.dtls import DtlsError, DtlsIdentity, DtlsServer, SrtpKeys
-from sluice.rooms.engine.loss import LossWatch
 from sluice.rooms.engine.socket import Address, MediaSocket
-from sluice.rooms.engine.stream import Stream
-from sluice.rooms.engine.viewer import CmSender, Viewer
-from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, Reception, parse, sender_report
-from sluice.wire.sdp import VideoFormat
-from sluice.wire.srtp import GCM_TAG, GcmSender
+from sluice.wire.rtcp import Feedback, parse
 
 log = structlog.get_logger()
 
 CONSENT_US = 30_000_000
 _HANDSHAKE_US = 30_000_000
-_REPORT_US = 1_000_000
-#: How long a publisher that can make a key frame has for it, before a lost picture is repaired without.
-_KEY_FRAME_US = 100_000
-_REPAIR_PAUSE_US = 1_000_000
+#: Packets that may be late without being taken for repeated ones (RFC 3711 3.3.2): a second of much video.
+_REPLAY_WINDOW = 1024
 
 
 class Phase(Enum):
@@ -40,58 +35,83 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What offer and answer agreed on; `fingerprint` is that of the peer's certificate."""
+class Role(Protocol):
+    """What a connected peer is there for. All calls come from the engine's one thread."""
 
-    fingerprint: str
-    video: VideoFormat | None
-    opus: int | None
+    def on_address(self, address: Address) -> None: ...
+
+    def on_rtp(self, packet: bytes, now_us: int) -> None: ...
+
+    def on_rtcp(self, feedback: list[Feedback], now_us: int) -> None: ...
+
+    def on_timer(self, now_us: int, unix_time: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Connection:
+    """Where a connected peer is, and the keys to it. `address` changes when the peer moves."""
+
+    peer_id: PeerId
+    address: Address
+    keys: SrtpKeys
+    socket: MediaSocket
+    _rtcp: Session
+
+    def send_rtcp(self, packet: bytes) -> None:
+        self.socket.send(self._rtcp.protect_rtcp(packet), self.address)
 
 
 class Peer:
-    """`on_backlog` is handed to its viewer (see viewer.Viewer)."""
+    """`fingerprint` is that of its certificate, by its offer; `remote_ufrag` names its ICE session. `begin`
+    makes its role when it is connected."""
 
     def __init__(
         self,
         peer_id: PeerId,
-        stream: Stream,
+        begin: Callable[[Connection, int], Role],
         socket: MediaSocket,
         identity: DtlsIdentity,
         *,
-        terms: Terms,
-        on_backlog: Callable[[Viewer], None],
+        fingerprint: str,
+        remote_ufrag: str,
         now_us: int,
     ) -> None:
         self.id = peer_id
-        self.stream = stream
         self.phase = Phase.CONNECTING
-        # RFC 8839 5.4: letters, digits, + and / only; at least 24 and 128 bits at random.
-        self.ufrag = secrets.token_hex(8)
-        self.password = secrets.token_hex(16)
         self.addresses: set[Address] = set()  #: from which it has shown its password
-        self.viewer: Viewer | None = None
+        self.passwords: dict[str, str] = {}  #: ours by our user names, the newest last
+        self.remote_ufrag = ""  #: names the peer's side of the ICE session
+        self.restart(remote_ufrag)
+        self._begin = begin
+        self._role: Role | None = None
         self._socket = socket
-        self._dtls = DtlsServer(identity, terms.fingerprint)
-        self._terms = terms
-        self._on_backlog = on_backlog
+        self._dtls = DtlsServer(identity, fingerprint)
         self._receive: Session | None = None
-        self._send_rtcp: Session | None = None
+        self._connection: Connection | None = None
         self._address: Address | None = None
         self._heard_us = now_us
         self._created_us = now_us
-        self._report_at_us = 0
-        self._loss = LossWatch()
-        self._video_paused = False
-        self._picture_lost: tuple[int, int] | None = None  #: when, and the newest key frame then
-        self._repair_at_us = 0  #: not before
 
-    # --- datagrams ----------------------------------------------------------------------------------------
+    # --- ICE ----------------------------------------------------------------------------------------------
 
-    def handle_stun(self, request: stun.Message, address: Address, now_us: int) -> bool:
-        """A binding request with our user name; True when it was genuine. Anything else is ignored."""
-        key = self.password.encode()
-        if request.message_class != stun.Class.REQUEST or not request.check_message_integrity(key):
+    @property
+    def ufrag(self) -> str:
+        """Our newest user name, which names our side of the ICE session."""
+        return next(reversed(self.passwords))
+
+    def restart(self, remote_ufrag: str) -> None:
+        """New names for a new ICE session (RFC 8445 9); the one before it serves until the new one does."""
+        self.passwords = dict(list(self.passwords.items())[-1:])
+        # RFC 8839 5.4: letters, digits, + and / only; at least 24 and 128 bits at random.
+        self.passwords[secrets.token_hex(8)] = secrets.token_hex(16)
+        self.remote_ufrag = remote_ufrag
+
+    def handle_stun(self, request: stun.Message, name: str, address: Address, now_us: int) -> bool:
+        """A binding request to our `name`; True when it was genuine. Anything else is ignored."""
+        key = self.passwords.get(name, "").encode()
+        if not key or request.message_class != stun.Class.REQUEST or not request.check_message_integrity(key):
             return False
         response = stun.Message(
             message_method=stun.Method.BINDING,
@@ -103,11 +123,16 @@ class Peer:
         self._socket.send(bytes(response), address)
         self._heard_us = now_us
         if self._address is None or "USE-CANDIDATE" in request.attributes:
+            if name == self.ufrag:
+                self.passwords = {name: self.passwords[name]}
             self._address = address
-            if self.viewer is not None:
+            if self._connection is not None and self._role is not None:
                 self._socket.open_path(address)
-                self.viewer.address = address
+                self._connection.address = address
+                self._role.on_address(address)
         return True
+
+    # --- datagrams ----------------------------------------------------------------------------------------
 
     def handle_dtls(self, data: bytes, now_us: int) -> bool:
         """False when the peer is over."""
@@ -123,22 +148,23 @@ class Peer:
             self._connect(self._dtls.keys, now_us)
         return not self._dtls.closed
 
+    def handle_rtp(self, data: bytes, now_us: int) -> None:
+        if self._receive is None or self._role is None:
+            return
+        try:
+            packet = self._receive.unprotect(data)
+        except (SrtpError, ValueError):  # forged or repeated, or longer than libsrtp's buffer
+            return
+        self._role.on_rtp(packet, now_us)
+
     def handle_rtcp(self, data: bytes, now_us: int) -> None:
-        if self._receive is None or self.viewer is None:
+        if self._receive is None or self._role is None:
             return
         try:
             feedback = parse(self._receive.unprotect_rtcp(data))
-        except (SrtpError, ValueError):  # RtcpError, or longer than libsrtp's buffer
+        except (SrtpError, ValueError):  # as above, or RtcpError
             return
-        for item in feedback:
-            if isinstance(item, Nack):
-                self._repeat(item, now_us)
-            elif isinstance(item, PictureLoss):
-                self._on_picture_loss(now_us)
-            elif isinstance(item, Reception):
-                self._on_reception(item, now_us)
-            elif isinstance(item, Goodbye):
-                log.debug("< goodbye", peer=self.id)
+        self._role.on_rtcp(feedback, now_us)
 
     # --- time ---------------------------------------------------------------------------------------------
 
@@ -151,21 +177,16 @@ class Peer:
         elif now_us - self._heard_us > CONSENT_US:
             log.info("x peer", peer=self.id, why="consent expired")
             self.close()
-        elif self.viewer is not None:
-            self._loss.on_timer(now_us)
-            self._follow_loss(self.viewer, now_us)
-            self._repair(self.viewer, now_us)
-            if now_us >= self._report_at_us:
-                self._report_at_us = now_us + _REPORT_US
-                self._report(self.viewer, now_us, unix_time)
+        elif self._role is not None:
+            self._role.on_timer(now_us, unix_time)
 
     def close(self) -> None:
-        """Tells the peer, if it can still hear, and stops sending. The engine removes it."""
+        """Tells the peer, if it can still hear, and ends its role. The engine removes it."""
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
-        if self.viewer is not None:
-            self.stream.leave(self.viewer)
+        if self._role is not None:
+            self._role.close()
         for datagram in self._dtls.close():
             if self._address is not None:
                 self._socket.send(datagram, self._address)
@@ -184,89 +205,12 @@ class Peer:
     def _connect(self, keys: SrtpKeys, now_us: int) -> None:
         assert self._address is not None  # noqa: S101 - DTLS is not answered before
         profile = Policy.SRTP_PROFILE_AEAD_AES_128_GCM if keys.gcm else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
-        self._receive = Session(
-            Policy(keys.receive_key + keys.receive_salt, Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
-        )
-        self._send_rtcp = Session(
-            Policy(keys.send_key + keys.send_salt, Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
-        )
-        sealer = (GcmSender if keys.gcm else CmSender)(keys.send_key, keys.send_salt)
+        inbound = Policy(keys.receive_key + keys.receive_salt, Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
+        inbound.window_size = _REPLAY_WINDOW
+        self._receive = Session(inbound)
+        outbound = Policy(keys.send_key + keys.send_salt, Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
         self._socket.open_path(self._address)
-        self.viewer = Viewer(
-            self._socket,
-            sealer,
-            tag=GCM_TAG if keys.gcm else CmSender.TAG,
-            address=self._address,
-            video=self._terms.video,
-            opus=self._terms.opus,
-            on_backlog=self._on_backlog,
-        )
+        self._connection = Connection(self.id, self._address, keys, self._socket, Session(outbound))
         self.phase = Phase.CONNECTED
         log.info("> peer connected", peer=self.id, profile="gcm" if keys.gcm else "cm")
-        self.stream.join(self.viewer, now_us)
-
-    def _repeat(self, nack: Nack, now_us: int) -> None:
-        if nack.ssrc == self.stream.sources.video and self.viewer is not None:
-            # A receiver that does not know its round-trip time (RFC 3611 would tell) asks again after 100 ms
-            # only, which shows. Where little is lost, a second copy costs little and saves it from that.
-            copies = 2 if self._loss.light else 1
-            for number in nack.sequences * copies:
-                self.stream.retransmit(self.viewer, number, now_us)
-
-    def _on_picture_loss(self, now_us: int) -> None:
-        if self._video_paused:
-            return  # a key frame now would cost all viewers and help none
-        self.stream.ask_key_frame(now_us)
-        if self._picture_lost is None:
-            self._picture_lost = now_us, self.stream.newest_key
-
-    def _repair(self, viewer: Viewer, now_us: int) -> None:
-        """A copied source makes no key frame when asked: the last one, and all since, is sent again."""
-        if self._picture_lost is None or now_us < self._repair_at_us:
-            return
-        lost_us, newest_key = self._picture_lost
-        if self.stream.newest_key == newest_key:
-            if now_us - lost_us < _KEY_FRAME_US:
-                return
-            self._repair_at_us = now_us + _REPAIR_PAUSE_US
-            self.stream.repair(viewer, now_us)
-        self._picture_lost = None
-
-    def _on_reception(self, report: Reception, now_us: int) -> None:
-        sources = self.stream.sources
-        if report.ssrc == sources.video:
-            self._loss.on_video_report(report, now_us)
-        elif report.ssrc == sources.audio:
-            self._loss.on_audio_report(report, now_us)
-
-    def _follow_loss(self, viewer: Viewer, now_us: int) -> None:
-        if self._loss.video != self._video_paused:
-            return
-        self._video_paused = not self._loss.video
-        if self._video_paused:
-            self._picture_lost = None
-            self.stream.pause(viewer)
-        else:
-            viewer.resume()
-            self.stream.ask_key_frame(now_us)
-        log.info("> video", peer=self.id, paused=self._video_paused)
-
-    def _report(self, viewer: Viewer, now_us: int, unix_time: float) -> None:
-        sources = self.stream.sources
-        if self._send_rtcp is None or self._address is None:
-            return
-        video_time, audio_time = self.stream.timestamps(now_us)
-        for ssrc, timestamp, packets, octets in (
-            (sources.video, video_time, viewer.video_packets, viewer.video_octets),
-            (sources.audio, audio_time, viewer.audio_packets, viewer.audio_octets),
-        ):
-            if packets:
-                report = sender_report(
-                    ssrc,
-                    unix_time=unix_time,
-                    timestamp=timestamp,
-                    packets=packets,
-                    octets=octets,
-                    cname=sources.cname,
-                )
-                self._socket.send(self._send_rtcp.protect_rtcp(report), self._address)
+        self._role = self._begin(self._connection, now_us)

@@ -2,16 +2,16 @@
 
 A user is in the room from its first holder to its last. Holders are event streams and peers, after whose
 end the user lingers for a few seconds (a browser that reloads does not leave), and relay runs, whose end
-is final at once.
+is final at once. Who publishes a stream is named by its run or by its peer.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.process.control import RoomChanged, Roster, RosterUser
-from sluice.rooms.engine.stream import Stream
+from sluice.rooms.engine.stream import PublisherState, Stream
 
 LINGER_US = 5_000_000
 
@@ -26,10 +26,15 @@ class _Presence:
 
 @dataclass(slots=True)
 class Publication:
-    """What a run publishes; `flowing` from its first frame on, which is what makes it visible."""
+    """What a run or a peer publishes: `kinds` (video, audio) are those that have flowed. The first frame
+    makes it visible."""
 
-    run_id: str
-    flowing: bool = False
+    publisher: str
+    kinds: set[str] = field(default_factory=set)
+
+    @property
+    def flowing(self) -> bool:
+        return bool(self.kinds)
 
 
 class Room:
@@ -46,11 +51,11 @@ class Room:
 
     # --- users --------------------------------------------------------------------------------------------
 
-    def enter(self, user_id: UserId, holder: str) -> None:
+    def enter(self, user_id: UserId, holder: str, device: str = "") -> None:
         presence = self._users.get(user_id)
         if presence is None:
             presence = self._users[user_id] = _Presence()
-            self._tell("joined", user_id)
+            self._tell("joined", user_id, device=device)
         presence.holders.add(holder)
         presence.leaves_at_us = None
 
@@ -74,7 +79,7 @@ class Room:
         ended: set[str] = set()
         for key, publication in list(self.publications.items()):
             if user_id in (None, key[0]):
-                ended.add(publication.run_id)
+                ended.add(publication.publisher)
                 self._unpublish(key)
         for name, presence in list(self._users.items()):
             if user_id in (None, name):
@@ -103,40 +108,52 @@ class Room:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    def publish(self, key: StreamKey, run_id: str) -> str | None:
-        """The run takes the stream; returns the run that it replaces, if there is another."""
+    def publish(self, key: StreamKey, publisher: str) -> str | None:
+        """The publisher takes the stream; returns the one that it replaces, if there is another, who still
+        has to leave."""
         before = self.publications.get(key)
-        if before is not None and before.run_id == run_id:
+        if before is not None and before.publisher == publisher:
             return None
         if before is not None:
-            self.retire(before.run_id, 0)
-        self.publications[key] = Publication(run_id)
-        return before.run_id if before is not None else None
+            self.unpublish(before.publisher)
+        self.publications[key] = Publication(publisher)
+        return before.publisher if before is not None else None
 
-    def flow(self, key: StreamKey) -> None:
-        """The publication's first frame: from now on it and its user are there."""
+    def flow(self, key: StreamKey, kind: str) -> None:
+        """The publication's first frame of this kind: from now on it and its user are there."""
         publication = self.publications[key]
-        if not publication.flowing:
-            publication.flowing = True
-            self.enter(key[0], publication.run_id)
-            self._tell("published", key[0], key[1])
+        if kind in publication.kinds:
+            return
+        publication.kinds.add(kind)
+        # A peer's user is there already: who joins by his first frame is a virtual user.
+        self.enter(key[0], publication.publisher, device="server")
+        self._tell("published", key[0], stream=key[1], media=tuple(sorted(publication.kinds)))
 
-    def retire(self, run_id: str, now_us: int) -> None:
-        """The run is over: its stream and its user go."""
+    def unpublish(self, publisher: str) -> None:
+        """Its streams end; it may still hold its user."""
         for key, publication in list(self.publications.items()):
-            if publication.run_id == run_id:
+            if publication.publisher == publisher:
                 self._unpublish(key)
-        self.leave(run_id, now_us, linger=False)
 
     def _unpublish(self, key: StreamKey) -> None:
         publication = self.publications.pop(key)
         if key in self.streams:
             self.streams[key].reset()
         if publication.flowing:
-            self._tell("unpublished", key[0], key[1])
+            self._tell("unpublished", key[0], stream=key[1])
+
+    def retire(self, run_id: str, now_us: int) -> None:
+        """The run is over: its stream and its user go."""
+        self.unpublish(run_id)
+        self.leave(run_id, now_us, linger=False)
+
+    def state_of(self, key: StreamKey) -> PublisherState:
+        publication = self.publications.get(key)
+        kinds = publication.kinds if publication else set()
+        return PublisherState(key[0] in self._users, "video" in kinds, "audio" in kinds)
 
     def forget_idle_streams(self) -> None:
-        """A stream without publisher and without viewer holds nothing worth keeping."""
+        """A stream that nobody publishes, watches or subscribes to holds nothing worth keeping."""
         for key, stream in list(self.streams.items()):
             if key not in self.publications and not stream.watched:
                 del self.streams[key]
@@ -145,13 +162,8 @@ class Room:
     def empty(self) -> bool:
         return not (self._users or self.streams or self.publications)
 
-    def _tell(
-        self,
-        kind: str,
-        user_id: UserId,
-        stream: int | None = None,
-        why: Literal["left", "removed"] = "left",
-    ) -> None:
+    def _tell(self, kind: str, user_id: UserId, **details: Any) -> None:
+        """`details` are fields of RoomChanged."""
         self._changes += 1
         self._emit(
             RoomChanged(
@@ -160,7 +172,14 @@ class Room:
                 room_id=self.room_id,
                 kind=kind,
                 user_id=user_id,
-                stream=stream,
-                why=why,
+                **details,
             )
         )
+        self._inform(user_id)
+
+    def _inform(self, user_id: UserId) -> None:
+        """Tells the subscribers of the user's streams."""
+        for key, stream in self.streams.items():
+            if key[0] == user_id:
+                for subscriber in stream.subscribers:
+                    subscriber.tell(self.state_of(key))

@@ -6,18 +6,24 @@ loss the next one goes on with the same numbers, on the clock of this stream.
 
 The clock: microseconds of the process's monotonic clock. The first frame of an attachment is set to now;
 everything later follows the media's own time. Sender reports use the same clock for both tracks.
+
+Beside its viewers a stream has subscribers (sessions that push it somewhere): they get the same access units
+and Opus packets as they came, with the time of the stream's clock.
 """
 
 import random
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
+from sluice.process.link import KEY_FRAME, FrameType, pack_parts
 from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.viewer import Viewer
 from sluice.wire.rtp import NalUnit, h264_payloads
-from sluice.wire.sdp import Sources
+from sluice.wire.sdp_answer import Sources
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 
@@ -30,6 +36,28 @@ _STANDS_STILL_US = 1_000_000
 _FRAME_US = 40_000
 #: An attachment's clock never begins less than this behind the last frame of the one before.
 _RESUME_GAP_US = 20_000
+#: How long a publisher beside us (a relay) has to make a key frame, if it can make any.
+NEAR_KEY_FRAME_US = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherState:
+    """What a subscriber is told of the user whose stream it is: whether it is in the room, and which kinds of
+    the stream are published."""
+
+    present: bool
+    video: bool
+    audio: bool
+
+
+class Subscriber(Protocol):
+    """`data` is a whole frame of a frame link."""
+
+    def tell(self, state: PublisherState) -> None: ...
+
+    def send_video(self, data: bytes, *, key: bool) -> None: ...
+
+    def send_audio(self, data: bytes) -> None: ...
 
 
 class Stream:
@@ -37,7 +65,9 @@ class Stream:
         ssrc = random.randrange(1, 1 << 30)
         self.sources = Sources(video=ssrc, video_rtx=ssrc + 1, audio=ssrc + 2, cname=cname)
         self.viewers: list[Viewer] = []
-        self.watched = 0  #: peers that hold this stream, connected or not
+        self.subscribers: list[Subscriber] = []
+        self.key_frame_us = NEAR_KEY_FRAME_US  #: how long the publisher has for a key frame
+        self.watched = 0  #: peers and subscribers that hold this stream, connected or not
         self._request_key_frame = request_key_frame
         self._asked_key_at = -_KEY_FRAME_PAUSE_US
         self._waiting: set[Viewer] = set()
@@ -56,13 +86,14 @@ class Stream:
 
     # --- publisher ----------------------------------------------------------------------------------------
 
-    def reset(self) -> None:
+    def reset(self, key_frame_us: int = NEAR_KEY_FRAME_US) -> None:
         """A publisher (again) takes or leaves the stream: the next clock is mapped by its first frame, the
         next video begins with a key frame, because nothing before it can be a reference any more."""
+        self.key_frame_us = key_frame_us
         self._offset_us = None
         self._key_needed = True
 
-    def video(self, nal_units: list[NalUnit], media_us: int, key: bool, now_us: int) -> None:
+    def video(self, nal_units: Sequence[NalUnit], media_us: int, key: bool, now_us: int) -> None:
         """One access unit at media time `media_us`, sent to all viewers that can start or go on with it."""
         if self._key_needed and not key:
             self.ask_key_frame(now_us)
@@ -72,7 +103,13 @@ class Stream:
             return
         self._key_needed = False
         self._newest_at_us = now_us
-        frame = self._frame(payloads, self._clock(media_us, now_us), key)
+        clock_us = self._clock(media_us, now_us)
+        if self.subscribers:
+            parts = [part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)]
+            data = pack_parts(FrameType.VIDEO, parts, clock_us, KEY_FRAME if key else 0)
+            for subscriber in self.subscribers:
+                subscriber.send_video(data, key=key)
+        frame = self._frame(payloads, clock_us, key)
         self._keep(frame)
         if key and self._waiting:
             for viewer in self._waiting:
@@ -85,6 +122,10 @@ class Stream:
     def audio(self, payload: bytes, media_us: int, now_us: int) -> None:
         """One Opus packet."""
         clock_us = self._clock(media_us, now_us)
+        if self.subscribers:
+            data = pack_parts(FrameType.AUDIO, (payload,), clock_us)
+            for subscriber in self.subscribers:
+                subscriber.send_audio(data)
         timestamp = (self._audio_base + clock_us * 6 // 125) & 0xFFFFFFFF  # 48 kHz
         sequence, ssrc = self._audio_sequence, self.sources.audio
         self._audio_sequence = sequence + 1

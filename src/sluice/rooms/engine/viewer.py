@@ -20,7 +20,8 @@ from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.numbering import Numbering, Stretch
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.wire.rtp import audio_header, headers
-from sluice.wire.sdp import Sources, VideoFormat
+from sluice.wire.sdp import VideoFormat
+from sluice.wire.sdp_answer import Sources
 
 _HEADER = 12
 #: RTP ticks (90 kHz) between the frames of a repair, which must fit between two live ones: 10 s of frames in
@@ -147,8 +148,7 @@ class Viewer:
         first, last = group[0], group[-1]
         number = self._next(stream_next)
         timestamp = now.timestamp_of(last) + len(group) * _REPAIR_TICKS
-        self._backlog.clear()
-        self._pending = 0
+        self.forget_backlog()
         self._skipping = False
         self._begin_stretch(Stretch(number, number - first.sequence, last.number, timestamp, _REPAIR_TICKS))
         self._send_group(group, packets_per_s)
@@ -166,8 +166,7 @@ class Viewer:
     def _skip(self, number: int) -> None:
         """Forgets the backlog; the next key frame's first packet gets this number."""
         self._resume_at = number
-        self._backlog.clear()
-        self._pending = 0
+        self.forget_backlog()
         self._skipping = True
 
     def _may_go_on_with(self, frame: Frame) -> bool:
@@ -244,6 +243,10 @@ class Viewer:
             self._on_backlog(self)
         self._backlog.append((frame, 0))
         self._pending += len(frame.payloads)
+
+    def forget_backlog(self) -> None:
+        self._backlog.clear()
+        self._pending = 0
 
     def drain(self, elapsed_s: float, ssrc: int) -> bool:
         """Sends what the rate allows; True while something is left."""

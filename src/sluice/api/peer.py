@@ -1,0 +1,176 @@
+"""The HTTP resource of a WebRTC peer, the same for WHIP and WHEP (RFC 9725 4).
+
+An offer that is posted to an endpoint makes a peer; its Location, which cannot be guessed, is the right to
+end it. ``PATCH`` there trickles candidates or restarts ICE, for the peer's own user only. The ETag names the
+ICE session, so that what belongs to an older one is told apart (4.3.1).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from sluice.api.bearer import path_id, refuse_barred, status_of
+from sluice.core.errors import BadInput, SluiceError
+from sluice.core.ice_servers import IceServer
+from sluice.core.ids import AppId, PeerId, RoomId, UserId
+from sluice.rooms.port import Bans, PatchOutcome, PeerAnswer, PeerPatch, RoomEngine
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
+_MOST_BYTES = 64 << 10
+_HINTS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    415: {"Accept-Post": SDP, "Accept-Patch": FRAGMENT},
+    503: {"Retry-After": "1"},
+}
+_SAID = {
+    PatchOutcome.STALE: (412, "this is not the ETag of the peer's ICE session; restart ICE with If-Match: *"),
+    PatchOutcome.UNKNOWN: (404, "there is no such peer of yours any more; offer again"),
+    PatchOutcome.REPLACED: (410, "another connection publishes this stream now"),
+}
+
+
+class PeerResource:
+    """`user_of` tells whose request it is, or raises AccessRefused."""
+
+    def __init__(
+        self,
+        engine: RoomEngine,
+        bans: Bans,
+        ice_servers: Sequence[IceServer],
+        user_of: Callable[[Request], UserId],
+    ) -> None:
+        self._engine = engine
+        self._bans = bans
+        self._links = ", ".join(_link(server) for server in ice_servers)
+        self._user_of = user_of
+
+    def routes(self, path: str, offer: Handler) -> list[BaseRoute]:
+        """`path` is the endpoint's, to which `offer` is posted."""
+        resource = path + "/{peer_id}"
+        return [
+            Route(path, answered(offer), methods=["POST"]),
+            Route(path, _options, methods=["OPTIONS"]),
+            Route(resource, answered(self._patch), methods=["PATCH"]),
+            Route(resource, answered(self._end), methods=["DELETE"]),
+            Route(resource, _options, methods=["OPTIONS"]),
+        ]
+
+    async def admit(
+        self,
+        app_id: AppId,
+        room_id: RoomId,
+        user_id: UserId,
+        make: Callable[[], Awaitable[PeerAnswer]],
+    ) -> PeerAnswer:
+        """The peer that `make` makes, unless its user is barred, or becomes so meanwhile."""
+        await refuse_barred(self._bans, app_id, room_id, user_id)
+        answer = await make()
+        try:
+            await refuse_barred(self._bans, app_id, room_id, user_id)
+        except SluiceError:
+            await self._engine.close_peer(answer.peer_id)
+            raise
+        return answer
+
+    def created(self, request: Request, answer: PeerAnswer) -> Response:
+        headers = {"Location": f"{request.url.path}/{answer.peer_id}", "ETag": f'"{answer.etag}"'}
+        if self._links:
+            headers["Link"] = self._links
+        return Response(answer.sdp, 201, headers, SDP)
+
+    async def _patch(self, request: Request) -> Response:
+        user_id = self._user_of(request)
+        fragment = await body_of(request, FRAGMENT)
+        if_match = request.headers.get("if-match")
+        if if_match is None:
+            text = "send the header If-Match: the ETag of this ICE session, or * to restart ICE"
+            return PlainTextResponse(text, 428)
+        answer = await self._engine.patch_peer(
+            PeerPatch(
+                app_id=AppId(path_id(request, "app_id")),
+                room_id=RoomId(path_id(request, "room_id")),
+                user_id=user_id,
+                peer_id=_peer_id(request),
+                # Weak tags keep their W/ and match nothing (RFC 9110 13.1.1).
+                etags=[etag.strip().strip('"') for etag in if_match.split(",")],
+                fragment=fragment,
+            )
+        )
+        if answer.outcome is PatchOutcome.TAKEN:
+            return Response(status_code=204)
+        if answer.outcome is PatchOutcome.RESTARTED:
+            return Response(answer.fragment, 200, {"ETag": f'"{answer.etag}"'}, FRAGMENT)
+        status, text = _SAID[answer.outcome]
+        return PlainTextResponse(text, status)
+
+    async def _end(self, request: Request) -> Response:
+        found = await self._engine.close_peer(_peer_id(request))
+        return Response(status_code=200 if found else 404)
+
+
+class _WrongType(BadInput):
+    pass
+
+
+def answered(handler: Handler) -> Handler:
+    """With errors told to the client."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except SluiceError as error:
+            status = 415 if isinstance(error, _WrongType) else status_of(error)
+            return PlainTextResponse(str(error), status, _HINTS.get(status))
+
+    return handle
+
+
+async def body_of(request: Request, kind: str) -> str:
+    """The body, which must be of this media type. Raises BadInput."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        raise _WrongType("Content-Type", f"the body must be of type {kind}")
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > _MOST_BYTES:
+            raise BadInput("body", f"must be smaller than {_MOST_BYTES} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadInput("body", "must be UTF-8") from None
+
+
+def stream_of(request: Request) -> int:
+    """Stream 0 is the camera, 1 the screen (design 6). Raises BadInput."""
+    name = request.query_params.get("stream", "camera")
+    if name not in ("camera", "screen"):
+        raise BadInput("stream", "must be camera or screen")
+    return 0 if name == "camera" else 1
+
+
+def _peer_id(request: Request) -> PeerId:
+    return PeerId(str(request.path_params["peer_id"]))
+
+
+async def _options(request: Request) -> Response:
+    # RFC 9725 4.2. What browsers ask before a request (CORS) is answered where all resources of a room are.
+    return Response(status_code=200, headers={"Accept-Post": SDP, "Accept-Patch": FRAGMENT})
+
+
+def _link(server: IceServer) -> str:
+    """RFC 9725 4.6."""
+    link = f'<{server.url}>; rel="ice-server"'
+    if server.username:
+        name, password = _quoted(server.username), _quoted(server.credential)
+        link += f'; username={name}; credential={password}; credential-type="password"'
+    return link
+
+
+def _quoted(text: str) -> str:
+    """RFC 9110 5.6.4."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,231 @@
+"""The role of a peer that publishes: its packets become access units and Opus packets of a stream.
+
+The way of a packet: header, transport-wide number, jitter buffer, depacketizer, media clock, stream. Back go
+congestion feedback ten times a second (without it browsers send little and in small pictures), NACKs at once,
+key frame requests where a picture is lost or somebody wants one, and a receiver report each second.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from sluice.rooms.engine.peer import Connection
+from sluice.rooms.engine.socket import Address
+from sluice.rooms.engine.stream import Stream
+from sluice.wire import rtcp
+from sluice.wire.h264_rtp import H264Depacketizer
+from sluice.wire.jitter_buffer import JitterBuffer
+from sluice.wire.media_clock import AUDIO_RATE, VIDEO_RATE, MediaClock
+from sluice.wire.reception import ReceptionStatistics
+from sluice.wire.rtcp import Feedback, SenderReport
+from sluice.wire.rtp import RtpError, RtpPacket, extension_element, original_of_rtx, parse_rtp
+from sluice.wire.sdp import AudioFormat, VideoFormat
+from sluice.wire.transport_feedback import TransportFeedback
+
+log = structlog.get_logger()
+
+_FEEDBACK_US = 100_000
+_REPORT_US = 1_000_000
+#: How often, at most, packets that arrive make us look at what waits.
+_POLL_US = 10_000
+#: For senders that know no other feedback than REMB: no limit but their own, which follows the loss.
+_REMB_BPS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PublishTerms:
+    """What offer and answer agreed on. `transport_id` is the header extension's with the transport-wide
+    number, 0 where there is none; `reduced_size`: RTCP packets may come alone."""
+
+    video: VideoFormat | None
+    opus: AudioFormat | None
+    transport_id: int
+    reduced_size: bool
+
+
+class _Source:
+    """What is known of one SSRC."""
+
+    def __init__(self, ssrc: int, rate: int, *, retransmission: bool) -> None:
+        self.ssrc = ssrc
+        self.statistics = ReceptionStatistics(ssrc, rate)
+        self.buffer = JitterBuffer(retransmission=retransmission)
+
+
+class Publishing:
+    """`on_flow` is called with ``video`` and with ``audio`` when the first of it arrives."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream: Stream,
+        terms: PublishTerms,
+        *,
+        on_flow: Callable[[str], None],
+        now_us: int,
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._on_flow = on_flow
+        self._ssrc = random.randrange(1, 1 << 32)  # of our reports
+        self._video_type = terms.video.payload_type if terms.video else None
+        self._rtx_type = terms.video.rtx_type if terms.video else None
+        self._opus_type = terms.opus.payload_type if terms.opus else None
+        self._video_feedback = terms.video.feedback if terms.video else ()
+        self._transport_id = terms.transport_id
+        self._reduced_size = terms.reduced_size
+        self._video: _Source | None = None
+        self._audio: _Source | None = None
+        self._depacketizer = H264Depacketizer()
+        self._clock = MediaClock()
+        self._transport = TransportFeedback()
+        self._flowing: set[str] = set()
+        self._intra_requests = 0
+        self._poll_at_us = self._feedback_at_us = 0
+        self._report_at_us = now_us + _REPORT_US
+
+    def on_address(self, address: Address) -> None:
+        pass  # all that we send goes through the connection, which has the address
+
+    # --- the per-packet path ------------------------------------------------------------------------------
+
+    def on_rtp(self, packet: bytes, now_us: int) -> None:
+        try:
+            parsed = parse_rtp(packet)
+        except RtpError:
+            return
+        if self._transport_id and parsed.extension:
+            number = extension_element(parsed.extension, self._transport_id)
+            if number:
+                self._transport.on_packet(int.from_bytes(number[:2], "big"), now_us)
+        payload_type = parsed.payload_type
+        if payload_type == self._video_type:
+            self._on_video(parsed, now_us)
+        elif payload_type == self._opus_type:
+            self._on_audio(parsed, now_us)
+        elif payload_type == self._rtx_type:
+            self._on_repeated(parsed, now_us)
+        if now_us >= self._poll_at_us:
+            self._poll(now_us)
+
+    def _on_video(self, packet: RtpPacket, now_us: int) -> None:
+        video = self._video
+        if video is None or video.ssrc != packet.ssrc:
+            retransmission = "nack" in self._video_feedback
+            video = self._video = _Source(packet.ssrc, VIDEO_RATE, retransmission=retransmission)
+            self._depacketizer = H264Depacketizer()
+        video.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
+        self._take_video(video.buffer.push(packet, now_us), now_us)
+        self._ask_again(video, now_us)
+
+    def _on_repeated(self, packet: RtpPacket, now_us: int) -> None:
+        video = self._video
+        if video is None or self._video_type is None:
+            return
+        original = original_of_rtx(packet, self._video_type, video.ssrc)
+        if original is not None:
+            self._take_video(video.buffer.push(original, now_us), now_us)
+
+    def _on_audio(self, packet: RtpPacket, now_us: int) -> None:
+        audio = self._audio
+        if audio is None or audio.ssrc != packet.ssrc:
+            audio = self._audio = _Source(packet.ssrc, AUDIO_RATE, retransmission=False)
+        audio.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
+        self._take_audio(audio.buffer.push(packet, now_us), now_us)
+
+    def _take_video(self, packets: list[RtpPacket], now_us: int) -> None:
+        depacketizer = self._depacketizer
+        dropped = depacketizer.dropped
+        for packet in packets:
+            for unit in depacketizer.feed(packet):
+                self._flow("video")
+                media_us = self._clock.video_us(unit.timestamp, now_us)
+                self._stream.video(unit.nal_units, media_us, unit.key, now_us)
+        if depacketizer.dropped != dropped:
+            self._stream.ask_key_frame(now_us)
+
+    def _take_audio(self, packets: list[RtpPacket], now_us: int) -> None:
+        for packet in packets:
+            if packet.payload:
+                self._flow("audio")
+                self._stream.audio(packet.payload, self._clock.audio_us(packet.timestamp, now_us), now_us)
+
+    def _flow(self, kind: str) -> None:
+        if kind not in self._flowing:
+            self._flowing.add(kind)
+            self._on_flow(kind)
+
+    # --- feedback -----------------------------------------------------------------------------------------
+
+    def on_rtcp(self, feedback: list[Feedback], now_us: int) -> None:
+        for item in feedback:
+            if not isinstance(item, SenderReport):
+                continue
+            if self._video is not None and item.ssrc == self._video.ssrc:
+                self._video.statistics.on_report(item, now_us)
+                self._clock.on_video_report(item)
+            elif self._audio is not None and item.ssrc == self._audio.ssrc:
+                self._audio.statistics.on_report(item, now_us)
+                self._clock.on_audio_report(item)
+
+    def on_timer(self, now_us: int, unix_time: float) -> None:
+        self._poll(now_us)
+        if now_us >= self._report_at_us:
+            self._report_at_us = now_us + _REPORT_US
+            self._report(now_us)
+
+    def ask_key_frame(self) -> None:
+        """Whoever asks limits the rate (see stream.Stream)."""
+        if self._video is None:
+            return
+        if "nack pli" in self._video_feedback:
+            self._send(rtcp.picture_loss(self._ssrc, self._video.ssrc))
+        elif "ccm fir" in self._video_feedback:
+            self._intra_requests += 1
+            self._send(rtcp.full_intra_request(self._ssrc, self._video.ssrc, self._intra_requests))
+
+    def close(self) -> None:
+        log.info(
+            "< publisher gone",
+            peer=self._connection.peer_id,
+            lost=sum(source.buffer.lost for source in self._sources()),
+            dropped=self._depacketizer.dropped,
+        )
+
+    def _poll(self, now_us: int) -> None:
+        self._poll_at_us = now_us + _POLL_US
+        if self._video is not None:
+            self._take_video(self._video.buffer.poll(now_us), now_us)
+            self._ask_again(self._video, now_us)
+        if self._audio is not None:
+            self._take_audio(self._audio.buffer.poll(now_us), now_us)
+        if now_us >= self._feedback_at_us:
+            self._feedback_at_us = now_us + _FEEDBACK_US
+            media = next((source.ssrc for source in self._sources()), 0)
+            for packet in self._transport.packets(self._ssrc, media):
+                self._send(packet)
+
+    def _ask_again(self, source: _Source, now_us: int) -> None:
+        numbers = source.buffer.wanted(now_us)
+        if numbers:
+            self._send(rtcp.nack(self._ssrc, source.ssrc, numbers))
+
+    def _report(self, now_us: int) -> None:
+        sources = self._sources()
+        blocks = [block for source in sources if (block := source.statistics.block(now_us))]
+        report = rtcp.receiver_report(self._ssrc, blocks, self._stream.sources.cname)
+        if "goog-remb" in self._video_feedback and sources:
+            ssrcs = [source.ssrc for source in sources]
+            report += rtcp.bandwidth_estimate(self._ssrc, ssrcs, _REMB_BPS)
+        self._connection.send_rtcp(report)
+
+    def _sources(self) -> list[_Source]:
+        return [source for source in (self._video, self._audio) if source is not None]
+
+    def _send(self, packet: bytes) -> None:
+        """Feedback alone where that is agreed on, else behind an empty report (RFC 4585 3.1)."""
+        if not self._reduced_size:
+            packet = rtcp.receiver_report(self._ssrc, [], self._stream.sources.cname) + packet
+        self._connection.send_rtcp(packet)

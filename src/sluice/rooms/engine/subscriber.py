@@ -1,0 +1,105 @@
+"""A session that subscribes to one stream of one user over a frame link, to push it somewhere.
+
+Its hello is ``{"subscribe": {app_id, room_id, user_id, stream}}``. The room says at once, and whenever it
+changes, ``{"publisher": {present, video, audio}}``: whether the user is in the room, and which kinds of this
+stream are published and have flowed. While it is published the frames come as the room gets them, video from
+the next key frame on, which the session may ask for with ``{"key_frame": true}``. A copied relay cannot make
+one.
+
+What waits for a slow session is bounded: beyond it frames are dropped up to the next key frame, and counted.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import structlog
+
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.process.link import FrameType, LinkError, LinkFrame, parse_control
+from sluice.rooms.engine.link import FrameLink
+from sluice.rooms.engine.room import StreamKey
+from sluice.rooms.engine.stream import PublisherState, Stream
+
+log = structlog.get_logger()
+
+_MOST_WAITING = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    stream: int
+
+    @classmethod
+    def of(cls, document: object) -> "Subscription":
+        """Raises LinkError."""
+        try:
+            return cls(**document)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise LinkError("the link does not say what it subscribes to") from error
+
+    @property
+    def key(self) -> StreamKey:
+        return self.user_id, self.stream
+
+
+class SubscriberLink:
+    """`on_lost` is called once, when the session is gone."""
+
+    def __init__(
+        self,
+        link: FrameLink,
+        subscription: Subscription,
+        stream: Stream,
+        *,
+        on_lost: Callable[["SubscriberLink"], None],
+        clock_us: Callable[[], int],
+    ) -> None:
+        self.subscription = subscription
+        self.stream = stream
+        self.dropped = 0
+        self._link = link
+        self._on_lost = on_lost
+        self._clock_us = clock_us
+        self._state: PublisherState | None = None
+        self._skipping = True  #: video, up to the next key frame
+        self._full = False
+
+    @property
+    def name(self) -> str:
+        return f"subscriber of {self.subscription.user_id}"
+
+    def take(self, frame: LinkFrame) -> None:
+        if frame.type == FrameType.CONTROL and parse_control(frame.payload).get("key_frame") is True:
+            self.stream.ask_key_frame(self._clock_us())
+
+    def lost(self) -> None:
+        self._on_lost(self)
+
+    def tell(self, state: PublisherState) -> None:
+        if state != self._state:
+            self._state = state
+            self._link.tell({"publisher": asdict(state)})
+
+    def send_video(self, data: bytes, *, key: bool) -> None:
+        if self._link.buffered > _MOST_WAITING:
+            self._drop()
+        elif self._skipping and not key:
+            self.dropped += self._full
+        else:
+            self._skipping = self._full = False
+            self._link.write(data)
+
+    def send_audio(self, data: bytes) -> None:
+        if self._link.buffered > _MOST_WAITING:
+            self._drop()
+        else:
+            self._link.write(data)
+
+    def _drop(self) -> None:
+        if not self._full:
+            log.warning("x subscriber", why="it does not keep up", user=self.subscription.user_id)
+        self.dropped += 1
+        self._skipping = self._full = True

@@ -1,0 +1,176 @@
+"""SDP answers (RFC 8829 5.3): to peers that watch, to peers that publish, and to those that restart ICE.
+
+We are ICE-lite and DTLS server: an answer names our candidates and waits. What is not taken of an offer is
+answered with port 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sluice.wire.sdp import MID, SENDS, TRANSPORT_CC, AudioFormat, MediaOffer, Offer, VideoFormat
+
+#: Chromium begins with 300 kbit/s and pictures to match, and makes them larger by one step every few seconds
+#: whatever the network takes (measured: 720p after 15 s; from 1000 kbit/s on after 5 s). Where that is too
+#: much, congestion feedback takes it back within a second. Others do not know the parameter.
+_START_BITRATE = "x-google-start-bitrate=1000"
+#: What we tell of Opus, in both directions: two channels, repair data for a lost packet in the next one.
+_OPUS = "stereo=1;sprop-stereo=1;useinbandfec=1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The SSRCs of one published stream, and the name that ties its tracks together."""
+
+    video: int
+    video_rtx: int
+    audio: int
+    cname: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPeer:
+    """Our side of the transport. `fingerprint` is ``sha-256 AA:BB…``, candidates are (address, port)."""
+
+    ufrag: str
+    password: str
+    fingerprint: str
+    candidates: Sequence[tuple[str, int]]
+
+
+def make_watch_answer(
+    offer: Offer, local: LocalPeer, video: VideoFormat | None, opus: AudioFormat | None, sources: Sources
+) -> str:
+    """The answer to a peer that watches: our tracks are sendonly."""
+    taken: dict[int, list[str]] = {}
+    if (section := offer.first("video")) and video:
+        taken[id(section)] = _sent_video(video, sources)
+    if (section := offer.first("audio")) and opus:
+        taken[id(section)] = _sent_audio(opus, sources)
+    return _answer(offer, local, taken, [f"a=msid-semantic: WMS {sources.cname}"])
+
+
+def make_publish_answer(
+    offer: Offer, local: LocalPeer, video: VideoFormat | None, opus: AudioFormat | None
+) -> str:
+    """The answer to a peer that publishes: its tracks are recvonly for us."""
+    taken: dict[int, list[str]] = {}
+    if (section := offer.first("video", SENDS)) and video:
+        taken[id(section)] = _received_video(section, video)
+    if (section := offer.first("audio", SENDS)) and opus:
+        taken[id(section)] = _received_audio(section, opus)
+    return _answer(offer, local, taken, [])
+
+
+def make_fragment(section: MediaOffer, local: LocalPeer) -> str:
+    """The answer to an ICE restart (RFC 9725 4.3.3): our new side, in the section that leads the bundle."""
+    lines = [
+        "a=ice-lite",
+        _media_line(section, 9, section.formats),
+        f"a=mid:{section.mid}",
+        *_ice_lines(local),
+    ]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _answer(offer: Offer, local: LocalPeer, taken: Mapping[int, list[str]], head: list[str]) -> str:
+    """`taken` has the lines of the sections that are taken, by their id(), the m-line first."""
+    mids = [section.mid for section in offer.media if id(section) in taken]
+    bundle = f"a=group:BUNDLE {' '.join(mids)}"
+    lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=ice-lite", bundle, *head]
+    for section in offer.media:
+        body = taken.get(id(section))
+        if body is None:
+            lines.append(_media_line(section, 0, section.formats))
+            lines += ["c=IN IP4 0.0.0.0", "a=inactive", f"a=mid:{section.mid}"]
+        else:
+            lines += [body[0], "c=IN IP4 0.0.0.0", f"a=mid:{section.mid}", "a=rtcp-mux", "a=setup:passive"]
+            if section.reduced_size:
+                lines.append("a=rtcp-rsize")
+            lines += [f"a=fingerprint:{local.fingerprint}", *_ice_lines(local), *body[1:]]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _media_line(section: MediaOffer, port: int, formats: Sequence[str]) -> str:
+    return f"m={section.kind} {port} {section.protocol} {' '.join(formats)}"
+
+
+def _ice_lines(local: LocalPeer) -> list[str]:
+    return [
+        f"a=ice-ufrag:{local.ufrag}",
+        f"a=ice-pwd:{local.password}",
+        *(
+            f"a=candidate:{n} 1 udp {2130706431 - n} {address} {port} typ host"
+            for n, (address, port) in enumerate(local.candidates, 1)
+        ),
+        "a=end-of-candidates",
+    ]
+
+
+# --- what we send -----------------------------------------------------------------------------------------
+
+
+def _sent_video(video: VideoFormat, sources: Sources) -> list[str]:
+    lines = [
+        *_video_lines(video),
+        "a=sendonly",
+        f"a=msid:{sources.cname} video",
+    ]
+    if video.rtx_type is not None:
+        lines.append(f"a=ssrc-group:FID {sources.video} {sources.video_rtx}")
+    lines.append(f"a=ssrc:{sources.video} cname:{sources.cname}")
+    if video.rtx_type is not None:
+        lines.append(f"a=ssrc:{sources.video_rtx} cname:{sources.cname}")
+    return lines
+
+
+def _sent_audio(opus: AudioFormat, sources: Sources) -> list[str]:
+    return [
+        *_audio_lines(opus),
+        "a=sendonly",
+        f"a=msid:{sources.cname} audio",
+        f"a=ssrc:{sources.audio} cname:{sources.cname}",
+    ]
+
+
+# --- what we receive --------------------------------------------------------------------------------------
+
+
+def _received_video(section: MediaOffer, video: VideoFormat) -> list[str]:
+    # Not urn:3gpp:video-orientation: a push to a CDN cannot turn the picture. Browsers that do not agree on
+    # it turn the picture before they encode it.
+    lines = _video_lines(replace(video, parameters=f"{video.parameters};{_START_BITRATE}"))
+    return [*lines, "a=recvonly", *_extension_lines(section, video.feedback)]
+
+
+def _received_audio(section: MediaOffer, opus: AudioFormat) -> list[str]:
+    return [*_audio_lines(opus), "a=ptime:20", "a=recvonly", *_extension_lines(section, opus.feedback)]
+
+
+def _extension_lines(section: MediaOffer, feedback: Sequence[str]) -> list[str]:
+    wanted = (MID, TRANSPORT_CC) if "transport-cc" in feedback else (MID,)
+    return [f"a=extmap:{section.extensions[uri]} {uri}" for uri in wanted if uri in section.extensions]
+
+
+# --- both -------------------------------------------------------------------------------------------------
+
+
+def _video_lines(video: VideoFormat) -> list[str]:
+    types = [video.payload_type] + ([video.rtx_type] if video.rtx_type is not None else [])
+    lines = [
+        f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, types))}",
+        f"a=rtpmap:{video.payload_type} H264/90000",
+        f"a=fmtp:{video.payload_type} {video.parameters}",
+        *(f"a=rtcp-fb:{video.payload_type} {name}" for name in video.feedback),
+    ]
+    if video.rtx_type is not None:
+        lines += [f"a=rtpmap:{video.rtx_type} rtx/90000", f"a=fmtp:{video.rtx_type} apt={video.payload_type}"]
+    return lines
+
+
+def _audio_lines(opus: AudioFormat) -> list[str]:
+    return [
+        f"m=audio 9 UDP/TLS/RTP/SAVPF {opus.payload_type}",
+        f"a=rtpmap:{opus.payload_type} opus/48000/2",
+        f"a=fmtp:{opus.payload_type} {_OPUS}",
+        *(f"a=rtcp-fb:{opus.payload_type} {name}" for name in opus.feedback),
+    ]

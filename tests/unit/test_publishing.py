@@ -1,0 +1,268 @@
+"""A publishing peer without its transport: packets in, access units out to a viewer, feedback back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from sluice.rooms.engine.peer import Connection
+from sluice.rooms.engine.publishing import Publishing, PublishTerms
+from sluice.rooms.engine.stream import PublisherState, Stream
+from sluice.wire.rtcp import Nack, PictureLoss, Reception, SenderReport, parse
+from sluice.wire.rtp import MAX_PAYLOAD, audio_header, h264_payloads, headers
+from sluice.wire.sdp import AudioFormat, VideoFormat
+
+MS, S, FRAME_US = 1000, 1_000_000, 40_000
+VIDEO, RTX, OPUS, TRANSPORT_ID = 102, 103, 111, 3
+VIDEO_SSRC, RTX_SSRC, AUDIO_SSRC = 7, 8, 9
+SPS, PPS = bytes.fromhex("6742c01f95a01400"), bytes.fromhex("68ce3c80")
+IDR, P = b"\x65\x88", b"\x41\x9a"
+FULL = ("nack", "nack pli", "ccm fir", "transport-cc")
+
+
+class Subscriber:
+    """Counts what the stream gives out."""
+
+    def __init__(self) -> None:
+        self.video: list[bytes] = []
+        self.audio: list[bytes] = []
+
+    def tell(self, state: PublisherState) -> None:
+        pass
+
+    def send_video(self, data: bytes, *, key: bool) -> None:
+        self.video.append(data)
+
+    def send_audio(self, data: bytes) -> None:
+        self.audio.append(data)
+
+
+@dataclass
+class Sender:
+    """A publisher, what the stream gives out of it, and what is sent back to it."""
+
+    feedback: tuple[str, ...] = FULL
+    reduced_size: bool = True
+    now_us: int = 50 * S
+    flows: list[str] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)  #: video packets
+    told: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.got = Subscriber()
+        self.stream = Stream("name", lambda: self.role.ask_key_frame())
+        self.stream.subscribers.append(self.got)
+        terms = PublishTerms(
+            VideoFormat(VIDEO, RTX, "", self.feedback),
+            AudioFormat(OPUS, ()),
+            TRANSPORT_ID if "transport-cc" in self.feedback else 0,
+            self.reduced_size,
+        )
+        self.peer_id = "peer"
+        self.role = Publishing(
+            cast(Connection, self), self.stream, terms, on_flow=self.flows.append, now_us=self.now_us
+        )
+        self._transport = 0
+        self._sequence = self._sound = 0
+        self._frames = 0
+
+    def send_rtcp(self, packet: bytes) -> None:
+        self.told.append(packet)
+
+    def frame(self, *, key: bool = False, size: int = 100, lose: tuple[int, ...] = ()) -> None:
+        """One picture; the packets at these places are lost."""
+        units = [SPS, PPS, IDR + bytes(size)] if key else [P + bytes(size)]
+        payloads = h264_payloads(units)
+        heads = headers(VIDEO, self._sequence, self._frames * 3600, VIDEO_SSRC, len(payloads))
+        self._sequence += len(payloads)
+        self._frames += 1
+        for n, (head, payload) in enumerate(zip(heads, payloads, strict=True)):
+            self.sent.append(head + payload)
+            packet = self._numbered(head) + payload
+            if n not in lose:
+                self.role.on_rtp(packet, self.now_us)
+        self.now_us += FRAME_US
+
+    def sound(self) -> None:
+        self.role.on_rtp(
+            audio_header(OPUS, self._sound, self._sound * 960, AUDIO_SSRC) + b"opus", self.now_us
+        )
+        self._sound += 1
+        self.now_us += 20 * MS
+
+    def repeat(self, number: int) -> None:
+        """By RTX, whose own numbers do not matter."""
+        lost = next(packet for packet in self.sent if packet[2:4] == number.to_bytes(2, "big"))
+        head = bytes([0x80, lost[1] & 0x80 | RTX]) + lost[2:8] + RTX_SSRC.to_bytes(4, "big")
+        self.role.on_rtp(head + lost[2:4] + lost[12:], self.now_us)
+
+    def tick(self, us: int = 0) -> None:
+        self.now_us += us
+        self.role.on_timer(self.now_us, 0.0)
+
+    def requests(self) -> Iterator[Nack | PictureLoss]:
+        """What was asked for since the last look."""
+        told, self.told = self.told, []
+        yield from (item for packet in told for item in parse(packet) if isinstance(item, Nack | PictureLoss))
+
+    def kinds(self) -> list[tuple[int, int]]:
+        """Type and format of the first packet of each message since the last look."""
+        told, self.told = self.told, []
+        return [(packet[1], packet[0] & 0x1F) for packet in told]
+
+    def _numbered(self, head: bytes) -> bytes:
+        number, self._transport = self._transport, self._transport + 1
+        extension = (
+            bytes([0xBE, 0xDE, 0, 1, TRANSPORT_ID << 4 | 1]) + (number & 0xFFFF).to_bytes(2, "big") + b"\0"
+        )
+        return bytes([head[0] | 0x10]) + head[1:] + extension
+
+
+@pytest.fixture
+def sender() -> Sender:
+    return Sender()
+
+
+def test_media_flows_with_its_first_frame_of_each_kind(sender: Sender) -> None:
+    sender.frame(key=True)
+    assert sender.flows == ["video"]
+    sender.sound()
+    sender.frame()
+    sender.sound()
+    assert sender.flows == ["video", "audio"]
+    assert (len(sender.got.video), len(sender.got.audio)) == (2, 2)
+    assert not list(sender.requests())
+
+
+def test_a_lost_packet_is_asked_for_and_its_repetition_completes_the_picture(sender: Sender) -> None:
+    sender.frame(key=True)
+    sender.frame(size=3 * MAX_PAYLOAD, lose=(1,))
+    assert list(sender.requests()) == [Nack(VIDEO_SSRC, (2,))]
+    sender.frame()
+    assert len(sender.got.video) == 1, "everything behind it waits"
+    sender.repeat(2)
+    assert len(sender.got.video) == 3
+    sender.repeat(2)
+    assert len(sender.got.video) == 3
+
+
+def test_what_never_comes_is_given_up_and_a_key_frame_asked_for(sender: Sender) -> None:
+    sender.frame(key=True)
+    sender.frame(size=3 * MAX_PAYLOAD, lose=(1,))
+    asked = 0
+    for _ in range(40):
+        sender.frame()
+        requests = list(sender.requests())
+        asked += sum(isinstance(item, Nack) for item in requests)
+        if PictureLoss(VIDEO_SSRC) in requests:
+            break
+    else:
+        raise AssertionError("no key frame was asked for")
+    assert 5 <= asked <= 10
+    assert len(sender.got.video) == 1
+    for _ in range(30):
+        sender.frame()
+    assert list(sender.requests()) == [PictureLoss(VIDEO_SSRC)] * 2, "again, but twice a second at most"
+    sender.frame(key=True)
+    sender.frame()
+    assert len(sender.got.video) == 3
+
+
+def test_a_viewers_request_becomes_a_pli_twice_a_second_at_most(sender: Sender) -> None:
+    sender.stream.ask_key_frame(sender.now_us)
+    assert not list(sender.requests()), "nothing is known of its video yet"
+    sender.frame(key=True)
+    sender.now_us += S
+    for _ in range(10):
+        sender.stream.ask_key_frame(sender.now_us)
+        sender.now_us += 100 * MS
+    assert list(sender.requests()) == [PictureLoss(VIDEO_SSRC)] * 2
+
+
+def test_fir_where_that_is_all_that_was_agreed() -> None:
+    sender = Sender(feedback=("ccm fir",))
+    sender.frame(key=True)
+    sender.stream.ask_key_frame(sender.now_us)
+    sender.stream.ask_key_frame(sender.now_us + S)
+    first, second = (packet for packet in sender.told if packet[1] == 206)
+    assert parse(first) == [PictureLoss(VIDEO_SSRC)]
+    assert first != second, "each has a number of its own"
+
+
+def test_congestion_feedback_ten_times_a_second(sender: Sender) -> None:
+    for n in range(26):
+        sender.frame(key=n == 0)
+    feedback = [packet for packet in sender.told if (packet[1], packet[0] & 0x1F) == (205, 15)]
+    assert 9 <= len(feedback) <= 11
+    assert sum(int.from_bytes(packet[14:16], "big") for packet in feedback) >= 24, "of all packets"
+    assert {packet[8:12] for packet in feedback} == {VIDEO_SSRC.to_bytes(4, "big")}
+
+
+def test_a_report_each_second_about_both_tracks(sender: Sender) -> None:
+    sender.frame(key=True)
+    sender.sound()
+    sender.frame(lose=(0,))
+    sender.frame()
+    sender.role.on_rtcp([SenderReport(VIDEO_SSRC, 0x11112222_33334444, 0)], sender.now_us)
+    sender.told.clear()
+    sender.tick(S)
+    (report,) = (packet for packet in sender.told if packet[1] == 201)
+    blocks = [item for item in parse(report) if isinstance(item, Reception)]
+    assert [(block.ssrc, block.packets_lost) for block in blocks] == [(VIDEO_SSRC, 1), (AUDIO_SSRC, 0)]
+    assert report[24:28] == bytes.fromhex("22223333"), "the middle of its NTP time"
+    sender.told.clear()
+    sender.tick(500 * MS)
+    assert 201 not in [kind for kind, _ in sender.kinds()]
+
+
+def test_remb_where_there_is_no_transport_feedback() -> None:
+    sender = Sender(feedback=("nack", "nack pli", "goog-remb"))
+    sender.frame(key=True)
+    sender.tick(S)
+    (report,) = sender.told
+    assert b"REMB" in report
+
+
+def test_feedback_comes_behind_a_report_where_it_may_not_come_alone() -> None:
+    sender = Sender(reduced_size=False)
+    sender.frame(key=True)
+    sender.frame(lose=(0,))
+    sender.frame()
+    assert set(sender.kinds()) == {(201, 0)}
+
+
+def test_what_is_no_packet_or_of_no_agreed_type_is_left_out(sender: Sender) -> None:
+    for packet in (b"", b"\x80", headers(99, 0, 0, 1, 1)[0] + b"x", audio_header(RTX, 0, 0, 1) + b"\0\0x"):
+        sender.role.on_rtp(packet, sender.now_us)
+    assert sender.flows == []
+
+
+def test_a_new_source_begins_anew(sender: Sender) -> None:
+    """As when a browser changes its SSRC."""
+    sender.frame(key=True)
+    sender.sent.clear()
+    other = headers(VIDEO, 40_000, 5, 77, 1)[0]
+    sender.role.on_rtp(other + P, sender.now_us)
+    assert len(sender.got.video) == 1, "no picture refers to another source's"
+    assert list(sender.requests()) == [PictureLoss(77)]
+
+
+def test_lips_follow_the_voice(sender: Sender) -> None:
+    """Sender reports reach the clock: pictures whose way is longer by 80 ms end up where the sound is."""
+    for n in range(200):
+        if n % 2 == 0:
+            sender.frame(key=n == 0)
+            sender.now_us -= FRAME_US
+        sender.sound()
+        if n == 20:
+            ntp = (sender.now_us << 32) // S
+            at = sender.now_us - 50 * S
+            early = SenderReport(VIDEO_SSRC, ntp, (at + 80 * MS) * 9 // 100)
+            sender.role.on_rtcp([early, SenderReport(AUDIO_SSRC, ntp, at * 6 // 125)], sender.now_us)
+    times = [
+        int.from_bytes(data[8:16], "big", signed=True)
+        for data in (sender.got.video[-1], sender.got.audio[-1])
+    ]
+    captured_apart = 20 * MS  # the last picture belongs to the last sound but one
+    assert times[1] - times[0] == captured_apart + 80 * MS
