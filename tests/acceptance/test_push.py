@@ -368,7 +368,7 @@ async def test_without_a_publisher_it_ends_after_the_idle_time(
         leaves_the_room(node, f"{files}/{flashes.name}", room, nginx.rtmp("leaves")),
         stays_in_the_room(node, browser, room, nginx.rtmp("stays")),
     )
-    assert ends == [(3, "IdleTimeOut"), (3, "UserDisconnect"), (3, "IdleTimeOut")]
+    assert ends == ((3, "IdleTimeOut"), (3, "UserDisconnect"), (3, "IdleTimeOut"))
 
 
 async def test_the_key_of_an_address_is_shown_to_its_owner_alone(

@@ -80,7 +80,9 @@ class RoomServer:
 
     def _take(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):
-            self.changes.append(f"{message.kind} {message.user_id}")
+            # Told again when the second kind of media flows.
+            more = f" {'+'.join(message.media)}" if len(message.media) > 1 else ""
+            self.changes.append(f"{message.kind} {message.user_id}{more}")
             self._wake = asyncio.ensure_future(self._notify())
 
     async def _notify(self) -> None:
