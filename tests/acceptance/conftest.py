@@ -23,6 +23,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",  # gives the screen without asking
 ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import av
+import numpy as np
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -54,7 +55,7 @@ async def node(
 
 @pytest.fixture(scope="module")
 def flashes(clips: Clips) -> Path:
-    return make_flashes(clips.folder / "flashes.mp4", 90)
+    return make_flashes(clips.folder / "flashes.mp4", 60)
 
 
 class Push:
@@ -116,7 +117,7 @@ class Push:
         return await self.until_end()
 
     def passed(self, *stages: int) -> bool:
-        """Whether the PushStreamStates seen while it ran are of these, in this order; it may miss quick ones."""
+        """Whether its PushStreamStates were these in this order while it ran; quick ones may be unseen."""
         wanted = iter(stages)
         return all(state in wanted for status, state in self.states if status == 2)
 
@@ -181,6 +182,22 @@ def is_part_of(part: Sequence[str], whole: list[str]) -> bool:
     return list(part) == whole[first : first + len(part)]
 
 
+def loudest(recording: Path) -> float:
+    """The largest sample, of 1."""
+    with av.open(str(recording)) as container:
+        return max(float(np.abs(frame.to_ndarray()).max()) for frame in container.decode(audio=0))
+
+
+def goes_on_evenly(server: Cdn, source: Path) -> None:
+    """Nothing is lost of what one push sends, over one connection; only the sender's lateness moves times."""
+    (to,) = server.connections
+    assert is_part_of(slices(to), source_slices(source))
+    assert {b.timestamp - a.timestamp for a, b in pairwise(to.audio())} == {23, 24}
+    steps = [b - a for a, b in pairwise(stamps(to))]
+    # A relay on a busy machine that is late moves the room's clock once, rather than to hurry.
+    assert steps.count(1000 // FRAME_RATE) > 0.95 * len(steps)
+
+
 def key_frame_times(recording: Path) -> list[float]:
     with av.open(str(recording)) as container:
         video = container.streams.video[0]
@@ -210,6 +227,7 @@ async def test_what_chromium_publishes_on_the_page_plays_at_the_cdn(
     keys = key_frame_times(tmp_path / "page.flv")
     assert len(keys) >= 2
     assert all(b - a < 5.5 for a, b in pairwise(keys))
+    assert loudest(tmp_path / "page.flv") > 0.05
 
 
 async def test_a_relayed_user_is_pushed_out_as_it_came_in(
@@ -257,10 +275,10 @@ async def is_left_and_found_again(
     async with chromium_publisher(browser, node, room, "anna"):
         await push.until_state(PUSHING)
         await until(lambda: len(server.connections) == 2 and bool(server.connections[1].video()))
-    assert begins_with_a_picture(server.connections[1])
-    assert push.passed(
-        *(WAITING, CONNECTING, PUBLISHING, PUSHING), *(WAITING, RECONNECTING, PUBLISHING, PUSHING, WAITING)
-    )
+        assert begins_with_a_picture(server.connections[1])
+        assert push.passed(
+            *(WAITING, CONNECTING, PUBLISHING, PUSHING), *(WAITING, RECONNECTING, PUBLISHING, PUSHING)
+        )
 
 
 async def is_refused(push: Push, node: ServedNode) -> None:
@@ -296,20 +314,17 @@ async def test_a_cdn_in_trouble_is_told_and_costs_no_other_push_anything(
                 is_refused(refused, node),
             )
             assert unanswered.passed(WAITING, CONNECTING, RECONNECTING)
-            assert not unanswered.passed(WAITING)
+            assert unanswered.states[-1][1] in (CONNECTING, RECONNECTING)
             assert steady.passed(WAITING, CONNECTING, PUBLISHING, PUSHING)
         await node.client_stop(relay)
-    (to,) = good.connections
-    assert {b - a for a, b in pairwise(stamps(to))} == {1000 // FRAME_RATE}
-    assert {b.timestamp - a.timestamp for a, b in pairwise(to.audio())} == {23, 24}
-    assert is_part_of(slices(to), source_slices(flashes))
+    goes_on_evenly(good, flashes)
 
 
 @pytest.mark.slow
 async def test_a_cdn_that_stops_reading_is_lost(node: ServedNode, files: str, flashes: Path) -> None:
     """After 15 s without progress."""
     room = new_room()
-    relay = await node.start(room, f"{files}/{flashes.name}", Loop=True)
+    relay = await node.start(room, f"{files}/{flashes.name}")
     async with cdn() as good, cdn() as wedged:
         async with (
             push_of(node, room, "source", good.url()) as steady,
@@ -324,9 +339,8 @@ async def test_a_cdn_that_stops_reading_is_lost(node: ServedNode, files: str, fl
             wedged.reads.set()
             await lost.until_state(PUSHING)
             assert steady.passed(WAITING, CONNECTING, PUBLISHING, PUSHING)
-        (to,) = good.connections
         assert begins_with_a_picture(wedged.connections[-1])
-        assert {b - a for a, b in pairwise(stamps(to))} == {1000 // FRAME_RATE}
+        goes_on_evenly(good, flashes)
     await node.client_stop(relay)
 
 
@@ -363,12 +377,12 @@ async def test_without_a_publisher_it_ends_after_the_idle_time(
     node: ServedNode, browser: Browser, files: str, flashes: Path, nginx: Nginx
 ) -> None:
     room = new_room()
-    ends = await asyncio.gather(
+    never, left, stayed = await asyncio.gather(
         never_comes(node, room, nginx.rtmp("never")),
         leaves_the_room(node, f"{files}/{flashes.name}", room, nginx.rtmp("leaves")),
         stays_in_the_room(node, browser, room, nginx.rtmp("stays")),
     )
-    assert ends == ((3, "IdleTimeOut"), (3, "UserDisconnect"), (3, "IdleTimeOut"))
+    assert (never, left, stayed) == ((3, "IdleTimeOut"), (3, "UserDisconnect"), (3, "IdleTimeOut"))
 
 
 async def test_the_key_of_an_address_is_shown_to_its_owner_alone(
