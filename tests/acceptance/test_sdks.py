@@ -61,7 +61,9 @@ def push_life(node: ServedNode, room: str) -> list[Call]:
     ]
 
 
-async def drive(program: list[str], node: ServedNode, version: str, calls: list[Call]) -> list[dict[str, Any]]:
+async def drive(
+    program: list[str], node: ServedNode, version: str, calls: list[Call]
+) -> list[dict[str, Any]]:
     job = {
         "host": node.url.removeprefix("http://"),
         "access_key": node.credentials.access_key,

@@ -14,6 +14,7 @@ from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
 from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, Progress, StopSession
+from sluice.store.tasks import insert_task
 from sluice.store.thread import Store
 from sluice.tasks import service as module
 from sluice.tasks.placement import MediaProcesses
@@ -399,7 +400,7 @@ async def test_lists(node: Node) -> None:
 
 
 async def test_a_start_that_another_node_took_meanwhile(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    insert, failures = module.insert_task, [IntegrityError("INSERT", {}, Exception("not unique"))]
+    insert, failures = insert_task, [IntegrityError("INSERT", {}, Exception("not unique"))]
 
     def insert_late(conn: Connection, task: Task[Any]) -> tuple[Task[Any], bool]:
         if failures:

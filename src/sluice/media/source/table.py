@@ -88,7 +88,7 @@ async def _http_source(url: str, dialer: Dialer, executor: Executor) -> FileSour
         found = await asyncio.shield(looking)
     except BaseException:  # cancelled, too: nothing may be closed under the thread that uses it
         file.abort()
-        looking.add_done_callback(lambda _: (looking.exception(), file.close()))
+        looking.add_done_callback(lambda _: file.close())
         await asyncio.wait({looking})  # may be cancelled in its turn: the callback is not
         raise
     return LiveHttpSource(file, *found, executor) if isinstance(found, tuple) else found
