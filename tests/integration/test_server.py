@@ -1,7 +1,6 @@
-"""The HTTP server under the front door: requests of real clients byte by byte, and certificates that change."""
+"""The HTTP server under the front door: requests of real clients byte by byte, certificates that change."""
 
 import asyncio
-import datetime
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -11,9 +10,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from starlette.types import ASGIApp
 
 from sluice.api.server import Certificate, serving
@@ -21,6 +19,7 @@ from sluice.api.volcengine.actions import action_table
 from sluice.api.volcengine.door import FrontDoor
 from sluice.core.apps import Apps
 from sluice.core.errors import BadInput
+from tests.integration.certificates import write_certificate
 from tests.testing import FakeBans, FakeCallbacks, FakeRooms, FakeTasks
 from tests.unit.captures import FOLDER, KEY, Capture, load_all
 
@@ -111,32 +110,6 @@ async def test_forms_of_the_target(anyio_backend: str, target: str) -> None:
 # --- TLS ----------------------------------------------------------------------------------------------------
 
 REQUEST = b"GET /?Action=ListRelayStream HTTP/1.1\r\nHost: h\r\n\r\n"
-
-
-def write_certificate(folder: Path, *, chain: bool = True, key: bool = True) -> None:
-    """A new certificate for 127.0.0.1 and its key, or one of the two."""
-    secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sluice test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(secret, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    if chain:
-        (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
-    if key:
-        form = serialization.PrivateFormat.PKCS8
-        text = secret.private_bytes(pem, form, serialization.NoEncryption())
-        (folder / "key.pem").write_bytes(text)
 
 
 def serial_of(folder: Path) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.config import ListenSettings, MediaSettings, RoomSettings, Settings, load_settings
+from sluice.config import HttpSettings, ListenSettings, MediaSettings, RoomSettings, Settings, load_settings
 from sluice.core.callbacks import VENDOR_RETRY
 from sluice.core.errors import BadInput
 
@@ -169,3 +169,29 @@ def test_ice_servers_and_that_a_bad_one_is_not_repeated(toml: Path) -> None:
         load_settings({}, {"SLUICE_ICE_SERVER": "turn:secret@b.example"}, toml)
     assert str(error.value).startswith("SLUICE_ICE_SERVER: write stun:")
     assert "secret" not in str(error.value)
+
+
+def test_http(toml: Path) -> None:
+    toml.write_text('tls_cert = "c.pem"\ntrusted_proxies = ["10.0.0.0/8"]\nallow_unsigned_bodies = true\n')
+    environ = {"SLUICE_TLS_KEY": "key.pem", "SLUICE_SIGNED_HOSTS": "rtc.example.com, rtc.example.com:8443"}
+    assert load_settings({}, environ, toml).http == HttpSettings(
+        tls=(Path("c.pem"), Path("key.pem")),
+        trusted_proxies=("10.0.0.0/8",),
+        signed_hosts=("rtc.example.com", "rtc.example.com:8443"),
+        unsigned_bodies=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"tls_cert": "c"}, "--tls-cert: is of no use without tls_key"),
+        ({"tls_key": "k"}, "--tls-key: is of no use without tls_cert"),
+        ({"trusted_proxies": "proxy.example"}, "--trusted-proxies: write networks"),
+        ({"allow_unsigned_bodies": "perhaps"}, "--allow-unsigned-bodies: "),
+    ],
+)
+def test_bad_http(toml: Path, flags: dict[str, str], says: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_settings(flags, {}, toml)
+    assert str(caught.value).startswith(says)

@@ -69,7 +69,7 @@ class FrontDoor:
             return
         except SluiceError as error:
             refusal = to_refusal(error)
-            _log_refusal(metadata, refusal, error)
+            _log_refusal(metadata, refusal, error, scope)
             response = failure(metadata, refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
             log.exception("x call", request_id=metadata.request_id, action=metadata.action)
@@ -182,8 +182,14 @@ def _nested(pairs: Iterable[tuple[str, str]], *, dots: bool) -> dict[str, object
     return data
 
 
-def _log_refusal(metadata: Metadata, refusal: Refusal, error: SluiceError) -> None:
-    fields = {"request_id": metadata.request_id, "action": metadata.action, "code": refusal.row.code}
+def _log_refusal(metadata: Metadata, refusal: Refusal, error: SluiceError, scope: Scope) -> None:
+    caller = scope.get("client")
+    fields = {
+        "request_id": metadata.request_id,
+        "action": metadata.action,
+        "code": refusal.row.code,
+        "caller": caller[0] if caller else None,
+    }
     if refusal.row is INTERNAL_ERROR:
         log.error("x call", **fields, exc_info=error)
     else:

@@ -1,0 +1,112 @@
+"""The dialect's OpenAPI document: all of the table, and nothing that a reader has no use for."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.routing import Router
+
+from sluice.api import docs
+from sluice.api.volcengine.actions import action_table
+from tests.testing import FakeBans, FakeCallbacks, FakeRooms, FakeTasks
+from tests.unit.asgi import call
+
+ACTIONS = action_table(FakeTasks(lambda: 0.0), FakeRooms(), FakeBans(), FakeCallbacks())
+APP = Router(docs.routes(ACTIONS, "1.2.3"))
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    answer = call(APP, "GET", "/openapi/volcengine.json")
+    assert answer.headers["content-type"] == "application/json"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def operation(document: dict[str, Any], name: str, method: str = "post") -> dict[str, Any]:
+    found: dict[str, Any] = document["paths"][f"/?Action={name}"][method]
+    return found
+
+
+def parameters(found: dict[str, Any]) -> dict[str, Any]:
+    return {parameter["name"]: parameter for parameter in found["parameters"]}
+
+
+def test_one_entry_for_each_action(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["version"] == "1.2.3"
+    assert set(document["paths"]) == {f"/?Action={action.name}" for action in ACTIONS}
+    for action in ACTIONS:
+        found = operation(document, action.name, action.method.lower())
+        assert set(action.versions) <= set(parameters(found)["Version"]["schema"]["enum"])
+        assert found["description"]
+
+
+def test_parameters(document: dict[str, Any]) -> None:
+    listed = parameters(operation(document, "ListRelayStream", "get"))
+    assert listed["AppId"]["required"] is True
+    assert listed["Limit"]["required"] is False
+    assert listed["Limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}
+    start = document["components"]["schemas"]["StartRelayStream"]
+    assert start["required"] == ["AppId", "RoomId", "TaskId", "UserId", "Token", "Control"]
+    size = document["components"]["schemas"]["Control"]["properties"]["VideoWidth"]
+    assert {name: size[name] for name in size if name != "description"} == {
+        "type": "integer",
+        "minimum": 16,
+        "maximum": 1920,
+    }
+
+
+def test_what_may_stand_in_query_and_body(document: dict[str, Any]) -> None:
+    found = operation(document, "DeleteCallback")
+    assert found["requestBody"]["required"] is False
+    assert parameters(found)["AppId"]["required"] is False
+
+
+def test_every_field_of_a_request_is_described(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for action in ACTIONS:
+        for name, field in schemas[action.request.__name__]["properties"].items():
+            described = field.get("description") or schemas[field["$ref"].split("/")[-1]]["description"]
+            assert described, f"{action.name}.{name}"
+
+
+def test_results(document: dict[str, Any]) -> None:
+    def result(name: str, method: str = "post") -> Any:
+        schema = operation(document, name, method)["responses"]["200"]["content"]["application/json"][
+            "schema"
+        ]
+        return schema.get("anyOf", [schema])[0]["properties"]["Result"]
+
+    assert result("StopRelayStream") == {"const": "ok", "type": "string"}
+    assert result("ListRelayStream", "get") == {"$ref": "#/components/schemas/RelayPage"}
+    assert len(result("BanRoomUser")["anyOf"]) == 2
+    plain = operation(document, "GetRoomOnlineUsers", "get")["responses"]["200"]["content"]
+    assert "anyOf" not in plain["application/json"]["schema"], (
+        "its versions answer failures with their status"
+    )
+
+
+def test_references_lead_somewhere(document: dict[str, Any]) -> None:
+    def references(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from (value for name, value in node.items() if name == "$ref")
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    schemas = document["components"]["schemas"]
+    used = set(references(document))
+    assert used <= {f"#/components/schemas/{name}" for name in schemas}
+    assert "null" not in json.dumps(document)
+
+
+def test_the_page_loads_nothing_from_elsewhere() -> None:
+    answer = call(APP, "GET", "/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert b"http://" not in answer.body
+    assert b"https://" not in answer.body
