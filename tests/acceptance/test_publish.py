@@ -1,4 +1,4 @@
-"""People publish from the page with Chromium's fake camera, others watch: picture, sound, and what goes wrong."""
+"""People publish from the page with Chromium's fake camera, others watch; and what may go wrong."""
 
 import asyncio
 import re
@@ -39,8 +39,8 @@ async () => {
 }
 """
 
-#: A WHIP client of twenty lines, as a developer would write it from RFC 9725 alone. `strip` takes lines out of
-#: its offer.
+#: A WHIP client of twenty lines, as a developer would write it from RFC 9725 alone. `strip` takes lines out
+#: of its offer.
 _BARE_WHIP = """
 async ([url, token, strip]) => {
   const stream = await navigator.mediaDevices.getUserMedia(
@@ -81,7 +81,9 @@ async def publish(page: Page) -> None:
     await page.wait_for_selector('figure[data-state="live"]')
 
 
-async def sent(page: Page, wanted: Callable[[dict[str, Any]], bool], deadline_s: float = 20) -> dict[str, Any]:
+async def sent(
+    page: Page, wanted: Callable[[dict[str, Any]], bool], deadline_s: float = 20
+) -> dict[str, Any]:
     """What the page sends, as soon as it is as wanted."""
     async with asyncio.timeout(deadline_s):
         while not wanted(found := await page.evaluate(_SENT)):
@@ -129,7 +131,9 @@ async def test_others_see_and_hear_who_publishes(
             await guest.until_slices(60)
 
 
-async def test_the_camera_reaches_its_full_size_and_again_after_loss(node: ServedNode, browser: Browser) -> None:
+async def test_the_camera_reaches_its_full_size_and_again_after_loss(
+    node: ServedNode, browser: Browser
+) -> None:
     room = new_room()
     async with lossy_relay() as relay, person(browser, node, room) as anna:
         await send_through(anna, relay)
@@ -246,7 +250,9 @@ async def test_a_page_that_is_loaded_again_publishes_again(node: ServedNode, bro
             await anna.get_by_text("connected").wait_for()
 
 
-async def test_the_page_goes_on_publishing_after_its_network_was_away(node: ServedNode, browser: Browser) -> None:
+async def test_the_page_goes_on_publishing_after_its_network_was_away(
+    node: ServedNode, browser: Browser
+) -> None:
     """On the same connection: ICE is restarted, nobody has to join again."""
     room = new_room()
     async with (

@@ -113,7 +113,9 @@ class Sender:
 
     def _numbered(self, head: bytes) -> bytes:
         number, self._transport = self._transport, self._transport + 1
-        extension = bytes([0xBE, 0xDE, 0, 1, TRANSPORT_ID << 4 | 1]) + (number & 0xFFFF).to_bytes(2, "big") + b"\0"
+        extension = (
+            bytes([0xBE, 0xDE, 0, 1, TRANSPORT_ID << 4 | 1]) + (number & 0xFFFF).to_bytes(2, "big") + b"\0"
+        )
         return bytes([head[0] | 0x10]) + head[1:] + extension
 
 
@@ -258,6 +260,9 @@ def test_lips_follow_the_voice(sender: Sender) -> None:
             at = sender.now_us - 50 * S
             early = SenderReport(VIDEO_SSRC, ntp, (at + 80 * MS) * 9 // 100)
             sender.role.on_rtcp([early, SenderReport(AUDIO_SSRC, ntp, at * 6 // 125)], sender.now_us)
-    times = [int.from_bytes(data[8:16], "big", signed=True) for data in (sender.got.video[-1], sender.got.audio[-1])]
+    times = [
+        int.from_bytes(data[8:16], "big", signed=True)
+        for data in (sender.got.video[-1], sender.got.audio[-1])
+    ]
     captured_apart = 20 * MS  # the last picture belongs to the last sound but one
     assert times[1] - times[0] == captured_apart + 80 * MS
