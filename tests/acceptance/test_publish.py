@@ -1,4 +1,4 @@
-"""People publish from the page with Chromium's fake camera, others watch: picture, sound, and what goes wrong."""
+"""People publish from the page with Chromium's fake camera, others watch; and what may go wrong."""
 
 import asyncio
 import re
@@ -39,8 +39,8 @@ async () => {
 }
 """
 
-#: A WHIP client of twenty lines, as a developer would write it from RFC 9725 alone. `strip` takes lines out of
-#: its offer.
+#: A WHIP client of twenty lines, as a developer would write it from RFC 9725 alone. `strip` takes lines out
+#: of its offer.
 _BARE_WHIP = """
 async ([url, token, strip]) => {
   const stream = await navigator.mediaDevices.getUserMedia(

@@ -20,8 +20,8 @@ Address = tuple[str, int]
 
 
 class LossyRelay:
-    """`loss` in [0, 1] is the share lost on the way to the browsers, `loss_to_node` that of the media on the way
-    from them (not of connection checks: tests shorten the patience with those). `dark` loses everything."""
+    """`loss` in [0, 1] is the share lost on the way to the browsers, `loss_to_node` that of the media on the
+    way from them (not of connection checks: tests shorten the patience with those). `dark` loses all."""
 
     def __init__(self, seed: int) -> None:
         self.loss = self.loss_to_node = 0.0

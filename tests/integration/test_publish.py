@@ -1,10 +1,11 @@
-"""Browsers' part played by aiortc: it publishes over WHIP's exchange, another one watches, sessions subscribe."""
+"""aiortc publishes into a real room process, another one watches, sessions subscribe."""
 
 import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ async def server(anyio_backend: str, eager_consent: None) -> AsyncIterator[RoomS
 
 
 class Camera(VideoStreamTrack):
-    """A picture that changes; `sent` are the slices that aiortc made of it, `asked` counts the key frames that
-    it was asked for."""
+    """A picture that changes; `sent` are the slices that aiortc made of it, `asked` counts the key frames
+    that it was asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -341,7 +342,7 @@ async def test_a_session_gets_the_publishers_frames_and_is_told_of_its_publisher
             assert pictures[0].flags == KEY_FRAME
             assert [unit[0] & 0x1F for unit in split_avcc(pictures[0].payload, 4)][:2] == [7, 8]
             assert_part_of(session.slices(), anna.camera.sent)
-            assert all(a.media_us < b.media_us for a, b in zip(pictures, pictures[1:], strict=False))
+            assert all(a.media_us < b.media_us for a, b in pairwise(pictures))
             asked = anna.camera.asked
             session.writer.write(pack_control({"key_frame": True}))
             await session.until_frames(len(session.frames) + 60)
@@ -366,7 +367,7 @@ async def test_a_session_goes_on_over_publishers_and_gets_a_relays_bytes(server:
         assert session.slices() == publisher.sent * 2
         for kind in (FrameType.VIDEO, FrameType.AUDIO):
             times = [frame.media_us for frame in session.frames if frame.type == kind]
-            assert all(a < b for a, b in zip(times, times[1:], strict=False))
+            assert all(a < b for a, b in pairwise(times))
 
 
 # --- the ICE session --------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def test_what_waits_is_bounded() -> None:
 
 @given(st.permutations(range(40)), st.integers(0, 0xFFFF), st.sets(st.integers(1, 39)))
 def test_any_order(order: list[int], start: int, repeated: set[int]) -> None:
-    """Whatever overtakes what, and comes twice: each goes on once, in order, beginning with the first to come."""
+    """Whatever overtakes what, and comes twice: each goes on once, in order, from the first to come on."""
     buffer = Buffer()
     arrivals = [start + n for n in order]
     for number in arrivals:

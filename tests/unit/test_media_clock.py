@@ -14,8 +14,8 @@ FRAME_US, SOUND_US = 40 * MS, 20 * MS
 
 @dataclass
 class Sender:
-    """Captures sound and pictures at the same moments; the pictures take `delay_us` longer to arrive. `drift` is
-    how much faster its sound card counts than its clock."""
+    """Captures sound and pictures at the same moments; the pictures take `delay_us` longer to arrive. `drift`
+    is how much faster its sound card counts than its clock."""
 
     delay_us: int = 0
     drift: float = 0.0

@@ -1,4 +1,4 @@
-"""What publishers offer and what they are answered: Chromium, Firefox, Safari and OBS, each in its own words."""
+"""What publishers offer and what they are answered: Chromium, Firefox, Safari and OBS, in their words."""
 
 import re
 from pathlib import Path

@@ -47,7 +47,7 @@ def test_nothing_is_said_of_nothing() -> None:
 
 
 class Reader:
-    """A reader of feedback, written from the draft; `arrivals` are ticks of 250 us by number, None for lost."""
+    """A reader of feedback, written from the draft; `arrivals` are in 250 us by number, None for lost."""
 
     def __init__(self) -> None:
         self.arrivals: dict[int, int | None] = {}

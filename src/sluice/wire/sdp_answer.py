@@ -61,15 +61,14 @@ def make_publish_answer(
     return _answer(offer, local, taken, [])
 
 
-def make_fragment(section: MediaOffer, local: LocalPeer) -> str:
+def lead_lines(section: MediaOffer) -> tuple[str, ...]:
+    """What names the section that leads a bundle in a fragment."""
+    return _media_line(section, 9, section.formats), f"a=mid:{section.mid}"
+
+
+def make_fragment(lead: Sequence[str], local: LocalPeer) -> str:
     """The answer to an ICE restart (RFC 9725 4.3.3): our new side, in the section that leads the bundle."""
-    lines = [
-        "a=ice-lite",
-        _media_line(section, 9, section.formats),
-        f"a=mid:{section.mid}",
-        *_ice_lines(local),
-    ]
-    return "\r\n".join(lines) + "\r\n"
+    return "\r\n".join(["a=ice-lite", *lead, *_ice_lines(local)]) + "\r\n"
 
 
 def _answer(offer: Offer, local: LocalPeer, taken: Mapping[int, list[str]], head: list[str]) -> str:

@@ -87,13 +87,14 @@ class Engine:
             return _busy()
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
         stream = self._stream(room, UserId(request.user_id), request.stream)
+        video, opus = agreed.video, agreed.opus  # the offer itself is large, and not needed any more
 
         def begin(connection: Connection, now_us: int) -> Role:
             return Watching(
                 connection,
                 stream,
-                agreed.video,
-                agreed.opus,
+                video,
+                opus,
                 on_backlog=lambda viewer: self._defer(viewer, stream),
                 now_us=now_us,
             )
@@ -102,7 +103,7 @@ class Engine:
             new_peer_id(), agreed, begin, room=room, user_id=UserId(request.viewer), stream=stream
         )
         local = self._peers.local(seat)
-        sdp = make_watch_answer(agreed.offer, local, agreed.video, agreed.opus, stream.sources)
+        sdp = make_watch_answer(agreed.offer, local, video, opus, stream.sources)
         return Answer(peer_id=seat.peer.id, etag=local.ufrag, sdp=sdp)
 
     def publish(self, request: Publish) -> Answer | Refusal:
@@ -118,12 +119,13 @@ class Engine:
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
         key = UserId(request.user_id), request.stream
         stream, peer_id = self._stream(room, *key), new_peer_id()
+        terms = publish_terms(agreed)
 
         def begin(connection: Connection, now_us: int) -> Role:
             publishing = Publishing(
                 connection,
                 stream,
-                publish_terms(agreed),
+                terms,
                 on_flow=lambda kind: room.flow(key, kind),
                 now_us=now_us,
             )

@@ -11,7 +11,6 @@ from sluice.wire.sdp import (
     SENDS,
     TRANSPORT_CC,
     AudioFormat,
-    MediaOffer,
     Offer,
     SdpError,
     VideoFormat,
@@ -19,6 +18,7 @@ from sluice.wire.sdp import (
     choose_video,
     parse_offer,
 )
+from sluice.wire.sdp_answer import lead_lines
 
 
 class NotAllowed(Exception):
@@ -27,10 +27,11 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The formats are None for kinds that are not taken. `lead` is the section that leads the bundle."""
+    """The formats are None for kinds that are not taken. `lead` are the lines that name the section at the
+    head of the bundle."""
 
     offer: Offer
-    lead: MediaOffer
+    lead: tuple[str, ...]
     video: VideoFormat | None
     opus: AudioFormat | None
 
@@ -82,4 +83,4 @@ def publish_terms(agreement: Agreement) -> PublishTerms:
 def _agreement(offer: Offer, video: VideoFormat | None, opus: AudioFormat | None) -> Agreement:
     taken = [kind for kind, chosen in (("video", video), ("audio", opus)) if chosen]
     lead = next(section for section in offer.media if section.kind in taken)
-    return Agreement(offer, lead, video, opus)
+    return Agreement(offer, lead_lines(lead), video, opus)

@@ -19,7 +19,6 @@ from sluice.rooms.engine.peer import Connection, Peer, Phase, Role
 from sluice.rooms.engine.room import Room
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
-from sluice.wire.sdp import MediaOffer
 from sluice.wire.sdp_answer import LocalPeer
 
 log = structlog.get_logger()
@@ -35,14 +34,14 @@ def clock_us() -> int:
 
 @dataclass(slots=True)
 class Seat:
-    """A peer's place: whose it is, and the stream that it watches or publishes. `lead` is the section that
-    leads its bundle, `names` are the ICE user names by which it is found."""
+    """A peer's place: whose it is, and the stream that it watches or publishes. `lead` is as in Agreement,
+    `names` are the ICE user names by which it is found."""
 
     peer: Peer
     room: Room
     user_id: UserId
     stream: Stream
-    lead: MediaOffer
+    lead: tuple[str, ...]
     names: set[str] = field(default_factory=set)
 
 
