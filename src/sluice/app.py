@@ -169,7 +169,7 @@ def _surface(
 
     async def surface(scope: Scope, receive: Receive, send: Send) -> None:
         # The way through all other routes would take longer than the door itself.
-        await (door if scope["path"] == "/" else app)(scope, receive, send)
+        await (door if scope["path"] in ("", "/") else app)(scope, receive, send)
 
     return TrustedProxies(surface, http.trusted_proxies)
 
