@@ -68,7 +68,7 @@ each_body_field = pytest.mark.parametrize(
 
 
 @each_body_field
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_what_lies_in_the_range_is_taken(field: Field, data: st.DataObject) -> None:
     value = data.draw(st.integers(field.low, field.high))
@@ -78,7 +78,7 @@ def test_what_lies_in_the_range_is_taken(field: Field, data: st.DataObject) -> N
 
 
 @each_body_field
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_what_lies_outside_names_field_and_rule(field: Field, data: st.DataObject) -> None:
     value = data.draw(st.integers(max_value=field.low - 1) | st.integers(min_value=field.high + 1))
@@ -91,7 +91,7 @@ def test_what_lies_outside_names_field_and_rule(field: Field, data: st.DataObjec
 
 
 @each_body_field
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     value=st.text()
     | st.booleans()
@@ -113,7 +113,7 @@ def test_null_is_absent(field: Field) -> None:
     assert door.tasks.runs[0].spec == absent.tasks.runs[0].spec
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(width=st.integers(16, 1920), height=st.integers(16, 1920))
 def test_sizes_go_down_to_even(width: int, height: int) -> None:
     door, answer = start(RELAY, Control__StreamMode=0, Control__VideoWidth=width, Control__VideoHeight=height)
@@ -122,7 +122,7 @@ def test_sizes_go_down_to_even(width: int, height: int) -> None:
     assert (spec.width, spec.height) == (width - width % 2, height - height % 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(size=st.integers(max_value=15) | st.integers(min_value=1921), name=st.sampled_from(tuple(SIZE)))
 def test_sizes_outside(size: int, name: str) -> None:
     field = name.replace("__", ".")
@@ -137,7 +137,7 @@ def test_sizes_outside(size: int, name: str) -> None:
         assert start(RELAY, **{name: size}, **changes)[1].status == 200
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     value=st.text(ID_ALPHABET, min_size=1, max_size=128),
     field=st.sampled_from(("RoomId", "TaskId", "UserId", "BusinessId")),
@@ -148,7 +148,7 @@ def test_ids(value: str, field: str) -> None:
     assert getattr(door.tasks.runs[0], names[field]) == value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     value=st.from_regex(r"(?s).*[^a-zA-Z0-9_@\-.].*", fullmatch=True)
     | st.text(ID_ALPHABET, min_size=129, max_size=140),
@@ -172,7 +172,7 @@ def list_with(name: str, text: str) -> Answer:
 
 
 @pytest.mark.parametrize(("name", "low", "high"), QUERY_FIELDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_integers_in_queries(name: str, low: int, high: int, data: st.DataObject) -> None:
     value = data.draw(st.integers(low, high))
@@ -186,7 +186,7 @@ def test_integers_in_queries(name: str, low: int, high: int, data: st.DataObject
     assert message.startswith(f"invalid parameter: {name}: must be ")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=st.text(max_size=8).filter(lambda text: not (text.isascii() and text.isdigit())))
 def test_what_is_no_integer_in_a_query(text: str) -> None:
     status, code, message = error_of(list_with("Limit", text))
@@ -194,7 +194,7 @@ def test_what_is_no_integer_in_a_query(text: str) -> None:
     assert (status, code, message) == (400, "InvalidParameter", f"invalid parameter: Limit: {rule}")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(letters=st.tuples(*[st.booleans()] * 5), value=st.booleans())
 def test_booleans_in_queries_and_forms(letters: tuple[bool, ...], value: bool) -> None:
     word = "true" if value else "false"
@@ -209,7 +209,7 @@ def test_booleans_in_queries_and_forms(letters: tuple[bool, ...], value: bool) -
     assert door.tasks.runs[0].spec.loop is value
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     extra=st.dictionaries(
         st.text(min_size=1, max_size=8).map(lambda name: f"X{name}"),
@@ -223,7 +223,7 @@ def test_unknown_fields_are_ignored(extra: dict[str, object]) -> None:
     assert Door().send(RELAY, json.dumps(document).encode()).json()["Result"] == "ok"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(body=st.binary(max_size=64))
 def test_any_bytes_are_answered(body: bytes) -> None:
     status, code, _ = error_of(Door().send(RELAY, body))

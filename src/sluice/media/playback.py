@@ -26,8 +26,9 @@ Send = Callable[[list[OutFrame]], None]
 
 #: More is read while less than this is ready to be sent.
 _AHEAD_US = 500_000
-#: A frame later than this moves the clock instead of being sent in haste.
-_LATE_S = 0.1
+#: A frame later than this moves the clock, and viewers with it: its source stood still. What a busy machine
+#: holds up for less is sent in haste, so that nobody's timestamps show it.
+_LATE_S = 0.5
 _PICTURE_US = 1_000
 
 
