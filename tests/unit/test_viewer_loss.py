@@ -109,3 +109,13 @@ def test_without_reports_about_sound_the_video_is_tried_again() -> None:
     viewer = Viewer()
     viewer.go(4, 0.5, sound=False)
     assert viewer.go(16, 0.5, sound=False).index(True) == 14
+
+
+def test_the_more_is_lost_the_fewer_copies_answer_a_request() -> None:
+    viewer = Viewer()
+    assert viewer.watch.copies == 3, "before any report"
+    copies = []
+    for loss in (0.03, 0.07, 0.15, 0.03):
+        viewer.go(2, loss)
+        copies.append(viewer.watch.copies)
+    assert copies == [3, 2, 1, 3]

@@ -10,6 +10,10 @@ from sluice.wire.rtcp import Reception
 
 _BAD, _GOOD = 0.10, 0.05
 _BAD_WINDOWS = 3
+#: A receiver that does not know its round-trip time (RFC 3611 would tell) asks again after 100 ms only, which
+#: shows. Where little is lost, copies cost little and save it from that: at 3 % loss two of them are lost for
+#: one packet in 1,100, three for one in 37,000.
+_COPIES = 3
 #: Browsers send a report with every NACK, about a handful of packets; what they say is added up.
 _VIDEO_WINDOW_US, _AUDIO_WINDOW_US, _LEAST_PACKETS = 1_000_000, 4_000_000, 20
 #: The least pause, doubled for each relapse within `_PROOF_US`.
@@ -41,7 +45,7 @@ class _Windows:
 class LossWatch:
     def __init__(self) -> None:
         self.video = True  #: whether video may be sent
-        self.light = True  #: the newest share lost of the video is small
+        self.copies = _COPIES  #: how often a packet that was asked for again is sent
         self._video_windows, self._audio_windows = _Windows(_VIDEO_WINDOW_US), _Windows(_AUDIO_WINDOW_US)
         self._pause_us = _PAUSE_US
         self._changed_us = -_PROOF_US  #: when `video` last changed
@@ -52,7 +56,7 @@ class LossWatch:
         share = self._video_windows.add(report, now_us)
         if not self.video or share is None:
             return
-        self.light = share < _GOOD
+        self.copies = _COPIES if share < _GOOD else 2 if share <= _BAD else 1
         self._row = self._row + 1 if share > _BAD else 0
         if self._row >= _BAD_WINDOWS:
             relapsed = now_us - self._changed_us < _PROOF_US

@@ -84,10 +84,7 @@ class Watching:
 
     def _repeat(self, nack: Nack, now_us: int) -> None:
         if nack.ssrc == self._stream.sources.video:
-            # A receiver that does not know its round-trip time (RFC 3611 would tell) asks again after 100 ms
-            # only, which shows. Where little is lost, a second copy costs little and saves it from that.
-            copies = 2 if self._loss.light else 1
-            for number in nack.sequences * copies:
+            for number in nack.sequences * self._loss.copies:
                 self._stream.retransmit(self._viewer, number, now_us)
 
     def _on_picture_loss(self, now_us: int) -> None:
