@@ -91,7 +91,7 @@ class ChromiumViewer:
 
     async def until_size(self, size: list[int], deadline_s: float = 20) -> None:
         """Returns when the picture has this width and height."""
-        look = "(video => [video.videoWidth, video.videoHeight])(document.querySelector('video'))"
+        look = "(video => [video?.videoWidth, video?.videoHeight])(document.querySelector('video'))"
         async with asyncio.timeout(deadline_s):
             while await self.page.evaluate(look) != size:
                 await asyncio.sleep(_POLL_S)
