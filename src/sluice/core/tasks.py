@@ -14,6 +14,8 @@ LONGEST_AHEAD_S = 72 * 3600
 
 #: A relay ends by itself 72 h after its effective start (contract/volcengine.md 8.1); a push does not.
 LIFETIME_S = 72 * 3600
+#: The volume at which sound is as the source has it.
+FULL_VOLUME = 100
 #: Schemes of the addresses that a relay can play.
 PLAYABLE_SCHEMES = ("http", "https", "rtmp", "rtmps")
 
@@ -52,6 +54,12 @@ class RelaySpec:
     frame_rate: int = 15
     bitrate_kbps: int | None = None
     max_idle_s: int = 300
+    plays: int = 1  #: passes of a source that ends; without effect where it loops
+    begin_s: int = 0  #: where the first pass of a recording begins
+    volume: int = FULL_VOLUME  #: percent of the amplitude
+    normalize: bool = False  #: of loudness (EBU R 128)
+    lifetime_s: float | None = LIFETIME_S  #: None: as long as media flows
+    start_tries: int | None = None  #: of a source that cannot be opened; None: until `max_idle_s`
 
 
 #: Schemes of the addresses that a push can reach.

@@ -211,6 +211,11 @@ class RelayJob(_Message):
     link: str
     position_us: int = 0
     pass_number: int = 1
+    plays: int = 1  #: the last pass's number, where it does not loop
+    volume: int = 100  #: percent of the amplitude
+    normalize: bool = False
+    paused: bool = False  #: it begins paused
+    start_tries: int | None = None  #: of a source that cannot be opened; None: until `idle_s` is over
 
 
 class StartSession(_Message):
@@ -223,6 +228,18 @@ class UpdateSession(_Message):
 
     type: Literal["update_session"] = "update_session"
     job: RelayJob
+
+
+class ControlSession(_Message):
+    """Changes how a running relay plays; None leaves a thing as it is. A position is one of the current pass.
+    Answered by Done (whether the run is here) or by Refusal, which changes nothing."""
+
+    type: Literal["control_session"] = "control_session"
+    run_id: str
+    paused: bool | None = None
+    position_us: int | None = None
+    volume: int | None = None
+    normalize: bool | None = None
 
 
 class PushJob(_Message):
@@ -341,6 +358,7 @@ Message = (
     | RoomChanged
     | StartSession
     | UpdateSession
+    | ControlSession
     | StartPush
     | StopSession
     | Accepted

@@ -40,6 +40,11 @@ def relay_job(run: Run, link: str, now: float) -> RelayJob:
         link=link,
         position_us=run.position_us,
         pass_number=run.pass_number,
+        plays=task.spec.plays,
+        volume=task.spec.volume,
+        normalize=task.spec.normalize,
+        paused=task.state is State.PAUSED,
+        start_tries=task.spec.start_tries if task.flowed_at is None else None,
     )
 
 
