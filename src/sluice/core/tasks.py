@@ -1,6 +1,6 @@
 """The nouns of tasks: what was asked for (`RelaySpec`, `PushSpec`) and what became of it (`Task`)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import ClassVar, Generic, TypeVar
 
@@ -26,7 +26,11 @@ class Kind(Enum):
 
 
 class Dialect(Enum):
+    """In whose words a task was asked for, and is told of. A bot's are those of its channel's line."""
+
     VOLCENGINE = "volcengine"
+    BOT_TRTC = "bot_trtc"
+    BOT_VOLC = "bot_volc"
 
 
 class MediaType(IntEnum):
@@ -59,6 +63,7 @@ class RelaySpec:
     volume: int = FULL_VOLUME  #: percent of the amplitude
     normalize: bool = False  #: of loudness (EBU R 128)
     lifetime_s: float | None = LIFETIME_S  #: None: as long as media flows
+    callback_url: str = field(default="", repr=False)  #: who is told of this task alone
     start_tries: int | None = None  #: of a source that cannot be opened; None: until `max_idle_s`
 
 
