@@ -26,7 +26,7 @@ from benchmarks.peers import Count, Receivers
 from benchmarks.processes import cpu_ns
 from benchmarks.report import median, print_table, write_json
 from sluice.media.pacer import GRID_S
-from sluice.media.sink.room import RoomLink
+from sluice.media.sink.room import RoomLinks
 from sluice.process.child import configure_logging
 from sluice.process.control import Answer, Watch
 from sluice.process.supervisor import ChildSpec, Supervised
@@ -152,7 +152,7 @@ async def room_process(folder: Path) -> AsyncIterator[tuple[Supervised, str]]:
 async def publish(clip: Clip, link_path: str) -> None:
     """Sends the clip in real time, again and again, on the grid that media processes keep."""
     hello = {"app_id": _APP, "room_id": _ROOM, "user_id": _USER, "stream": 0, "run_id": "run"}
-    link = await RoomLink.connect(link_path, hello, on_end=lambda _: None, on_key_frame=lambda: None)
+    link = await RoomLinks().open(link_path, hello, on_end=lambda _: None, on_key_frame=lambda: None)
     loop = asyncio.get_running_loop()
     started, passed_us = loop.time(), 0
     while True:

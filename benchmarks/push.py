@@ -23,7 +23,7 @@ from benchmarks.fanout import room_process
 from benchmarks.report import median, print_table, write_json
 from sluice.media.pacer import GRID_S
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.sink.room import RoomLink
+from sluice.media.sink.room import RoomLinks
 from sluice.process.child import configure_logging
 from sluice.process.control import Message, Progress, PushJob, StartPush
 from sluice.process.link import FrameType
@@ -99,7 +99,7 @@ async def publishers(clip: Clip, link_path: str, count: int) -> AsyncIterator[No
 
 async def _publish(clip: Clip, link_path: str, n: int) -> None:
     place = {"app_id": _APP, "room_id": _ROOM, "user_id": f"user-{n}", "stream": 0}
-    link = await RoomLink.connect(
+    link = await RoomLinks().open(
         link_path, place | {"run_id": f"relay-{n}"}, on_end=lambda _: None, on_key_frame=lambda: None
     )
 

@@ -12,6 +12,7 @@ from sluice.core.addresses import AddressPolicy
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push, PushLimits
 from sluice.media.session import Workshop
+from sluice.media.sink.room import RoomLinks
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.media.tap import Taps
 from sluice.net.dial import Dialer
@@ -86,7 +87,7 @@ class Pushing:
 
         def make(report: Callable[[Message], None]) -> Push:
             # No push uses threads: FFmpeg only encodes its sound.
-            shop = Workshop(self._dialer, self._pacer, ThreadPoolExecutor(1), report)
+            shop = Workshop(self._dialer, RoomLinks(), self._pacer, ThreadPoolExecutor(1), report)
             return Push(job, shop, self._taps, limits)
 
         self.pushes.append(Reporter(make))

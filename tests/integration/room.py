@@ -25,7 +25,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.sink.room import RoomLink
+from sluice.media.sink.room import RoomLinks
 from sluice.process.child import run_child
 from sluice.process.control import Answer, Message, Publish, RoomChanged, Watch
 from sluice.process.link import FrameType
@@ -136,7 +136,7 @@ class Publisher:
     async def connect(self) -> None:
         self.end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         hello: dict[str, object] = {"app_id": APP, "room_id": ROOM, "user_id": USER, "stream": 0}
-        self.link = await RoomLink.connect(
+        self.link = await RoomLinks().open(
             self._link,
             hello | {"run_id": self.run_id},
             on_end=self.end.set_result,

@@ -17,6 +17,7 @@ from sluice.core.addresses import AddressPolicy
 from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
 from sluice.media.session import Session, Workshop
+from sluice.media.sink.room import RoomLinks
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, RelayJob
 from sluice.process.link import (
@@ -113,7 +114,7 @@ class FakeRoom:
                 for frame in parser.feed(data):
                     if frame.type == FrameType.CONTROL:
                         self.hellos.append(parse_control(frame.payload)["hello"])
-                    else:
+                    elif frame.type != FrameType.END:
                         self.frames.append(frame)
         except ConnectionError:
             pass  # dropped by the test
@@ -128,7 +129,11 @@ class Stage:
         self.room = room
         self.reports: list[Message] = []
         self._shop = Workshop(
-            dialer=Dialer(AddressPolicy(allow)), pacer=Pacer(), executor=executor, report=self._take
+            dialer=Dialer(AddressPolicy(allow)),
+            links=RoomLinks(),
+            pacer=Pacer(),
+            executor=executor,
+            report=self._take,
         )
         self._news = asyncio.Condition()
 

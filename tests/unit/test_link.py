@@ -10,6 +10,7 @@ from sluice.process.link import (
     HEAD,
     KEY_FRAME,
     MAX_PAYLOAD,
+    MOST_CHANNELS,
     FrameParser,
     FrameType,
     LinkError,
@@ -25,18 +26,19 @@ frames = st.builds(
     st.sampled_from([0, KEY_FRAME]),
     st.integers(-(1 << 63), (1 << 63) - 1),
     st.binary(max_size=50),
+    st.integers(0, MOST_CHANNELS - 1),
 )
 
 
 def test_golden_bytes() -> None:
-    assert pack_frame(FrameType.VIDEO, b"abc", -2, KEY_FRAME) == bytes.fromhex(
-        "00000003 01 01 0000 fffffffffffffffe 616263"
+    assert pack_frame(FrameType.VIDEO, b"abc", -2, KEY_FRAME, 0x1234) == bytes.fromhex(
+        "00000003 01 01 1234 fffffffffffffffe 616263"
     )
 
 
 @given(st.lists(frames, max_size=8), st.lists(st.integers(0, 200), max_size=20))
 def test_any_split(sent: list[LinkFrame], cuts: list[int]) -> None:
-    stream = b"".join(pack_frame(FrameType(f.type), f.payload, f.media_us, f.flags) for f in sent)
+    stream = b"".join(pack_frame(FrameType(f.type), f.payload, f.media_us, f.flags, f.channel) for f in sent)
     borders = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     parser = FrameParser()
     pieces = [stream[start:end] for start, end in pairwise(borders)]

@@ -14,7 +14,7 @@ from sluice.process.link import (
     pack_control,
     parse_control,
 )
-from sluice.rooms.engine.link import FrameLink
+from sluice.rooms.engine.link import LinkChannel
 from sluice.rooms.engine.room import Room
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.subscriber import SubscriberLink, Subscription
@@ -56,7 +56,7 @@ class Scene:
         self.stream = self.room.streams[KEY] = Stream("name", self._ask)
         self.link = Link()
         self.subscriber = SubscriberLink(
-            cast(FrameLink, self.link),
+            cast(LinkChannel, self.link),
             Subscription(AppId("app"), RoomId("room"), ANNA, 0),
             self.stream,
             on_lost=self.lost.append,

@@ -14,6 +14,7 @@ from sluice.core.addresses import AddressPolicy
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
 from sluice.media.session import Session, Workshop
+from sluice.media.sink.room import RoomLinks
 from sluice.media.tap import Taps
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
@@ -41,6 +42,7 @@ class MediaProcess:
         self._sessions: dict[str, tuple[Session | Push, asyncio.Task[None]]] = {}
         self._shop = Workshop(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
+            links=RoomLinks(),
             pacer=Pacer(),
             executor=ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="source"),
             report=self._channel.notify,

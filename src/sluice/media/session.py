@@ -27,7 +27,7 @@ from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.playback import Playback, play_live
 from sluice.media.reading import FileReading, LiveReading, Reading
-from sluice.media.sink.room import RoomLink
+from sluice.media.sink.room import RoomLink, RoomLinks
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
@@ -60,6 +60,7 @@ class Workshop:
     """What all sessions of a media process share."""
 
     dialer: Dialer
+    links: RoomLinks
     pacer: Pacer
     executor: Executor
     report: Callable[[Message], None]
@@ -288,7 +289,7 @@ class Session:
         }
         try:
             # Before the first frame is due: one that finds no link would be lost, and with it a whole GOP.
-            self._link = await RoomLink.connect(
+            self._link = await self._shop.links.open(
                 job.link, hello, on_end=link_end.set_result, on_key_frame=self._request_key_frame
             )
         except OSError as error:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sluice.process.link import KEY_FRAME, FrameType, pack_frame
+from sluice.process.link import FrameType
 
 
 @dataclass(slots=True)
@@ -13,6 +13,3 @@ class OutFrame:
     media_us: int
     payload: bytes
     key: bool = False
-
-    def pack(self) -> bytes:
-        return pack_frame(self.type, self.payload, self.media_us, KEY_FRAME if self.key else 0)

@@ -91,7 +91,9 @@ class Subscription(asyncio.Protocol):
         frames: list[LinkFrame] = []
         try:
             for frame in self._parser.feed(data):
-                if frame.type != FrameType.CONTROL:
+                if frame.type == FrameType.END:
+                    self._close_transport()
+                elif frame.type != FrameType.CONTROL:
                     frames.append(frame)
                 elif (publisher := parse_control(frame.payload).get("publisher")) is not None:
                     self._on_publisher(Publisher.of(publisher))

@@ -32,7 +32,7 @@ from sluice.process.control import (
 )
 from sluice.process.link import LinkError
 from sluice.rooms.engine.dtls import DtlsIdentity
-from sluice.rooms.engine.link import FrameLink, LinkEnd
+from sluice.rooms.engine.link import LinkChannel, LinkEnd
 from sluice.rooms.engine.negotiation import NotAllowed, agree_to_publish, agree_to_watch, publish_terms
 from sluice.rooms.engine.peer import Connection, Role
 from sluice.rooms.engine.peers import Peers, Seat, clock_us
@@ -201,11 +201,11 @@ class Engine:
 
     # --- links of sessions --------------------------------------------------------------------------------
 
-    def open_end(self, link: FrameLink, document: dict[str, Any]) -> LinkEnd:
+    def open_end(self, link: LinkChannel, document: dict[str, Any]) -> LinkEnd:
         """What a new link is for, by its first document. Raises LinkError."""
         if "hello" in document:
             return PublisherLink(link, Hello.of(document["hello"]), self, clock_us)
-        if "subscribe" in document:
+        if "subscribe" in document and link.number == 0:  # what it gets is packed once for all subscribers
             return self._subscribe(link, Subscription.of(document["subscribe"]))
         raise LinkError("the link says neither hello nor subscribe")
 
@@ -229,7 +229,7 @@ class Engine:
         if self._links.get(link.hello.run_id) is link:
             del self._links[link.hello.run_id]
 
-    def _subscribe(self, link: FrameLink, subscription: Subscription) -> SubscriberLink:
+    def _subscribe(self, link: LinkChannel, subscription: Subscription) -> SubscriberLink:
         room = self._room(subscription.app_id, subscription.room_id)
         stream = self._stream(room, subscription.user_id, subscription.stream)
         subscriber = SubscriberLink(link, subscription, stream, on_lost=_unsubscribe, clock_us=clock_us)

@@ -1,7 +1,7 @@
-"""The room's end of a frame link: cuts it into frames, and lets the first one say who is at the other end.
+"""The room's end of a frame link: cuts it into frames; the first one of a channel says what that is for.
 
 That is a session that publishes (``{"hello": …}``, see `publisher`) or one that subscribes
-(``{"subscribe": …}``, see `subscriber`). Anything else is cut off.
+(``{"subscribe": …}``, see `subscriber`). A channel that begins with anything else is closed.
 """
 
 import asyncio
@@ -10,13 +10,21 @@ from typing import Any, Protocol
 
 import structlog
 
-from sluice.process.link import FrameParser, FrameType, LinkError, LinkFrame, pack_control, parse_control
+from sluice.process.link import (
+    FrameParser,
+    FrameType,
+    LinkError,
+    LinkFrame,
+    pack_control,
+    pack_frame,
+    parse_control,
+)
 
 log = structlog.get_logger()
 
 
 class LinkEnd(Protocol):
-    """What a link is for. `take` raises LinkError or ValueError for what does not belong there."""
+    """What a channel is for. `take` raises LinkError or ValueError for what does not belong there."""
 
     @property
     def name(self) -> str: ...
@@ -26,14 +34,42 @@ class LinkEnd(Protocol):
     def lost(self) -> None: ...
 
 
-#: Makes the end for the first document of a link. Raises LinkError.
-OpenEnd = Callable[["FrameLink", dict[str, Any]], LinkEnd]
+class LinkChannel:
+    """One channel of a frame link, as its end sees it."""
+
+    def __init__(self, link: "FrameLink", number: int) -> None:
+        self.number = number
+        self.closed = False  #: from our side; what was on its way is dropped
+        self.end: LinkEnd | None = None
+        self._link = link
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of the link that the other side has not taken yet."""
+        return self._link.buffered
+
+    def write(self, data: bytes) -> None:
+        """Whole frames of this channel."""
+        self._link.write(data)
+
+    def tell(self, document: dict[str, object]) -> None:
+        self._link.write(pack_control(document, self.number))
+
+    def close(self) -> None:
+        """What was written still goes."""
+        if not self.closed:
+            self.closed = True
+            self._link.write(pack_frame(FrameType.END, b"", channel=self.number))
+
+
+#: Makes the end for the first document of a channel. Raises LinkError.
+OpenEnd = Callable[[LinkChannel, dict[str, Any]], LinkEnd]
 
 
 class FrameLink(asyncio.Protocol):
     def __init__(self, open_end: OpenEnd) -> None:
         self._open_end = open_end
-        self._end: LinkEnd | None = None
+        self._channels: dict[int, LinkChannel] = {}
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
 
@@ -41,38 +77,49 @@ class FrameLink(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # stream sockets have no other kind
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._end is not None:
-            self._end.lost()
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            if channel.end is not None:
+                channel.end.lost()
 
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._parser.feed(data):
                 self._take(frame)
-        except (LinkError, ValueError) as error:
-            log.warning("x link", why=str(error), end=self._end.name if self._end else None)
-            self.close()
+        except LinkError as error:
+            log.warning("x link", why=str(error))
+            if self._transport is not None:
+                self._transport.close()
 
     def _take(self, frame: LinkFrame) -> None:
-        if self._end is not None:
-            self._end.take(frame)
+        channel = self._channels.get(frame.channel)
+        if channel is None:
+            if frame.type == FrameType.END:
+                return
+            channel = self._channels[frame.channel] = LinkChannel(self, frame.channel)
+        if frame.type == FrameType.END:
+            del self._channels[frame.channel]
+            if channel.end is not None:
+                channel.end.lost()
+        elif not channel.closed:
+            try:
+                self._pass_on(channel, frame)
+            except (LinkError, ValueError) as error:
+                log.warning("x channel", why=str(error), end=channel.end.name if channel.end else None)
+                channel.close()
+
+    def _pass_on(self, channel: LinkChannel, frame: LinkFrame) -> None:
+        if channel.end is not None:
+            channel.end.take(frame)
         elif frame.type == FrameType.CONTROL:
-            self._end = self._open_end(self, parse_control(frame.payload))
+            channel.end = self._open_end(channel, parse_control(frame.payload))
         else:
-            raise LinkError("the link does not begin with a document")
+            raise LinkError("the channel does not begin with a document")
 
     @property
     def buffered(self) -> int:
-        """Bytes that the other end has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
-
-    def tell(self, document: dict[str, object]) -> None:
-        self.write(pack_control(document))
-
-    def close(self) -> None:
-        """What was written still goes."""
-        if self._transport is not None:
-            self._transport.close()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.process.link import KEY_FRAME, FrameType, LinkError, LinkFrame
-from sluice.rooms.engine.link import FrameLink
+from sluice.rooms.engine.link import LinkChannel
 from sluice.rooms.engine.room import Room, StreamKey
 from sluice.rooms.engine.stream import Stream
 from sluice.wire.h264 import split_avcc
@@ -47,7 +47,7 @@ class Rooms(Protocol):
 
 
 class PublisherLink:
-    def __init__(self, link: FrameLink, hello: Hello, rooms: Rooms, clock_us: Callable[[], int]) -> None:
+    def __init__(self, link: LinkChannel, hello: Hello, rooms: Rooms, clock_us: Callable[[], int]) -> None:
         self.hello = hello
         self._link = link
         self._rooms = rooms

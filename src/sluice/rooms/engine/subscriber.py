@@ -16,7 +16,7 @@ import structlog
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.process.link import FrameType, LinkError, LinkFrame, parse_control
-from sluice.rooms.engine.link import FrameLink
+from sluice.rooms.engine.link import LinkChannel
 from sluice.rooms.engine.room import StreamKey
 from sluice.rooms.engine.stream import PublisherState, Stream
 
@@ -50,7 +50,7 @@ class SubscriberLink:
 
     def __init__(
         self,
-        link: FrameLink,
+        link: LinkChannel,
         subscription: Subscription,
         stream: Stream,
         *,
