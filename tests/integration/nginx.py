@@ -19,7 +19,7 @@ daemon off;
 master_process off;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log info;
-events {{ worker_connections 256; }}
+events {{ worker_connections 1024; }}
 rtmp {{
     access_log off;
     server {{
