@@ -1,4 +1,4 @@
-"""Making channels (heybox.md 3a), which fixes their line. Only voice channels: nothing else is played into."""
+"""Making channels (heybox.md 3a), which fixes their line. Voice channels alone: others play nothing."""
 
 from typing import Annotated, Literal
 

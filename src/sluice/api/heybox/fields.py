@@ -1,5 +1,7 @@
-"""How bodies are read (heybox.md 1): strictly typed JSON, null is absent, unknown fields are ignored, an empty
-string does not fill a required field."""
+"""How bodies are read (heybox.md 1): strictly typed JSON, null is absent, unknown fields are ignored.
+
+An empty string does not fill a required field.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Self
