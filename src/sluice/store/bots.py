@@ -151,11 +151,11 @@ def refuse_beyond(
             tasks.c.kind == Kind.RELAY.value, tasks.c.app_id == app_id, tasks.c.room_id == room_id
         )
         if conn.execute(in_channel).scalar_one() >= limits.per_channel:
-            raise LimitReached(f"{limits.per_channel} streams play in channel {room_id}; stop one first")
+            raise LimitReached(f"channel {room_id} has its {limits.per_channel} streams; stop one first")
     if limits.per_bot is not None:
         of_bot = _LIVE_OF_BOTS.where(tasks.c.bot_id == bot_id)
         if conn.execute(of_bot).scalar_one() >= limits.per_bot:
-            raise LimitReached(f"bot {bot_id} plays {limits.per_bot} streams; stop one first")
+            raise LimitReached(f"bot {bot_id} has its {limits.per_bot} streams; stop one first")
 
 
 def _require_app(conn: Connection, app_id: AppId) -> None:
