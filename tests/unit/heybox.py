@@ -27,7 +27,7 @@ PUSH, STOP, CREATE = "channel/stream/push", "channel/stream/stop", "channel/crea
 QUERY = (
     "client_type=heybox_chat&x_client_type=web&os_type=web&x_os_type=bot&x_app=heybox_chat&chat_os_type=bot"
 )
-PUSHED = {
+PUSHED: dict[str, Any] = {
     "room_id": "3886418517665415168",
     "channel_id": "3886418645352636424",
     "stream_url": "https://example.com/audio.mp3",
@@ -48,9 +48,9 @@ class Api:
         self.tasks = FakeTasks(lambda: self.now)
         self.bots = BotRegistry(cast(Store, self.store), lambda: self.now)
         self.apps = Apps([APP])
-        asyncio.run(self.store.run(lambda conn: insert_app(conn, APP, NOW)))  # type: ignore[arg-type]
+        asyncio.run(self.store.run(lambda conn: insert_app(conn, APP, NOW)))
         self.bot, self.token = self.make_bot("bot")
-        room = BotRoomId(PUSHED["room_id"])  # type: ignore[arg-type]
+        room = BotRoomId(PUSHED["room_id"])
         self.guest, self.guest_token = self.make_bot("guest", line=Line.VOLC, rooms=frozenset({room}))
         streams = StreamHandlers(
             self.tasks,
@@ -85,10 +85,10 @@ class Api:
         pieces = [data] if chunks is None else chunks
         return call(self.app, method, f"/chatroom/v3/{path}?{query}", headers, pieces)
 
-    def push(self, token: str | None = None, **fields: object) -> Answer:
+    def push(self, token: str | None = None, **fields: Any) -> Answer:
         return self.send(PUSH, PUSHED | fields, token=token)
 
-    def pushed(self, token: str | None = None, **fields: object) -> Task[RelaySpec]:
+    def pushed(self, token: str | None = None, **fields: Any) -> Task[RelaySpec]:
         """The stream that a push began."""
         answer = self.push(token, **fields)
         task = self.tasks.runs[-1]

@@ -15,7 +15,7 @@ from sluice.core.lifecycle import State
 from sluice.core.tasks import LIFETIME_S, Dialect, MediaType, RelaySpec
 from tests.unit.heybox import APP, NOW, PUSH, PUSHED, STOP, Api, failed, making, ok
 
-ROOM, CHANNEL = BotRoomId(str(PUSHED["room_id"])), ChannelId(str(PUSHED["channel_id"]))
+ROOM, CHANNEL = BotRoomId(PUSHED["room_id"]), ChannelId(PUSHED["channel_id"])
 DENIED, NO_CHANNEL, NO_TASK = (403, "permission denied"), (404, "channel not found"), (404, "task not found")
 
 
@@ -55,7 +55,7 @@ def test_the_documented_example(api: Api) -> None:
         callback_url="https://yourdomain.com/callback",
         start_tries=3,
     )
-    assert (task.app_id, task.room_id, task.dialect) == (APP.app_id, CHANNEL, Dialect.BOT_TRTC)
+    assert (task.app_id, task.room_id, task.dialect) == (APP.app_id, PUSHED["channel_id"], Dialect.BOT_TRTC)
     assert (task.bot_id, task.business_id) == (api.bot.bot_id, "")
 
 
@@ -108,7 +108,7 @@ def test_missing_fields(api: Api, field: str) -> None:
 )
 def test_fields_out_of_their_rules(api: Api, field: str, values: list[object]) -> None:
     for value in values:
-        assert failed(api.push(**{field: value})) == invalid(field), value
+        assert failed(api.push(None, **{field: value})) == invalid(field), value
     assert not api.tasks.runs
 
 
@@ -125,7 +125,7 @@ def test_fields_at_the_ends_of_their_ranges(
     api: Api, field: str, name: str | None, values: list[int]
 ) -> None:
     for value in values:
-        spec = api.pushed(**{field: value}).spec
+        spec = api.pushed(None, **{field: value}).spec
         assert name is None or getattr(spec, name) == value
 
 
