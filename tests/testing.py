@@ -11,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 
 from sluice.core.callbacks import CallbackNotFound, EventKind, Registration, RegistrationRefused
 from sluice.core.errors import TaskNotFound
-from sluice.core.ids import AppId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
+from sluice.core.ids import AppId, BotId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.control import Message, PushJob, RelayJob, StartPush, StartSession
@@ -70,9 +70,13 @@ class FakeTasks:
             reason=Reason.NONE,
             reason_text="",
             created_at=self._clock(),
+            bot_id=request.bot_id,
         )
         self.runs.append(task)
         return task, True
+
+    async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
+        return next((task for task in self.runs if (task.bot_id, task.task_id) == (bot_id, task_id)), None)
 
     async def update_relay(
         self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]

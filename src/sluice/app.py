@@ -23,7 +23,11 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice import __version__
-from sluice.api import docs, events, native, native_apps, native_callbacks, page, whep, whip
+from sluice.api import docs, events, native, native_apps, native_bots, native_callbacks, page, whep, whip
+from sluice.api.heybox.channels import ChannelHandlers
+from sluice.api.heybox.door import ROOT as BOT_ROOT
+from sluice.api.heybox.door import BotDoor, route_table
+from sluice.api.heybox.streams import StreamHandlers
 from sluice.api.proxies import TrustedProxies
 from sluice.api.server import serving
 from sluice.api.volcengine.actions import Action, action_table
@@ -40,9 +44,11 @@ from sluice.process.supervisor import ChildSpec
 from sluice.rooms.client import RoomProcesses
 from sluice.store.apps import AppRegistry
 from sluice.store.bans import BanList
+from sluice.store.bots import BotRegistry
 from sluice.store.credentials import Credentials, open_credentials
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.port import Tasks
 from sluice.tasks.service import TaskService
 from sluice.wire.signature import Policy
 
@@ -74,12 +80,13 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
                 AppRegistry(store, time.time) as registry,
                 _callbacks(settings, store, rooms) as callbacks,
             ):
-                bans = BanList(store, time.time)
+                bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
                 tasks = TaskService(store, media, rooms, time.time)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 natives = [
                     native.routes(tasks, credentials.admin_token),
                     native_apps.routes(registry, credentials.admin_token),
+                    native_bots.routes(bots, credentials.admin_token),
                     native_callbacks.routes(callbacks, credentials.admin_token),
                 ]
                 closing = asyncio.Event()
@@ -88,7 +95,8 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
                     *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers),
                     *events.routes(rooms, registry.apps, bans, time.time, closing),
                 ]
-                front = _surface(settings.http, registry.apps, actions, natives, in_rooms)
+                bot_door = _bot_door(settings, tasks, bots, registry.apps)
+                front = _surface(settings.http, registry.apps, actions, bot_door, natives, in_rooms)
                 await asyncio.gather(rooms.start(), media.start())
                 await tasks.open()
                 try:
@@ -123,6 +131,18 @@ async def _callbacks(
         yield callbacks
 
 
+def _bot_door(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps) -> BotDoor:
+    streams = StreamHandlers(
+        tasks,
+        bots,
+        apps,
+        AddressPolicy(settings.media.allow_networks),
+        settings.bots.limits,
+        registered_only=settings.bots.registered_only,
+    )
+    return BotDoor(route_table(streams, ChannelHandlers(bots)), bots, time.time)
+
+
 def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
     public = settings.rooms.public_ip
     host = "127.0.0.1" if not public else "::" if any(":" in address for address in public) else "0.0.0.0"
@@ -155,10 +175,11 @@ def _surface(
     http: HttpSettings,
     apps: Apps,
     actions: Sequence[Action[Any]],
+    bot_door: BotDoor,
     natives: Iterable[APIRouter],
     in_rooms: Sequence[BaseRoute],
 ) -> ASGIApp:
-    """Everything that HTTP reaches; what nobody else answers is the dialect's."""
+    """Everything that HTTP reaches; what nobody else answers is the signed dialect's."""
     app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None)
     for router in natives:
         app.include_router(router)
@@ -168,8 +189,10 @@ def _surface(
     app.router.routes.extend([*page.routes(), *docs.routes(actions, __version__), rest])
 
     async def surface(scope: Scope, receive: Receive, send: Send) -> None:
-        # The way through all other routes would take longer than the door itself.
-        await (door if scope["path"] in ("", "/") else app)(scope, receive, send)
+        # The way through all other routes would take longer than a door itself.
+        path: str = scope["path"]
+        part = door if path in ("", "/") else bot_door if path.startswith(BOT_ROOT) else app
+        await part(scope, receive, send)
 
     return TrustedProxies(surface, http.trusted_proxies)
 

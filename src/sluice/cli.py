@@ -15,6 +15,7 @@ from rich.table import Table
 from sluice import __version__
 from sluice.app import Node, run_node, wait_for_signal
 from sluice.cli_apps import app_cli, key_cli
+from sluice.cli_bots import bot_cli, channel_cli
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
 from sluice.core.apps import App
@@ -41,6 +42,8 @@ task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
 cli.add_typer(task_cli, name="task")
 cli.add_typer(app_cli, name="app")
 cli.add_typer(key_cli, name="key")
+cli.add_typer(bot_cli, name="bot")
+cli.add_typer(channel_cli, name="channel")
 callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running node tells to callers.")
 cli.add_typer(callback_cli, name="callback")
 
@@ -93,6 +96,18 @@ def serve(  # noqa: PLR0913 - every setting is an option
         str | None,
         typer.Option(help="long: a callback is tried for 24 h; vendor: three times. Default: long"),
     ] = None,
+    most_streams: Annotated[
+        int | None,
+        typer.Option(help="At most so many streams of bots in one channel at once. Default: any number"),
+    ] = None,
+    most_bot_streams: Annotated[
+        int | None,
+        typer.Option(help="At most so many streams of one bot at once, in all channels. Default: any number"),
+    ] = None,
+    require_registered_channels: Annotated[
+        bool | None,
+        typer.Option(help="Bots play only into channels that they made or `sluice channel set` named."),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error. Default: info")
     ] = None,
@@ -102,23 +117,8 @@ def serve(  # noqa: PLR0913 - every setting is an option
     SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that browsers are told of:
     stun:host:port or turn:user:password@host:port. No flag: others could read the password.
     """
-    flags = {
-        "data": data,
-        "listen": listen,
-        "media_port": media_port,
-        "public_ip": tuple(public_ip) if public_ip else None,
-        "room_processes": room_processes,
-        "media_processes": media_processes,
-        "allow_networks": allow_networks,
-        "tls_cert": tls_cert,
-        "tls_key": tls_key,
-        "trusted_proxies": trusted_proxies,
-        "signed_hosts": signed_hosts,
-        "allow_unsigned_bodies": allow_unsigned_bodies,
-        "callback_retry": callback_retry,
-        "log_level": log_level,
-    }
-    settings = settings_with(flags)
+    options = locals()  # each parameter is the setting of its name
+    settings = settings_with({**options, "public_ip": tuple(public_ip) if public_ip else None})
     configure_logging(settings.log_level)
     uvloop.run(_serve(settings))
 

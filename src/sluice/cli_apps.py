@@ -1,7 +1,6 @@
 """``sluice app`` and ``sluice key``: who may call a running node. Secrets are printed once, and are read from
 files: command lines are seen by everybody on the machine."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +15,11 @@ from sluice.terminal import (
     JsonOption,
     UrlOption,
     client_with,
+    given,
     load_credentials,
     print_document,
     print_rows,
+    read_secret,
 )
 
 app_cli = typer.Typer(no_args_is_help=True, help="Apps of a running node.")
@@ -45,9 +46,9 @@ def app_create(
     as_json: JsonOption = False,
 ) -> None:
     """Makes an app and its first access key, and prints their secrets this once."""
-    wanted = {"app_id": app_id, "app_key": _secret(app_key_file)}
-    wanted |= {"access_key": access_key, "secret_key": _secret(secret_key_file)}
-    print_document(client_with(url, load_credentials(data)).native("POST", "/apps", _given(wanted)), as_json)
+    wanted = {"app_id": app_id, "app_key": read_secret(app_key_file)}
+    wanted |= {"access_key": access_key, "secret_key": read_secret(secret_key_file)}
+    print_document(client_with(url, load_credentials(data)).native("POST", "/apps", given(wanted)), as_json)
 
 
 class Switch(StrEnum):
@@ -68,7 +69,7 @@ def app_set(
     credentials = load_credentials(data)
     wanted = {"relay": relay and relay is Switch.ON, "push": push and push is Switch.ON}
     path = f"/apps/{quote(app_id or credentials.app_id, safe='')}"
-    print_document(client_with(url, credentials).native("PATCH", path, _given(wanted)), as_json)
+    print_document(client_with(url, credentials).native("PATCH", path, given(wanted)), as_json)
 
 
 @key_cli.command("list")
@@ -103,8 +104,8 @@ def key_create(
     """Makes an access key and prints its secret this once."""
     credentials = load_credentials(data)
     wanted = {"app_ids": app or [credentials.app_id], "access_key": access_key}
-    wanted |= {"secret_key": _secret(secret_key_file), "session_token": _secret(session_token_file)}
-    print_document(client_with(url, credentials).native("POST", "/keys", _given(wanted)), as_json)
+    wanted |= {"secret_key": read_secret(secret_key_file), "session_token": read_secret(session_token_file)}
+    print_document(client_with(url, credentials).native("POST", "/keys", given(wanted)), as_json)
 
 
 @key_cli.command("disable")
@@ -127,14 +128,6 @@ def key_enable(
 def key_revoke(access_key: str, url: UrlOption = NODE_URL, data: DataOption = None) -> None:
     """Deletes the key for ever."""
     client_with(url, load_credentials(data)).native("DELETE", f"/keys/{quote(access_key, safe='')}")
-
-
-def _secret(path: Path | None) -> str | None:
-    return None if path is None else path.read_text().strip()
-
-
-def _given(wanted: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def _enable_key(client: Client, access_key: str, as_json: bool, *, enabled: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sluice.callbacks.forms.volcengine import events_of
+from sluice.core.bots import NO_LIMITS, StreamLimits
 from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan, check_url
 from sluice.core.errors import BadInput
 from sluice.core.ice_servers import IceServer, parse_ice_server
@@ -57,6 +58,14 @@ class CallbackSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BotSettings:
+    """`registered_only`: bots play into channels alone that were made or given a line."""
+
+    limits: StreamLimits = NO_LIMITS
+    registered_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """What stands between callers and the API. `tls`: PEM files of the certificate chain and of its key.
 
@@ -81,6 +90,7 @@ class Settings:
     callbacks: CallbackSettings = CallbackSettings(LONG_RETRY)
     http: HttpSettings = HttpSettings()
     ice_servers: tuple[IceServer, ...] = ()  #: that browsers are told of
+    bots: BotSettings = BotSettings()
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -133,6 +143,9 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
             unsigned_bodies=raw.allow_unsigned_bodies,
         ),
         ice_servers=raw.ice_server,
+        bots=BotSettings(
+            StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
+        ),
     )
 
 
@@ -192,6 +205,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+_Most = Annotated[int, Field(ge=1)]
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Processes = Annotated[int, Field(ge=1, le=256)]
 
@@ -244,6 +258,9 @@ class _Raw(BaseModel):
     callback_retry: Literal["long", "vendor"] = "long"
     callbacks: tuple[_Callback, ...] = ()
     ice_server: Annotated[tuple[IceServer, ...], BeforeValidator(_parse_ice_servers)] = ()
+    most_streams: _Most | None = None
+    most_bot_streams: _Most | None = None
+    require_registered_channels: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -38,6 +38,16 @@ def client_with(url: str, credentials: Credentials) -> Client:
     return Client(url.rstrip("/"), key, credentials.admin_token)
 
 
+def read_secret(path: Path | None) -> str | None:
+    """What stands in the file, without the end of its line."""
+    return None if path is None else path.read_text().strip()
+
+
+def given(wanted: Mapping[str, object]) -> dict[str, object]:
+    """Without what was left out."""
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
 def print_json(document: dict[str, Any]) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
@@ -67,4 +77,6 @@ def print_rows(document: dict[str, Any], name: str, columns: Sequence[str], as_j
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if value is None:
+        return ""
     return ", ".join(value) if isinstance(value, list) else str(value)

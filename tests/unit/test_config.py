@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from sluice.config import HttpSettings, ListenSettings, MediaSettings, RoomSettings, Settings, load_settings
+from sluice.config import (
+    BotSettings,
+    HttpSettings,
+    ListenSettings,
+    MediaSettings,
+    RoomSettings,
+    Settings,
+    load_settings,
+)
+from sluice.core.bots import StreamLimits
 from sluice.core.callbacks import VENDOR_RETRY
 from sluice.core.errors import BadInput
 
@@ -195,3 +204,12 @@ def test_bad_http(toml: Path, flags: dict[str, str], says: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_settings(flags, {}, toml)
     assert str(caught.value).startswith(says)
+
+
+def test_bots(toml: Path) -> None:
+    assert load_settings({}, {}, toml).bots == BotSettings(StreamLimits(None, None), registered_only=False)
+    toml.write_text("most_streams = 2\nrequire_registered_channels = true\n")
+    settings = load_settings({}, {"SLUICE_MOST_BOT_STREAMS": "50"}, toml)
+    assert settings.bots == BotSettings(StreamLimits(per_channel=2, per_bot=50), registered_only=True)
+    with pytest.raises(BadInput, match="--most-streams: greater than or equal to 1"):
+        load_settings({"most_streams": 0}, {}, toml)

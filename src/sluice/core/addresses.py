@@ -30,6 +30,15 @@ class AddressPolicy:
         return ip.is_global and not ip.is_multicast and not getattr(ip, "is_site_local", False)
 
 
+def is_address(host: str) -> bool:
+    """Whether the host of a URL is an address, which can be judged at once, and no name."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 #: NAT64 (RFC 6052, RFC 8215) and the deprecated IPv4-compatible form (RFC 4291 2.5.5.1): the last 32 bits.
 _ENDING_IN_IPV4 = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
 

@@ -9,6 +9,7 @@ SluiceError
 ├── DestinationError   the CDN (or the way to it) failed; transient or permanent
 ├── RoomError          the room refused or lost something
 └── Overloaded         we have no room for this now
+    └── LimitReached   … the operator allows no more of it at once
 """
 
 from enum import Enum
@@ -88,3 +89,7 @@ class RoomError(SluiceError):
 
 class Overloaded(SluiceError):
     pass
+
+
+class LimitReached(Overloaded):
+    culprit = Culprit.CALLER

@@ -1,6 +1,7 @@
 """The ids of sluice as types, so that one cannot stand where another is meant.
 
-The first five are the caller's and keep their form (contract/volcengine.md 7.1); ours carry a prefix.
+The first five, channels and rooms of bots are the caller's and keep their form (contract/volcengine.md 7.1);
+ours carry a prefix, but for bots, who are numbered.
 """
 
 import re
@@ -12,12 +13,18 @@ RoomId = NewType("RoomId", str)
 UserId = NewType("UserId", str)
 TaskId = NewType("TaskId", str)
 BusinessId = NewType("BusinessId", str)
+#: A bot's number: 1, 2, 3, …; never given twice.
+BotId = NewType("BotId", int)
+#: A channel of bots, and the RTC room of that name.
+ChannelId = NewType("ChannelId", str)
+#: What bots call a room: it holds channels, and nobody joins it.
+BotRoomId = NewType("BotRoomId", str)
 #: One run of a task, unique per start: ``run_`` and 20 hex digits.
 RunId = NewType("RunId", str)
 #: One WebRTC peer of a room process: ``peer_`` and 32 hex digits. Its holder may close the peer.
 PeerId = NewType("PeerId", str)
 
-#: Id syntax of AppId, BusinessId, RoomId, TaskId and UserId, over the whole string.
+#: Id syntax of AppId, BusinessId, RoomId, TaskId, UserId, ChannelId and BotRoomId, over the whole string.
 ID_PATTERN = re.compile(r"[a-zA-Z0-9_@\-.]{1,128}")
 
 

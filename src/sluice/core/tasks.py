@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import ClassVar, Generic, TypeVar
 
-from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
 
@@ -96,7 +96,7 @@ class Task(Generic[S]):
 
     `user_id` is the virtual user of a relay, the publisher of a push. Times are Unix seconds. `epoch` grows
     with every change of state and fences late writers. `flowed_at` is when its media first flowed, `stage` is
-    a push's alone.
+    a push's alone, `bot_id` is who began it where a bot did.
     """
 
     id: RunId
@@ -118,3 +118,4 @@ class Task(Generic[S]):
     epoch: int = 0
     flowed_at: float | None = None
     stage: PushStage = PushStage.NONE
+    bot_id: BotId | None = None

@@ -72,7 +72,37 @@ bans = Table(
     Column("until", Double, nullable=False),
 )
 
+#: Who plays into channels. A number is never given twice, also when its bot was deleted: tasks keep it.
+#: `rooms` is a list, empty for all rooms.
+bots = Table(
+    "bots",
+    metadata,
+    Column("bot_id", Integer, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False),
+    Column("app_id", ForeignKey("apps.app_id", ondelete="CASCADE"), nullable=False),
+    Column("token_hash", Text, nullable=False, unique=True),
+    Column("line", Text, nullable=False),
+    Column("rooms", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: Channels that were made by a bot or given a line by the operator. `room_id` is null where it is not known.
+channels = Table(
+    "channels",
+    metadata,
+    Column("app_id", ForeignKey("apps.app_id", ondelete="CASCADE"), primary_key=True),
+    Column("channel_id", Text, primary_key=True),
+    Column("room_id", Text),
+    Column("name", Text, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
 _LIVE = text("ended_at IS NULL")
+_OF_BOT = text("bot_id IS NOT NULL")
+_LIVE_OF_BOT = text("ended_at IS NULL AND bot_id IS NOT NULL")
 
 #: One row per run.
 tasks = Table(
@@ -100,6 +130,7 @@ tasks = Table(
     Column("plan", JSON(none_as_null=True)),
     Column("flowed_at", Double),
     Column("stage", Text, nullable=False, server_default=PushStage.NONE.code),
+    Column("bot_id", Integer),
     CheckConstraint("(ended_at IS NOT NULL) = (state IN ('ended', 'failed'))", name="tasks_end_when_over"),
     # contract/volcengine.md 7.1: one live run per identity.
     Index(
@@ -113,6 +144,8 @@ tasks = Table(
     Index("tasks_by_identity", "app_id", "room_id", "task_id", "kind", "created_at"),
     Index("tasks_by_age", "created_at"),
     Index("tasks_by_end", "ended_at"),
+    Index("tasks_by_bot", "bot_id", "task_id", sqlite_where=_OF_BOT, postgresql_where=_OF_BOT),
+    Index("tasks_live_by_bot", "bot_id", sqlite_where=_LIVE_OF_BOT, postgresql_where=_LIVE_OF_BOT),
 )
 
 #: Who is told of what happens in an app; `business_id` is empty for the one of the whole app.

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from sluice.core.callbacks import task_events
-from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
 from sluice.core.push import PushStage
 from sluice.core.tasks import (
@@ -237,6 +237,19 @@ def find_latest(
     return None if row is None else _task_of(row)
 
 
+_FIND_OF_BOT = (
+    select(tasks)
+    .where(tasks.c.bot_id == bindparam("bot_id"), tasks.c.task_id == bindparam("task_id"))
+    .limit(1)
+)
+
+
+def find_of_bot(conn: Connection, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
+    """A bot's stream, live or not; its TaskId is random, so there is one run of it."""
+    row = conn.execute(_FIND_OF_BOT, {"bot_id": bot_id, "task_id": task_id}).one_or_none()
+    return None if row is None else _task_of(row)
+
+
 def _latest_by_room(*, newest_first: bool) -> Select[Any]:
     """Goes along an index and stops at the end of the page, however many runs the room has had."""
     other = tasks.alias("other")
@@ -360,4 +373,5 @@ def _task_of(row: Row[Any]) -> Task[Any]:
         epoch=row.epoch,
         flowed_at=row.flowed_at,
         stage=PushStage.of(row.stage),
+        bot_id=None if row.bot_id is None else BotId(row.bot_id),
     )

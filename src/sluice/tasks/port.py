@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
 
-from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.bots import NO_LIMITS, StreamLimits
+from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.tasks import Dialect, Kind, PushSpec, RelaySpec, S, Task
 
 
 @dataclass(frozen=True, slots=True)
 class StartRequest(Generic[S]):
-    """`user_id` is the virtual user of a relay, the publisher of a push."""
+    """`user_id` is the virtual user of a relay, the publisher of a push; `bot_id` and `limits` are for the
+    streams of bots."""
 
     dialect: Dialect
     app_id: AppId
@@ -19,6 +21,8 @@ class StartRequest(Generic[S]):
     user_id: UserId
     business_id: BusinessId
     spec: S
+    bot_id: BotId | None = None
+    limits: StreamLimits = NO_LIMITS
 
 
 class Tasks(Protocol):
@@ -28,7 +32,12 @@ class Tasks(Protocol):
 
     async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
         """The live task of this identity, and whether this call made it. Durable when it returns. Raises
-        AccessRefused for a relay whose user may not enter the room."""
+        AccessRefused for a relay whose user may not enter the room, LimitReached for a stream of a bot beyond
+        the request's limits."""
+        ...
+
+    async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
+        """A bot's stream, an ended one as long as it is kept."""
         ...
 
     async def update_relay(

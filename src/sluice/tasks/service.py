@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.errors import AccessRefused, TaskNotFound
-from sluice.core.ids import AppId, RoomId, RunId, TaskId, UserId, new_run_id
+from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.push import PushStage
 from sluice.core.tasks import OPEN_AHEAD_S, Kind, PushSpec, RelaySpec, S, Task, kind_of
@@ -33,10 +33,12 @@ from sluice.process.control import (
 from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
 from sluice.store.bans import is_barred
+from sluice.store.bots import refuse_beyond
 from sluice.store.tasks import (
     advance_task,
     find_latest,
     find_live,
+    find_of_bot,
     get_run,
     insert_task,
     list_all,
@@ -128,12 +130,15 @@ class TaskService:
             reason=Reason.NONE,
             reason_text="",
             created_at=now,
+            bot_id=request.bot_id,
         )
 
         def insert(conn: Connection) -> tuple[Task[S], bool]:
             # In the same transaction: a ban is written before it looks for the tasks that it ends.
             if asked.kind is Kind.RELAY and is_barred(conn, asked.app_id, asked.room_id, asked.user_id, now):
                 raise AccessRefused("the user is barred from this room", known=True)
+            if asked.bot_id is not None:
+                refuse_beyond(conn, request.limits, asked.bot_id, asked.app_id, asked.room_id)
             return insert_task(conn, asked)
 
         try:
@@ -145,6 +150,9 @@ class TaskService:
             if self._is_waiting(run):
                 self._place(run)
         return task, created
+
+    async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
+        return await self._store.run(lambda conn: find_of_bot(conn, bot_id, task_id))
 
     async def update_relay(
         self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]

@@ -6,7 +6,6 @@ as it is. A source that cannot be reached is no error of the call; it shows in t
 
 from dataclasses import replace
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import structlog
 from pydantic import (
@@ -20,7 +19,6 @@ from pydantic import (
 
 from sluice.api.volcengine.errors import ILLEGAL, MISSING, Refusal
 from sluice.api.volcengine.fields import (
-    UNSAFE,
     Boolean,
     Fields,
     Id,
@@ -40,9 +38,9 @@ from sluice.core.errors import AccessRefused
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.lifecycle import RELAY_STATUS
 from sluice.core.masking import mask_url
+from sluice.core.sources import check_source_url
 from sluice.core.tasks import (
     LONGEST_AHEAD_S,
-    PLAYABLE_SCHEMES,
     Dialect,
     Kind,
     MediaType,
@@ -57,7 +55,6 @@ ALREADY_STARTED = "The task has been started. Please do not call the startup tas
 _SIZE_PX = (16, 1920)
 #: Its range counts only where video is transcoded.
 _Size = Annotated[Integer, WithJsonSchema({"type": "integer", "minimum": 16, "maximum": 1920})]
-_MAX_URL_LENGTH = 4096
 _PUBLISHED = {
     MediaType.AUDIO_VIDEO: (Privilege.PUBLISH_AUDIO, Privilege.PUBLISH_VIDEO),
     MediaType.AUDIO: (Privilege.PUBLISH_AUDIO,),
@@ -68,17 +65,10 @@ log = structlog.get_logger(__name__)
 
 
 def _stream_url(value: str) -> str:
-    if len(value) > _MAX_URL_LENGTH:
-        raise illegal(f"must not be longer than {_MAX_URL_LENGTH} characters")
-    schemes = ", ".join(f"{scheme}://" for scheme in PLAYABLE_SCHEMES)
     try:
-        parts = urlsplit(value)
-        usable = parts.scheme in PLAYABLE_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unclosed [ or a port that is no number up to 65535
-        usable = False
-    if not usable or UNSAFE.search(value):
-        raise illegal(f"must be an address with a host that begins with one of {schemes}")
-    return value
+        return check_source_url(value)
+    except ValueError as error:
+        raise illegal(str(error)) from error
 
 
 class Control(Fields):

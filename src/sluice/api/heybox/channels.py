@@ -1,0 +1,39 @@
+"""Making channels (heybox.md 3a), which fixes their line. Voice channels alone: others play nothing."""
+
+from typing import Annotated, Literal
+
+import structlog
+from pydantic import Field
+
+from sluice.api.heybox.errors import PERMISSION_DENIED, Refusal
+from sluice.api.heybox.fields import Body, Id, Text
+from sluice.core.bots import Bot, Channel, Line, new_channel_id
+from sluice.core.ids import BotRoomId
+from sluice.store.bots import BotRegistry
+
+#: `channel_type` of a voice channel.
+_VOICE = 0
+
+log = structlog.get_logger(__name__)
+
+
+class CreateChannel(Body):
+    room_id: Id
+    channel_name: Annotated[Text, Field(max_length=128)]
+    channel_type: Annotated[int, Field(ge=_VOICE, le=_VOICE)]
+    api_type: Literal["trtc", "volc"] = "trtc"
+
+
+class ChannelHandlers:
+    def __init__(self, bots: BotRegistry) -> None:
+        self._bots = bots
+
+    async def create(self, body: CreateChannel, bot: Bot) -> dict[str, object]:
+        """The envelope's result. Raises Refusal."""
+        room_id = BotRoomId(body.room_id)
+        if not bot.may_enter(room_id):
+            raise Refusal(PERMISSION_DENIED, why="the bot may not enter this room")
+        channel = Channel(bot.app_id, new_channel_id(), Line(body.api_type), room_id, body.channel_name)
+        await self._bots.save_channel(channel)
+        log.info("channel made", channel_id=channel.channel_id, bot=bot.bot_id, line=body.api_type)
+        return {"channel_id": channel.channel_id}

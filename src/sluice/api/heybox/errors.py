@@ -1,0 +1,65 @@
+"""Failures of the dialect as data: err_code, msg and HTTP status (heybox.md 1.1 and 6).
+
+`Refusal` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
+errors of the core become it:
+TaskNotFound  -> TASK_NOT_FOUND       AccessRefused -> PERMISSION_DENIED
+LimitReached  -> TOO_MANY_STREAMS     Overloaded    -> NO_CAPACITY       any other -> INTERNAL_ERROR
+"""
+
+from dataclasses import dataclass
+
+from sluice.core.errors import AccessRefused, Culprit, LimitReached, Overloaded, SluiceError, TaskNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`message` is filled with `%`. Handled failures are answered with 200."""
+
+    code: int
+    message: str
+    http_status: int = 200
+
+
+INVALID_JSON = Row(400, "invalid json")
+TOO_LARGE = Row(400, "request body is too large")
+MISSING = Row(400, "missing parameter: %s")
+INVALID = Row(400, "invalid parameter: %s")
+INVALID_TOKEN = Row(401, "invalid token")
+PERMISSION_DENIED = Row(403, "permission denied")
+CHANNEL_NOT_FOUND = Row(404, "channel not found")
+TASK_NOT_FOUND = Row(404, "task not found")
+NO_SUCH_PATH = Row(404, "not found", 404)
+WRONG_METHOD = Row(405, "method not allowed", 405)
+TOO_MANY_STREAMS = Row(409, "too many streams")
+NO_CAPACITY = Row(409, "no capacity")
+TOO_MANY_REQUESTS = Row(429, "too many requests", 429)
+INTERNAL_ERROR = Row(500, "internal error", 500)
+
+
+class Refusal(SluiceError):
+    """The call fails with this row; `fill` fills its message. `why` is for the log alone."""
+
+    culprit = Culprit.CALLER
+
+    def __init__(self, row: Row, *fill: str, why: str = "") -> None:
+        super().__init__(row.message % fill)
+        self.row = row
+        self.why = why
+
+
+def to_refusal(error: SluiceError) -> Refusal:
+    """What the caller is told of an error of the core."""
+    match error:
+        case Refusal():
+            return error
+        case TaskNotFound():
+            row = TASK_NOT_FOUND
+        case AccessRefused():
+            row = PERMISSION_DENIED
+        case LimitReached():
+            row = TOO_MANY_STREAMS
+        case Overloaded():
+            row = NO_CAPACITY
+        case _:
+            row = INTERNAL_ERROR
+    return Refusal(row, why=str(error))

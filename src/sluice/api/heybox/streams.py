@@ -1,0 +1,178 @@
+"""Push and stop (heybox.md 2, 3 and 5).
+
+Every push is a stream of its own with a virtual user of its own. A source that cannot be reached is no error
+of the call; it is told to `callback_url`.
+"""
+
+import base64
+import secrets
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from sluice.api.heybox.errors import (
+    CHANNEL_NOT_FOUND,
+    INVALID,
+    PERMISSION_DENIED,
+    TASK_NOT_FOUND,
+    Refusal,
+)
+from sluice.api.heybox.fields import Body, Id, Text
+from sluice.core.addresses import AddressPolicy, is_address
+from sluice.core.apps import Apps, Feature
+from sluice.core.bots import Bot, Line, StreamLimits
+from sluice.core.callbacks import check_url
+from sluice.core.errors import TaskNotFound
+from sluice.core.ids import BotRoomId, BusinessId, ChannelId, RoomId, TaskId, UserId
+from sluice.core.masking import mask_url
+from sluice.core.sources import check_source_url
+from sluice.core.tasks import FULL_VOLUME, LIFETIME_S, MediaType, RelaySpec, StreamMode
+from sluice.store.bots import BotRegistry
+from sluice.tasks.port import StartRequest, Tasks
+
+#: `repeat_num` of a stream that begins again for ever.
+ENDLESS = -1
+#: A source that cannot be opened is tried at second 0, 1 and 3, one that is lost for so long (section 5).
+_START_TRIES = 3
+_MAX_IDLE_S = 300
+_TASK_ID_BYTES = 96
+
+log = structlog.get_logger(__name__)
+
+
+def _callback_url(value: str) -> str:
+    return check_url(value) if value else value
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("must not be 0")
+    return value
+
+
+class Push(Body):
+    room_id: Id
+    channel_id: Id
+    stream_url: Annotated[Text, AfterValidator(check_source_url)]
+    operator: Annotated[int, Field(gt=0, lt=2**63)]
+    volume: Annotated[int, Field(ge=0, le=FULL_VOLUME)] = FULL_VOLUME
+    callback_url: Annotated[str, AfterValidator(_callback_url)] = ""
+    seek_second: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    repeat_num: Annotated[int, Field(ge=ENDLESS, le=1000), AfterValidator(_not_zero)] = 1
+    max_duration: Annotated[int, Field(ge=1, le=10_080)] | None = None  #: minutes
+
+    @field_validator("max_duration", mode="before")
+    @classmethod
+    def _only_of_endless(cls, value: object, info: ValidationInfo) -> object:
+        """Ignored otherwise, even when it is out of range (section 5)."""
+        return value if info.data.get("repeat_num") == ENDLESS else None
+
+    def spec(self, line: Line) -> RelaySpec:
+        """Raises Refusal for a number of plays that the line does not know."""
+        if line is Line.VOLC and self.repeat_num not in (ENDLESS, 1):
+            raise Refusal(INVALID, "repeat_num", why="line 2 plays once or for ever")
+        return RelaySpec(
+            url=self.stream_url,
+            media_type=MediaType.AUDIO,
+            stream_mode=StreamMode.COPY,  # what can go as it is does; sound that cannot is never refused
+            loop=self.repeat_num == ENDLESS,
+            plays=max(1, self.repeat_num),
+            begin_s=self.seek_second,
+            volume=self.volume,
+            max_idle_s=_MAX_IDLE_S,
+            lifetime_s=self._lifetime_s(line),
+            callback_url=self.callback_url,
+            start_tries=_START_TRIES,
+        )
+
+    def _lifetime_s(self, line: Line) -> float | None:
+        if self.max_duration is not None:
+            return self.max_duration * 60
+        return None if line is Line.TRTC else LIFETIME_S
+
+
+class Stop(Body):
+    task_id: Text
+
+
+class StreamHandlers:
+    """Each answers the envelope's result. Raises SluiceError."""
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        bots: BotRegistry,
+        apps: Apps,
+        addresses: AddressPolicy,
+        limits: StreamLimits,
+        *,
+        registered_only: bool,
+    ) -> None:
+        """`registered_only`: channels that nobody made or gave a line are not found."""
+        self._tasks = tasks
+        self._bots = bots
+        self._apps = apps
+        self._addresses = addresses
+        self._limits = limits
+        self._registered_only = registered_only
+
+    async def push(self, body: Push, bot: Bot) -> dict[str, object]:
+        self._check_address(body.stream_url)
+        line = await self._enter(bot, BotRoomId(body.room_id), ChannelId(body.channel_id))
+        secret = secrets.token_bytes(_TASK_ID_BYTES)
+        task_id = TaskId(base64.b64encode(secret).decode())
+        stream = StartRequest(
+            dialect=line.dialect,
+            app_id=bot.app_id,
+            room_id=RoomId(body.channel_id),
+            task_id=task_id,
+            user_id=UserId(f"bot-{bot.bot_id}-{secret[:4].hex()}"),
+            business_id=BusinessId(""),
+            spec=body.spec(line),
+            bot_id=bot.bot_id,
+            limits=self._limits,
+        )
+        task, _ = await self._tasks.start(stream)
+        log.info(
+            "stream accepted",
+            run_id=task.id,
+            bot=bot.bot_id,
+            room_id=task.room_id,
+            operator=body.operator,
+            source=mask_url(body.stream_url),
+        )
+        return {"task_id": task_id}
+
+    async def stop(self, body: Stop, bot: Bot) -> dict[str, object]:
+        """Of the bot's own streams; one that has ended stays so."""
+        task = await self._tasks.find_of_bot(bot.bot_id, TaskId(body.task_id))
+        if task is None:
+            raise Refusal(TASK_NOT_FOUND)
+        try:
+            await self._tasks.stop(task.id)
+        except TaskNotFound:  # it has ended, or is about to
+            return {}
+        log.info("stream stopped", run_id=task.id, bot=bot.bot_id)
+        return {}
+
+    def _check_address(self, url: str) -> None:
+        """A name is judged when it is resolved, which is too late to tell a bot without a callback."""
+        host = urlsplit(url).hostname or ""
+        if is_address(host) and not self._addresses.permits(host):
+            raise Refusal(INVALID, "stream_url", why=f"{host} has no public address")
+
+    async def _enter(self, bot: Bot, room_id: BotRoomId, channel_id: ChannelId) -> Line:
+        """The line of a channel that the bot may play into. Raises Refusal."""
+        app = self._apps.app(bot.app_id)
+        if app is None or Feature.RELAY not in app.features:
+            raise Refusal(PERMISSION_DENIED, why="the bot's app may not relay")
+        if not bot.may_enter(room_id):
+            raise Refusal(PERMISSION_DENIED, why="the bot may not enter this room")
+        channel = await self._bots.find_channel(bot.app_id, channel_id)
+        if channel is None and self._registered_only:
+            raise Refusal(CHANNEL_NOT_FOUND, why="the channel is not registered")
+        if channel is not None and not channel.lies_in(room_id):
+            raise Refusal(CHANNEL_NOT_FOUND, why="the channel lies in another room")
+        return bot.line_in(channel)
