@@ -1,7 +1,7 @@
 """The callbacks of this node: who is registered, and a courier for each destination that something waits for.
 
-A destination is a registration, or the address that came with tasks. An event is in the outbox before anybody knows of it, so a crash loses none; what was under way in a crash is
-sent again, with the same EventId.
+A destination is a registration, or an address that came with tasks. An event is in the outbox before anybody
+knows of it, so a crash loses none; what was under way in a crash is sent again, with the same EventId.
 """
 
 import asyncio
