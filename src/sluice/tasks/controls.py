@@ -32,9 +32,6 @@ from sluice.tasks.runs import Run
 
 log = structlog.get_logger()
 
-#: What callers call the fields of a message.
-_FIELDS = {"paused": "pause", "position_us": "seek_s"}
-
 
 async def carry_out(run: Run, control: Control, store: Store, clock: Callable[[], float]) -> None:
     """Makes the change, or none at all; the caller holds `run.changing`. Raises as Tasks.control does."""
@@ -51,7 +48,7 @@ async def carry_out(run: Run, control: Control, store: Store, clock: Callable[[]
         run.task = await store.run(lambda conn: _note(conn, run, control, now))
     except Exception:
         if process is not None:
-            await _put_back(process, run)
+            await _put_back(process, run, control)
         raise
     if control.paused is not None:
         (run.pause if control.paused else run.resume)(now)
@@ -81,21 +78,24 @@ async def _ask(process: Supervised, run: Run, control: Control) -> None:
     try:
         answer = await process.request(ControlSession(run_id=run.task.id, **asdict(control)))
     except ChannelClosed as error:
-        await _put_back(process, run)
+        await _put_back(process, run, control)
         raise Overloaded(f"nothing was changed, for {error}; try again in a few seconds") from error
     if isinstance(answer, Refusal):
-        field = _FIELDS.get(answer.field, answer.field)
-        raise NotNow(f"{field}: {answer.why}") if answer.busy else BadInput(field, answer.why)
+        text = f"{answer.field}: {answer.why}"
+        raise NotNow(text) if answer.busy else BadInput(answer.field, answer.why)
     if not (isinstance(answer, Done) and answer.found):  # it has ended, and its report is on the way
         raise TaskNotFound(f"no task {run.task.id} is live")
 
 
-async def _put_back(process: Supervised, run: Run) -> None:
-    """Tells the process what the store says: it may have done what was asked. One that is gone or hangs
-    needs no telling."""
+async def _put_back(process: Supervised, run: Run, control: Control) -> None:
+    """Tells the process what the store says of what was asked: it may have done it. A position is none of
+    the store's matters: where the run is, its session tells. One that is gone or hangs needs no telling."""
     spec: RelaySpec = run.task.spec
-    paused = run.task.state is State.PAUSED
-    before = Control(paused=paused, volume=spec.volume, normalize=spec.normalize)
+    before = Control(
+        paused=None if control.paused is None else not control.paused,
+        volume=None if control.volume is None else spec.volume,
+        normalize=None if control.normalize is None else spec.normalize,
+    )
     with contextlib.suppress(ChannelClosed):
         await process.request(ControlSession(run_id=run.task.id, **asdict(before)))
 
