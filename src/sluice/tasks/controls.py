@@ -53,7 +53,8 @@ async def carry_out(run: Run, control: Control, store: Store, clock: Callable[[]
     if control.paused is not None:
         (run.pause if control.paused else run.resume)(now)
         run.note = ""
-    log.info("task controlled", run=run.task.id, **asdict(control))
+    given = {name: value for name, value in asdict(control).items() if value is not None}
+    log.info("task controlled", run=run.task.id, state=run.task.state.value, **given)
 
 
 def _possible(run: Run, control: Control) -> Control:
