@@ -1,7 +1,7 @@
 """Hand-written fakes, one per port, that keep the port's promises in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,7 +14,8 @@ from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BotId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
-from sluice.process.control import Message, PushJob, RelayJob, StartPush, StartSession
+from sluice.process.channel import ChannelClosed
+from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
 from sluice.rooms.port import (
     PatchAnswer,
     PatchOutcome,
@@ -29,7 +30,7 @@ from sluice.rooms.port import (
 from sluice.store.registrations import create as create_registration
 from sluice.store.schema import apps, metadata
 from sluice.store.thread import HINTS
-from sluice.tasks.port import StartRequest
+from sluice.tasks.port import Control, StartRequest
 
 _T = TypeVar("_T")
 
@@ -41,6 +42,9 @@ class FakeTasks:
         self.runs: list[Task[Any]] = []
         #: Raised by the next start, to play a failure.
         self.start_error: Exception | None = None
+        self.controlled: list[Control] = []
+        #: Raised by the next control, to play a failure.
+        self.control_error: Exception | None = None
         self._clock = clock
 
     async def find_live(
@@ -125,6 +129,12 @@ class FakeTasks:
             raise TaskNotFound(f"the task {run_id} has ended")
         stopped = replace(task, state=State.ENDED, reason=Reason.STOPPED, ended_at=self._clock())
         self.runs[self.runs.index(task)] = stopped
+
+    async def control(self, run_id: RunId, control: Control) -> None:
+        if self.control_error is not None:
+            raise self.control_error
+        self._run(run_id)
+        self.controlled.append(control)
 
     def _run(self, run_id: RunId) -> Task[Any]:
         for task in self.runs:
@@ -289,13 +299,26 @@ class FakeRunRooms:
         self.retired.append(run_id)
 
 
+async def done(message: Message) -> Message:
+    return Done(found=True)
+
+
 class FakeProcess:
     """A media process (`sluice.process.supervisor.Supervised`) that does nothing by itself."""
 
     def __init__(self, media: "FakeMedia") -> None:
         self.ready = True
         self.told: list[Message] = []
+        self.asked: list[Message] = []
+        #: What requests are answered; an exception is raised. A test may replace it.
+        self.answer: Callable[[Message], Awaitable[Message]] = done
         self._media = media
+
+    async def request(self, message: Message) -> Message:
+        if not self.ready:
+            raise ChannelClosed("the process is not running")
+        self.asked.append(message)
+        return await self.answer(message)
 
     def notify(self, message: Message) -> bool:
         if self.ready:

@@ -32,6 +32,9 @@ from sluice.api.proxies import TrustedProxies
 from sluice.api.server import serving
 from sluice.api.volcengine.actions import Action, action_table
 from sluice.api.volcengine.door import FrontDoor
+from sluice.callbacks.forms.form import Form
+from sluice.callbacks.forms.trtc import TrtcForm
+from sluice.callbacks.forms.volc import VolcForm
 from sluice.callbacks.forms.volcengine import VolcengineForm
 from sluice.callbacks.rooms import RoomEvents
 from sluice.callbacks.service import CallbackService
@@ -120,7 +123,11 @@ async def _callbacks(
     settings: Settings, store: Store, rooms: RoomProcesses
 ) -> AsyncIterator[CallbackService]:
     """Delivers while it is open; what happens in rooms is written into the outbox."""
-    forms = {Dialect.VOLCENGINE: VolcengineForm(settings.callbacks.retry)}
+    forms: dict[Dialect, Form] = {
+        Dialect.VOLCENGINE: VolcengineForm(settings.callbacks.retry),
+        Dialect.BOT_TRTC: TrtcForm(),
+        Dialect.BOT_VOLC: VolcForm(),
+    }
     registered = settings.callbacks.registrations
     async with (
         Poster(AddressPolicy(settings.media.allow_networks)) as poster,

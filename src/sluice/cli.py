@@ -239,6 +239,32 @@ def task_stop(
     print_document(client_with(url, load_credentials(data)).native("POST", f"/tasks/{id}/stop"), as_json)
 
 
+@task_cli.command("control")
+def task_control(
+    id: str,
+    pause: Annotated[
+        bool | None, typer.Option("--pause/--resume", help="Let a recording stand still, or go on.")
+    ] = None,
+    seek: Annotated[
+        float | None, typer.Option(help="Go on at this position of the recording, in seconds.")
+    ] = None,
+    volume: Annotated[
+        int | None, typer.Option(help="Percent of the amplitude; 100 is as the source has it.")
+    ] = None,
+    normalize: Annotated[
+        bool | None, typer.Option("--normalize/--no-normalize", help="Make the loudness even (EBU R 128).")
+    ] = None,
+    url: UrlOption = NODE_URL,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Changes how a relay plays: all that is given, or nothing."""
+    wanted = {"pause": pause, "seek_s": seek, "volume": volume, "normalize": normalize}
+    body = {name: value for name, value in wanted.items() if value is not None}
+    client = client_with(url, load_credentials(data))
+    print_document(client.native("POST", f"/tasks/{quote(id, safe='')}/control", body), as_json)
+
+
 @callback_cli.command("list")
 def callback_list(
     state: Annotated[str | None, typer.Option(help="pending, dead or delivered. Default: all")] = None,

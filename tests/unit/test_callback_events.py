@@ -14,6 +14,7 @@ from sluice.core.callbacks import (
     RetryPlan,
     check_url,
     task_events,
+    url_destination,
 )
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
@@ -88,6 +89,7 @@ def test_an_event_of_a_relay_says_all_there_is() -> None:
             "url": "http://source/",
             "start_at": 7,
             "again": False,
+            "never_began": False,
         },
         LATER,
     )
@@ -96,6 +98,58 @@ def test_an_event_of_a_relay_says_all_there_is() -> None:
 def test_media_that_flows_again_is_told_apart() -> None:
     running = task(State.RUNNING, flowed_at=NOW)
     assert [task_events(running, now)[0].data["again"] for now in (NOW, LATER)] == [False, True]
+
+
+def test_nobody_is_told_of_a_pause() -> None:
+    assert task_events(task(State.RUNNING, flowed_at=NOW), LATER, resumed=True) == ()
+
+
+URL = "https://bot.example/events?token=sesame"
+
+
+def bots(state: State, dialect: Dialect = Dialect.BOT_VOLC, url: str = URL, **changes: Any) -> Task[Any]:
+    return task(state, dialect=dialect, spec=RelaySpec("http://source/", callback_url=url), **changes)
+
+
+def test_a_bots_task_is_told_at_its_own_address() -> None:
+    running = bots(State.RUNNING, flowed_at=NOW)
+    (event,) = task_events(running, NOW)
+    assert (event.kind, event.dialect) == (EventKind.RELAY_STATE, Dialect.BOT_VOLC)
+    assert event.destination == url_destination(URL)
+    assert event.data["callback_url"] == URL
+    assert "sesame" not in event.destination
+    assert url_destination(URL + "2") != event.destination, "another address is another destination"
+    assert len(url_destination("http://" + "h" * 4000)) == len(event.destination), "however long it is"
+
+
+@pytest.mark.parametrize("dialect", [Dialect.BOT_TRTC, Dialect.BOT_VOLC])
+def test_a_bots_task_without_an_address_tells_nobody(dialect: Dialect) -> None:
+    for state in State:
+        for epoch in (0, 3):
+            assert task_events(bots(state, dialect, "", epoch=epoch), NOW) == ()
+
+
+def test_line_1_is_not_told_that_a_task_is_accepted() -> None:
+    assert task_events(bots(State.STARTING, Dialect.BOT_TRTC, epoch=0), NOW) == ()
+    assert len(task_events(bots(State.STARTING, Dialect.BOT_VOLC, epoch=0), NOW)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "never_began"),
+    [
+        (bots(State.STARTING, epoch=0), False),
+        (bots(State.RUNNING, flowed_at=NOW), False),
+        (bots(State.FAILED, reason=Reason.SOURCE_REFUSED), True),
+        (bots(State.ENDED, reason=Reason.IDLE_TIMEOUT), True),
+        (bots(State.ENDED, reason=Reason.END_OF_STREAM), True),
+        (bots(State.ENDED, reason=Reason.STOPPED), False),
+        (bots(State.FAILED, reason=Reason.MEDIA_CRASH, flowed_at=NOW), False),
+        (bots(State.ENDED, reason=Reason.LIFETIME_EXCEEDED, flowed_at=NOW), False),
+    ],
+)
+def test_what_could_not_start_is_told_apart(change: Task[Any], never_began: bool) -> None:
+    (event,) = task_events(change, LATER)
+    assert event.data["never_began"] is never_began
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 from fastapi import FastAPI
 
 from sluice.api.native import routes
-from sluice.core.errors import AccessRefused, Overloaded
+from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.tasks import Dialect, RelaySpec, Task
-from sluice.tasks.port import StartRequest
+from sluice.tasks.port import Control, StartRequest
 from tests.testing import FakeTasks
 from tests.unit.asgi import Answer, call
 
@@ -49,6 +49,7 @@ def test_health_needs_no_token(native: Native) -> None:
         ("GET", "/api/v1/tasks?limit=x"),
         ("GET", "/api/v1/tasks/x"),
         ("POST", "/api/v1/tasks/x/stop"),
+        ("POST", "/api/v1/tasks/x/control"),
     ],
 )
 def test_bearer(native: Native, method: str, target: str, token: str | None) -> None:
@@ -114,6 +115,72 @@ def test_failures_of_the_core(
     assert answer.json() == {"error": {"code": type(error).__name__, "message": str(error)}}
 
 
+def control(native: Native, task: Task[RelaySpec], body: bytes) -> Answer:
+    headers = [("Authorization", f"Bearer {ADMIN}"), ("Content-Type", "application/json")]
+    return call(native.app, "POST", f"/api/v1/tasks/{task.id}/control", headers, [body])
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b'{"pause": true}', Control(paused=True)),
+        (b'{"pause": false, "volume": null}', Control(paused=False)),
+        (b'{"seek_s": 12.5}', Control(position_us=12_500_000)),
+        (b'{"seek_s": 0, "volume": 0}', Control(position_us=0, volume=0)),
+        (b'{"normalize": true, "volume": 100}', Control(volume=100, normalize=True)),
+    ],
+)
+def test_control(native: Native, body: bytes, wanted: Control) -> None:
+    task = native.add("a")
+    answer = control(native, task, body)
+    assert (answer.status, answer.json()["id"]) == (200, task.id)
+    assert native.tasks.controlled == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{}", "body"),
+        (b'{"pause": null}', "body"),
+        (b"", "body"),
+        (b"[]", "body"),
+        (b'{"pause": 1}', "pause"),
+        (b'{"pause": "yes"}', "pause"),
+        (b'{"seek_s": -1}', "seek_s"),
+        (b'{"seek_s": NaN}', "seek_s"),
+        (b'{"seek_s": 1e300}', "seek_s"),
+        (b'{"seek_s": true}', "seek_s"),
+        (b'{"volume": 101}', "volume"),
+        (b'{"volume": -1}', "volume"),
+        (b'{"volume": 50.5}', "volume"),
+        (b'{"volume": true}', "volume"),
+        (b'{"normalize": 0}', "normalize"),
+        (b'{"loudness": 3}', "loudness"),
+    ],
+)
+def test_controls_that_are_none(native: Native, body: bytes, field: str) -> None:
+    answer = control(native, native.add("a"), body)
+    assert answer.status == 400
+    assert answer.json()["error"]["message"].startswith(f"{field}: ")
+    assert native.tasks.controlled == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotNow("pause: the task is starting; try again when it is running"), 409),
+        (BadInput("seek_s", "a live source has no positions"), 400),
+        (Overloaded("try again"), 503),
+        (TaskNotFound("no task x is live"), 404),
+    ],
+)
+def test_controls_that_are_refused(native: Native, error: Exception, status: int) -> None:
+    native.tasks.control_error = error
+    answer = control(native, native.add("a"), b'{"pause": true}')
+    assert answer.status == status
+    assert answer.json() == {"error": {"code": type(error).__name__, "message": str(error)}}
+
+
 def test_openapi(native: Native) -> None:
     document = native.app.openapi()
     assert set(document["paths"]) == {
@@ -121,6 +188,7 @@ def test_openapi(native: Native) -> None:
         "/api/v1/tasks",
         "/api/v1/tasks/{id}",
         "/api/v1/tasks/{id}/stop",
+        "/api/v1/tasks/{id}/control",
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():

@@ -52,14 +52,16 @@ class Node:
         self._begin()
         await self.tasks.open()
 
-    async def start(self, task_id: str = "task") -> Task[RelaySpec]:
+    async def start(self, task_id: str = "task", spec: RelaySpec = SPEC) -> Task[RelaySpec]:
         identity = (APP, ROOM, TaskId(task_id), UserId("relay"), BusinessId(""))
-        task, _ = await self.tasks.start(StartRequest(Dialect.VOLCENGINE, *identity, SPEC))
+        task, _ = await self.tasks.start(StartRequest(Dialect.VOLCENGINE, *identity, spec))
         return task
 
-    async def running(self, task_id: str = "task") -> tuple[Task[RelaySpec], FakeProcess]:
+    async def running(
+        self, task_id: str = "task", spec: RelaySpec = SPEC
+    ) -> tuple[Task[RelaySpec], FakeProcess]:
         """A task whose media flows, and where it runs."""
-        task = await self.start(task_id)
+        task = await self.start(task_id, spec)
         process = self.place(task.id)
         process.report(Accepted(run_id=task.id))
         process.report(Flowing(run_id=task.id))

@@ -13,14 +13,15 @@ from fastapi import APIRouter, Depends, Query, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sluice.core.callbacks import CallbackNotFound
-from sluice.core.errors import AccessRefused, BadInput, NotFound, Overloaded, SluiceError
+from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overloaded, SluiceError
 from sluice.core.ids import RunId
-from sluice.tasks.port import Tasks
+from sluice.core.tasks import FULL_VOLUME
+from sluice.tasks.port import Control, Tasks
 
 
 class ErrorDetail(BaseModel):
@@ -38,6 +39,33 @@ class TaskList(BaseModel):
     tasks: list[dict[str, Any]]
 
 
+#: No recording is longer, and a position in microseconds stays a 64-bit number.
+_LONGEST_S = 10 * 365 * 86400
+
+
+class ControlBody(BaseModel):
+    """How a relay shall play from now on; what is left out stays as it is. All of it happens, or nothing."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    pause: StrictBool | None = None
+    """Whether it stands still. Its user stays in the room, and its lifetime runs on. Not for live sources."""
+    seek_s: Annotated[float, Field(ge=0, le=_LONGEST_S, allow_inf_nan=False, strict=True)] | None = None
+    """Position to go on at, in the pass that it is in. Not for live sources."""
+    volume: Annotated[StrictInt, Field(ge=0, le=FULL_VOLUME)] | None = None
+    """Percent of the amplitude; 100 is as the source has it."""
+    normalize: StrictBool | None = None
+    """Whether the loudness is made even (EBU R 128)."""
+
+    def control(self) -> Control:
+        """Raises BadInput when it says nothing."""
+        position_us = None if self.seek_s is None else round(self.seek_s * 1e6)
+        control = Control(self.pause, position_us, self.volume, self.normalize)
+        if control == Control():
+            raise BadInput("body", "give at least one of pause, seek_s, volume and normalize")
+        return control
+
+
 class Health(BaseModel):
     status: str
 
@@ -47,6 +75,7 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (AccessRefused, 401),
     (NotFound, 404),
     (CallbackNotFound, 404),
+    (NotNow, 409),
     (Overloaded, 503),
     (SluiceError, 500),
 )
@@ -100,6 +129,18 @@ def routes(tasks: Tasks, admin_token: str) -> APIRouter:
     async def stop_task(id: str) -> dict[str, Any]:
         """The task as it is after the order; its end may take a moment more."""
         await tasks.stop(RunId(id))
+        return await tasks.document(RunId(id))
+
+    @api.post(
+        "/api/v1/tasks/{id}/control",
+        dependencies=operator,
+        responses=FAILURES,
+        summary="Pause, resume, seek, set volume and loudness of a relay",
+    )
+    async def control_task(id: str, body: ControlBody) -> dict[str, Any]:
+        """The task with the change in effect. What it cannot take in its state is refused with 409, what its
+        source cannot do with 400."""
+        await tasks.control(RunId(id), body.control())
         return await tasks.document(RunId(id))
 
     return api

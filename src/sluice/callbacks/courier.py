@@ -156,10 +156,11 @@ class Courier:
             self._silent = failure.silent
             self._failures += 1
             if self._failures == _FAILURES_TOLD:
-                log.warning("callbacks do not arrive", destination=self._destination, why=str(failure))
+                why, host = str(failure), _host(post.url)
+                log.warning("callbacks do not arrive", destination=self._destination, host=host, why=why)
             raise
         if self._failures >= _FAILURES_TOLD:
-            log.info("callbacks arrive again", destination=self._destination)
+            log.info("callbacks arrive again", destination=self._destination, host=_host(post.url))
         self._silent, self._failures = False, 0
 
     async def _give_up(self, entry: OutboxEntry, began_at: float, error: str) -> None:

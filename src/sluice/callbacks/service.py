@@ -1,10 +1,11 @@
 """The callbacks of this node: who is registered, and a courier for each destination that something waits for.
 
-An event is in the outbox before anybody knows of it, so a crash loses none; what was under way in a crash is
-sent again, with the same EventId.
+A destination is a registration, or an address that came with tasks. An event is in the outbox before anybody
+knows of it, so a crash loses none; what was under way in a crash is sent again, with the same EventId.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 from sluice.callbacks.courier import Courier, Tools
 from sluice.callbacks.forms.form import Form
 from sluice.callbacks.slots import Slots
-from sluice.core.callbacks import CallbackNotFound, Registration
+from sluice.core.callbacks import URL_DESTINATIONS, CallbackNotFound, Registration
 from sluice.core.ids import AppId, BusinessId
 from sluice.core.masking import mask_url
 from sluice.core.tasks import Dialect
@@ -35,6 +36,9 @@ from sluice.store.thread import Store
 log = structlog.get_logger()
 
 _SWEEP_S = 60.0
+#: Couriers of addresses that came with tasks: callers may name as many as they start tasks. Those of
+#: registrations are bounded by these.
+MOST_OF_TASKS = 1000
 _KEEP_S = {DELIVERED: 3600.0, DEAD: 7 * 86400.0}
 _PURGE_AT_ONCE = 500
 
@@ -56,6 +60,9 @@ class CallbackService:
         self._configured = tuple(configured)
         self._tools = Tools(store, poster, Slots(), forms, clock)
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
+        self._of_tasks = 0  #: couriers of addresses that came with tasks
+        self._waiting = False  #: one of these was not begun
+        self._look = asyncio.Event()  #: the sweeper shall look at once
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -118,6 +125,11 @@ class CallbackService:
         if known is not None and not known[1].done():
             known[0].wake()
             return
+        if destination.startswith(URL_DESTINATIONS):
+            if self._of_tasks >= MOST_OF_TASKS:
+                self._waiting = True  # the end of another makes the sweeper find it
+                return
+            self._of_tasks += 1
         courier = Courier(destination, self._tools)
         task = asyncio.create_task(courier.run())
         self._couriers[destination] = courier, task
@@ -126,19 +138,27 @@ class CallbackService:
     def _on_end(self, destination: str, task: asyncio.Task[None]) -> None:
         if self._couriers[destination][1] is task:
             del self._couriers[destination]
+        if destination.startswith(URL_DESTINATIONS):
+            self._of_tasks -= 1
+            if self._waiting:
+                self._look.set()
         if not task.cancelled() and task.exception() is not None:
             log.error("a courier of callbacks broke", destination=destination, exc_info=task.exception())
 
     async def _sweep(self) -> None:
         """Looks for what hints did not tell (of the last life, of another node), and deletes what is old."""
         while True:
+            self._look.clear()
+            self._waiting = False
             try:
                 for destination in await self._store.run(pending_destinations):
                     self._wake(destination)
                 await self._purge()
             except Exception:  # root of the sweeper: the store will be better
                 log.exception("callbacks cannot be read")
-            await asyncio.sleep(_SWEEP_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SWEEP_S):
+                    await self._look.wait()
 
     async def _purge(self) -> None:
         for status, keep_s in _KEEP_S.items():
@@ -152,6 +172,7 @@ class CallbackService:
 
 def _document(entry: OutboxEntry, receiver: Registration | None) -> dict[str, object]:
     """`order` names what it is in order with."""
+    url = entry.data.get("callback_url") if receiver is None else receiver.url
     return {
         "event_id": entry.event_id,
         "app_id": entry.app_id,
@@ -160,7 +181,7 @@ def _document(entry: OutboxEntry, receiver: Registration | None) -> dict[str, ob
         "task_id": entry.data.get("task_id"),
         "user_id": entry.data.get("user_id"),
         "state": entry.status,
-        "url": None if receiver is None else mask_url(receiver.url),
+        "url": None if url is None else mask_url(url),
         "order": entry.order_key,
         "attempts": entry.attempts,
         "last_error": entry.last_error,

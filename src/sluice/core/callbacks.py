@@ -2,19 +2,21 @@
 
 An event is told in the order of its `order_key`, strictly; keys do not wait for each other
 (contract/callbacks.md 3). Which events a task's change makes is decided here, how they look in
-`callbacks.forms`.
+`callbacks.forms`. Most events go to who is registered for them; those of a bot's task go to the address that
+came with it, or to nobody.
 """
 
-from dataclasses import asdict, dataclass, field
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
 from sluice.core.errors import Culprit, SluiceError
 from sluice.core.ids import AppId, BusinessId, RoomId
-from sluice.core.lifecycle import State
+from sluice.core.lifecycle import Reason, State
 from sluice.core.push import push_report
-from sluice.core.tasks import PushSpec, RelaySpec, Task
+from sluice.core.tasks import Dialect, PushSpec, RelaySpec, Task
 
 
 class EventKind(Enum):
@@ -43,6 +45,8 @@ class CallbackEvent:
     order_key: str
     data: dict[str, Any]
     at: float  #: Unix seconds
+    dialect: Dialect = Dialect.VOLCENGINE  #: whose form it takes
+    destination: str = ""  #: `url_destination` of the address in `data`; empty: whoever is registered
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,16 @@ class Registration:
     @property
     def destination(self) -> str:
         return f"{self.app_id}/{self.business_id}"
+
+
+#: How the destinations that are no registrations begin. No app has such an id.
+URL_DESTINATIONS = "url/"
+
+
+def url_destination(url: str) -> str:
+    """The name of an address that came with a task: tasks that share it share what is due there. Short,
+    since it stands in an index, and without the secrets that an address may carry."""
+    return URL_DESTINATIONS + hashlib.sha256(url.encode()).hexdigest()[:32]
 
 
 _LONGEST_URL = 4096
@@ -136,11 +150,16 @@ def room_order_key(app_id: AppId, room_id: RoomId) -> str:
     return f"room/{app_id}/{room_id}"
 
 
-def task_events(task: Task[Any], now: float, *, staged: bool = False) -> tuple[CallbackEvent, ...]:
-    """What is told of the change at `now` that made `task` what it is. `staged`: it was a push's stage."""
+def task_events(
+    task: Task[Any], now: float, *, staged: bool = False, resumed: bool = False
+) -> tuple[CallbackEvent, ...]:
+    """What is told of the change at `now` that made `task` what it is. `staged`: it was a push's stage,
+    `resumed`: its media flows again after a pause, of which nobody is told, as of the pause."""
     if isinstance(task.spec, PushSpec):
         return _push_events(task, now, staged=staged)
-    return _relay_events(task, now)
+    if resumed:
+        return ()
+    return _relay_events(task, now) if task.dialect is Dialect.VOLCENGINE else _bot_events(task, now)
 
 
 def _relay_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
@@ -152,8 +171,25 @@ def _relay_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...
         "url": task.spec.url,
         "start_at": task.spec.start_at,
         "again": task.state is State.RUNNING and task.flowed_at != now,
+        "never_began": not (task.state.live or task.flowed_at or task.reason is Reason.STOPPED),
     }
     return (_event(EventKind.RELAY_STATE, task, data, now),)
+
+
+def _bot_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
+    """As a relay's, at the address that came with the task alone (contract/callbacks.md 4, 6, 7)."""
+    url = task.spec.callback_url
+    if not url or (task.dialect is Dialect.BOT_TRTC and not task.epoch):  # this form knows no acceptance
+        return ()
+    return tuple(
+        replace(
+            event,
+            dialect=task.dialect,
+            destination=url_destination(url),
+            data=event.data | {"callback_url": url},
+        )
+        for event in _relay_events(task, now)
+    )
 
 
 def _push_events(task: Task[PushSpec], now: float, *, staged: bool) -> tuple[CallbackEvent, ...]:

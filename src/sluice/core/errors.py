@@ -4,6 +4,7 @@ SluiceError
 ├── BadInput           the caller sent something outside the contract
 ├── NotFound           the caller named something that there is not
 │   └── TaskNotFound   … a task that is not live
+├── NotNow             what the caller asked for does not fit the state that the thing is in
 ├── AccessRefused      a token or key does not allow this
 ├── SourceError        the source (or the way to it) failed; transient or permanent
 ├── DestinationError   the CDN (or the way to it) failed; transient or permanent
@@ -47,6 +48,10 @@ class NotFound(SluiceError):
 
 class TaskNotFound(NotFound):
     pass
+
+
+class NotNow(SluiceError):
+    culprit = Culprit.CALLER
 
 
 class AccessRefused(SluiceError):

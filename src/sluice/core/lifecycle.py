@@ -66,6 +66,7 @@ class Reason(Enum):
     DESTINATION_UNREACHABLE = ("destination_unreachable", 1019, "the destination cannot be reached")
     DESTINATION_REFUSED = ("destination_refused", 1020, "the destination refuses the stream")
     DESTINATION_INTERRUPTED = ("destination_interrupted", 1021, "the destination was lost")
+    RESUMED = ("resumed", 0, "resumed after a pause")
 
     @classmethod
     def of(cls, code: str) -> "Reason":

@@ -76,6 +76,8 @@ class PushSpec:
     """Where a user's stream is pushed to; `stream` is 0 (camera) or 1 (screen)."""
 
     start_at: ClassVar[int] = 0  #: always at once
+    begin_s: ClassVar[int] = 0
+    lifetime_s: ClassVar[None] = None
     url: str
     stream: int = 0
     media_type: MediaType = MediaType.AUDIO_VIDEO

@@ -232,7 +232,8 @@ class UpdateSession(_Message):
 
 class ControlSession(_Message):
     """Changes how a running relay plays; None leaves a thing as it is. A position is one of the current pass.
-    Answered by Done (whether the run is here) or by Refusal, which changes nothing."""
+    Answered by Done (whether the run is here) or by Refusal, which changes nothing and names its fields as
+    the native API does (pause, seek_s, volume, normalize)."""
 
     type: Literal["control_session"] = "control_session"
     run_id: str

@@ -1,9 +1,9 @@
 """The named queries on the outbox: events that wait to be told, each one function for `Store.run`.
 
-An event gets a row only where a registration wants it at that moment; for an app without one the price of a
-change is one look at an index. Of the events that wait with one `order_key` the oldest alone has a `next_at`:
-it is the only one that may be tried, and its end makes the next one due. `epoch` fences a delivery that was
-under way while a person sent the event again.
+An event gets a row only where a registration wants it at that moment, or where it names a destination of its
+own; for an app without a registration the price of a change is one look at an index. Of the events that wait
+with one `order_key` the oldest alone has a `next_at`: it is the only one that may be tried, and its end makes
+the next one due. `epoch` fences a delivery that was under way while a person sent the event again.
 """
 
 import uuid
@@ -70,16 +70,16 @@ _INSERT = insert(outbox).values(
 
 
 def tell(conn: Connection, event: CallbackEvent) -> None:
-    """Writes the event if somebody is registered for it, and hints at its destination."""
-    registration = find_for(conn, event.app_id, event.business_id)
-    if registration is None or event.kind.value not in registration.events:
+    """Writes the event if somebody wants it, and hints at its destination."""
+    destination = event.destination or _registered_for(conn, event)
+    if destination is None:
         return
     values = {
         "event_id": str(uuid.uuid4()),
         "app_id": event.app_id,
-        "destination": registration.destination,
+        "destination": destination,
         "order_key": event.order_key,
-        "dialect": Dialect.VOLCENGINE.value,  # the one that has registrations
+        "dialect": event.dialect.value,
         "event_type": event.kind.value,
         "data": event.data,
         "created_at": event.at,
@@ -89,7 +89,15 @@ def tell(conn: Connection, event: CallbackEvent) -> None:
         "epoch": 0,
     }
     conn.execute(_INSERT, values | {"key": event.order_key, "now": event.at})
-    hint(conn, registration.destination)
+    hint(conn, destination)
+
+
+def _registered_for(conn: Connection, event: CallbackEvent) -> str | None:
+    """The destination of the registration that wants the event."""
+    registration = find_for(conn, event.app_id, event.business_id)
+    if registration is None or event.kind.value not in registration.events:
+        return None
+    return registration.destination
 
 
 # --- delivery -----------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ def start_message(run: Run, link: str, now: float) -> StartSession | StartPush:
 
 def relay_job(run: Run, link: str, now: float) -> RelayJob:
     task: Task[RelaySpec] = run.task
-    idle_s = now - run.idle_since if run.idle_since is not None else 0.0
     return RelayJob(
         run_id=task.id,
         app_id=task.app_id,
@@ -36,7 +35,7 @@ def relay_job(run: Run, link: str, now: float) -> RelayJob:
         frame_rate=task.spec.frame_rate,
         bitrate_kbps=task.spec.bitrate_kbps,
         start_at=task.spec.start_at if task.state is State.SCHEDULED else 0,
-        idle_s=max(_LEAST_IDLE_S, task.spec.max_idle_s - idle_s),
+        idle_s=max(_LEAST_IDLE_S, task.spec.max_idle_s - run.idle_s(now)),
         link=link,
         position_us=run.position_us,
         pass_number=run.pass_number,

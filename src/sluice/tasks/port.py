@@ -25,6 +25,16 @@ class StartRequest(Generic[S]):
     limits: StreamLimits = NO_LIMITS
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How a live relay shall play from now on, all of it or nothing; None leaves a thing as it is."""
+
+    paused: bool | None = None
+    position_us: int | None = None  #: in the pass that it is in
+    volume: int | None = None  #: percent of the amplitude
+    normalize: bool | None = None
+
+
 class Tasks(Protocol):
     async def find_live(
         self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId
@@ -76,4 +86,10 @@ class Tasks(Protocol):
 
     async def stop(self, run_id: RunId) -> None:
         """Raises TaskNotFound when the run is unknown or no longer live."""
+        ...
+
+    async def control(self, run_id: RunId, control: Control) -> None:
+        """In effect and durable when it returns. Raises TaskNotFound as `stop` does, BadInput for what the
+        source cannot do, NotNow for what the state does not allow, and Overloaded when no answer came; then
+        nothing has changed. Fields of errors are those of the native API."""
         ...

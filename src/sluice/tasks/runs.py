@@ -1,5 +1,6 @@
 """What the node knows of a live run beyond its row: where it runs, how far it is, what it does per second."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ class Run:
     accepted: bool = False  #: the process has it
     note: str = ""  #: why it is not running, while it tries
     idle_since: float | None = None  #: when its media stopped, as far as this node saw
+    paused_at: float | None = None  #: the idle time stands from then on
     due: bool = False  #: its scheduled start has come
     ending: tuple[Reason, str] | None = None  #: the end that the node has decided on
     stop_by: float | None = None
@@ -30,6 +32,8 @@ class Run:
     progress: Progress | None = None
     rates: dict[str, float] = field(default_factory=dict)
     progress_at: float = 0.0
+    #: Held by who changes how it plays: nobody places it meanwhile, and what its session tells waits.
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def take(self, progress: Progress) -> None:
         """Notes how far the session is; rates are per second since the last note."""
@@ -42,6 +46,27 @@ class Run:
             }
         self.progress, self.progress_at = progress, now
         self.position_us, self.pass_number = progress.position_us, progress.pass_number
+
+    # --- the idle time ------------------------------------------------------------------------------------
+
+    def lose(self, now: float) -> None:
+        """Its media has stopped; of a paused one it had."""
+        if self.paused_at is None and self.idle_since is None:
+            self.idle_since = now
+
+    def pause(self, now: float) -> None:
+        self.paused_at = now
+
+    def resume(self, now: float) -> None:
+        """The idle time goes on where it stood at the pause; without media from now on."""
+        idle_s = self.idle_s(now)
+        self.idle_since, self.paused_at = now - idle_s, None
+
+    def idle_s(self, now: float) -> float:
+        """Seconds without media, of which those paused are none."""
+        if self.idle_since is None:
+            return 0.0
+        return (now if self.paused_at is None else self.paused_at) - self.idle_since
 
 
 def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
@@ -59,7 +84,7 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "state": task.state.value,
         "reason": task.reason.code,
         "reason_text": run.note if run is not None and trying and run.note else task.reason_text,
-        **_address(task),
+        **_media(task),
         "plan": run.plan if run is not None else record.plan,
         "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
         "pass": run.pass_number if run is not None else record.pass_number,
@@ -71,10 +96,14 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
     }
 
 
-def _address(task: Task[Any]) -> dict[str, object]:
+def _media(task: Task[Any]) -> dict[str, object]:
     if task.kind is Kind.PUSH:
         return {"target": mask_url(task.spec.url), "stage": task.stage.code}
-    return {"source": mask_url(task.spec.url)}
+    return {
+        "source": mask_url(task.spec.url),
+        "volume": task.spec.volume,
+        "normalize": task.spec.normalize,
+    }
 
 
 def _stats(run: Run) -> dict[str, object]:

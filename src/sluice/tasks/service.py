@@ -6,7 +6,8 @@ state goes through one guarded update (`store.tasks.advance_task`); one that com
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -51,9 +52,10 @@ from sluice.store.tasks import (
     update_spec,
 )
 from sluice.store.thread import Store
+from sluice.tasks.controls import carry_out
 from sluice.tasks.jobs import relay_job, shared_source, start_message
 from sluice.tasks.placement import MediaProcesses
-from sluice.tasks.port import StartRequest
+from sluice.tasks.port import Control, StartRequest
 from sluice.tasks.runs import Run, document
 
 log = structlog.get_logger()
@@ -90,6 +92,8 @@ class TaskService:
         for record in await self._store.run(live_tasks):
             run = Run(record.task, record.position_us, max(1, record.pass_number), record.plan)
             self._runs[record.task.id] = run
+            if record.task.state is State.PAUSED:
+                run.pause(self._clock())
             if record.task.state is State.STOPPING:
                 await self._apply(run, Event.FINISH, Reason.STOPPED, Reason.STOPPED.text)
             elif record.task.state is State.RUNNING:
@@ -146,7 +150,7 @@ class TaskService:
         except IntegrityError:  # another node took the same start meanwhile
             task, created = await self._store.run(insert)
         if created:
-            run = self._runs[task.id] = Run(task)
+            run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000)
             if self._is_waiting(run):
                 self._place(run)
         return task, created
@@ -161,14 +165,15 @@ class TaskService:
         run = self._runs.get(task.id) if task is not None else None
         if task is None or run is None:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
-        spec = change(task.spec)
-        updated = await self._store.run(lambda conn: update_spec(conn, run.task.id, spec))
-        if updated is None:
-            raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
-        run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
-        run.idle_since = None
-        if run.process is not None:
-            run.process.notify(UpdateSession(job=relay_job(run, self._link_of(run), self._clock())))
+        async with self._changing(run):
+            spec = change(run.task.spec)
+            updated = await self._store.run(lambda conn: update_spec(conn, run.task.id, spec))
+            if updated is None:
+                raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
+            run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
+            run.idle_since = None
+            if run.process is not None:
+                run.process.notify(UpdateSession(job=relay_job(run, self._link_of(run), self._clock())))
 
     async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live(kind, app_id, room_id, task_id)
@@ -212,6 +217,13 @@ class TaskService:
         if run is None or not await self._end(run, Reason.STOPPED, Reason.STOPPED.text):
             raise TaskNotFound(f"no task {run_id} is live")
 
+    async def control(self, run_id: RunId, control: Control) -> None:
+        run = self._runs.get(run_id)
+        if run is None:
+            raise TaskNotFound(f"no task {run_id} is live")
+        async with self._changing(run):
+            await carry_out(run, control, self._store, self._clock)
+
     # --- what sessions and processes tell -------------------------------------------------------------------
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
@@ -232,7 +244,8 @@ class TaskService:
             run.note = message.text
             self._spawn(self._set_stage(run, PushStage.of(message.stage), message.text))
         elif isinstance(message, Lost):
-            run.note, run.idle_since = message.text, run.idle_since or self._clock()
+            run.note = message.text
+            run.lose(self._clock())
             self._spawn(self._apply(run, Event.LOST, Reason.of(message.reason), message.text))
         elif isinstance(message, Finished):
             run.process = None
@@ -252,7 +265,7 @@ class TaskService:
             if not run.accepted:
                 continue  # it was given to a process that was dying already
             run.restarts += 1
-            run.idle_since = run.idle_since or now
+            run.lose(now)
             run.crashes = [at for at in run.crashes if at > now - _CRASH_WINDOW_S] + [now]
             if len(run.crashes) >= 2:
                 run.ending, run.stop_by = (Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text), now
@@ -272,7 +285,7 @@ class TaskService:
 
     def _is_waiting(self, run: Run) -> bool:
         """Whether the run should have a process and has none; scheduled ones a little before their time."""
-        if run.process is not None or run.ending is not None:
+        if run.process is not None or run.ending is not None or run.changing.locked():
             return False
         if run.task.state is State.SCHEDULED:
             begins_at: int = run.task.spec.start_at
@@ -294,6 +307,17 @@ class TaskService:
             return None
         others = (other for other in self._runs.values() if shared_source(other.task) == source)
         return next((other.process for other in others if other.process is not None), None)
+
+    @asynccontextmanager
+    async def _changing(self, run: Run) -> AsyncIterator[None]:
+        """One change of what a run plays at a time. Nobody places it meanwhile: it would begin with what was
+        before."""
+        try:
+            async with run.changing:
+                yield
+        finally:
+            if self._is_waiting(run):
+                self._place(run)
 
     def _link_of(self, run: Run) -> str:
         return self._rooms.link_of(run.task.app_id, run.task.room_id)
@@ -331,6 +355,8 @@ class TaskService:
         self, run: Run, event: Event, reason: Reason, text: str, *, then: Event | None = None
     ) -> Task[Any] | None:
         """The task after `event`, and after `then` in the same transaction; None when it came too late."""
+        async with run.changing:
+            pass  # a change that is being made is noted before what follows from it
         now = self._clock()
 
         def change(conn: Connection) -> Task[Any] | None:

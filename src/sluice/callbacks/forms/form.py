@@ -23,5 +23,6 @@ class Form(Protocol):
     retry: RetryPlan
 
     def render(self, entry: OutboxEntry, registration: Registration | None) -> Post:
-        """The same body each time. Raises NobodyRegistered when nobody is there to be told."""
+        """The same body each time. `registration` is that of the entry's destination; an event that came with
+        an address of its own has none. Raises NobodyRegistered when nobody is there to be told."""
         ...

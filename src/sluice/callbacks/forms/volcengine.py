@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sluice.callbacks.forms.form import NobodyRegistered, Post
+from sluice.callbacks.forms.relay_state import EVENT_TYPE as RELAY_EVENT_TYPE
+from sluice.callbacks.forms.relay_state import relay_data
 from sluice.core.callbacks import EventKind, Registration, RetryPlan
-from sluice.core.lifecycle import RELAY_STATUS, Reason, State
+from sluice.core.lifecycle import State
 from sluice.store.outbox import OutboxEntry
 from sluice.wire.callback_bodies import Envelope, data_text, nonce_of
 
 EVENT_TYPES: dict[EventKind, str] = {
-    EventKind.RELAY_STATE: "RelayStreamStateChanged",
+    EventKind.RELAY_STATE: RELAY_EVENT_TYPE,
     EventKind.PUSH_STARTED: "TranscodeStarted",
     EventKind.PUSH_UPDATED: "TranscodeUpdated",
     EventKind.PUSH_STATE: "TranscodeStateChanged",
@@ -46,8 +48,6 @@ EVENT_NAMES = frozenset(EVENT_TYPES.values()) | _NEVER_SENT
 _KIND_BY_NAME = {name: kind.value for kind, name in EVENT_TYPES.items()}
 _NAME_BY_KIND = {kind: name for name, kind in _KIND_BY_NAME.items()}
 
-#: `Msg` of a relay whose media flows again.
-_AGAIN = "source reconnected"
 #: Why a user left, as the client SDK numbers it (5.3).
 _LEAVE_REASONS = {"left": 0, "dropped": 1, "removed": 3}
 
@@ -87,24 +87,6 @@ class VolcengineForm:
             secret=registration.secret,
         )
         return Post(registration.url, {"Content-Type": "application/json"}, envelope.body())
-
-
-def _relay(entry: OutboxEntry) -> Mapping[str, object]:
-    """5.1; the mapping of states is that of section 4."""
-    data = entry.data
-    state = State(data["state"])
-    message = data["text"] if not state.live else _AGAIN if data["again"] else ""
-    return {
-        "RoomId": data["room_id"],
-        "TaskId": data["task_id"],
-        "UserId": data["user_id"],
-        "StreamUrl": data["url"],
-        "Status": RELAY_STATUS[state],
-        "StartTimeStamp": data["start_at"],
-        "Msg": message,
-        "Vid": data["run_id"],
-        "Reason": 0 if state.live else Reason.of(data["reason"]).number,
-    }
 
 
 def _push(entry: OutboxEntry) -> Mapping[str, object]:
@@ -153,7 +135,7 @@ def _ms(at: float) -> int:
 
 
 _DATA: dict[EventKind, Callable[[OutboxEntry], Mapping[str, Any]]] = {
-    EventKind.RELAY_STATE: _relay,
+    EventKind.RELAY_STATE: relay_data,
     EventKind.PUSH_STARTED: _push,
     EventKind.PUSH_UPDATED: _push,
     EventKind.PUSH_STATE: _push,
