@@ -1,7 +1,7 @@
 """The room's end of a frame link: cuts it into frames; the first one of a channel says what that is for.
 
 That is a session that publishes (``{"hello": …}``, see `publisher`) or one that subscribes
-(``{"subscribe": …}``, see `subscriber`). A channel that begins with anything else is closed.
+(``{"subscribe": …}``, see `subscriber`). A link on which a channel begins with anything else is cut off.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class LinkChannel:
     def __init__(self, link: "FrameLink", number: int) -> None:
         self.number = number
         self.closed = False  #: from our side; what was on its way is dropped
-        self.end: LinkEnd | None = None
+        self.end: LinkEnd
         self._link = link
 
     @property
@@ -79,8 +79,7 @@ class FrameLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         channels, self._channels = self._channels, {}
         for channel in channels.values():
-            if channel.end is not None:
-                channel.end.lost()
+            channel.end.lost()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -92,29 +91,27 @@ class FrameLink(asyncio.Protocol):
                 self._transport.close()
 
     def _take(self, frame: LinkFrame) -> None:
+        """Raises LinkError for what no media process says."""
         channel = self._channels.get(frame.channel)
         if channel is None:
-            if frame.type == FrameType.END:
-                return
-            channel = self._channels[frame.channel] = LinkChannel(self, frame.channel)
-        if frame.type == FrameType.END:
+            if frame.type != FrameType.END:
+                self._open(frame)
+        elif frame.type == FrameType.END:
             del self._channels[frame.channel]
-            if channel.end is not None:
-                channel.end.lost()
+            channel.end.lost()
         elif not channel.closed:
             try:
-                self._pass_on(channel, frame)
-            except (LinkError, ValueError) as error:
-                log.warning("x channel", why=str(error), end=channel.end.name if channel.end else None)
+                channel.end.take(frame)
+            except (LinkError, ValueError) as error:  # of one session: the others go on
+                log.warning("x channel", why=str(error), end=channel.end.name)
                 channel.close()
 
-    def _pass_on(self, channel: LinkChannel, frame: LinkFrame) -> None:
-        if channel.end is not None:
-            channel.end.take(frame)
-        elif frame.type == FrameType.CONTROL:
-            channel.end = self._open_end(channel, parse_control(frame.payload))
-        else:
+    def _open(self, frame: LinkFrame) -> None:
+        if frame.type != FrameType.CONTROL:
             raise LinkError("the channel does not begin with a document")
+        channel = LinkChannel(self, frame.channel)
+        channel.end = self._open_end(channel, parse_control(frame.payload))
+        self._channels[frame.channel] = channel
 
     @property
     def buffered(self) -> int:
