@@ -19,12 +19,26 @@ class OpusCopy:
     def __init__(self) -> None:
         self.dropped = self.left_out = 0
         self._run = SoundRun()
+        self._begin_us: int | None = None
+
+    @property
+    def end_us(self) -> int:
+        """Where the run of sound ends."""
+        return self._run.end_us
+
+    def begin_at(self, media_us: int) -> None:
+        """The first packet is to be the one that holds this time."""
+        self._begin_us = media_us
 
     def push(self, packet: Packet) -> list[OutFrame]:
         samples = samples_of(packet.data)
         if samples is None:
             self.dropped += 1
             return []
+        if self._begin_us is not None:
+            if packet.pts_us + samples * 1_000_000 // RATE <= self._begin_us:
+                return []
+            self._begin_us = None
         gap = self._run.gap(packet.pts_us)
         if gap < 0:
             self.left_out += 1

@@ -12,7 +12,7 @@ from typing import Any, cast
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from sluice.core.errors import SourceError
@@ -22,6 +22,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import AnnexB, is_annexb
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.timeline import Timeline
+from sluice.media.source.trims import Trims
 from sluice.wire.h264 import AvcConfig, H264Error, Sps
 
 #: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.
@@ -59,6 +60,7 @@ class Demuxer:
         self._ahead: deque[Packet] = deque()
         self._annexb: AnnexB | None = None
         self._timeline: Timeline | None = None
+        self._trims: Trims | None = None
         self._reordered = False
         self._rotation: int | None = 0  #: None: not known yet
         self.first_us = 0
@@ -75,7 +77,11 @@ class Demuxer:
         audio = next(iter(container.streams.audio), None)
         self._streams = [s for s in (video, audio) if s is not None and _KINDS[s.type] in self._kinds]
         if not self._streams:
-            raise unsupported("the source has neither video nor audio that can be played")
+            raise unsupported(_missing(self._kinds))
+        for other in container.streams:  # not even read, where the container lets the demuxer skip it
+            other.discard = Discard.default if other in self._streams else Discard.all
+        if audio is not None and audio in self._streams:
+            self._trims = Trims(audio)
         if video is not None and video.codec_context.name == "h264":
             extradata = video.codec_context.extradata or b""
             self._annexb = AnnexB(extradata) if is_annexb(extradata) else None
@@ -160,6 +166,8 @@ class Demuxer:
         self._ahead.clear()
         if self._timeline is not None:
             self._timeline = Timeline()
+        if self._trims is not None:
+            self._trims.restart()
         self._packets = self._container.demux(self._streams)
 
     def _look_ahead(self) -> None:
@@ -216,6 +224,8 @@ class Demuxer:
         dts_us = _us(packet.dts if packet.dts is not None else packet.pts, stream)
         pts_us = dts_us if packet.pts is None else _us(packet.pts, stream)
         made = Packet(_KINDS[stream.type], bytes(packet), dts_us, pts_us, packet.is_keyframe)
+        if made.kind is TrackKind.AUDIO and self._trims is not None:
+            self._trims.apply(packet, made)
         if made.kind is TrackKind.VIDEO and self._annexb is not None and not self._annexb.convert(made):
             self.dropped += 1
             return None
@@ -283,6 +293,13 @@ class _Reading:
 def _audio_track(stream: AudioStream) -> AudioTrack:
     context = stream.codec_context
     return AudioTrack(context.name, context.extradata or b"", context.sample_rate, context.channels)
+
+
+def _missing(kinds: frozenset[TrackKind]) -> str:
+    if len(kinds) > 1:
+        return "the source has neither video nor audio that can be played"
+    (kind,) = kinds
+    return f"only {kind.value} was asked for, but the source has none"
 
 
 def _rotation(packet: Any) -> int:
