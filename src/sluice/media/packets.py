@@ -27,4 +27,4 @@ class Packet:
     key: bool
     extradata: bytes | None = None
     encoded: Any = None
-    duration_us: int = 0  #: of sound, without what is left out; 0 where the source does not tell
+    duration_us: int | None = None  #: of sound, without what is left out, where the source tells

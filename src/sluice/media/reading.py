@@ -191,7 +191,7 @@ class FileReading:
                     pictures.append(packet)
                 elif packet.dts_us >= position_us - _LEAD_US:
                     rest.append(packet)
-                reached = reached or packet.dts_us + packet.duration_us > position_us
+                reached = reached or packet.dts_us + max(1, packet.duration_us or 0) > position_us
         for n, packet in enumerate(reversed(pictures), 1):
             packet.dts_us = packet.pts_us = position_us - n * _PREROLL_US
         return pictures + rest

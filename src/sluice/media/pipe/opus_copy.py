@@ -35,8 +35,11 @@ class OpusCopy:
         if samples is None:
             self.dropped += 1
             return []
+        length_us = samples * 1_000_000 // RATE
+        if packet.duration_us is not None and packet.duration_us < length_us // 2:
+            return []  # most of it is no sound: the encoder's delay, or what fills the last packet
         if self._begin_us is not None:
-            if packet.pts_us + samples * 1_000_000 // RATE <= self._begin_us:
+            if packet.pts_us + length_us <= self._begin_us:
                 return []
             self._begin_us = None
         gap = self._run.gap(packet.pts_us)

@@ -118,14 +118,14 @@ class SoundPipe:
         self._copy, self._unaligned, self._begin_us = None, True, None
         for packet, frame in self._recent:
             if frame.media_us >= from_us - _PREROLL_US - _SETTLE_US:
-                self.push(replace(packet, pts_us=frame.media_us, duration_us=0))
+                self.push(replace(packet, pts_us=frame.media_us, duration_us=None))
         self._recent.clear()
         return convert.set_gain(gain, from_us)
 
     def _align(self, convert: OpusPipe, packet: Packet) -> None:
         """Packets of both ways are to stand in one row: the conversion's are early by its delay."""
         length_us = (samples_of(packet.data) or 0) * 1_000_000 // RATE
-        end_us = packet.pts_us + (packet.duration_us or length_us)
+        end_us = packet.pts_us + (length_us if packet.duration_us is None else packet.duration_us)
         if self._begin_us is None or end_us > self._begin_us:
             convert.begin_at(end_us - length_us + LOOKAHEAD_US)
             self._unaligned = False

@@ -15,6 +15,9 @@ from sluice.media.pipe.decoder import open_decoder
 from sluice.media.pipe.pcm import FRAME_BYTES
 from sluice.media.pipe.sound_run import RATE
 
+#: Of sources whose packets do not tell, by channels.
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+
 
 class SoundDecode:
     """`dropped` counts packets that could not be decoded."""
@@ -53,6 +56,8 @@ class SoundDecode:
         self._decoder = open_decoder(codec, extradata, AudioCodecContext)
         if self._track.sample_rate:
             self._decoder.sample_rate = self._track.sample_rate
+        if self._track.channels in _LAYOUTS:  # PCM says nothing of it itself
+            self._decoder.layout = _LAYOUTS[self._track.channels]
 
     def _resample(self, frames: list[AudioFrame]) -> bytes:
         return b"".join(_pcm(made) for frame in frames for made in self._to_room(frame))

@@ -38,7 +38,7 @@ _ROUNDING_US = 1_000
 _APART_US = 10_000_000
 #: Containers that say how the picture is to be turned.
 _TURNING = ("mov", "matroska")
-_MP4 = "mp4"
+_MOV, _MP4 = "mov", "mp4"
 _BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 _KINDS = {"video": TrackKind.VIDEO, "audio": TrackKind.AUDIO}
 _NO_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
@@ -64,6 +64,7 @@ class Demuxer:
         self._reordered = False
         self._rotation: int | None = 0  #: None: not known yet
         self.first_us = 0
+        self._begin_us = 0  #: of the first packet, which may come before what is shown or heard
         self.dropped = 0
 
     def open(self) -> Probe:
@@ -115,7 +116,8 @@ class Demuxer:
         Transport streams have no index: a jump lands anywhere, so it is tried again from further back.
         """
         for back_us in _SEEK_BACK_US:
-            self._jump(max(at_us - back_us, 0) if back_us is not None else 0)
+            to_us = at_us - back_us if back_us is not None else self.first_us
+            self._jump(max(0, to_us) if to_us > self.first_us else self._begin_us)
             if self._begins_at_key(at_us):
                 return
 
@@ -191,6 +193,8 @@ class Demuxer:
             raise SourceError(
                 Reason.IDLE_TIMEOUT, "the source has tracks, but no media in them", transient=True
             )
+        if self._container is not None and self._container.format.name.startswith(_MOV):
+            self._begin_us = min(0, *(packet.dts_us for packet in self._ahead))
         self.first_us = first.get(TrackKind.VIDEO, next(iter(first.values())))
 
     def _looked_enough(self, found: set[TrackKind], wanted: set[TrackKind], videos: int) -> bool:

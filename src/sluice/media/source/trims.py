@@ -22,7 +22,7 @@ class Trims:
         context, container = stream.codec_context, stream.container
         self._rate = context.sample_rate
         self._base = stream.time_base
-        self._left_us = 0
+        self._begin_us = 0  #: still to be left out
         #: Ogg tells durations without what its end leaves out.
         self._short_already = container.format.name == "ogg"
         #: Samples in a frame, where a shorter duration means padding.
@@ -32,24 +32,25 @@ class Trims:
 
     def restart(self) -> None:
         """After a jump: what is to be left out is told anew."""
-        self._left_us = 0
+        self._begin_us = 0
 
     def apply(self, packet: Any, made: Packet) -> None:
         """Notes in `made` what is left of `packet`."""
-        units = packet.duration or 0
         made.encoded = packet
-        made.duration_us = int(units * self._base * 1_000_000)
+        units = packet.duration
+        if not units:
+            return
+        left_us = int(units * self._base * 1_000_000)
         if packet.has_sidedata(_SKIP_SAMPLES):
             begin, end, *_ = _LAYOUT.unpack(bytes(packet.get_sidedata(_SKIP_SAMPLES))[: _LAYOUT.size])
-            self._left_us += begin * 1_000_000 // self._rate
+            self._begin_us += begin * 1_000_000 // self._rate
             if not self._short_already:
-                made.duration_us = max(0, made.duration_us - end * 1_000_000 // self._rate)
-        elif self._whole and 0 < units < self._whole:
+                left_us -= end * 1_000_000 // self._rate
+        elif self._whole and units < self._whole:
             mark = PacketSideData(_TYPE, _LAYOUT.size)  # type: ignore[call-arg]  # the stub forgets it
             mark.update(_LAYOUT.pack(0, self._whole - units, 0, 0))
             mark.to_packet(packet)
-        if self._left_us > 0:
-            left_out_us = min(self._left_us, made.duration_us)
-            self._left_us -= left_out_us
-            made.pts_us += left_out_us
-            made.duration_us -= left_out_us
+        begin_us = min(self._begin_us, max(0, left_us))
+        self._begin_us -= begin_us
+        made.pts_us += begin_us
+        made.duration_us = max(0, left_us - begin_us)
