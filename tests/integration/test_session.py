@@ -2,38 +2,26 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 import av
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sluice.core.addresses import AddressPolicy
 from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
-from sluice.media.session import Session, Workshop
-from sluice.media.sink.room import RoomLinks
-from sluice.net.dial import Dialer
-from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, RelayJob
-from sluice.process.link import (
-    KEY_FRAME,
-    FrameParser,
-    FrameType,
-    LinkFrame,
-    pack_control,
-    parse_control,
-)
+from sluice.process.control import Flowing, Lost, Planned, Progress
+from sluice.process.link import KEY_FRAME, FrameType
 from tests.integration.clips import make_mp4
+from tests.integration.stage import FakeRoom, Stage
 
 pytestmark = pytest.mark.anyio
 
 FRAME_US = 40_000
-_M = TypeVar("_M")
 
 
 @pytest.fixture(scope="module")
@@ -77,101 +65,6 @@ async def files(anyio_backend: str, clips: Path, asked: list[str]) -> AsyncItera
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
-
-
-class FakeRoom:
-    """The room's end of frame links; keeps what came over each."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.hellos: list[dict[str, object]] = []
-        self.frames: list[LinkFrame] = []
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def open(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, self.path)
-
-    def tell(self, document: dict[str, object]) -> None:
-        self._writers[-1].write(pack_control(document))
-
-    def drop(self) -> None:
-        """Breaks the link that was made last."""
-        self._writers[-1].transport.abort()
-
-    async def close(self) -> None:
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-
-    def of(self, kind: FrameType) -> list[LinkFrame]:
-        return [frame for frame in self.frames if frame.type == kind]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        parser = FrameParser()
-        try:
-            while data := await reader.read(1 << 16):
-                for frame in parser.feed(data):
-                    if frame.type == FrameType.CONTROL:
-                        self.hellos.append(parse_control(frame.payload)["hello"])
-                    elif frame.type != FrameType.END:
-                        self.frames.append(frame)
-        except ConnectionError:
-            pass  # dropped by the test
-        finally:
-            writer.close()
-
-
-class Stage:
-    """A session with its room, and what it reported."""
-
-    def __init__(self, room: FakeRoom, executor: ThreadPoolExecutor, allow: tuple[str, ...]) -> None:
-        self.room = room
-        self.reports: list[Message] = []
-        self._shop = Workshop(
-            dialer=Dialer(AddressPolicy(allow)),
-            links=RoomLinks(),
-            pacer=Pacer(),
-            executor=executor,
-            report=self._take,
-        )
-        self._news = asyncio.Condition()
-
-    def begin(self, url: str, **changes: object) -> None:
-        job = RelayJob(
-            run_id="run_1",
-            app_id="app",
-            room_id="room",
-            user_id="relay",
-            url=url,
-            media_type=0,
-            stream_mode=1,
-            loop=False,
-            idle_s=5,
-            link=self.room.path,
-        )
-        self.session = Session(job.model_copy(update=changes), self._shop)
-        self.running = asyncio.create_task(self.session.run())
-
-    async def end(self) -> tuple[str, str]:
-        """Reason and text of the session's end, which it tells once and last."""
-        async with asyncio.timeout(20):
-            await self.running
-        *others, last = self.reports
-        assert isinstance(last, Finished)
-        assert not any(isinstance(report, Finished) for report in others)
-        return last.reason, last.text
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not holds():
-                await asyncio.sleep(0.005)
-
-    def of(self, kind: type[_M]) -> list[_M]:
-        return [report for report in self.reports if isinstance(report, kind)]
-
-    def _take(self, report: Message) -> None:
-        self.reports.append(report)
 
 
 @pytest.fixture

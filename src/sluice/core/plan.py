@@ -9,7 +9,10 @@ from fractions import Fraction
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.tasks import MediaType, RelaySpec, StreamMode
+from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
+
+#: Channels of an Opus packet (RFC 6716); more are several streams in one, which RTP does not carry.
+OPUS_CHANNELS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +124,20 @@ def _plan_audio(spec: RelaySpec, track: AudioTrack | None) -> TrackPlan:
         if spec.media_type is MediaType.AUDIO:
             raise _unsupported("only audio was asked for, but the source has none")
         return TrackPlan(Action.NONE, "source has no audio")
-    if track.codec == "opus":
-        return TrackPlan(Action.COPY, "source is Opus")
-    return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {_codec_title(track.codec)}")
+    if track.codec != "opus":
+        return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {_codec_title(track.codec)}")
+    if why := _sound_changes(spec, track):
+        return TrackPlan(Action.TRANSCODE, f"source is Opus, but {why}")
+    return TrackPlan(Action.COPY, "source is Opus")
+
+
+def _sound_changes(spec: RelaySpec, track: AudioTrack) -> str:
+    """Why Opus cannot stay as it is; empty where it can."""
+    if track.channels > OPUS_CHANNELS:
+        return f"has {track.channels} channels"
+    if spec.volume != FULL_VOLUME:
+        return f"its volume is {spec.volume} %"
+    return "its loudness is normalised" if spec.normalize else ""
 
 
 _TITLES = {

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 #: Pauses before the first, second, … try after a loss or a failed start; the last one stays. In seconds.
 SOURCE_PAUSES_S = (0.0, 1.0, 3.0, 5.0)
+#: Seconds since the first at which a start with a limited number of tries makes them (contract/heybox.md 5).
+START_TRIES_AT_S = (0.0, 1.0, 3.0)
 #: Pauses before each look for the room process, which is back within a second as a rule.
 ROOM_PAUSES_S = (0.1, 0.2, 0.3, 0.5)
 #: The same for the destination of a push.
@@ -13,6 +15,16 @@ DESTINATION_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 def pause_s(pauses: tuple[float, ...], attempt: int) -> float:
     """The pause before try `attempt` (counted from 0 since media last flowed)."""
     return pauses[min(attempt, len(pauses) - 1)]
+
+
+def start_pause_s(tries: int, most: int, elapsed_s: float) -> float | None:
+    """The pause before the next try of a start after `tries` that failed, `elapsed_s` since the first began;
+    None when they were all that there may be."""
+    if tries >= most:
+        return None
+    last = len(START_TRIES_AT_S) - 1
+    later_s = max(0, tries - last) * SOURCE_PAUSES_S[-1]
+    return max(0.0, START_TRIES_AT_S[min(tries, last)] + later_s - elapsed_s)
 
 
 @dataclass(slots=True)

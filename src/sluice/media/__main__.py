@@ -21,8 +21,11 @@ from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
     Accepted,
+    ControlSession,
+    Done,
     Message,
     Ready,
+    Refusal,
     StartPush,
     StartSession,
     StopSession,
@@ -38,7 +41,7 @@ class MediaProcess:
     def __init__(
         self, config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._channel = Channel(reader, writer, on_notice=self._on_notice)
+        self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
         self._sessions: dict[str, tuple[Session | Push, asyncio.Task[None]]] = {}
         self._shop = Workshop(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
@@ -68,6 +71,14 @@ class MediaProcess:
                 session.update(message.job)
         elif isinstance(message, StopSession) and message.run_id in self._sessions:
             self._sessions[message.run_id][0].stop()
+
+    async def _on_request(self, message: Message) -> Message:
+        if not isinstance(message, ControlSession):
+            return Refusal(field="request", why=f"a media process does not answer {message.type}")
+        session, _ = self._sessions.get(message.run_id, (None, None))
+        if not isinstance(session, Session):
+            return Done(found=False)
+        return await session.control(message) or Done(found=True)
 
     def _start(self, run_id: str, make: Callable[[], Session | Push]) -> None:
         if run_id in self._sessions:

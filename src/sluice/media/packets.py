@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class TrackKind(Enum):
@@ -14,7 +15,9 @@ class Packet:
     """One access unit or audio frame.
 
     `extradata` is set on the first packet that follows a new decoder configuration (where a source gives it
-    in the stream): AVCDecoderConfigurationRecord for h264, AudioSpecificConfig for aac.
+    in the stream): AVCDecoderConfigurationRecord for h264, AudioSpecificConfig for aac. `encoded` is sound as
+    FFmpeg's demuxer gave it, for its decoders: with what an encoder put before and behind the sound marked,
+    so that it is left out. `pts_us` is then the time of the first sample that is left.
     """
 
     kind: TrackKind
@@ -23,3 +26,5 @@ class Packet:
     pts_us: int
     key: bool
     extradata: bytes | None = None
+    encoded: Any = None
+    duration_us: int | None = None  #: of sound, without what is left out, where the source tells

@@ -6,23 +6,26 @@ lose).
 """
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Callable
-from itertools import count
+from operator import attrgetter
 
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
 from sluice.core.live_clock import LiveClock
 from sluice.media.pacer import Pacer
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
-from sluice.media.reading import Reading, Stretch
+from sluice.media.reading import Reading, Seekable, Stretch
 from sluice.media.source.table import LiveSource
 from sluice.media.source.timeline import Timeline
 from sluice.media.worker import Worker
 from sluice.process.link import FrameType
 
 Send = Callable[[list[OutFrame]], None]
+#: Gives the sound in place of what was made already, from a session time on.
+Change = Callable[[int], list[OutFrame]]
 
 #: More is read while less than this is ready to be sent.
 _AHEAD_US = 500_000
@@ -30,6 +33,12 @@ _AHEAD_US = 500_000
 #: holds up for less is sent in haste, so that nobody's timestamps show it.
 _LATE_S = 0.5
 _PICTURE_US = 1_000
+#: What is changed begins so far ahead of what is being sent: time to make it.
+_CHANGE_US = 100_000
+#: Half a beat: sound whose time lies near a beat leaves with that one, whatever times are rounded to.
+_BEAT_SLACK_US = 10_000
+#: Length of a packet of sound, as a rule.
+_SOUND_US = 20_000
 
 
 async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Send) -> None:
@@ -66,99 +75,222 @@ class Playback:
         worker: Worker,
         position_us: int = 0,
         pass_number: int = 1,
+        steady: bool = False,
+        paused: bool = False,
     ) -> None:
+        """`steady`: all of it is sound, sent at the common beat."""
         self.position_us, self.pass_number = position_us, pass_number
+        self.paused = paused
         self._reading = reading
         self._send = send
         self._pacer = pacer
         self._worker = worker
+        self._steady = steady
         self._loop = asyncio.get_running_loop()
-        self._queue: list[tuple[int, int, OutFrame]] = []
-        self._order = count()
+        self._sound: deque[OutFrame] = deque()
+        self._pictures: deque[OutFrame] = deque()
         self._until_us = 0  #: session time up to which all was read
         self._passes: deque[int] = deque()  #: session times at which further passes begin
         self._pass_us = 0  #: and that of the pass being sent
+        self._sent_us: int | None = None  #: session time of what was sent last
         self._zero_s: float | None = None  #: loop time of session time zero
+        self._moved = True  #: that is to be found anew, for what is sent next
         self._shift_us = 0
+        self._stamped_us = -(1 << 62)  #: the latest time that a frame was sent with
         self._newest_picture_us = self._sent_picture_us = -(1 << 62)
         self._paced = False
-        self._more = asyncio.Event()
+        self._news = asyncio.Event()
+        self._jump: tuple[int, asyncio.Future[None]] | None = None
+        self._change: Change | None = None
 
     @property
     def jumps(self) -> int:
         """Of the reading."""
         return self._reading.jumps
 
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        if self.paused:
+            self.paused, self._moved = False, True
+            self._news.set()
+            self._pace()
+
+    async def seek(self, position_us: int) -> None:
+        """Goes on at a position of this pass; until that is read, playing goes on. Raises SourceError:
+        INVALID_POSITION, which changes nothing."""
+        if self._jump is not None:
+            self._jump[1].cancel()
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._jump = (position_us, done)
+        self._news.set()
+        await done
+
+    def change_sound(self, change: Change) -> None:
+        """`change` makes the sound anew, on a worker thread, from the time on that it is given."""
+        self._change = change
+        self._news.set()
+
     async def run(self) -> None:
         """Returns when the last frame was sent. Raises SourceError. Cancelling stops it at once."""
+        over = False
         try:
-            while (stretch := await self._worker.call(self._reading.read, self._ready_us())) is not None:
-                self._take(stretch)
-                while self._ready_us() > _AHEAD_US:
-                    self._more.clear()
-                    await self._more.wait()
-            while self._queue:
-                self._more.clear()
-                await self._more.wait()
+            while True:
+                self._news.clear()
+                if self._jump is not None:
+                    over = not await self._do_jump(*self._jump) and over
+                elif self._change is not None:
+                    await self._do_change()
+                elif not over and self._ready_us() <= _AHEAD_US:
+                    over = not await self._read()
+                elif over and not self._sound and not self._pictures:
+                    return
+                else:
+                    await self._news.wait()
         finally:
-            self._queue.clear()
+            self._sound.clear()
+            self._pictures.clear()
+            if self._jump is not None:
+                self._jump[1].cancel()
+
+    async def _read(self) -> bool:
+        """False at the end."""
+        stretch = await self._worker.call(self._reading.read, self._ready_us())
+        if stretch is None:
+            return False
+        self._take(stretch)
+        if stretch.pass_us is not None:
+            self._passes.append(stretch.pass_us)
+        return True
+
+    async def _do_jump(self, position_us: int, done: "asyncio.Future[None]") -> bool:
+        """True when it goes on elsewhere."""
+        assert isinstance(self._reading, Seekable)  # noqa: S101 - who asks has made sure
+        try:
+            stretch = await self._worker.call(
+                self._reading.jump, position_us, self._until_us, len(self._passes)
+            )
+        except SourceError as error:
+            if error.reason is not Reason.INVALID_POSITION:
+                raise
+            if not done.done():
+                done.set_exception(error)
+            return False
+        finally:
+            if self._jump is not None and self._jump[1] is done:
+                self._jump = None
+        self._sound.clear()
+        self._pictures.clear()
+        self._passes.clear()
+        self._pass_us = self._until_us - position_us
+        self.position_us = position_us
+        self._moved = True
+        self._take(stretch)
+        if not done.done():
+            done.set_result(None)
+        return True
+
+    async def _do_change(self) -> None:
+        change, self._change = self._change, None
+        assert change is not None  # noqa: S101 - asked for
+        made = await self._worker.call(change, self._session_us() + _CHANGE_US)
+        if made:
+            first_us = made[0].media_us
+            while self._sound and self._sound[-1].media_us >= first_us:
+                self._sound.pop()
+            sent_us = self._sent_us if self._sent_us is not None else -(1 << 62)
+            self._sound.extend(frame for frame in made if frame.media_us > sent_us)
+            self._pace()
 
     def _take(self, stretch: Stretch) -> None:
         self._until_us = stretch.until_us
-        if stretch.pass_us is not None:
-            self._passes.append(stretch.pass_us)
         for frame in stretch.frames:
             if frame.type is FrameType.VIDEO:
                 if frame.key and frame.media_us <= self._newest_picture_us:
                     self._replace_pictures(frame.media_us)
                 self._newest_picture_us = frame.media_us
-            heapq.heappush(self._queue, (frame.media_us, next(self._order), frame))
-        if self._queue and not self._paced:
-            self._paced = True
+                self._pictures.append(frame)
+            else:
+                self._sound.append(frame)
+        self._pace()
+
+    def _pace(self) -> None:
+        if self._paced or self.paused or not (self._sound or self._pictures):
+            return
+        self._paced = True
+        if self._steady:
+            self._pacer.keep_calling(self._send_due)
+        else:
             self._pacer.schedule(self._loop.time(), self._send_due)
 
     def _replace_pictures(self, from_us: int) -> None:
-        """A key frame in the midst of what waits: the source went on elsewhere, and there is the same end for
-        the picture as for the sound."""
-        self._queue = [
-            entry for entry in self._queue if entry[0] < from_us or entry[2].type is not FrameType.VIDEO
-        ]
-        heapq.heapify(self._queue)
+        """A live source went on with a key frame a little before what it had given: that replaces it."""
+        while self._pictures and self._pictures[-1].media_us >= from_us:
+            self._pictures.pop()
+
+    def _first_us(self) -> int:
+        """Session time of what is sent next."""
+        return min(queue[0].media_us for queue in (self._sound, self._pictures) if queue)
+
+    def _session_us(self) -> int:
+        """Session time that is being sent."""
+        if self._moved or self.paused or self._zero_s is None:
+            return self._first_us() if self._sound or self._pictures else self._until_us
+        return int((self._loop.time() - self._zero_s) * 1e6)
 
     def _ready_us(self) -> int:
-        if not self._queue or self._zero_s is None:
+        if not self._sound and not self._pictures:
             return 0
-        return self._until_us - int((self._loop.time() - self._zero_s) * 1e6)
+        return self._until_us - self._session_us()
 
     def _send_due(self, now: float) -> float | None:
         """Sends what is due; the loop time of the next frame, None when there is none yet."""
-        queue = self._queue
-        if not queue:
+        if self.paused or not (self._sound or self._pictures):
             self._paced = False
             return None
-        first_us = queue[0][0]
-        if self._zero_s is None:
-            self._zero_s = now - first_us / 1e6
-        late_s = now - (self._zero_s + first_us / 1e6)
-        if late_s > _LATE_S:
-            self._zero_s += late_s
-            self._shift_us += int(late_s * 1e6)
+        self._keep_time(now)
+        assert self._zero_s is not None  # noqa: S101 - kept
         # Rounded: cut off, what is due now would be due a microsecond later, and waited for in a busy loop.
-        until_us = round((now - self._zero_s) * 1e6)
-        due: list[OutFrame] = []
-        while queue and queue[0][0] <= until_us:
-            due.append(heapq.heappop(queue)[2])
+        until_us = round((now - self._zero_s) * 1e6) + (_BEAT_SLACK_US if self._steady else 0)
+        due = self._due(until_us)
         if due:
-            self._note_position(due[-1].media_us)
+            self._sent_us = due[-1].media_us
+            self._note_position(self._sent_us)
             for frame in due:
                 self._stamp(frame)
             self._send(due)
-        if not queue or self._ready_us() <= _AHEAD_US:
-            self._more.set()
-        if not queue:
+        if not self._sound and not self._pictures:
+            self._news.set()
             self._paced = False
             return None
-        return self._zero_s + queue[0][0] / 1e6
+        if self._until_us - until_us <= _AHEAD_US:
+            self._news.set()
+        return self._zero_s + self._first_us() / 1e6
+
+    def _keep_time(self, now: float) -> None:
+        """Moves the clock where what is next comes from elsewhere, or is late."""
+        first_us = self._first_us()
+        if self._zero_s is None:
+            self._zero_s, self._moved = now - first_us / 1e6, False
+            return
+        late_s = now - (self._zero_s + first_us / 1e6)
+        if self._moved or late_s > _LATE_S:
+            # Receivers drop sound that begins before the end of the last.
+            early_us = self._stamped_us + _SOUND_US - (first_us + self._shift_us + int(late_s * 1e6))
+            late_s += max(0, early_us) / 1e6
+            self._zero_s += late_s
+            self._shift_us += int(late_s * 1e6)
+            self._moved = False
+
+    def _due(self, until_us: int) -> list[OutFrame]:
+        due: list[OutFrame] = []
+        for queue in (self._pictures, self._sound):
+            while queue and queue[0].media_us <= until_us:
+                due.append(queue.popleft())
+        if self._pictures or not self._steady:
+            due.sort(key=_media_us)
+        return due
 
     def _stamp(self, frame: OutFrame) -> None:
         """A picture is later than the last, also where the source went on a little before what was sent."""
@@ -166,9 +298,13 @@ class Playback:
         if frame.type is FrameType.VIDEO:
             frame.media_us = max(frame.media_us, self._sent_picture_us + _PICTURE_US)
             self._sent_picture_us = frame.media_us
+        self._stamped_us = max(self._stamped_us, frame.media_us)
 
     def _note_position(self, session_us: int) -> None:
         while self._passes and self._passes[0] <= session_us:
             self._pass_us = self._passes.popleft()
             self.pass_number += 1
         self.position_us = max(0, session_us - self._pass_us)
+
+
+_media_us = attrgetter("media_us")

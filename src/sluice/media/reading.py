@@ -1,8 +1,8 @@
 """From an open source to frames in session time, on a worker thread: what playback paces.
 
-A recording is read in passes, one behind the other when it is repeated. A live source is followed: when
-playing falls too far behind its edge, media time runs faster than session time, or the source leaves
-something out (core/live_edge.py).
+A recording is read in passes, one behind the other when it is repeated, and goes on elsewhere when told. A
+live source is followed: when playing falls too far behind its edge, media time runs faster than session time,
+or the source leaves something out (core/live_edge.py).
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge, Follower, Pace, SessionTime
+from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
@@ -20,6 +21,8 @@ FIRST_READ_US = 200_000
 READ_US = 500_000
 #: Distance of the frames that lead from a key frame to the position where a file goes on.
 _PREROLL_US = 1_000
+#: Sound that decoders hear before the position where it begins: MP3 looks back so far, others less.
+_LEAD_US = 300_000
 #: No pass of a loop counts as shorter; a file of one picture has no length of its own.
 _SHORTEST_PASS_US = 100_000
 #: Passes of a loop without a frame before it is given up. More than one: pipes may hold all of a short one.
@@ -33,6 +36,13 @@ class Stretch:
     frames: list[OutFrame]
     until_us: int
     pass_us: int | None = None
+
+
+@runtime_checkable
+class Seekable(Protocol):
+    """A reading that can go on elsewhere."""
+
+    def jump(self, position_us: int, session_us: int, back: int) -> Stretch: ...
 
 
 class Reading(Protocol):
@@ -60,47 +70,70 @@ class EdgeSource(Protocol):
 
 
 class FileReading:
-    """A recording from `position_us` on, to its end or for ever; `loop_length_us`: of its picture, if
-    known."""
+    """A recording from `begin_us` on: `passes` times to its end, or for ever (None). Session time is media
+    time at first. `loop_length_us`: of its picture, if known."""
 
     def __init__(
         self,
         source: FileSource,
         tracks: Tracks,
         *,
-        position_us: int,
-        loop: bool,
-        loop_length_us: int | None,
+        begin_us: int,
+        passes: int | None,
+        probe: Probe,
     ) -> None:
         self._source = source
         self._tracks = tracks
         self.jumps = 0
-        self._loop = loop
+        self._left = passes - 1 if passes is not None else None
+        self._duration_us = probe.duration_us
         #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
-        self._pass_length_us = loop_length_us
-        self._start_us = position_us
-        self._horizon_us = position_us + FIRST_READ_US
+        self._pass_length_us = probe.video.duration_us if probe.video else None
+        self._begin_us = begin_us
+        self._horizon_us = begin_us + FIRST_READ_US
         self._base_us = 0  #: session time at which this pass began
         self._over = False
         self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last decoding time and its distance per track
+        self._kept: list[Packet] = []  #: what comes next, where it was read already
         self._barren = 0  #: passes that gave no frame, since the last one that did
         self._announce_end()
 
     def read(self, ready_us: int) -> Stretch | None:
-        packets = self._preroll() if self._start_us else self._source.read(self._horizon_us)
-        self._start_us = 0
+        packets = self._from(self._begin_us) if self._begin_us else self._next()
+        self._begin_us = 0
         frames: list[OutFrame] = []
         pass_us: int | None = None
         if not packets:
             if self._over:
                 return None
-            frames += self._tracks.flush()
-            if not self._loop:
+            if self._left == 0:
                 self._over = True
-                return Stretch(frames, self._base_us + self._horizon_us)
+                return Stretch(self._tracks.close(), self._base_us + self._horizon_us)
+            frames += self._tracks.flush()
             self._next_pass()
             pass_us = self._base_us
             packets = self._source.read(self._horizon_us)
+        return self._convert(packets, frames, pass_us)
+
+    def jump(self, position_us: int, session_us: int, back: int) -> Stretch:
+        """Goes on at a position of the pass that began `back` passes ago, which is then `session_us`. Raises
+        SourceError: INVALID_POSITION, and reading goes on where it was, or what reading gives."""
+        try:
+            packets = self._from(position_us)
+        except SourceError as error:
+            if error.reason is Reason.INVALID_POSITION:
+                self._go_back()
+            raise
+        self._ends.clear()
+        self._kept.clear()
+        self._over = False
+        self._left = self._left + back if self._left is not None else None
+        self._base_us, self._horizon_us = session_us - position_us, position_us + FIRST_READ_US
+        self._tracks.restart(session_us)
+        self._announce_end()
+        return self._convert(packets, [], None)
+
+    def _convert(self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None) -> Stretch:
         for packet in packets:
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
@@ -113,41 +146,82 @@ class FileReading:
         self._horizon_us += READ_US
         return Stretch(frames, until_us, pass_us)
 
+    def _next(self) -> list[Packet]:
+        kept, self._kept = self._kept, []
+        return kept or self._source.read(self._horizon_us)
+
     def _next_pass(self) -> None:
         self._barren += 1
         if not self._ends or self._barren > _MOST_BARREN:
             raise SourceError(
                 Reason.SOURCE_UNSUPPORTED, "the source has no media that could be repeated", transient=False
             )
-        length_us = self._pass_length_us or max(last + distance for last, distance in self._ends.values())
-        self._base_us += max(length_us, _SHORTEST_PASS_US)
+        # Sound alone goes on where it ended, to the sample.
+        begin_us = self._tracks.sound_end_us
+        if begin_us is None:
+            length_us = self._pass_length_us or max(last + distance for last, distance in self._ends.values())
+            begin_us = self._base_us + length_us
+        self._base_us = max(begin_us, self._base_us + _SHORTEST_PASS_US)
+        if self._left is not None:
+            self._left -= 1
         self._ends.clear()
         self._horizon_us = READ_US
         self._source.seek(0)
         self._announce_end()
 
     def _announce_end(self) -> None:
-        if self._loop and self._pass_length_us is not None:
+        if self._left != 0 and self._pass_length_us is not None:
             self._tracks.end_pass_at(self._base_us + self._pass_length_us)
 
-    def _preroll(self) -> list[Packet]:
-        """Goes on in mid-file: the video from its last key frame on is sent in haste, so that decoders
-        stand where the file does; sound begins at the position."""
-        position_us = self._start_us
-        self._source.seek(position_us)
-        lead: list[Packet] = []
+    def _from(self, position_us: int) -> list[Packet]:
+        """The first packets of a position in mid-file. Video from its last key frame on is to be sent in
+        haste, so that decoders stand where the file does; sound from a little before is for our decoder."""
+        self._seek(position_us)
+        pictures: list[Packet] = []
         rest: list[Packet] = []
-        while not rest and (packets := self._source.read(position_us)):
+        reached = False
+        while not reached:
+            packets = self._source.read(position_us)
+            if not packets:
+                raise _behind_the_end(position_us)
             for packet in packets:
-                if packet.dts_us >= position_us:
-                    rest.append(packet)
-                elif packet.kind is TrackKind.VIDEO:
+                if packet.kind is TrackKind.VIDEO and packet.dts_us < position_us:
                     if packet.key:
-                        lead.clear()
-                    lead.append(packet)
-        for n, packet in enumerate(reversed(lead), 1):
+                        pictures.clear()
+                    pictures.append(packet)
+                elif packet.dts_us >= position_us - _LEAD_US:
+                    rest.append(packet)
+                reached = reached or packet.dts_us + max(1, packet.duration_us or 0) > position_us
+        for n, packet in enumerate(reversed(pictures), 1):
             packet.dts_us = packet.pts_us = position_us - n * _PREROLL_US
-        return lead + rest
+        return pictures + rest
+
+    def _seek(self, position_us: int) -> None:
+        try:
+            self._source.seek(max(0, position_us - _LEAD_US))
+        except SourceError as error:
+            # FFmpeg cannot tell "behind the end" from any other reason.
+            if error.transient or self._duration_us is None or position_us < self._duration_us:
+                raise
+            raise _behind_the_end(position_us) from error
+
+    def _go_back(self) -> None:
+        """To the packets behind those that were read."""
+        self._source.seek(max((last for last, _ in self._ends.values()), default=0))
+        while (packets := self._source.read(self._horizon_us)) and not self._is_new(packets[-1]):
+            pass
+        self._kept = [packet for packet in packets if self._is_new(packet)]
+
+    def _is_new(self, packet: Packet) -> bool:
+        return packet.kind not in self._ends or packet.dts_us > self._ends[packet.kind][0]
+
+
+def _behind_the_end(position_us: int) -> SourceError:
+    return SourceError(
+        Reason.INVALID_POSITION,
+        f"the position {position_us / 1e6:g} s lies behind the end of the source",
+        transient=False,
+    )
 
 
 class LiveReading:

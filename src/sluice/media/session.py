@@ -20,8 +20,8 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe, make_plan
-from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s
-from sluice.core.tasks import MediaType, RelaySpec, StreamMode
+from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
+from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 from sluice.media.pacer import Pacer
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
@@ -31,7 +31,17 @@ from sluice.media.sink.room import RoomLink, RoomLinks
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
-from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, RelayJob
+from sluice.process.control import (
+    ControlSession,
+    Finished,
+    Flowing,
+    Lost,
+    Message,
+    Planned,
+    Progress,
+    Refusal,
+    RelayJob,
+)
 
 log = structlog.get_logger()
 
@@ -39,6 +49,11 @@ _WATCH_S = 0.5
 _PROGRESS_S = 1.0
 #: `running` is left when no packet left for this long (design 3).
 _SILENT_S = 2.0
+#: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
+_ANSWER_S = 1.0
+#: What stays changed in further attempts.
+_LASTING = {"paused", "volume", "normalize"}
+_NOTHING_MADE_US = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,12 @@ class _RoomGone(Exception):
 
 class _Replaced(Exception):
     """Another publisher took the user's stream."""
+
+
+def _seen(seeking: "asyncio.Future[None]") -> None:
+    """Nobody waits for it any more."""
+    if not seeking.cancelled():
+        seeking.exception()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,8 @@ def _spec_of(job: RelayJob) -> RelaySpec:
         height=job.height,
         frame_rate=job.frame_rate,
         bitrate_kbps=job.bitrate_kbps,
+        volume=job.volume,
+        normalize=job.normalize,
     )
 
 
@@ -93,6 +116,7 @@ class Session:
         self._sent_at = 0.0
         self._progress_at = 0.0
         self._link: RoomLink | None = None
+        self._probe: Probe | None = None
         self._tracks: Tracks | None = None
         self._playback: Playback | None = None
         self._position = (job.position_us, job.pass_number)
@@ -101,6 +125,11 @@ class Session:
         self._try: asyncio.Task[Outcome | None] | None = None
         self._tries = 0  #: of the source, since media last flowed
         self._looks = 0  #: for the room, since then
+        self._begun_at = self._loop.time()
+        self._live: bool | None = None  #: what is played is no recording; None: not known yet
+        self._resumed = asyncio.Event()
+        if not job.paused:
+            self._resumed.set()
         self._stopped = False
 
     def stop(self) -> None:
@@ -113,8 +142,75 @@ class Session:
         its first key frame."""
         self._job, self._spec = job, _spec_of(job)
         self._position, self._tries, self._cause = (job.position_us, job.pass_number), 0, None
-        self._playback = None
+        self._playback = self._live = None
         self._cancel_try()
+
+    async def control(self, wish: ControlSession) -> Refusal | None:
+        """Changes how it plays, from now on and in further attempts; a refusal changes nothing."""
+        refusal = self._objection(wish)
+        if refusal is None and wish.position_us is not None:
+            refusal = await self._seek(wish.position_us)
+        if refusal is not None:
+            return refusal
+        self._job = self._job.model_copy(update=wish.model_dump(include=_LASTING, exclude_none=True))
+        self._spec = _spec_of(self._job)
+        if wish.volume is not None or wish.normalize is not None:
+            self._change_sound()
+        if wish.paused is not None:
+            self._pause() if wish.paused else self._resume()
+        return None
+
+    def _objection(self, wish: ControlSession) -> Refusal | None:
+        if wish.volume is not None and not 0 <= wish.volume <= FULL_VOLUME:
+            return Refusal(field="volume", why=f"must be 0 to {FULL_VOLUME}")
+        silent = self._tracks is not None and not self._tracks.has_sound
+        for field, wanted in (("volume", wish.volume), ("normalize", wish.normalize)):
+            if silent and wanted is not None:
+                return Refusal(field=field, why="this source is played without sound")
+        if wish.paused and self._live:
+            return Refusal(field="pause", why="a live source cannot be paused; stop it and start it again")
+        if wish.position_us is not None:
+            if self._live:
+                return Refusal(field="seek_s", why="a live source has no positions to go to")
+            if self._playback is None:
+                return Refusal(field="seek_s", why="the source is not open at present", busy=True)
+        return None
+
+    async def _seek(self, position_us: int) -> Refusal | None:
+        assert self._playback is not None  # noqa: S101 - no objection
+        seeking = asyncio.ensure_future(self._playback.seek(position_us))
+        await asyncio.wait({seeking}, timeout=_ANSWER_S)
+        if not seeking.done():  # the source is slow: it will be there when it is
+            seeking.add_done_callback(_seen)
+            return None
+        if seeking.cancelled():
+            return Refusal(field="seek_s", why="the source is not open at present", busy=True)
+        error = seeking.exception()
+        return Refusal(field="seek_s", why=str(error)) if error is not None else None
+
+    def _change_sound(self) -> None:
+        tracks, probe = self._tracks, self._probe
+        if tracks is None or probe is None:
+            return
+        change = partial(tracks.set_volume, self._spec.volume)
+        if self._playback is not None:
+            self._playback.change_sound(change)
+        else:  # as it arrives, from now on
+            change(_NOTHING_MADE_US)
+        self._shop.report(Planned(run_id=self._job.run_id, plan=make_plan(self._spec, probe).document()))
+
+    def _pause(self) -> None:
+        self._resumed.clear()
+        self._flowing = False  # `Flowing` is told again when packets leave
+        if self._playback is not None:
+            self._playback.pause()
+
+    def _resume(self) -> None:
+        if not self._resumed.is_set():
+            self._resumed.set()
+            self._idle.media_at(self._loop.time())
+            if self._playback is not None:
+                self._playback.resume()
 
     async def run(self) -> None:
         """Runs to the end and reports it."""
@@ -192,11 +288,24 @@ class Session:
             self._begin_tries(before)
             self._cause = error
             self._lost(error.reason, str(error))
-        pause, left = pause_s(SOURCE_PAUSES_S, self._tries), self._idle.left_s(self._loop.time())
+        self._tries += 1
+        return await self._wait_to_retry()
+
+    async def _wait_to_retry(self) -> Outcome | None:
+        """The end when there is to be no other try."""
+        now = self._loop.time()
+        left, pause = self._idle.left_s(now), pause_s(SOURCE_PAUSES_S, self._tries - 1)
+        most = self._job.start_tries
+        if most is not None and not self._ever_flowed:
+            start_pause = start_pause_s(self._tries, most, now - self._begun_at)
+            if start_pause is None:
+                assert self._cause is not None  # noqa: S101 - it failed
+                return Outcome(self._cause.reason, f"{self._cause} (given up after {most} tries)")
+            pause = start_pause
         await asyncio.sleep(min(pause, left))
         if left <= pause:
             return self._idle_outcome()
-        self._tries += 1
+        await self._resumed.wait()
         return None
 
     def _begin_tries(self, sent_before: float) -> None:
@@ -224,6 +333,7 @@ class Session:
     async def _play(self) -> None:
         """One attempt, from opening the source to its end. Raises SourceError, _RoomGone, _Replaced."""
         source = await source_for(self._job.url, self._shop.dialer, self._shop.executor)
+        self._live = source.live
         if source.live:
             await self._play_live(source)
         else:
@@ -233,10 +343,9 @@ class Session:
         worker = Worker(self._shop.executor)
         try:
             await self._until_start()
+            await self._resumed.wait()
             probe = await source.open()
-            plan = make_plan(self._spec, probe)
-            self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
-            self._tracks = Tracks(plan, probe)
+            self._tracks = self._make_tracks(probe)
             await self._into_room(partial(play_live, source, self._tracks, worker, self._send))
         finally:
             await source.close()
@@ -246,18 +355,21 @@ class Session:
         worker = Worker(self._shop.executor)
         try:
             probe = await worker.call(source.open)
-            plan = make_plan(self._spec, probe)
-            self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
-            self._tracks = tracks = Tracks(plan, probe)
             # A live playlist is joined at its edge, whatever was played before.
+            self._live = probe.live
             position_us, pass_number = (0, 1) if probe.live else self._position
+            self._tracks = tracks = self._make_tracks(probe, position_us or None)
+            if probe.live:
+                await self._resumed.wait()
             self._playback = Playback(
-                self._reading(source, probe, tracks, position_us),
+                self._reading(source, probe, tracks, position_us, pass_number),
                 send=self._send,
                 pacer=self._shop.pacer,
                 worker=worker,
                 position_us=position_us,
                 pass_number=pass_number,
+                steady=not tracks.has_pictures,
+                paused=not self._resumed.is_set(),
             )
             await self._until_start()
             await self._into_room(self._playback.run)
@@ -268,13 +380,19 @@ class Session:
             await worker.settle()
             await worker.call(source.close)
 
-    def _reading(self, source: FileSource, probe: Probe, tracks: Tracks, position_us: int) -> Reading:
+    def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
+        plan = make_plan(self._spec, probe)
+        self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
+        self._probe = probe
+        return Tracks(plan, probe, volume=self._spec.volume, begin_us=begin_us)
+
+    def _reading(
+        self, source: FileSource, probe: Probe, tracks: Tracks, position_us: int, pass_number: int
+    ) -> Reading:
         if probe.live:
             return LiveReading(source, tracks)
-        length_us = probe.video.duration_us if probe.video else None
-        return FileReading(
-            source, tracks, position_us=position_us, loop=self._job.loop, loop_length_us=length_us
-        )
+        passes = None if self._job.loop else max(1, self._job.plays - pass_number + 1)
+        return FileReading(source, tracks, begin_us=position_us, passes=passes, probe=probe)
 
     async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Plays through a new link, until the source or the link ends."""
@@ -331,11 +449,15 @@ class Session:
 
     def _lost(self, reason: Reason, text: str) -> None:
         self._flowing = False
+        if not self._resumed.is_set():
+            return  # nothing flows that could be lost
         self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
 
     def _watch(self) -> bool:
         """Called twice a second; False when the idle time is used up."""
         now = self._loop.time()
+        if not self._resumed.is_set():
+            self._idle.media_at(now)
         if self._flowing and now - self._sent_at > _SILENT_S:
             self._lost(Reason.SOURCE_INTERRUPTED, f"no packet left for {_SILENT_S:g} s")
         if now >= self._progress_at:

@@ -19,12 +19,29 @@ class OpusCopy:
     def __init__(self) -> None:
         self.dropped = self.left_out = 0
         self._run = SoundRun()
+        self._begin_us: int | None = None
+
+    @property
+    def end_us(self) -> int:
+        """Where the run of sound ends."""
+        return self._run.end_us
+
+    def begin_at(self, media_us: int) -> None:
+        """The first packet is to be the one that holds this time."""
+        self._begin_us = media_us
 
     def push(self, packet: Packet) -> list[OutFrame]:
         samples = samples_of(packet.data)
         if samples is None:
             self.dropped += 1
             return []
+        length_us = samples * 1_000_000 // RATE
+        if packet.duration_us is not None and packet.duration_us < length_us // 2:
+            return []  # most of it is no sound: the encoder's delay, or what fills the last packet
+        if self._begin_us is not None:
+            if packet.pts_us + length_us <= self._begin_us:
+                return []
+            self._begin_us = None
         gap = self._run.gap(packet.pts_us)
         if gap < 0:
             self.left_out += 1

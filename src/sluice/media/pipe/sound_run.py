@@ -23,6 +23,10 @@ class SoundRun:
         """The time of a sample of the run, by its number."""
         return (self._origin_us or 0) + samples * 1_000_000 // RATE
 
+    @property
+    def end_us(self) -> int:
+        return self.at(self._samples)
+
     def gap(self, at_us: int, tolerance_us: int = TOLERANCE_US) -> int:
         """Samples between the end of the run and sound of this time, negative where they overlap; 0 within
         the tolerance. What is too long to be filled moves the run."""

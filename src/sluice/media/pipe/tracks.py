@@ -1,14 +1,15 @@
 """The pipes of one session, made from its plan: packets of a source in, frames for the room out."""
 
+import threading
 from typing import Protocol
 
 from sluice.core.plan import Action, Plan, Probe
+from sluice.core.tasks import FULL_VOLUME
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.h264_copy import H264Copy
 from sluice.media.pipe.h264_encode import H264Encode
-from sluice.media.pipe.opus import OpusPipe
-from sluice.media.pipe.opus_copy import OpusCopy
+from sluice.media.pipe.sound import SoundPipe
 
 
 class Pipe(Protocol):
@@ -24,35 +25,70 @@ class Pipe(Protocol):
 
 
 class Tracks:
-    def __init__(self, plan: Plan, probe: Probe) -> None:
-        """Raises SourceError (permanent) when a track cannot be set up."""
-        self._video: Pipe | None = None
-        self._encode: H264Encode | None = None
-        if probe.video and plan.video.action is Action.COPY:
-            self._video = H264Copy(probe.video)
-        elif probe.video and plan.target is not None:
-            self._video = self._encode = H264Encode(probe.video, plan.target)
-        self._audio: OpusPipe | OpusCopy | None = None
-        if probe.audio and plan.audio.action is not Action.NONE:
-            copied = plan.audio.action is Action.COPY
-            self._audio = OpusCopy() if copied else OpusPipe(probe.audio, live=probe.live)
+    def __init__(
+        self, plan: Plan, probe: Probe, *, volume: int = FULL_VOLUME, begin_us: int | None = None
+    ) -> None:
+        """`begin_us`: the sound begins in its middle, there. Raises SourceError (permanent) when a track
+        cannot be set up."""
+        self._plan, self._probe, self._volume = plan, probe, volume
+        self._lock = threading.Lock()
+        self._counted: dict[str, int] = {}
+        self._make(begin_us)
 
     @property
     def heavy(self) -> bool:
         """True when `push` takes so long that an event loop must not do it."""
         return self._encode is not None
 
+    @property
+    def has_sound(self) -> bool:
+        return self._audio is not None
+
+    @property
+    def has_pictures(self) -> bool:
+        return self._video is not None
+
+    @property
+    def sound_end_us(self) -> int | None:
+        """Where the sound that was pushed ends, of a session without video."""
+        return self._audio.end_us if self._audio is not None and self._video is None else None
+
     def push(self, packet: Packet) -> list[OutFrame]:
         """Raises SourceError when the packet shows that the source cannot be played after all."""
-        pipe = self._video if packet.kind is TrackKind.VIDEO else self._audio
-        return pipe.push(packet) if pipe is not None else []
+        if packet.kind is TrackKind.VIDEO:
+            return self._video.push(packet) if self._video is not None else []
+        if self._audio is None:
+            return []
+        with self._lock:
+            return self._audio.push(packet)
 
     def flush(self) -> list[OutFrame]:
-        return [frame for pipe in (self._video, self._audio) if pipe is not None for frame in pipe.flush()]
+        """The end of a pass."""
+        with self._lock:
+            return [f for pipe in (self._video, self._audio) if pipe is not None for f in pipe.flush()]
+
+    def close(self) -> list[OutFrame]:
+        """The end of the last pass."""
+        frames = self.flush()
+        with self._lock:
+            return frames + (self._audio.close() if self._audio is not None else [])
+
+    def restart(self, begin_us: int) -> None:
+        """The source goes on elsewhere, with sound from `begin_us` on."""
+        with self._lock:
+            self._counted = self.dropped()
+            self._make(begin_us)
+
+    def set_volume(self, volume: int, from_us: int) -> list[OutFrame]:
+        """From any thread, while another pushes. The sound in place of what was made already from `from_us`
+        on."""
+        with self._lock:
+            self._volume = volume
+            return self._audio.set_volume(volume, from_us) if self._audio is not None else []
 
     def end_pass_at(self, media_us: int) -> None:
         """Where this pass of a loop ends: what sound lies behind it would overlap the next."""
-        if isinstance(self._audio, OpusPipe):
+        if self._audio is not None:
             self._audio.end_at(media_us)
 
     def request_key_frame(self) -> None:
@@ -62,8 +98,24 @@ class Tracks:
 
     def dropped(self) -> dict[str, int]:
         """What could not be used, by rule."""
-        return {
+        now = {
             "video_undecodable": self._video.dropped if self._video else 0,
             "audio_undecodable": self._audio.dropped if self._audio else 0,
             "audio_left_out": self._audio.left_out if self._audio else 0,
         }
+        return {rule: count + self._counted.get(rule, 0) for rule, count in now.items()}
+
+    def _make(self, begin_us: int | None) -> None:
+        plan, probe = self._plan, self._probe
+        self._video: Pipe | None = None
+        self._encode: H264Encode | None = None
+        if probe.video and plan.video.action is Action.COPY:
+            self._video = H264Copy(probe.video)
+        elif probe.video and plan.target is not None:
+            self._video = self._encode = H264Encode(probe.video, plan.target)
+        self._audio: SoundPipe | None = None
+        if probe.audio and plan.audio.action is not Action.NONE:
+            copied = plan.audio.action is Action.COPY and self._volume == FULL_VOLUME
+            self._audio = SoundPipe(
+                probe.audio, copy=copied, volume=self._volume, live=probe.live, begin_us=begin_us
+            )

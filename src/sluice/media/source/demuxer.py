@@ -12,7 +12,7 @@ from typing import Any, cast
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from sluice.core.errors import SourceError
@@ -22,6 +22,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import AnnexB, is_annexb
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.timeline import Timeline
+from sluice.media.source.trims import Trims
 from sluice.wire.h264 import AvcConfig, H264Error, Sps
 
 #: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.
@@ -37,7 +38,7 @@ _ROUNDING_US = 1_000
 _APART_US = 10_000_000
 #: Containers that say how the picture is to be turned.
 _TURNING = ("mov", "matroska")
-_MP4 = "mp4"
+_MOV, _MP4 = "mov", "mp4"
 _BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 _KINDS = {"video": TrackKind.VIDEO, "audio": TrackKind.AUDIO}
 _NO_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
@@ -59,9 +60,11 @@ class Demuxer:
         self._ahead: deque[Packet] = deque()
         self._annexb: AnnexB | None = None
         self._timeline: Timeline | None = None
+        self._trims: Trims | None = None
         self._reordered = False
         self._rotation: int | None = 0  #: None: not known yet
         self.first_us = 0
+        self._begin_us = 0  #: of the first packet, which may come before what is shown or heard
         self.dropped = 0
 
     def open(self) -> Probe:
@@ -75,7 +78,11 @@ class Demuxer:
         audio = next(iter(container.streams.audio), None)
         self._streams = [s for s in (video, audio) if s is not None and _KINDS[s.type] in self._kinds]
         if not self._streams:
-            raise unsupported("the source has neither video nor audio that can be played")
+            raise unsupported(_missing(self._kinds))
+        for other in container.streams:  # not even read, where the container lets the demuxer skip it
+            other.discard = Discard.default if other in self._streams else Discard.all
+        if audio is not None and audio in self._streams:
+            self._trims = Trims(audio)
         if video is not None and video.codec_context.name == "h264":
             extradata = video.codec_context.extradata or b""
             self._annexb = AnnexB(extradata) if is_annexb(extradata) else None
@@ -109,7 +116,8 @@ class Demuxer:
         Transport streams have no index: a jump lands anywhere, so it is tried again from further back.
         """
         for back_us in _SEEK_BACK_US:
-            self._jump(max(at_us - back_us, 0) if back_us is not None else 0)
+            to_us = at_us - back_us if back_us is not None else self.first_us
+            self._jump(max(0, to_us) if to_us > self.first_us else self._begin_us)
             if self._begins_at_key(at_us):
                 return
 
@@ -160,6 +168,8 @@ class Demuxer:
         self._ahead.clear()
         if self._timeline is not None:
             self._timeline = Timeline()
+        if self._trims is not None:
+            self._trims.restart()
         self._packets = self._container.demux(self._streams)
 
     def _look_ahead(self) -> None:
@@ -183,6 +193,8 @@ class Demuxer:
             raise SourceError(
                 Reason.IDLE_TIMEOUT, "the source has tracks, but no media in them", transient=True
             )
+        if self._container is not None and self._container.format.name.startswith(_MOV):
+            self._begin_us = min(0, *(packet.dts_us for packet in self._ahead))
         self.first_us = first.get(TrackKind.VIDEO, next(iter(first.values())))
 
     def _looked_enough(self, found: set[TrackKind], wanted: set[TrackKind], videos: int) -> bool:
@@ -216,6 +228,8 @@ class Demuxer:
         dts_us = _us(packet.dts if packet.dts is not None else packet.pts, stream)
         pts_us = dts_us if packet.pts is None else _us(packet.pts, stream)
         made = Packet(_KINDS[stream.type], bytes(packet), dts_us, pts_us, packet.is_keyframe)
+        if made.kind is TrackKind.AUDIO and self._trims is not None:
+            self._trims.apply(packet, made)
         if made.kind is TrackKind.VIDEO and self._annexb is not None and not self._annexb.convert(made):
             self.dropped += 1
             return None
@@ -283,6 +297,13 @@ class _Reading:
 def _audio_track(stream: AudioStream) -> AudioTrack:
     context = stream.codec_context
     return AudioTrack(context.name, context.extradata or b"", context.sample_rate, context.channels)
+
+
+def _missing(kinds: frozenset[TrackKind]) -> str:
+    if len(kinds) > 1:
+        return "the source has neither video nor audio that can be played"
+    (kind,) = kinds
+    return f"only {kind.value} was asked for, but the source has none"
 
 
 def _rotation(packet: Any) -> int:

@@ -1,0 +1,77 @@
+"""Sound of any codec that FFmpeg decodes, as 16-bit stereo at 48 kHz.
+
+What encoders put before and behind the sound is left out, where the source marks it (source/trims.py), so
+that passes of a file can be joined to the sample: the resampler goes on over them.
+"""
+
+import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+
+from sluice.core.plan import AudioTrack
+from sluice.media.packets import Packet
+from sluice.media.pipe.decoder import open_decoder
+from sluice.media.pipe.pcm import FRAME_BYTES
+from sluice.media.pipe.sound_run import RATE
+
+#: Of sources whose packets do not tell, by channels.
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+
+
+class SoundDecode:
+    """`dropped` counts packets that could not be decoded."""
+
+    def __init__(self, track: AudioTrack) -> None:
+        """Raises SourceError (permanent) when nothing decodes this codec."""
+        self.dropped = 0
+        self._track = track
+        self._open(track.extradata)
+        self._resampler: AudioResampler | None = None
+        self._input: tuple[str, str, int] | None = None
+
+    def decode(self, packet: Packet) -> bytes:
+        """The sound that this packet completes. Raises SourceError as the making does."""
+        if packet.extradata and packet.extradata != self._decoder.extradata:
+            self._open(packet.extradata)
+        try:
+            frames = self._decoder.decode(packet.encoded or av.Packet(packet.data))
+        except av.FFmpegError:
+            self.dropped += 1
+            return b""
+        return self._resample(frames)
+
+    def finish(self) -> bytes:
+        """What the decoder still holds at the end of a pass; the next packet begins anew."""
+        try:
+            frames = self._decoder.decode(None)
+        except av.FFmpegError:
+            frames = []
+        self._decoder.flush_buffers()
+        return self._resample(frames)
+
+    def _open(self, extradata: bytes) -> None:
+        # FFmpeg's own decoder for Opus rounds differently from what browsers use.
+        codec = "libopus" if self._track.codec == "opus" else self._track.codec
+        self._decoder = open_decoder(codec, extradata, AudioCodecContext)
+        if self._track.sample_rate:
+            self._decoder.sample_rate = self._track.sample_rate
+        if self._track.channels in _LAYOUTS:  # PCM says nothing of it itself
+            self._decoder.layout = _LAYOUTS[self._track.channels]
+
+    def _resample(self, frames: list[AudioFrame]) -> bytes:
+        return b"".join(_pcm(made) for frame in frames for made in self._to_room(frame))
+
+    def _to_room(self, frame: AudioFrame) -> list[AudioFrame]:
+        """A source may change rate or channels in mid-stream; a resampler is made for one kind of input."""
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or kind != self._input:
+            self._resampler = AudioResampler(format="s16", layout="stereo", rate=RATE)
+            self._input = kind
+        frame.pts = None
+        return self._resampler.resample(frame)
+
+
+def _pcm(frame: AudioFrame) -> bytes:
+    """The samples, without what the plane is padded with."""
+    return bytes(frame.planes[0])[: frame.samples * FRAME_BYTES]
