@@ -18,8 +18,8 @@ import numpy as np
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from av.audio.codeccontext import AudioCodecContext
 
+from tests.acceptance.bots.tones import RATE, Heard
 from tests.acceptance.node import ServedNode
-from tests.acceptance.tones import RATE, Heard
 
 _POLL_S = 0.02
 _DEADLINE_S = 30.0

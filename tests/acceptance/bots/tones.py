@@ -17,6 +17,7 @@ from tests.acceptance.clips import run_ffmpeg
 
 RATE = 48_000
 STEP_S = 0.5
+TOLERANCE_S = 0.025  #: of positions
 AMPLITUDE = 0.5
 _STEPS = 24
 _LOWEST_HZ, _APART_HZ = 300, 150
@@ -117,6 +118,11 @@ class Heard:
         """Where the source was when the first sample was heard, as the beginning of each later tone says."""
         return [run.step * STEP_S - run.begin_s for run in self.runs[1:] if run.step is not None]
 
+    def begins_at(self, position_s: float) -> bool:
+        """Whether all of it says that the source was there when the first sample was heard."""
+        found = self.positions()
+        return len(found) >= 2 and all(abs(position - position_s) <= TOLERANCE_S for position in found)
+
     def levels(self) -> dict[int, float]:
         """RMS of each tone that was heard for long enough."""
         return {
@@ -150,7 +156,7 @@ class Heard:
         windows = np.lib.stride_tricks.sliding_window_view(self.samples, _WINDOW)[::_HOP]
         tones = _LOWEST_HZ + _APART_HZ * np.arange(_STEPS)
         waves = np.exp(-2j * np.pi * np.outer(np.arange(_WINDOW) / RATE, tones))
-        steps = np.abs(windows @ waves).argmax(axis=1)
+        steps: NDArray[np.int64] = np.abs(windows @ waves).argmax(axis=1)
         steps[np.sqrt((windows**2).mean(axis=1)) < _SILENT] = -1
         return steps
 
