@@ -2,13 +2,15 @@
 
 import asyncio
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.bots.client import CREATE, PUSH, ROOM, STOP, new_channel, push_body
+from tests.acceptance.bots.client import CREATE, PUSH, ROOM, STOP, Bot, create_bot, new_channel, push_body
 from tests.acceptance.bots.conftest import LOOP_S
 from tests.acceptance.bots.voices import Voices
+from tests.acceptance.node import serve_node
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +83,17 @@ async def test_who_may_not_is_refused(voices: Voices) -> None:
     for path, body in ((PUSH, GOOD), (CREATE, CHANNEL)):
         assert (await bound.post(path, body)).failure == (403, "permission denied")
     assert (await bound.post(CREATE, {**CHANNEL, "room_id": "2"})).document["status"] == "ok"
+
+
+async def test_no_source_lies_in_a_private_network(voices: Voices, tmp_path: Path) -> None:
+    """Whoever writes the address is told at once; what a name stands for shows when it is resolved."""
+    async with serve_node(tmp_path, "--allow-networks", "192.0.2.0/24") as node:
+        bot = Bot(voices.http, node.url, await create_bot(node, tmp_path), voices.tls)
+        for address in ("127.0.0.1", "[::1]", "10.0.0.1", "169.254.169.254"):
+            answer = await bot.post(PUSH, push_body(new_channel(), f"http://{address}/song.mp3"))
+            assert answer.failure == (400, "invalid parameter: stream_url")
+        run = await node.run_of(await bot.push(new_channel(), "http://localhost/song.mp3"))
+        assert (await node.until_state(run, "failed"))["reason"] == "address_not_allowed"
 
 
 async def test_line_2_plays_once_or_for_ever(voices: Voices) -> None:
