@@ -17,6 +17,8 @@ BEAT_S = 0.02
 
 #: Sends what is due at the given time of the loop's clock; returns when it is due next, None for never.
 Paced = Callable[[float], float | None]
+#: Sends what is due at the given time; False when it is to be called no more.
+Beaten = Callable[[float], bool]
 
 
 class Pacer:
@@ -26,7 +28,7 @@ class Pacer:
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._steady: list[Paced] = []
+        self._steady: list[Beaten] = []
         self._beat: asyncio.TimerHandle | None = None
 
     def schedule(self, at: float, paced: Paced) -> None:
@@ -34,9 +36,9 @@ class Pacer:
         heapq.heappush(self._heap, (at, next(self._order), paced))
         self._arm()
 
-    def keep_calling(self, paced: Paced) -> None:
-        """Calls `paced` at each beat, with the beat's own time, until it returns None."""
-        self._steady.append(paced)
+    def keep_calling(self, beaten: Beaten) -> None:
+        """Calls `beaten` at each beat, with the beat's own time, until it returns False."""
+        self._steady.append(beaten)
         if self._beat is None:
             self._arm_beat()
 
@@ -78,9 +80,9 @@ class Pacer:
         called, self._steady = self._steady, []
         left = iter(called)
         try:
-            for paced in left:
-                if paced(beat) is not None:
-                    self._steady.append(paced)
+            for beaten in left:
+                if beaten(beat):
+                    self._steady.append(beaten)
         finally:  # as above: the others are called at the next beat
             self._steady.extend(left)
             if self._steady and self._beat is None:

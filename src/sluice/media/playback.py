@@ -220,7 +220,7 @@ class Playback:
             return
         self._paced = True
         if self._steady:
-            self._pacer.keep_calling(self._send_due)
+            self._pacer.keep_calling(self._send_beat)
         else:
             self._pacer.schedule(self._loop.time(), self._send_due)
 
@@ -244,19 +244,43 @@ class Playback:
             return 0
         return self._until_us - self._session_us()
 
+    def _send_beat(self, now: float) -> bool:
+        """Sends the sound that is due, as a rule one packet; False when there is no more yet. `_send_due` for
+        sound alone: a hundred channels come this way 5,000 times a second."""
+        sound, zero_s = self._sound, self._zero_s
+        if self.paused or not sound:
+            self._paced = False
+            return False
+        if zero_s is None or self._moved or now - zero_s - sound[0].media_us / 1e6 > _LATE_S:
+            zero_s = self._keep_time(now)
+        until_us = int((now - zero_s) * 1e6) + _BEAT_SLACK_US
+        if sound[0].media_us > until_us:
+            return True
+        due = [sound.popleft()]
+        while sound and sound[0].media_us <= until_us:
+            due.append(sound.popleft())
+        self._note_sent(due[-1].media_us)
+        shift_us = self._shift_us
+        for frame in due:
+            frame.media_us += shift_us
+        self._stamped_us = due[-1].media_us
+        self._send(due)
+        if self._until_us - until_us <= _AHEAD_US or not sound:
+            self._news.set()
+        self._paced = bool(sound)
+        return self._paced
+
     def _send_due(self, now: float) -> float | None:
         """Sends what is due; the loop time of the next frame, None when there is none yet."""
         if self.paused or not (self._sound or self._pictures):
             self._paced = False
             return None
-        self._keep_time(now)
-        assert self._zero_s is not None  # noqa: S101 - kept
+        zero_s = self._keep_time(now)
         # Rounded: cut off, what is due now would be due a microsecond later, and waited for in a busy loop.
-        until_us = round((now - self._zero_s) * 1e6) + (_BEAT_SLACK_US if self._steady else 0)
+        until_us = round((now - zero_s) * 1e6)
         due = self._due(until_us)
         if due:
-            self._sent_us = due[-1].media_us
-            self._note_position(self._sent_us)
+            self._note_sent(due[-1].media_us)
             for frame in due:
                 self._stamp(frame)
             self._send(due)
@@ -266,14 +290,15 @@ class Playback:
             return None
         if self._until_us - until_us <= _AHEAD_US:
             self._news.set()
-        return self._zero_s + self._first_us() / 1e6
+        return zero_s + self._first_us() / 1e6
 
-    def _keep_time(self, now: float) -> None:
-        """Moves the clock where what is next comes from elsewhere, or is late."""
+    def _keep_time(self, now: float) -> float:
+        """The loop time of session time zero, which moves where what is next comes from elsewhere, or is
+        late."""
         first_us = self._first_us()
         if self._zero_s is None:
             self._zero_s, self._moved = now - first_us / 1e6, False
-            return
+            return self._zero_s
         late_s = now - (self._zero_s + first_us / 1e6)
         if self._moved or late_s > _LATE_S:
             # Receivers drop sound that begins before the end of the last.
@@ -282,14 +307,14 @@ class Playback:
             self._zero_s += late_s
             self._shift_us += int(late_s * 1e6)
             self._moved = False
+        return self._zero_s
 
     def _due(self, until_us: int) -> list[OutFrame]:
         due: list[OutFrame] = []
         for queue in (self._pictures, self._sound):
             while queue and queue[0].media_us <= until_us:
                 due.append(queue.popleft())
-        if self._pictures or not self._steady:
-            due.sort(key=_media_us)
+        due.sort(key=_media_us)
         return due
 
     def _stamp(self, frame: OutFrame) -> None:
@@ -300,7 +325,8 @@ class Playback:
             self._sent_picture_us = frame.media_us
         self._stamped_us = max(self._stamped_us, frame.media_us)
 
-    def _note_position(self, session_us: int) -> None:
+    def _note_sent(self, session_us: int) -> None:
+        self._sent_us = session_us
         while self._passes and self._passes[0] <= session_us:
             self._pass_us = self._passes.popleft()
             self.pass_number += 1

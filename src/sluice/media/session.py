@@ -130,7 +130,7 @@ class Session:
         self._resumed = asyncio.Event()
         if not job.paused:
             self._resumed.set()
-        self._stopped = False
+        self._stopped = self._expired = False
 
     def stop(self) -> None:
         self._stopped = True
@@ -218,12 +218,9 @@ class Session:
         self._main = asyncio.create_task(self._attempts())
         if self._stopped:
             self._main.cancel()
-        expired = False
-        while not self._main.done():
-            await asyncio.wait({self._main}, timeout=_WATCH_S)
-            if not self._watch() and not expired:
-                expired = True
-                self._main.cancel()
+        self._watcher = self._loop.call_later(_WATCH_S, self._look)
+        await asyncio.wait({self._main})
+        self._watcher.cancel()
         outcome = self._outcome(self._main)
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
         self._shop.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
@@ -453,9 +450,16 @@ class Session:
             return  # nothing flows that could be lost
         self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
 
-    def _watch(self) -> bool:
-        """Called twice a second; False when the idle time is used up."""
-        now = self._loop.time()
+    def _look(self) -> None:
+        """Twice a second: sees whether media flows, and ends what has been without for too long."""
+        self._watcher = self._loop.call_later(_WATCH_S, self._look)
+        if not self._watch(self._loop.time()) and not self._expired:
+            self._expired = True
+            assert self._main is not None  # noqa: S101 - what is looked at
+            self._main.cancel()
+
+    def _watch(self, now: float) -> bool:
+        """False when the idle time is used up."""
         if not self._resumed.is_set():
             self._idle.media_at(now)
         if self._flowing and now - self._sent_at > _SILENT_S:

@@ -76,21 +76,22 @@ class RoomLink:
         full = trunk.full
         sent = False
         for frame in frames:
-            if frame.type == FrameType.VIDEO:
+            payload, flags = frame.payload, 0
+            if frame.type is FrameType.AUDIO:
+                if full:
+                    self.dropped += 1
+                    continue
+                self.audio_packets += 1
+            else:
                 if full or (self._key_needed and not frame.key):
                     self._key_needed = True
                     self.dropped += 1
                     continue
                 self._key_needed = False
                 self.video_frames += 1
-            elif full:
-                self.dropped += 1
-                continue
-            else:
-                self.audio_packets += 1
-            self.bytes_out += len(frame.payload)
-            flags = KEY_FRAME if frame.key else 0
-            trunk.write(pack_frame(frame.type, frame.payload, frame.media_us, flags, number))
+                flags = KEY_FRAME if frame.key else 0
+            self.bytes_out += len(payload)
+            trunk.write(pack_frame(frame.type, payload, frame.media_us, flags, number))
             sent = True
         return sent
 
