@@ -17,7 +17,8 @@ class Packet:
     `extradata` is set on the first packet that follows a new decoder configuration (where a source gives it
     in the stream): AVCDecoderConfigurationRecord for h264, AudioSpecificConfig for aac. `encoded` is sound as
     FFmpeg's demuxer gave it, for its decoders: with what an encoder put before and behind the sound marked,
-    so that it is left out. `pts_us` is then the time of the first sample that is left.
+    so that it is left out. `pts_us` is then the time of the first sample that is left, `skipped_us` what lies
+    before it.
     """
 
     kind: TrackKind
@@ -27,4 +28,5 @@ class Packet:
     key: bool
     extradata: bytes | None = None
     encoded: Any = None
+    skipped_us: int = 0
     duration_us: int | None = None  #: of sound, without what is left out, where the source tells

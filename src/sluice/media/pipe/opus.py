@@ -8,6 +8,7 @@ jump, and bit by bit while a live source is played faster. A long gap moves the 
 from sluice.core.plan import AudioTrack
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
+from sluice.media.pipe.gain import FRAME_SAMPLES
 from sluice.media.pipe.opus_encode import OpusEncode
 from sluice.media.pipe.pcm import FRAME_BYTES, best_match, cross_fade
 from sluice.media.pipe.sound_decode import SoundDecode
@@ -80,8 +81,20 @@ class OpusPipe:
         self._end_us = None
         return self._encoded()
 
+    def end_on(self, remainder: int) -> None:
+        """Makes the run, at the end of a pass, one of so many samples more than whole packets: its last
+        packet goes, or is filled, whichever is less. Nothing that is heard as a gap."""
+        over = (self._run.samples - remainder) % FRAME_SAMPLES
+        if over <= min(FRAME_SAMPLES // 2, self._encode.waiting):
+            self._encode.cut(over)
+        else:
+            self._encode.write(bytes((FRAME_SAMPLES - over) * FRAME_BYTES))
+
     def close(self) -> list[OutFrame]:
-        """The end of the sound: with what the encoder still holds."""
+        """The end of the sound: with what decoder and encoder still hold."""
+        held = self._decode.finish()
+        if held:
+            self._take(held, self._run.end_us)
         if self._joining:
             self._encode.write(self._joining)
             self._joining = bytearray()

@@ -4,6 +4,8 @@ Without samples there is nothing to fade: what a source leaves out, or has too m
 whole packets. Decoders smooth such cuts a little, since Opus packets overlap.
 """
 
+from dataclasses import replace
+
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.sound_run import RATE, SoundRun
@@ -11,13 +13,16 @@ from sluice.process.link import FrameType
 
 #: Samples at 48 kHz of a frame, by its configuration (RFC 6716 3.1, table 2).
 _SILK, _HYBRID, _CELT = (480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960)
+_ROUNDING_US = 100
 
 
 class OpusCopy:
-    """`dropped` counts packets that break Opus's rules, `left_out` those that would overlap."""
+    """`dropped` counts packets that break Opus's rules, `left_out` those that would overlap. `held` is the
+    last packet of a file, part of which is no sound."""
 
     def __init__(self) -> None:
         self.dropped = self.left_out = 0
+        self.held: Packet | None = None
         self._run = SoundRun()
         self._begin_us: int | None = None
 
@@ -35,22 +40,30 @@ class OpusCopy:
         if samples is None:
             self.dropped += 1
             return []
-        length_us = samples * 1_000_000 // RATE
-        if packet.duration_us is not None and packet.duration_us < length_us // 2:
-            return []  # most of it is no sound: the encoder's delay, or what fills the last packet
+        begin_us, length_us = packet.pts_us - packet.skipped_us, samples * 1_000_000 // RATE
         if self._begin_us is not None:
-            if packet.pts_us + length_us <= self._begin_us:
+            if begin_us + length_us <= self._begin_us:
                 return []
             self._begin_us = None
-        gap = self._run.gap(packet.pts_us)
+        if (
+            packet.duration_us is not None
+            and packet.skipped_us + packet.duration_us < length_us - _ROUNDING_US
+        ):
+            self.held = packet
+            return []
+        if packet.duration_us == 0:
+            return []  # the encoder's delay, more than a packet of it
+        gap = self._run.gap(begin_us)
         if gap < 0:
             self.left_out += 1
             return []
         self._run.add(gap)
         return [OutFrame(FrameType.AUDIO, self._run.add(samples), packet.data)]
 
-    def flush(self) -> list[OutFrame]:
-        return []
+    def close(self) -> list[OutFrame]:
+        """The end of the sound."""
+        held, self.held = self.held, None
+        return self.push(replace(held, duration_us=None)) if held is not None else []
 
 
 def samples_of(packet: bytes) -> int | None:

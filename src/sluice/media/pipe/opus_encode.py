@@ -75,6 +75,12 @@ class OpusEncode:
     def replace_end(self, sound: bytes) -> None:
         self._pcm[len(self._pcm) - len(sound) :] = sound
 
+    def cut(self, samples: int) -> None:
+        """Leaves out the last so many samples, none of which is encoded yet."""
+        if samples:
+            del self._pcm[len(self._pcm) - samples * FRAME_BYTES :]
+            self._run.add(-samples)
+
     def encode(self, hold: int = 0) -> list[OutFrame]:
         """All whole frames but for the last `hold` samples."""
         out = self._encode((self.waiting - hold) // FRAME_SAMPLES)

@@ -2,7 +2,8 @@
 
 A copy becomes a conversion when its volume changes, and a copy again when that is over, without a gap: the
 conversion begins with packets that were copied already, so that its first packet stands where a copied one
-would, and what it has in hand when it ends is heard before the first copied one.
+would, and what it has in hand when it ends is heard before the first copied one. The same is done where one
+pass of a file follows another: packets lean on those before them, and those of a beginning on none.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.opus import OpusPipe
 from sluice.media.pipe.opus_copy import OpusCopy, samples_of
-from sluice.media.pipe.opus_encode import LOOKAHEAD_US
+from sluice.media.pipe.opus_encode import LOOKAHEAD_SAMPLES, LOOKAHEAD_US
 from sluice.media.pipe.sound_run import RATE
 
 #: Of what was copied, so much is kept: more than may wait to be sent, and what a decoder needs before it.
@@ -23,6 +24,8 @@ _KEPT_US = 2_500_000
 _PREROLL_US = 80_000
 #: Converted at full volume before it is copied again, so that decoders have come near what they will get.
 _SETTLE_US = 100_000
+#: Samples of the first packet of nearly every file of Opus: 20 ms but for libopus's delay.
+_USUAL_FIRST = 960 - LOOKAHEAD_SAMPLES
 
 
 class SoundPipe:
@@ -34,11 +37,12 @@ class SoundPipe:
         self._track, self._live = track, live
         self._copy: OpusCopy | None = None
         self._convert: OpusPipe | None = None
-        self._recent: deque[tuple[Packet, OutFrame]] = deque()  #: what was copied
+        self._recent: deque[tuple[Packet, int]] = deque()  #: what was copied, and to when
         self._copy_from_us: int | None = None  #: converted for now; None: for good
         self._counted = [0, 0]
         self._unaligned = can_copy(track)  #: packets of a conversion do not stand where copied ones would yet
         self._begin_us = begin_us
+        self._first_samples = _USUAL_FIRST
         if copy:
             self._copy = OpusCopy()
             if begin_us is not None:
@@ -64,6 +68,8 @@ class SoundPipe:
         return self._convert is None
 
     def push(self, packet: Packet) -> list[OutFrame]:
+        if packet.skipped_us and packet.duration_us:
+            self._first_samples = packet.duration_us * RATE // 1_000_000
         if self._convert is None:
             return self._copied(packet)
         if self._unaligned:
@@ -75,10 +81,23 @@ class SoundPipe:
         return frames
 
     def flush(self) -> list[OutFrame]:
-        return self._pipe.flush()
+        """The end of a pass."""
+        frames: list[OutFrame] = []
+        if self._convert is None:
+            frames = self._to_conversion(1.0, self._pipe.end_us)
+            self._copy_from_us = 0
+        assert self._convert is not None  # noqa: S101 - it is one now
+        frames += self._convert.flush()
+        if self._copy_from_us is not None:
+            # The first packet of the next pass is shorter by what its decoder leaves out; those behind it are
+            # to stand where copied ones would.
+            self._convert.end_on(-LOOKAHEAD_SAMPLES - self._first_samples)
+            self._copy_from_us = self._convert.end_us + _SETTLE_US
+        return frames
 
     def close(self) -> list[OutFrame]:
-        return self._convert.close() if self._convert is not None else []
+        """The end of the sound."""
+        return self._pipe.close()
 
     def end_at(self, media_us: int) -> None:
         """Sound from this time on is an encoder's padding."""
@@ -101,33 +120,32 @@ class SoundPipe:
 
     def _copied(self, packet: Packet) -> list[OutFrame]:
         assert self._copy is not None  # noqa: S101 - what is not converted is copied
+        at_us = self._copy.end_us
         frames = self._copy.push(packet)
-        for frame in frames:
-            self._recent.append((packet, frame))
-            while self._recent[0][1].media_us < frame.media_us - _KEPT_US:
+        if frames or self._copy.held is packet:
+            self._recent.append((packet, frames[0].media_us if frames else at_us))
+            while self._recent[0][1] < at_us - _KEPT_US:
                 self._recent.popleft()
         return frames
 
     def _to_conversion(self, gain: float, from_us: int) -> list[OutFrame]:
         """Converts what was copied from a little before `from_us` on."""
-        from_us = min(
-            (f.media_us for _, f in self._recent if f.media_us >= from_us), default=self._pipe.end_us
-        )
+        from_us = min((at_us for _, at_us in self._recent if at_us >= from_us), default=self._pipe.end_us)
         self._counted = [self.dropped, self.left_out]
         self._convert = convert = OpusPipe(self._track, live=self._live)
         self._copy, self._unaligned, self._begin_us = None, True, None
-        for packet, frame in self._recent:
-            if frame.media_us >= from_us - _PREROLL_US - _SETTLE_US:
-                self.push(replace(packet, pts_us=frame.media_us, duration_us=None))
+        for packet, at_us in self._recent:
+            if at_us >= from_us - _PREROLL_US - _SETTLE_US:
+                self.push(replace(packet, pts_us=at_us + packet.skipped_us))
         self._recent.clear()
         return convert.set_gain(gain, from_us)
 
     def _align(self, convert: OpusPipe, packet: Packet) -> None:
         """Packets of both ways are to stand in one row: the conversion's are early by its delay."""
+        begin_us = packet.pts_us - packet.skipped_us
         length_us = (samples_of(packet.data) or 0) * 1_000_000 // RATE
-        end_us = packet.pts_us + (length_us if packet.duration_us is None else packet.duration_us)
-        if self._begin_us is None or end_us > self._begin_us:
-            convert.begin_at(end_us - length_us + LOOKAHEAD_US)
+        if self._begin_us is None or begin_us + length_us > self._begin_us:
+            convert.begin_at(begin_us + LOOKAHEAD_US)
             self._unaligned = False
 
     def _back_to_copy(self, packet: Packet, begin_us: int) -> list[OutFrame]:

@@ -32,7 +32,7 @@ class SoundDecode:
 
     def decode(self, packet: Packet) -> bytes:
         """The sound that this packet completes. Raises SourceError as the making does."""
-        if packet.extradata and packet.extradata != self._decoder.extradata:
+        if packet.extradata and packet.extradata != self._extradata:
             self._open(packet.extradata)
         try:
             frames = self._decoder.decode(packet.encoded or av.Packet(packet.data))
@@ -51,8 +51,9 @@ class SoundDecode:
         return self._resample(frames)
 
     def _open(self, extradata: bytes) -> None:
-        # FFmpeg's own decoder for Opus rounds differently from what browsers use.
-        codec = "libopus" if self._track.codec == "opus" else self._track.codec
+        codec, self._extradata = self._track.codec, extradata
+        if codec == "opus":  # by the library that browsers use, too
+            codec, extradata = "libopus", _without_preskip(extradata)
         self._decoder = open_decoder(codec, extradata, AudioCodecContext)
         if self._track.sample_rate:
             self._decoder.sample_rate = self._track.sample_rate
@@ -70,6 +71,11 @@ class SoundDecode:
             self._input = kind
         frame.pts = None
         return self._resampler.resample(frame)
+
+
+def _without_preskip(head: bytes) -> bytes:
+    """An OpusHead (RFC 7845 5.1) that lets a decoder begin anywhere: packets tell what is to be left out."""
+    return head[:10] + b"\0\0" + head[12:] if len(head) >= 19 else head
 
 
 def _pcm(frame: AudioFrame) -> bytes:

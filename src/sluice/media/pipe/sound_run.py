@@ -17,7 +17,7 @@ class SoundRun:
 
     def __init__(self) -> None:
         self._origin_us: int | None = None
-        self._samples = 0
+        self.samples = 0
 
     def at(self, samples: int) -> int:
         """The time of a sample of the run, by its number."""
@@ -25,14 +25,14 @@ class SoundRun:
 
     @property
     def end_us(self) -> int:
-        return self.at(self._samples)
+        return self.at(self.samples)
 
     def gap(self, at_us: int, tolerance_us: int = TOLERANCE_US) -> int:
         """Samples between the end of the run and sound of this time, negative where they overlap; 0 within
         the tolerance. What is too long to be filled moves the run."""
         if self._origin_us is None:
             self._origin_us = at_us
-        gap_us = at_us - self.at(self._samples)
+        gap_us = at_us - self.at(self.samples)
         if gap_us > LONGEST_FILL_US:
             self._origin_us += gap_us
             return 0
@@ -40,6 +40,6 @@ class SoundRun:
 
     def add(self, samples: int) -> int:
         """The time at which these samples, the next of the run, begin."""
-        begin_us = self.at(self._samples)
-        self._samples += samples
+        begin_us = self.at(self.samples)
+        self.samples += samples
         return begin_us

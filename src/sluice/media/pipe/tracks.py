@@ -69,7 +69,7 @@ class Tracks:
 
     def close(self) -> list[OutFrame]:
         """The end of the last pass."""
-        frames = self.flush()
+        frames = self._video.flush() if self._video is not None else []
         with self._lock:
             return frames + (self._audio.close() if self._audio is not None else [])
 

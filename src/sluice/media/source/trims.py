@@ -53,4 +53,5 @@ class Trims:
         begin_us = min(self._begin_us, max(0, left_us))
         self._begin_us -= begin_us
         made.pts_us += begin_us
+        made.skipped_us = begin_us
         made.duration_us = max(0, left_us - begin_us)

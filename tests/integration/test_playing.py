@@ -1,0 +1,341 @@
+"""How files are played: from any position, several times, louder and softer, with pauses; heard again after
+decoding. The sound of the files tells its position (sweep.py)."""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from sluice.process.control import ControlSession, Flowing, Lost, Planned, Progress, Refusal
+from sluice.process.link import FrameType, LinkFrame
+from tests.integration.clips import make_mp4
+from tests.integration.stage import FakeRoom, Stage
+from tests.integration.sweep import FORMATS, LEVEL, RATE, Sound, heard, make_sweep, position, quietest, sweep
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 2.0
+PACKET_US = 20_000
+MS = RATE // 1000
+#: Opus's own delay, which a bare decoder leaves in.
+DELAY = 312
+#: LAME makes everything a little softer.
+LAME = 0.95
+#: Files that tell what their encoder added: all that can be joined to the sample.
+EXACT = ["mp3", "m4a", "flac", "wav"]
+COPIED = ["ogg", "webm"]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps")
+    for kind in FORMATS:
+        make_sweep(folder / f"sweep.{kind}", kind, SECONDS)
+    for kind in ("mp3", "flac", "ogg"):
+        make_sweep(folder / f"long.{kind}", kind, 6)
+    make_mp4(folder / "picture.mp4", seconds=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+async def files(anyio_backend: str, clips: Path) -> AsyncIterator[str]:
+    """Files with Range; under /live/ without a length and an end, slowly."""
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "audio/mpeg"})
+        await response.prepare(request)
+        data = (clips / request.match_info["name"]).read_bytes()
+        with contextlib.suppress(ConnectionError):
+            while True:
+                for at in range(0, len(data), 1000):
+                    await response.write(data[at : at + 1000])
+                    await asyncio.sleep(0.04)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/live/{name}", endless)
+    app.router.add_static("/", clips)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@pytest.fixture
+async def stage(anyio_backend: str, executor: ThreadPoolExecutor) -> AsyncIterator[Stage]:
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        room = FakeRoom(f"{folder}/room.sock")
+        await room.open()
+        yield Stage(room, executor, ("127.0.0.0/8",))
+        await room.close()
+
+
+async def played(stage: Stage, url: str, **job: object) -> list[LinkFrame]:
+    """All sound of a session that ends well, in an unbroken row."""
+    stage.begin(url, **job)
+    assert (await stage.end())[0] == "end_of_stream"
+    sound = stage.room.of(FrameType.AUDIO)
+    assert {b.media_us - a.media_us for a, b in pairwise(sound)} == {PACKET_US}
+    assert stage.of(Lost) == []
+    return sound
+
+
+def found(sound: Sound, whole: Sound) -> float:
+    """The time of `whole`, in seconds, at which `sound` begins."""
+    at, likeness = position(sound, whole)
+    assert likeness > 0.8  # a ramp of the volume makes it less like
+    return at / RATE
+
+
+def level(sound: Sound) -> float:
+    """In parts of the sweep's own."""
+    return float(np.sqrt((sound**2).mean()) / (LEVEL / np.sqrt(2)))
+
+
+def steps(sound: Sound) -> float:
+    """The greatest step between two samples."""
+    return float(np.abs(np.diff(sound)).max())
+
+
+@pytest.mark.parametrize("kind", [*EXACT, *COPIED])
+@pytest.mark.parametrize("at_s", [0.137, 1.237])
+async def test_it_begins_at_its_position(stage: Stage, files: str, kind: str, at_s: float) -> None:
+    packets = await played(stage, f"{files}/sweep.{kind}", position_us=int(at_s * 1e6))
+    sound = heard(packets)[DELAY:]
+    begins_s = found(sound[100 * MS : 200 * MS], sweep(SECONDS)) - 0.1
+    exact = kind in EXACT
+    assert begins_s == pytest.approx(at_s, abs=0.001 if exact else 0.0201)
+    # The times of the packets are those of the file.
+    assert packets[0].media_us / 1e6 == pytest.approx(begins_s - DELAY / RATE, abs=0.002)  # WebM rounds
+    assert len(packets) * PACKET_US / 1e6 == pytest.approx(SECONDS - at_s, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["vbr.mp3", "aac"])
+async def test_a_file_without_a_table_is_sought_by_its_frames(stage: Stage, files: str, kind: str) -> None:
+    packets = await played(stage, f"{files}/sweep.{kind}", position_us=1_237_000)
+    sound = heard(packets)[DELAY:]
+    # Such a file does not tell how long its encoder's delay is: 23 to 26 ms.
+    assert found(sound[100 * MS : 200 * MS], sweep(SECONDS)) - 0.1 == pytest.approx(1.237 - 0.025, abs=0.003)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "flac", "ogg", "aac"])
+@pytest.mark.parametrize("at_s", [2.1, 5000])
+async def test_a_position_behind_the_end_is_the_end(stage: Stage, files: str, kind: str, at_s: float) -> None:
+    stage.begin(f"{files}/sweep.{kind}", position_us=int(at_s * 1e6))
+    reason, text = await stage.end()
+    assert reason == "invalid_position"
+    assert f"{at_s:g} s" in text
+    assert stage.room.frames == []
+
+
+@pytest.mark.parametrize("kind", EXACT)
+async def test_passes_are_joined_to_the_sample(stage: Stage, files: str, kind: str) -> None:
+    packets = await played(stage, f"{files}/sweep.{kind}", plays=3)
+    sound = heard(packets)[DELAY:]
+    whole = sweep(SECONDS)
+    for n in range(3):
+        begin = round(n * SECONDS * RATE)
+        for at in (0, len(whole) // 2, len(whole) - 100 * MS):
+            piece = sound[begin + at : begin + at + 100 * MS]
+            assert found(piece, whole) * RATE == pytest.approx(at, abs=2)
+    assert quietest(sound[: round(3 * SECONDS * RATE) - 10 * MS]) > 0.85
+    assert len(packets) * PACKET_US == pytest.approx(3 * SECONDS * 1e6, abs=PACKET_US + 1)
+    assert stage.of(Progress)[-1].pass_number == 3
+
+
+@pytest.mark.parametrize("kind", COPIED)
+async def test_passes_of_a_copy_are_joined_at_a_packet(stage: Stage, files: str, kind: str) -> None:
+    packets = await played(stage, f"{files}/sweep.{kind}", plays=2)
+    assert [report.plan["audio"]["action"] for report in stage.of(Planned)] == ["copy"]
+    sound = heard(packets)[DELAY:]
+    assert quietest(sound[: -20 * MS]) > 0.7
+    second = found(sound[round(SECONDS * RATE) + 500 * MS :][: 100 * MS], sweep(SECONDS))
+    assert second == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("kind", "volume"), [("wav", 50), ("m4a", 1), ("ogg", 30), ("flac", 0), ("wav", 100)]
+)
+async def test_the_volume_is_one_of_the_amplitude(stage: Stage, files: str, kind: str, volume: int) -> None:
+    sound = heard(await played(stage, f"{files}/sweep.{kind}", volume=volume))
+    middle = sound[RATE // 4 : -RATE // 4]
+    if volume:
+        assert 20 * np.log10(level(middle) / (volume / 100)) == pytest.approx(0, abs=0.3)
+    else:
+        assert np.abs(middle).max() == 0
+
+
+@pytest.mark.parametrize("kind", ["flac", "ogg"])
+async def test_a_volume_that_changes_is_heard_at_once_and_without_a_click(
+    stage: Stage, files: str, kind: str
+) -> None:
+    stage.begin(f"{files}/long.{kind}")
+    room = stage.room
+    told: list[int] = []
+    for count, volume in ((50, 20), (110, 100), (170, 60)):
+        await stage.until(lambda count=count: len(room.frames) >= count)  # type: ignore[misc]
+        assert await stage.session.control(ControlSession(run_id="run_1", volume=volume)) is None
+        told.append(len(room.frames) * 960)
+    assert (await stage.end())[0] == "end_of_stream"
+    assert {b.media_us - a.media_us for a, b in pairwise(room.frames)} == {PACKET_US}
+    whole, sound = sweep(6), heard(room.frames)[DELAY:]
+    for begin, before, after in zip(told, (1, 0.2, 1), (0.2, 1, 0.6), strict=True):
+        assert level(sound[begin - 200 * MS : begin]) == pytest.approx(before, rel=0.03)
+        assert level(sound[begin + 250 * MS : begin + 400 * MS]) == pytest.approx(after, rel=0.03)
+    shift = found(sound[RATE // 2 : RATE], whole) - 0.5
+    assert abs(shift) < 0.007
+    for at in range(RATE, 5 * RATE, RATE // 10):  # nothing is left out or inserted
+        assert found(sound[at : at + 50 * MS], whole) == pytest.approx(at / RATE + shift, abs=0.001)
+    assert steps(sound[RATE // 10 :]) < 1.2 * steps(whole)
+    actions = [report.plan["audio"]["action"] for report in stage.of(Planned)]
+    assert actions == ["transcode"] * 4 if kind == "flac" else ["copy", "transcode", "copy", "transcode"]
+
+
+async def test_a_pause_keeps_the_place(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/sweep.mp3", idle_s=1)
+    await stage.until(lambda: len(stage.room.frames) >= 30)
+    assert await stage.session.control(ControlSession(run_id="run_1", paused=True)) is None
+    sent = len(stage.room.frames)
+    await stage.until(lambda: len(stage.of(Progress)) >= 4)  # longer than its idle time
+    assert len(stage.room.frames) <= sent + 1
+    assert len(stage.room.hellos) == 1
+    await stage.session.control(ControlSession(run_id="run_1", paused=False))
+    assert (await stage.end())[0] == "end_of_stream"
+    assert stage.of(Lost) == []
+    assert len(stage.of(Flowing)) == 2
+    frames = stage.room.frames
+    gaps = [b.media_us - a.media_us for a, b in pairwise(frames) if b.media_us - a.media_us != PACKET_US]
+    assert len(gaps) == 1
+    assert gaps[0] > 2_000_000, "the clock of the room ran on"
+    sound = heard(frames)[DELAY:]
+    assert quietest(sound[: -10 * MS]) > 0.8, "with the next packet"
+
+
+async def test_a_job_may_begin_paused(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/sweep.mp3", idle_s=1, paused=True)
+    await stage.until(lambda: len(stage.of(Progress)) >= 3)
+    assert stage.room.frames == []
+    assert len(stage.room.hellos) == len(stage.of(Planned)) == 1
+    assert stage.of(Lost) == []
+    assert stage.of(Flowing) == []
+    await stage.session.control(ControlSession(run_id="run_1", paused=False))
+    assert (await stage.end())[0] == "end_of_stream"
+    assert len(heard(stage.room.frames)) / RATE == pytest.approx(SECONDS, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "ogg"])
+async def test_it_goes_on_elsewhere_when_told(stage: Stage, files: str, kind: str) -> None:
+    stage.begin(f"{files}/long.{kind}")
+    room = stage.room
+    await stage.until(lambda: len(room.frames) >= 25)
+    assert await stage.session.control(ControlSession(run_id="run_1", position_us=4_321_000)) is None
+    before = len(room.frames)
+    assert (await stage.end())[0] == "end_of_stream"
+    assert len(room.frames) * 0.02 == pytest.approx(before * 0.02 + 6 - 4.321, abs=0.05)
+    sound, whole = heard(room.frames)[DELAY:], sweep(6)
+    after = sound[before * 960 + 100 * MS :][: 100 * MS]
+    assert found(after, whole) - 0.1 == pytest.approx(4.321, abs=0.045)
+    assert all(b.media_us - a.media_us >= PACKET_US for a, b in pairwise(room.frames))
+    assert len(stage.of(Flowing)) == 1
+    assert stage.of(Lost) == []
+    assert max(report.position_us for report in stage.of(Progress)) > 4_300_000
+
+
+async def test_a_control_that_is_refused_changes_nothing(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/sweep.mp3", plays=2)
+    await stage.until(lambda: len(stage.room.frames) >= 25)
+    wish = ControlSession(run_id="run_1", position_us=60_000_000, volume=0)
+    refusal = await stage.session.control(wish)
+    assert isinstance(refusal, Refusal)
+    assert refusal.field == "seek_s"
+    assert "60 s" in refusal.why
+    assert (await stage.end())[0] == "end_of_stream"
+    sound = heard(stage.room.frames)[DELAY:]
+    assert len(sound) / RATE == pytest.approx(2 * SECONDS, abs=0.03)
+    assert quietest(sound[: round(2 * SECONDS * RATE) - 10 * MS]) > 0.85
+
+
+async def test_live_sources_have_a_volume_and_no_positions(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/live/sweep.mp3", position_us=1_500_000, volume=50)
+    await stage.until(lambda: len(stage.room.frames) >= 50)
+    session = stage.session
+    pause = await session.control(ControlSession(run_id="run_1", paused=True))
+    seek = await session.control(ControlSession(run_id="run_1", position_us=0))
+    assert isinstance(pause, Refusal)
+    assert isinstance(seek, Refusal)
+    assert (pause.field, seek.field) == ("pause", "seek_s")
+    assert "live" in pause.why
+    assert "live" in seek.why
+    assert await session.control(ControlSession(run_id="run_1", volume=0)) is None
+    begin = len(stage.room.frames)
+    await stage.until(lambda: len(stage.room.frames) >= begin + 50)
+    session.stop()
+    await stage.end()
+    sound = heard(stage.room.frames)
+    assert level(sound[RATE // 4 : RATE // 2]) == pytest.approx(0.5 * LAME, rel=0.02)
+    assert np.abs(sound[begin * 960 + RATE // 4 :]).max() == 0
+
+
+async def test_pictures_are_sought_and_paused_too(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/picture.mp4")
+    room = stage.room
+    await stage.until(lambda: len(room.of(FrameType.VIDEO)) >= 10)
+    assert await stage.session.control(ControlSession(run_id="run_1", position_us=2_200_000)) is None
+    await stage.until(lambda: any(r.position_us >= 2_200_000 for r in stage.of(Progress)))
+    await stage.session.control(ControlSession(run_id="run_1", paused=True))
+    sent = len(room.frames)
+    reports = len(stage.of(Progress))
+    await stage.until(lambda: len(stage.of(Progress)) >= reports + 2)
+    assert len(room.frames) <= sent + 2
+    await stage.session.control(ControlSession(run_id="run_1", paused=False))
+    assert (await stage.end())[0] == "end_of_stream"
+    video = [frame.media_us for frame in room.of(FrameType.VIDEO)]
+    assert all(b > a for a, b in pairwise(video))
+    audio = [frame.media_us for frame in room.of(FrameType.AUDIO)]
+    assert all(b - a >= PACKET_US for a, b in pairwise(audio))
+    assert abs(video[-1] - audio[-1]) < 100_000
+
+
+async def test_only_sound_is_played_of_a_film(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/picture.mp4", media_type=1)
+    assert (await stage.end())[0] == "end_of_stream"
+    (plan,) = stage.of(Planned)
+    assert plan.plan["video"] == {"action": "none", "why": "only audio was asked for"}
+    assert stage.room.of(FrameType.VIDEO) == []
+    assert len(stage.room.frames) * 0.02 == pytest.approx(3, abs=0.06)
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+async def test_a_start_with_few_tries_is_given_up(stage: Stage, files: str, tries: int) -> None:
+    stage.begin(f"{files}/nothing.mp3", start_tries=tries, idle_s=60)
+    reason, text = await stage.end()
+    assert reason == "source_refused"
+    assert "404" in text
+    assert len(stage.of(Lost)) == tries
+
+
+async def test_a_source_that_comes_in_time_is_played(stage: Stage, files: str, clips: Path) -> None:
+    stage.begin(f"{files}/late.mp3", start_tries=3)
+    await stage.until(lambda: len(stage.of(Lost)) == 1)
+    (clips / "late.mp3").write_bytes((clips / "sweep.mp3").read_bytes())
+    assert (await stage.end())[0] == "end_of_stream"
+    assert len(stage.of(Lost)) == 1
