@@ -24,6 +24,8 @@ def frame_of(sound: Sound) -> AudioFrame:
 
 def ramp(sound: Sound, begin: float, end: float) -> bytes:
     """From one gain to the other in a straight line."""
+    if begin == end == 1:
+        return bytes(sound)
     samples = array("h", bytes(sound))
     count = len(samples) // 2
     for n in range(count):

@@ -122,7 +122,8 @@ class OpusPipe:
         sound = sound[max(0, -gap) * FRAME_BYTES :]
         if sound:
             self._pass_joined = False
-            self._encode.write(bytes(max(0, gap) * FRAME_BYTES))
+            if gap > 0:
+                self._encode.write(bytes(gap * FRAME_BYTES))
             self._encode.write(sound)
 
     def _leave_out(self, overlap: int, sound: bytes) -> None:

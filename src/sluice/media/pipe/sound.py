@@ -24,8 +24,8 @@ _KEPT_US = 2_500_000
 _PREROLL_US = 80_000
 #: Converted at full volume before it is copied again, so that decoders have come near what they will get.
 _SETTLE_US = 100_000
-#: Samples of the first packet of nearly every file of Opus: 20 ms but for libopus's delay.
-_USUAL_FIRST = 960 - LOOKAHEAD_SAMPLES
+#: Samples of the first packet of nearly every file of Opus: 20 ms but for the delay of libopus.
+_USUAL_FIRST = 960 - 312
 
 
 class SoundPipe:

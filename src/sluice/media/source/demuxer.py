@@ -22,7 +22,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import AnnexB, is_annexb
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.timeline import Timeline
-from sluice.media.source.trims import Trims
+from sluice.media.source.trims import SKIP_SAMPLES, Trims
 from sluice.wire.h264 import AvcConfig, H264Error, Sps
 
 #: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.
@@ -61,6 +61,8 @@ class Demuxer:
         self._annexb: AnnexB | None = None
         self._timeline: Timeline | None = None
         self._trims: Trims | None = None
+        #: By the index of a stream: its kind, and what makes microseconds of its times.
+        self._clocks: dict[int, tuple[TrackKind, int, int]] = {}
         self._reordered = False
         self._rotation: int | None = 0  #: None: not known yet
         self.first_us = 0
@@ -79,6 +81,7 @@ class Demuxer:
         self._streams = [s for s in (video, audio) if s is not None and _KINDS[s.type] in self._kinds]
         if not self._streams:
             raise unsupported(_missing(self._kinds))
+        self._clocks = {stream.index: _clock(stream) for stream in self._streams}
         for other in container.streams:  # not even read, where the container lets the demuxer skip it
             other.discard = Discard.default if other in self._streams else Discard.all
         if audio is not None and audio in self._streams:
@@ -219,24 +222,32 @@ class Demuxer:
         return None
 
     def _convert(self, packet: Any) -> Packet | None:
-        if packet.dts is None and packet.pts is None:
+        dts, pts = packet.dts, packet.pts
+        if dts is None and pts is None:
             self.dropped += 1
             return None
-        if packet.has_sidedata("encryption_info"):
-            raise unsupported("the source is encrypted (DRM), and there is no key for it")
-        stream = packet.stream
-        dts_us = _us(packet.dts if packet.dts is not None else packet.pts, stream)
-        pts_us = dts_us if packet.pts is None else _us(packet.pts, stream)
-        made = Packet(_KINDS[stream.type], bytes(packet), dts_us, pts_us, packet.is_keyframe)
-        if made.kind is TrackKind.AUDIO and self._trims is not None:
+        kind, numerator, denominator = self._clocks[packet.stream_index]
+        dts_us = (pts if dts is None else dts) * numerator // denominator
+        pts_us = dts_us if pts is None else pts * numerator // denominator
+        made = Packet(kind, bytes(packet), dts_us, pts_us, packet.is_keyframe)
+        # Asked for once: each question for one kind costs more than the answer that there are none.
+        for side in packet.iter_sidedata():
+            if side.data_type == "encryption_info":
+                raise unsupported("the source is encrypted (DRM), and there is no key for it")
+            if side.data_type == "new_extradata":
+                made.extradata = bytes(side)
+            elif side.data_type == SKIP_SAMPLES and self._trims is not None:
+                self._trims.note(bytes(side))
+        if kind is TrackKind.AUDIO and self._trims is not None:
             self._trims.apply(packet, made)
-        if made.kind is TrackKind.VIDEO and self._annexb is not None and not self._annexb.convert(made):
-            self.dropped += 1
-            return None
-        if packet.has_sidedata("new_extradata"):
-            made.extradata = bytes(packet.get_sidedata("new_extradata"))
-        if self._rotation is None and made.kind is TrackKind.VIDEO:
-            self._rotation = _rotation(packet)
+        elif kind is TrackKind.VIDEO:
+            extradata = made.extradata
+            if self._annexb is not None and not self._annexb.convert(made):
+                self.dropped += 1
+                return None
+            made.extradata = extradata or made.extradata
+            if self._rotation is None:
+                self._rotation = _rotation(packet)
         if self._timeline is not None:
             self._timeline.place(made)
         return made
@@ -318,9 +329,14 @@ def _rotation(packet: Any) -> int:
 
 
 def _us(value: int, stream: VideoStream | AudioStream) -> int:
+    _, numerator, denominator = _clock(stream)
+    return value * numerator // denominator
+
+
+def _clock(stream: VideoStream | AudioStream) -> tuple[TrackKind, int, int]:
     base = stream.time_base
     assert base is not None  # noqa: S101 - every demuxed stream has one
-    return value * 1_000_000 * base.numerator // base.denominator
+    return _KINDS[stream.type], 1_000_000 * base.numerator, base.denominator
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> Any:
