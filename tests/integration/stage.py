@@ -9,6 +9,7 @@ from sluice.core.addresses import AddressPolicy
 from sluice.media.pacer import Pacer
 from sluice.media.session import Session, Workshop
 from sluice.media.sink.room import RoomLinks
+from sluice.media.worker import Turns
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
 from sluice.process.link import FrameParser, FrameType, LinkFrame, pack_control, parse_control
@@ -70,6 +71,7 @@ class Stage:
             links=RoomLinks(),
             pacer=Pacer(),
             executor=executor,
+            turns=Turns(),
             report=self._take,
         )
         self._news = asyncio.Condition()

@@ -29,7 +29,7 @@ from sluice.media.playback import Playback, play_live
 from sluice.media.reading import FileReading, LiveReading, Reading
 from sluice.media.sink.room import RoomLink, RoomLinks
 from sluice.media.source.table import FileSource, LiveSource, source_for
-from sluice.media.worker import Worker
+from sluice.media.worker import Turns, Worker
 from sluice.net.dial import Dialer
 from sluice.process.control import (
     ControlSession,
@@ -84,6 +84,7 @@ class Workshop:
     links: RoomLinks
     pacer: Pacer
     executor: Executor
+    turns: Turns
     report: Callable[[Message], None]
 
 
@@ -337,7 +338,7 @@ class Session:
             await self._play_file(source)
 
     async def _play_live(self, source: LiveSource) -> None:
-        worker = Worker(self._shop.executor)
+        worker = Worker(self._shop.executor, self._shop.turns)
         try:
             await self._until_start()
             await self._resumed.wait()
@@ -349,7 +350,7 @@ class Session:
             await worker.settle()
 
     async def _play_file(self, source: FileSource) -> None:
-        worker = Worker(self._shop.executor)
+        worker = Worker(self._shop.executor, self._shop.turns)
         try:
             probe = await worker.call(source.open)
             # A live playlist is joined at its edge, whatever was played before.
