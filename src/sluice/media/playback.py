@@ -220,7 +220,7 @@ class Playback:
             return
         self._paced = True
         if self._steady:
-            self._pacer.keep_calling(self._send_due)
+            self._pacer.keep_calling(self._send_sound)
         else:
             self._pacer.schedule(self._loop.time(), self._send_due)
 
@@ -244,6 +244,26 @@ class Playback:
             return 0
         return self._until_us - self._session_us()
 
+    def _send_sound(self, beat: float) -> float | None:
+        """As `_send_due`, of sound alone: in as few steps as can be, since each beat calls all sessions."""
+        sound = self._sound
+        if self.paused or not sound:
+            self._paced = False
+            return None
+        first_us = sound[0].media_us
+        if self._zero_s is None or self._moved or beat - self._zero_s - first_us / 1e6 > _LATE_S:
+            self._keep_time(beat)
+            assert self._zero_s is not None  # noqa: S101 - kept
+        until_us = (beat - self._zero_s) * 1e6 + _BEAT_SLACK_US
+        if first_us > until_us:
+            return beat
+        due: list[OutFrame] = []
+        while sound and sound[0].media_us <= until_us:
+            frame = sound.popleft()
+            due.append(frame)
+        self._leave(due, until_us)
+        return beat
+
     def _send_due(self, now: float) -> float | None:
         """Sends what is due; the loop time of the next frame, None when there is none yet."""
         if self.paused or not (self._sound or self._pictures):
@@ -252,21 +272,27 @@ class Playback:
         self._keep_time(now)
         assert self._zero_s is not None  # noqa: S101 - kept
         # Rounded: cut off, what is due now would be due a microsecond later, and waited for in a busy loop.
-        until_us = round((now - self._zero_s) * 1e6) + (_BEAT_SLACK_US if self._steady else 0)
-        due = self._due(until_us)
-        if due:
-            self._sent_us = due[-1].media_us
-            self._note_position(self._sent_us)
-            for frame in due:
-                self._stamp(frame)
-            self._send(due)
+        until_us = round((now - self._zero_s) * 1e6)
+        if due := self._due(until_us):
+            self._leave(due, until_us)
         if not self._sound and not self._pictures:
             self._news.set()
             self._paced = False
             return None
+        return self._zero_s + self._first_us() / 1e6
+
+    def _leave(self, due: list[OutFrame], until_us: float) -> None:
+        """What is due goes; more is asked for when little is left."""
+        self._sent_us = sent_us = due[-1].media_us
+        if self._passes:
+            self._count_passes(sent_us)
+        self.position_us = max(0, sent_us - self._pass_us)
+        for frame in due:
+            self._stamp(frame)
+        self._stamped_us = max(self._stamped_us, due[-1].media_us)
+        self._send(due)
         if self._until_us - until_us <= _AHEAD_US:
             self._news.set()
-        return self._zero_s + self._first_us() / 1e6
 
     def _keep_time(self, now: float) -> None:
         """Moves the clock where what is next comes from elsewhere, or is late."""
@@ -288,8 +314,7 @@ class Playback:
         for queue in (self._pictures, self._sound):
             while queue and queue[0].media_us <= until_us:
                 due.append(queue.popleft())
-        if self._pictures or not self._steady:
-            due.sort(key=_media_us)
+        due.sort(key=_media_us)
         return due
 
     def _stamp(self, frame: OutFrame) -> None:
@@ -298,13 +323,11 @@ class Playback:
         if frame.type is FrameType.VIDEO:
             frame.media_us = max(frame.media_us, self._sent_picture_us + _PICTURE_US)
             self._sent_picture_us = frame.media_us
-        self._stamped_us = max(self._stamped_us, frame.media_us)
 
-    def _note_position(self, session_us: int) -> None:
+    def _count_passes(self, session_us: int) -> None:
         while self._passes and self._passes[0] <= session_us:
             self._pass_us = self._passes.popleft()
             self.pass_number += 1
-        self.position_us = max(0, session_us - self._pass_us)
 
 
 _media_us = attrgetter("media_us")

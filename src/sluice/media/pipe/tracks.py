@@ -1,5 +1,6 @@
 """The pipes of one session, made from its plan: packets of a source in, frames for the room out."""
 
+import contextlib
 import threading
 from typing import Protocol
 
@@ -10,6 +11,10 @@ from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.h264_copy import H264Copy
 from sluice.media.pipe.h264_encode import H264Encode
 from sluice.media.pipe.sound import SoundPipe
+
+#: Sound is converted by one thread at a time. Each call of FFmpeg gives the interpreter lock away and wants
+#: it back: two such threads wake each other a thousand times in a second of sound, and take twice the time.
+_TURN = threading.Lock()
 
 
 class Pipe(Protocol):
@@ -61,6 +66,12 @@ class Tracks:
             return []
         with self._lock:
             return self._audio.push(packet)
+
+    def push_all(self, packets: list[Packet]) -> list[OutFrame]:
+        """On a worker thread; as `push` of each."""
+        turn = _TURN if self._video is None else contextlib.nullcontext()
+        with turn:
+            return [frame for packet in packets for frame in self.push(packet)]
 
     def flush(self) -> list[OutFrame]:
         """The end of a pass."""
