@@ -19,6 +19,8 @@ from sluice.media.source.table import FileSource
 
 FIRST_READ_US = 200_000
 READ_US = 500_000
+#: Sound alone is read in longer stretches, since each is a turn of a worker thread.
+READ_SOUND_US = 1_000_000
 #: Distance of the frames that lead from a key frame to the position where a file goes on.
 _PREROLL_US = 1_000
 #: Sound that decoders hear before the position where it begins: MP3 looks back so far, others less.
@@ -87,6 +89,7 @@ class FileReading:
         self.jumps = 0
         self._left = passes - 1 if passes is not None else None
         self._duration_us = probe.duration_us
+        self._step_us = READ_US if tracks.has_pictures else READ_SOUND_US
         #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
         self._pass_length_us = probe.video.duration_us if probe.video else None
         self._begin_us = begin_us
@@ -143,7 +146,7 @@ class FileReading:
         if frames:
             self._barren = 0
         until_us = self._base_us + self._horizon_us
-        self._horizon_us += READ_US
+        self._horizon_us += self._step_us
         return Stretch(frames, until_us, pass_us)
 
     def _next(self) -> list[Packet]:
@@ -165,7 +168,7 @@ class FileReading:
         if self._left is not None:
             self._left -= 1
         self._ends.clear()
-        self._horizon_us = READ_US
+        self._horizon_us = self._step_us
         self._source.seek(0)
         self._announce_end()
 

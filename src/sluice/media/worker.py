@@ -3,9 +3,8 @@
 A call cannot be cancelled, only told to fail (`abort` of the source); whoever closes the source waits for
 the call under way with `settle`, since nothing may be freed under a thread that uses it.
 
-The workers of a process take turns: threads that read and convert at once hand the interpreter lock to and fro
-at each packet, and each gets cold caches. A call that takes long (it waits for its server) gives up its turn.
-
+The workers of a process take turns: threads that read and convert at the same time hand the interpreter
+lock to and fro at each packet. A call that takes long (it waits for its server) gives up its turn.
 """
 
 import asyncio
