@@ -21,6 +21,7 @@ from sluice.process.link import (
 )
 
 _MOST_BUFFERED = 16 << 20
+_AUDIO = FrameType.AUDIO
 
 
 class RoomLinks:
@@ -74,10 +75,10 @@ class RoomLink:
         if trunk.closing:
             return False
         full = trunk.full
-        sent = False
+        out: list[bytes] = []
         for frame in frames:
-            payload, flags = frame.payload, 0
-            if frame.type is FrameType.AUDIO:
+            kind, payload, flags = frame.type, frame.payload, 0
+            if kind is _AUDIO:
                 if full:
                     self.dropped += 1
                     continue
@@ -91,9 +92,10 @@ class RoomLink:
                 self.video_frames += 1
                 flags = KEY_FRAME if frame.key else 0
             self.bytes_out += len(payload)
-            trunk.write(pack_frame(frame.type, payload, frame.media_us, flags, number))
-            sent = True
-        return sent
+            out.append(pack_frame(kind, payload, frame.media_us, flags, number))
+        if out:
+            trunk.write(out)
+        return bool(out)
 
     def counts(self) -> tuple[int, int, int, int]:
         """Video frames, audio packets and payload bytes sent; frames dropped."""
@@ -122,20 +124,14 @@ class _Trunk(asyncio.Protocol):
     """What channels write in one turn of the loop goes out at once at its end."""
 
     def __init__(self) -> None:
+        self.closing = False
+        self.full = False
         self._loop = asyncio.get_running_loop()
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
         self._members: dict[int, RoomLink] = {}
         self._newest = -1
         self._out: list[bytes] = []
-
-    @property
-    def closing(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
-
-    @property
-    def full(self) -> bool:
-        return self._transport is not None and self._transport.get_write_buffer_size() > _MOST_BUFFERED
 
     def open(
         self, hello: dict[str, object], on_end: Callable[[bool], None], on_key_frame: Callable[[], None]
@@ -150,31 +146,44 @@ class _Trunk(asyncio.Protocol):
             if n % MOST_CHANNELS not in self._members
         )
         self._members[number] = link = RoomLink(self, number, on_end, on_key_frame)
-        self.write(pack_control({"hello": hello}, number))
+        self.write([pack_control({"hello": hello}, number)])
         return link
 
     def leave(self, number: int) -> None:
         if self._members.pop(number, None) is None:
             return
-        self.write(pack_frame(FrameType.END, b"", channel=number))
-        if not self._members and self._transport is not None:
+        self.write([pack_frame(FrameType.END, b"", channel=number)])
+        if not self._members:
             self._flush()
-            self._transport.close()
+            self._close()
 
-    def write(self, data: bytes) -> None:
+    def write(self, frames: list[bytes]) -> None:
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(data)
+        self._out += frames
 
     def _flush(self) -> None:
-        if self._transport is not None and self._out and not self._transport.is_closing():
+        if self._transport is not None and self._out and not self.closing:
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
+    def _close(self) -> None:
+        self.closing = True
+        if self._transport is not None:
+            self._transport.close()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # stream sockets have no other kind
+        transport.set_write_buffer_limits(high=_MOST_BUFFERED)  # type: ignore[attr-defined]
+
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
         members, self._members = self._members, {}
         for member in members.values():
             member.end(replaced=False)
@@ -191,5 +200,4 @@ class _Trunk(asyncio.Protocol):
                 else:
                     member.take(frame)
         except LinkError:
-            if self._transport is not None:
-                self._transport.close()
+            self._close()
