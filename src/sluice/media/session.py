@@ -191,7 +191,7 @@ class Session:
         tracks, probe = self._tracks, self._probe
         if tracks is None or probe is None:
             return
-        change = partial(tracks.set_volume, self._spec.volume)
+        change = partial(tracks.change_sound, self._spec.volume, self._spec.normalize)
         if self._playback is not None:
             self._playback.change_sound(change)
         else:  # as it arrives, from now on
@@ -383,7 +383,8 @@ class Session:
         plan = make_plan(self._spec, probe)
         self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
         self._probe = probe
-        return Tracks(plan, probe, volume=self._spec.volume, begin_us=begin_us)
+        spec = self._spec
+        return Tracks(plan, probe, volume=spec.volume, normalize=spec.normalize, begin_us=begin_us)
 
     def _reading(
         self, source: FileSource, probe: Probe, tracks: Tracks, position_us: int, pass_number: int
