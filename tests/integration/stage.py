@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
-from sluice.media.session import Session, Workshop
+from sluice.media.session import Session
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
 from sluice.process.link import FrameParser, FrameType, LinkFrame, pack_control, parse_control

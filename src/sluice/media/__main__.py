@@ -11,9 +11,10 @@ from typing import Any
 import av.logging
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
-from sluice.media.session import Session, Workshop
+from sluice.media.session import Session
 from sluice.media.tap import Taps
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel

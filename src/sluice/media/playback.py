@@ -276,7 +276,6 @@ class Playback:
         if due := self._due(until_us):
             self._leave(due, until_us)
         if not self._sound and not self._pictures:
-            self._news.set()
             self._paced = False
             return None
         return self._zero_s + self._first_us() / 1e6
@@ -291,7 +290,7 @@ class Playback:
             self._stamp(frame)
         self._stamped_us = max(self._stamped_us, due[-1].media_us)
         self._send(due)
-        if self._until_us - until_us <= _AHEAD_US:
+        if self._until_us - until_us <= _AHEAD_US or not (self._sound or self._pictures):
             self._news.set()
 
     def _keep_time(self, now: float) -> None:
