@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push, PushLimits
-from sluice.media.session import Workshop
 from sluice.media.sink.room import RoomLinks
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.media.tap import Taps

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
-from sluice.media.session import Session, Workshop
+from sluice.media.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.media.worker import Turns
 from sluice.net.dial import Dialer

@@ -4,7 +4,7 @@ decoding. The sound of the files tells its position (sweep.py)."""
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from sluice.media.pacer import BEAT_S, Pacer
 from sluice.process.control import ControlSession, Flowing, Lost, Planned, Progress, Refusal
 from sluice.process.link import FrameType, LinkFrame
 from tests.integration.clips import make_mp4
@@ -340,3 +341,53 @@ async def test_a_source_that_comes_in_time_is_played(stage: Stage, files: str, c
     (clips / "late.mp3").write_bytes((clips / "sweep.mp3").read_bytes())
     assert (await stage.end())[0] == "end_of_stream"
     assert len(stage.of(Lost)) == 1
+
+
+async def test_loudness_is_normalised(stage: Stage, files: str) -> None:
+    """The sweep has -15 dB, which is -12 LUFS and a little more with each octave."""
+    stage.begin(f"{files}/long.ogg", normalize=True)
+    assert (await stage.end())[0] == "end_of_stream"
+    (plan,) = stage.of(Planned)
+    assert plan.plan["audio"]["why"] == "source is Opus, but its loudness is normalised"
+    sound = heard(stage.room.frames)
+    levels = [20 * np.log10(level(sound[n * RATE : (n + 1) * RATE])) for n in range(2, 5)]
+    assert levels == [pytest.approx(-5, abs=1.5)] * 3
+    assert quietest(sound[RATE : 5 * RATE]) > 0.4
+    assert {b.media_us - a.media_us for a, b in pairwise(stage.room.frames)} == {PACKET_US}
+
+
+async def test_loudness_may_be_switched_while_it_plays(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/long.flac")
+    session, room = stage.session, stage.room
+    for count, on in ((50, True), (200, False)):
+        await stage.until(lambda count=count: len(room.frames) >= count)  # type: ignore[misc]
+        assert await session.control(ControlSession(run_id="run_1", normalize=on)) is None
+    assert (await stage.end())[0] == "end_of_stream"
+    sound = heard(room.frames)
+    assert level(sound[RATE // 2 : RATE]) == pytest.approx(1, rel=0.03)
+    assert level(sound[4 * RATE : round(4.2 * RATE)]) < 0.75
+    assert steps(sound[RATE // 10 : 5 * RATE]) < 1.3 * steps(sweep(6))
+    assert {b.media_us - a.media_us for a, b in pairwise(room.frames)} == {PACKET_US}
+
+
+async def test_sound_alone_is_sent_in_common_beats() -> None:
+    loop, pacer = asyncio.get_running_loop(), Pacer()
+    beats: dict[str, list[float]] = {"a": [], "b": []}
+    done = asyncio.Event()
+
+    def paced(name: str, most: int) -> Callable[[float], bool]:
+        def call(beat: float) -> bool:
+            beats[name].append(beat)
+            if len(beats["b"]) == 10:
+                done.set()
+            return len(beats[name]) < most
+
+        return call
+
+    pacer.keep_calling(paced("a", 5))
+    loop.call_later(0.007, lambda: pacer.keep_calling(paced("b", 10)))
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert len(beats["a"]) == 5
+    assert len(set(beats["a"]) & set(beats["b"])) >= 4
+    assert all(round(beat / BEAT_S * 1000) % 1000 == 0 for beat in beats["a"] + beats["b"])

@@ -1,6 +1,7 @@
 """Probe, then decide: what the plan says for each kind of source and request."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -102,3 +103,17 @@ def test_opus_is_copied() -> None:
 def test_the_plan_names_the_audio_codec_for_people(codec: str, title: str) -> None:
     plan = make_plan(COPY, replace(BOTH, audio=replace(AAC, codec=codec)))
     assert plan.audio.why == f"rooms carry Opus, source is {title}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels", "why"),
+    [
+        ({"volume": 30}, 2, "source is Opus, but its volume is 30 %"),
+        ({"normalize": True}, 2, "source is Opus, but its loudness is normalised"),
+        ({}, 6, "source is Opus, but has 6 channels"),
+    ],
+)
+def test_opus_that_cannot_stay_as_it_is(changes: dict[str, Any], channels: int, why: str) -> None:
+    probe = replace(BOTH, audio=replace(AAC, codec="opus", channels=channels))
+    audio = make_plan(replace(COPY, **changes), probe).audio
+    assert (audio.action, audio.why) == (Action.TRANSCODE, why)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sluice.core.retry import SOURCE_PAUSES_S, IdleClock, pause_s
+from sluice.core.retry import SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,17 @@ def test_the_idle_clock_runs_from_the_last_media() -> None:
     clock.media_at(129.5)
     assert clock.left_s(130) == 29.5
     assert clock.left_s(1000) == 0
+
+
+@pytest.mark.parametrize(
+    ("tries", "elapsed_s", "pause"),
+    [(1, 0.2, 0.8), (1, 1.5, 0.0), (2, 1.2, 1.8), (2, 20.0, 0.0), (3, 3.1, None), (4, 99.0, None)],
+)
+def test_three_tries_of_a_start_are_at_second_0_1_and_3(
+    tries: int, elapsed_s: float, pause: float | None
+) -> None:
+    assert start_pause_s(tries, 3, elapsed_s) == pytest.approx(pause)
+
+
+def test_further_tries_of_a_start_are_steady() -> None:
+    assert [start_pause_s(tries, 6, 0) for tries in range(1, 6)] == [1.0, 3.0, 8.0, 13.0, 18.0]

@@ -124,3 +124,47 @@ class TestOpusCopy:
         pipe = OpusCopy()
         assert pipe.push(Packet(TrackKind.AUDIO, b"", 0, 0, True)) == []
         assert pipe.dropped == 1
+
+
+class TestCopiesOfFiles:
+    """What their encoder put before and behind the sound."""
+
+    def packet(self, begin_ms: float, skipped_ms: float = 0, left_ms: float = 20) -> Packet:
+        pts_us = round((begin_ms + skipped_ms) * 1000)
+        return Packet(
+            TrackKind.AUDIO,
+            TWENTY_MS,
+            round(begin_ms * 1000),
+            pts_us,
+            True,
+            skipped_us=round(skipped_ms * 1000),
+            duration_us=round(left_ms * 1000),
+        )
+
+    def test_a_packet_that_begins_with_delay_is_copied_at_its_own_time(self) -> None:
+        copy = OpusCopy()
+        (first,) = copy.push(self.packet(-6.5, 6.5, 13.5))
+        (second,) = copy.push(self.packet(13.5))
+        assert (first.media_us, second.media_us) == (-6_500, 13_500)
+
+    def test_packets_of_nothing_but_delay_are_left_out(self) -> None:
+        copy = OpusCopy()
+        assert copy.push(self.packet(-20, 20, 0)) == []
+        assert copy.push(self.packet(0))[0].media_us == 0
+        assert (copy.dropped, copy.left_out) == (0, 0)
+
+    def test_the_last_packet_is_held_until_the_sound_ends(self) -> None:
+        copy = OpusCopy()
+        copy.push(self.packet(0))
+        last = self.packet(20, 0, 7)
+        assert copy.push(last) == []
+        assert copy.held is last
+        (closed,) = copy.close()
+        assert (closed.media_us, closed.payload) == (20_000, TWENTY_MS)
+        assert copy.close() == []
+
+    def test_it_begins_with_the_packet_that_holds_the_position(self) -> None:
+        copy = OpusCopy()
+        copy.begin_at(50_000)
+        made = [copy.push(self.packet(n * 20)) for n in range(5)]
+        assert [frame.media_us for frames in made for frame in frames] == [40_000, 60_000, 80_000]

@@ -11,9 +11,10 @@ from typing import Any
 import av.logging
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
-from sluice.media.session import Session, Workshop
+from sluice.media.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.media.tap import Taps
 from sluice.media.worker import Turns

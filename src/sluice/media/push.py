@@ -22,7 +22,8 @@ from sluice.core.plan import Action, Plan, TrackPlan
 from sluice.core.push import PushStage
 from sluice.core.retry import DESTINATION_PAUSES_S, IdleClock, pause_s
 from sluice.core.tasks import MediaType
-from sluice.media.session import Outcome, Workshop
+from sluice.media.attempt import Workshop
+from sluice.media.session import Outcome
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import Publisher, StreamAddress
 from sluice.media.tap import Outlet, Taps

@@ -137,6 +137,8 @@ class FileReading:
         return self._convert(packets, [], None)
 
     def _convert(self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None) -> Stretch:
+        # At its end there is less than was asked for: the next pass is to be there before that is sent.
+        until_us = self._base_us + min(self._horizon_us, packets[-1].dts_us if packets else self._horizon_us)
         for packet in packets:
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
@@ -145,7 +147,6 @@ class FileReading:
             frames += self._tracks.push(packet)
         if frames:
             self._barren = 0
-        until_us = self._base_us + self._horizon_us
         self._horizon_us += self._step_us
         return Stretch(frames, until_us, pass_us)
 

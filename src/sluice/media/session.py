@@ -9,9 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import structlog
@@ -19,24 +17,17 @@ import structlog
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.core.plan import Probe, make_plan
+from sluice.core.plan import Plan
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
-from sluice.media.pacer import Pacer
+from sluice.media.attempt import Attempt, Stage, Workshop
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.pipe.tracks import Tracks
-from sluice.media.playback import Playback, play_live
-from sluice.media.reading import FileReading, LiveReading, Reading
-from sluice.media.sink.room import RoomLink, RoomLinks
-from sluice.media.source.table import FileSource, LiveSource, source_for
-from sluice.media.worker import Turns, Worker
-from sluice.net.dial import Dialer
+from sluice.media.sink.room import RoomLink
 from sluice.process.control import (
     ControlSession,
     Finished,
     Flowing,
     Lost,
-    Message,
     Planned,
     Progress,
     Refusal,
@@ -49,11 +40,8 @@ _WATCH_S = 0.5
 _PROGRESS_S = 1.0
 #: `running` is left when no packet left for this long (design 3).
 _SILENT_S = 2.0
-#: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
-_ANSWER_S = 1.0
 #: What stays changed in further attempts.
 _LASTING = {"paused", "volume", "normalize"}
-_NOTHING_MADE_US = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +58,6 @@ class _Replaced(Exception):
     """Another publisher took the user's stream."""
 
 
-def _seen(seeking: "asyncio.Future[None]") -> None:
-    """Nobody waits for it any more."""
-    if not seeking.cancelled():
-        seeking.exception()
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What all sessions of a media process share."""
-
-    dialer: Dialer
-    links: RoomLinks
-    pacer: Pacer
-    executor: Executor
-    turns: Turns
-    report: Callable[[Message], None]
-
-
 def _spec_of(job: RelayJob) -> RelaySpec:
     return RelaySpec(
         url=job.url,
@@ -100,6 +70,7 @@ def _spec_of(job: RelayJob) -> RelaySpec:
         bitrate_kbps=job.bitrate_kbps,
         volume=job.volume,
         normalize=job.normalize,
+        plays=job.plays,
     )
 
 
@@ -112,14 +83,12 @@ class Session:
         self._idle = IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
         self._spec = _spec_of(job)
         self._flowing = False
-        self._ever_flowed = job.position_us > 0 or job.pass_number > 1
+        # Limited tries are those of a start; what it begins with is then no progress.
+        self._ever_flowed = job.start_tries is None and (job.position_us > 0 or job.pass_number > 1)
         self._cause: SourceError | None = None
         self._sent_at = 0.0
         self._progress_at = 0.0
         self._link: RoomLink | None = None
-        self._probe: Probe | None = None
-        self._tracks: Tracks | None = None
-        self._playback: Playback | None = None
         self._position = (job.position_us, job.pass_number)
         self._totals = [0, 0, 0, 0]
         self._main: asyncio.Task[Outcome] | None = None
@@ -127,10 +96,10 @@ class Session:
         self._tries = 0  #: of the source, since media last flowed
         self._looks = 0  #: for the room, since then
         self._begun_at = self._loop.time()
-        self._live: bool | None = None  #: what is played is no recording; None: not known yet
         self._resumed = asyncio.Event()
         if not job.paused:
             self._resumed.set()
+        self._attempt = self._next_attempt()
         self._stopped = self._expired = False
 
     def stop(self) -> None:
@@ -143,75 +112,37 @@ class Session:
         its first key frame."""
         self._job, self._spec = job, _spec_of(job)
         self._position, self._tries, self._cause = (job.position_us, job.pass_number), 0, None
-        self._playback = self._live = None
+        self._begun_at = self._loop.time()
+        self._attempt = self._next_attempt()
         self._cancel_try()
 
     async def control(self, wish: ControlSession) -> Refusal | None:
         """Changes how it plays, from now on and in further attempts; a refusal changes nothing."""
-        refusal = self._objection(wish)
+        if wish.volume is not None and not 0 <= wish.volume <= FULL_VOLUME:
+            return Refusal(field="volume", why=f"must be 0 to {FULL_VOLUME}")
+        refusal = self._attempt.objection(wish)
         if refusal is None and wish.position_us is not None:
-            refusal = await self._seek(wish.position_us)
+            refusal = await self._attempt.seek(wish.position_us)
         if refusal is not None:
             return refusal
         self._job = self._job.model_copy(update=wish.model_dump(include=_LASTING, exclude_none=True))
         self._spec = _spec_of(self._job)
         if wish.volume is not None or wish.normalize is not None:
-            self._change_sound()
+            self._attempt.change_sound(self._spec)
         if wish.paused is not None:
             self._pause() if wish.paused else self._resume()
         return None
 
-    def _objection(self, wish: ControlSession) -> Refusal | None:
-        if wish.volume is not None and not 0 <= wish.volume <= FULL_VOLUME:
-            return Refusal(field="volume", why=f"must be 0 to {FULL_VOLUME}")
-        silent = self._tracks is not None and not self._tracks.has_sound
-        for field, wanted in (("volume", wish.volume), ("normalize", wish.normalize)):
-            if silent and wanted is not None:
-                return Refusal(field=field, why="this source is played without sound")
-        if wish.paused and self._live:
-            return Refusal(field="pause", why="a live source cannot be paused; stop it and start it again")
-        if wish.position_us is not None:
-            if self._live:
-                return Refusal(field="seek_s", why="a live source has no positions to go to")
-            if self._playback is None:
-                return Refusal(field="seek_s", why="the source is not open at present", busy=True)
-        return None
-
-    async def _seek(self, position_us: int) -> Refusal | None:
-        assert self._playback is not None  # noqa: S101 - no objection
-        seeking = asyncio.ensure_future(self._playback.seek(position_us))
-        await asyncio.wait({seeking}, timeout=_ANSWER_S)
-        if not seeking.done():  # the source is slow: it will be there when it is
-            seeking.add_done_callback(_seen)
-            return None
-        if seeking.cancelled():
-            return Refusal(field="seek_s", why="the source is not open at present", busy=True)
-        error = seeking.exception()
-        return Refusal(field="seek_s", why=str(error)) if error is not None else None
-
-    def _change_sound(self) -> None:
-        tracks, probe = self._tracks, self._probe
-        if tracks is None or probe is None:
-            return
-        change = partial(tracks.set_volume, self._spec.volume)
-        if self._playback is not None:
-            self._playback.change_sound(change)
-        else:  # as it arrives, from now on
-            change(_NOTHING_MADE_US)
-        self._shop.report(Planned(run_id=self._job.run_id, plan=make_plan(self._spec, probe).document()))
-
     def _pause(self) -> None:
         self._resumed.clear()
         self._flowing = False  # `Flowing` is told again when packets leave
-        if self._playback is not None:
-            self._playback.pause()
+        self._attempt.pause()
 
     def _resume(self) -> None:
         if not self._resumed.is_set():
             self._resumed.set()
             self._idle.media_at(self._loop.time())
-            if self._playback is not None:
-                self._playback.resume()
+            self._attempt.resume()
 
     async def run(self) -> None:
         """Runs to the end and reports it."""
@@ -219,9 +150,9 @@ class Session:
         self._main = asyncio.create_task(self._attempts())
         if self._stopped:
             self._main.cancel()
-        self._watcher = self._loop.call_later(_WATCH_S, self._look)
+        self._schedule_look()
         await asyncio.wait({self._main})
-        self._watcher.cancel()
+        self._looking.cancel()
         outcome = self._outcome(self._main)
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
         self._shop.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
@@ -281,6 +212,8 @@ class Session:
             await self._until_room()
             return None
         except SourceError as error:
+            if error.reason is Reason.INVALID_POSITION and self._sent_at:
+                return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)  # it had come to its end
             if not error.transient:
                 return Outcome(error.reason, str(error))
             self._begin_tries(before)
@@ -292,7 +225,7 @@ class Session:
     async def _wait_to_retry(self) -> Outcome | None:
         """The end when there is to be no other try."""
         now = self._loop.time()
-        left, pause = self._idle.left_s(now), pause_s(SOURCE_PAUSES_S, self._tries - 1)
+        left, pause = self._idle_left_s(now), pause_s(SOURCE_PAUSES_S, self._tries - 1)
         most = self._job.start_tries
         if most is not None and not self._ever_flowed:
             start_pause = start_pause_s(self._tries, most, now - self._begun_at)
@@ -329,68 +262,20 @@ class Session:
             self._idle.media_at(self._loop.time())
 
     async def _play(self) -> None:
-        """One attempt, from opening the source to its end. Raises SourceError, _RoomGone, _Replaced."""
-        source = await source_for(self._job.url, self._shop.dialer, self._shop.executor)
-        self._live = source.live
-        if source.live:
-            await self._play_live(source)
-        else:
-            await self._play_file(source)
-
-    async def _play_live(self, source: LiveSource) -> None:
-        worker = Worker(self._shop.executor, self._shop.turns)
+        """One attempt. Raises SourceError, _RoomGone, _Replaced."""
+        attempt = self._attempt = self._next_attempt()
         try:
-            await self._until_start()
-            await self._resumed.wait()
-            probe = await source.open()
-            self._tracks = self._make_tracks(probe)
-            await self._into_room(partial(play_live, source, self._tracks, worker, self._send))
+            await attempt.play()
         finally:
-            await source.close()
-            await worker.settle()
+            if self._attempt is attempt:  # no other source was asked for meanwhile
+                self._position = attempt.position
 
-    async def _play_file(self, source: FileSource) -> None:
-        worker = Worker(self._shop.executor, self._shop.turns)
-        try:
-            probe = await worker.call(source.open)
-            # A live playlist is joined at its edge, whatever was played before.
-            self._live = probe.live
-            position_us, pass_number = (0, 1) if probe.live else self._position
-            self._tracks = tracks = self._make_tracks(probe, position_us or None)
-            if probe.live:
-                await self._resumed.wait()
-            self._playback = Playback(
-                self._reading(source, probe, tracks, position_us, pass_number),
-                send=self._send,
-                pacer=self._shop.pacer,
-                worker=worker,
-                position_us=position_us,
-                pass_number=pass_number,
-                steady=not tracks.has_pictures,
-                paused=not self._resumed.is_set(),
-            )
-            await self._until_start()
-            await self._into_room(self._playback.run)
-        finally:
-            self._note_position()
-            self._playback = None
-            source.abort()
-            await worker.settle()
-            await worker.call(source.close)
+    def _next_attempt(self) -> Attempt:
+        stage = Stage(self._tell_plan, self._until_start, self._into_room, self._send, self._resumed)
+        return Attempt(self._spec, self._shop, stage, self._position)
 
-    def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
-        plan = make_plan(self._spec, probe)
+    def _tell_plan(self, plan: Plan) -> None:
         self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
-        self._probe = probe
-        return Tracks(plan, probe, volume=self._spec.volume, begin_us=begin_us)
-
-    def _reading(
-        self, source: FileSource, probe: Probe, tracks: Tracks, position_us: int, pass_number: int
-    ) -> Reading:
-        if probe.live:
-            return LiveReading(source, tracks)
-        passes = None if self._job.loop else max(1, self._job.plays - pass_number + 1)
-        return FileReading(source, tracks, begin_us=position_us, passes=passes, probe=probe)
 
     async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Plays through a new link, until the source or the link ends."""
@@ -423,8 +308,7 @@ class Session:
             self._drop_link()
 
     def _request_key_frame(self) -> None:
-        if self._tracks is not None:
-            self._tracks.request_key_frame()
+        self._attempt.request_key_frame()
 
     def _drop_link(self) -> None:
         if self._link is not None:
@@ -437,9 +321,7 @@ class Session:
     def _send(self, frames: list[OutFrame]) -> None:
         if self._link is None or not self._link.send(frames):
             return
-        now = self._loop.time()
-        self._sent_at = now
-        self._idle.media_at(now)
+        self._sent_at = self._loop.time()
         if not self._flowing:
             self._flowing = self._ever_flowed = True
             self._cause = None
@@ -451,9 +333,14 @@ class Session:
             return  # nothing flows that could be lost
         self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
 
+    def _schedule_look(self) -> None:
+        """All sessions of a process look at the same times, which wakes it once for all."""
+        at = (self._loop.time() // _WATCH_S + 1) * _WATCH_S
+        self._looking = self._loop.call_at(at, self._look)
+
     def _look(self) -> None:
-        """Twice a second: sees whether media flows, and ends what has been without for too long."""
-        self._watcher = self._loop.call_later(_WATCH_S, self._look)
+        """Twice a second: what flows, and whether the idle time is used up."""
+        self._schedule_look()
         if not self._watch(self._loop.time()) and not self._expired:
             self._expired = True
             assert self._main is not None  # noqa: S101 - what is looked at
@@ -468,20 +355,18 @@ class Session:
         if now >= self._progress_at:
             self._progress_at = now + _PROGRESS_S
             self._report_progress()
-        return self._idle.left_s(now) > 0
+        return self._idle_left_s(now) > 0
 
-    def _note_position(self) -> None:
-        if self._playback is not None:
-            self._position = (self._playback.position_us, self._playback.pass_number)
+    def _idle_left_s(self, now: float) -> float:
+        self._idle.media_at(max(self._idle.since, self._sent_at))
+        return self._idle.left_s(now)
 
     def _report_progress(self) -> None:
-        self._note_position()
+        self._position = self._attempt.position
         link = self._link
         now = link.counts() if link else (0, 0, 0, 0)
         video, audio, octets, late = (a + b for a, b in zip(self._totals, now, strict=True))
-        dropped = {"room_slow": late, **(self._tracks.dropped() if self._tracks else {})}
-        if self._playback is not None:
-            dropped["jumps"] = self._playback.jumps
+        dropped = {"room_slow": late, **self._attempt.dropped()}
         self._shop.report(
             Progress(
                 run_id=self._job.run_id,

@@ -9,6 +9,7 @@ from sluice.core.plan import AudioTrack
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.gain import FRAME_SAMPLES
+from sluice.media.pipe.loudness import Loudness
 from sluice.media.pipe.opus_encode import OpusEncode
 from sluice.media.pipe.pcm import FRAME_BYTES, best_match, cross_fade
 from sluice.media.pipe.sound_decode import SoundDecode
@@ -23,7 +24,13 @@ class OpusPipe:
     """Feed it packets of one track in order; `left_out` counts how often sound was left out."""
 
     def __init__(
-        self, track: AudioTrack, *, live: bool = False, gain: float = 1.0, begin_us: int | None = None
+        self,
+        track: AudioTrack,
+        *,
+        live: bool = False,
+        gain: float = 1.0,
+        loudness: Loudness | None = None,
+        begin_us: int | None = None,
     ) -> None:
         """Raises SourceError (permanent) when nothing decodes this codec. `live`: one packet is always held
         back, so that whatever comes next can be faded to. `begin_us`: it begins in mid-sound, there."""
@@ -35,6 +42,7 @@ class OpusPipe:
         self._leaving_out = False
         self._joining = bytearray()  #: sound to be faded to, until there is enough to choose from
         self._pass_joined = False
+        self.loudness = loudness  #: may be set at any time
         self._begin_us = begin_us
         self._end_us: int | None = None
 
@@ -56,6 +64,8 @@ class OpusPipe:
     def push(self, packet: Packet) -> list[OutFrame]:
         """The Opus packets that this packet completes. Raises SourceError as the pipe's making does."""
         sound = self._decode.decode(packet)
+        if sound and self.loudness is not None:
+            sound = self.loudness.run(sound)
         if sound:
             self._take(sound, packet.pts_us)
         return self._encoded()

@@ -13,6 +13,7 @@ from sluice.core.plan import OPUS_CHANNELS, AudioTrack
 from sluice.core.tasks import FULL_VOLUME
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
+from sluice.media.pipe.loudness import Loudness
 from sluice.media.pipe.opus import OpusPipe
 from sluice.media.pipe.opus_copy import OpusCopy, samples_of
 from sluice.media.pipe.opus_encode import LOOKAHEAD_SAMPLES, LOOKAHEAD_US
@@ -30,11 +31,18 @@ _USUAL_FIRST = 960 - 312
 
 class SoundPipe:
     def __init__(
-        self, track: AudioTrack, *, copy: bool, volume: int, live: bool = False, begin_us: int | None = None
+        self,
+        track: AudioTrack,
+        *,
+        copy: bool,
+        volume: int,
+        loudness: Loudness | None = None,
+        live: bool = False,
+        begin_us: int | None = None,
     ) -> None:
         """`begin_us`: it begins in mid-sound, there. Raises SourceError (permanent) when nothing decodes
         this codec."""
-        self._track, self._live = track, live
+        self._track, self._live, self._loudness = track, live, loudness
         self._copy: OpusCopy | None = None
         self._convert: OpusPipe | None = None
         self._recent: deque[tuple[Packet, int]] = deque()  #: what was copied, and to when
@@ -48,7 +56,8 @@ class SoundPipe:
             if begin_us is not None:
                 self._copy.begin_at(begin_us)
         else:
-            self._convert = OpusPipe(track, live=live, gain=volume / FULL_VOLUME, begin_us=begin_us)
+            gain = volume / FULL_VOLUME
+            self._convert = OpusPipe(track, live=live, gain=gain, loudness=loudness, begin_us=begin_us)
 
     @property
     def dropped(self) -> int:
@@ -104,13 +113,17 @@ class SoundPipe:
         if self._convert is not None:
             self._convert.end_at(media_us)
 
-    def set_volume(self, volume: int, from_us: int) -> list[OutFrame]:
-        """The packets in place of those from `from_us` on that were made already."""
-        if self._convert is not None:
-            back = can_copy(self._track) and volume == FULL_VOLUME
-            self._copy_from_us = from_us + _SETTLE_US if back else None
-            return self._convert.set_gain(volume / FULL_VOLUME, from_us)
-        return self._to_conversion(volume / FULL_VOLUME, from_us) if volume != FULL_VOLUME else []
+    def change(self, volume: int, loudness: Loudness | None, from_us: int) -> list[OutFrame]:
+        """The packets in place of those from `from_us` on that were made already. Loudness changes slowly,
+        and with what is decoded from now on."""
+        self._loudness = loudness
+        as_it_is = volume == FULL_VOLUME and (loudness is None or not loudness.on)
+        if self._convert is None:
+            return [] if as_it_is else self._to_conversion(volume / FULL_VOLUME, from_us)
+        back = can_copy(self._track) and as_it_is and self._convert.loudness is None
+        self._copy_from_us = from_us + _SETTLE_US if back else None
+        self._convert.loudness = loudness
+        return self._convert.set_gain(volume / FULL_VOLUME, from_us)
 
     @property
     def _pipe(self) -> OpusPipe | OpusCopy:
@@ -138,6 +151,7 @@ class SoundPipe:
             if at_us >= from_us - _PREROLL_US - _SETTLE_US:
                 self.push(replace(packet, pts_us=at_us + packet.skipped_us))
         self._recent.clear()
+        convert.loudness = self._loudness
         return convert.set_gain(gain, from_us)
 
     def _align(self, convert: OpusPipe, packet: Packet) -> None:

@@ -9,7 +9,8 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.h264_copy import H264Copy
 from sluice.media.pipe.h264_encode import H264Encode
-from sluice.media.pipe.sound import SoundPipe
+from sluice.media.pipe.loudness import Loudness
+from sluice.media.pipe.sound import SoundPipe, can_copy
 
 
 class Pipe(Protocol):
@@ -26,11 +27,18 @@ class Pipe(Protocol):
 
 class Tracks:
     def __init__(
-        self, plan: Plan, probe: Probe, *, volume: int = FULL_VOLUME, begin_us: int | None = None
+        self,
+        plan: Plan,
+        probe: Probe,
+        *,
+        volume: int = FULL_VOLUME,
+        normalize: bool = False,
+        begin_us: int | None = None,
     ) -> None:
         """`begin_us`: the sound begins in its middle, there. Raises SourceError (permanent) when a track
         cannot be set up."""
         self._plan, self._probe, self._volume = plan, probe, volume
+        self._loudness = Loudness() if normalize else None
         self._lock = threading.Lock()
         self._counted: dict[str, int] = {}
         self._make(begin_us)
@@ -79,12 +87,18 @@ class Tracks:
             self._counted = self.dropped()
             self._make(begin_us)
 
-    def set_volume(self, volume: int, from_us: int) -> list[OutFrame]:
+    def change_sound(self, volume: int, normalize: bool, from_us: int) -> list[OutFrame]:
         """From any thread, while another pushes. The sound in place of what was made already from `from_us`
         on."""
         with self._lock:
             self._volume = volume
-            return self._audio.set_volume(volume, from_us) if self._audio is not None else []
+            if self._loudness is not None:
+                self._loudness.on = normalize
+            elif normalize:
+                self._loudness = Loudness()
+            if self._audio is None:
+                return []
+            return self._audio.change(volume, self._loudness, from_us)
 
     def end_pass_at(self, media_us: int) -> None:
         """Where this pass of a loop ends: what sound lies behind it would overlap the next."""
@@ -115,7 +129,12 @@ class Tracks:
             self._video = self._encode = H264Encode(probe.video, plan.target)
         self._audio: SoundPipe | None = None
         if probe.audio and plan.audio.action is not Action.NONE:
-            copied = plan.audio.action is Action.COPY and self._volume == FULL_VOLUME
+            changed = self._volume != FULL_VOLUME or self._loudness is not None
             self._audio = SoundPipe(
-                probe.audio, copy=copied, volume=self._volume, live=probe.live, begin_us=begin_us
+                probe.audio,
+                copy=can_copy(probe.audio) and not changed,
+                volume=self._volume,
+                loudness=self._loudness,
+                live=probe.live,
+                begin_us=begin_us,
             )

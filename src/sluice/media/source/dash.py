@@ -40,19 +40,27 @@ class DashSource:
 
     live: Literal[False] = False  #: played by media time; `Probe.live` says whether it has an end
 
-    def __init__(self, file: HttpFile, head: SniffedFile, connect: Callable[[str], HttpFile]) -> None:
-        """`head` stands over `file`, the manifest, at its beginning; `connect` makes files from addresses."""
-        self._file, self._head = file, head
+    def __init__(
+        self,
+        file: HttpFile,
+        head: SniffedFile,
+        connect: Callable[[str], HttpFile],
+        kinds: frozenset[TrackKind] = frozenset(TrackKind),
+    ) -> None:
+        """`head` stands over `file`, the manifest, at its beginning; `connect` makes files from addresses.
+        Only tracks of `kinds` are read, where the manifest has them apart."""
+        self._file, self._head, self._kinds = file, head, kinds
         self._fetcher = Fetcher(connect)
         self._lanes = LaneGroup()
 
     def open(self) -> Probe:
         """Raises SourceError."""
         presentation = _Presentation(parse_manifest(read_text(self._head), self._file.url), self._fetcher)
-        kinds = presentation.kinds
+        # What is alone in its manifest may hold both.
+        kinds = [k for k in presentation.kinds if k in self._kinds] or presentation.kinds
         clocks: dict[int, int] = {}
         for kind in kinds:
-            wanted = frozenset({kind}) if len(kinds) > 1 else frozenset(TrackKind)  # alone it may hold both
+            wanted = frozenset({kind}) if len(presentation.kinds) > 1 else self._kinds
             self._lanes.add(Lane(presentation.rendition(kind), wanted, clocks))
         probes = self._lanes.open()
         if presentation.live:

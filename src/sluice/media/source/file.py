@@ -11,7 +11,7 @@ from typing import Literal
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
-from sluice.media.packets import Packet
+from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.demuxer import Demuxer
 from sluice.media.source.sniff import SniffedFile
 from sluice.net.http import HttpFile
@@ -30,14 +30,16 @@ class DemuxSource:
         file: HttpFile,
         head: SniffedFile,
         connect: Callable[[], HttpFile],
+        kinds: frozenset[TrackKind] = frozenset(TrackKind),
         opened: tuple[Demuxer, Probe] | None = None,
     ) -> None:
-        """`head` stands over `file`; `connect` makes a new file of the same address, not connected yet.
-        `opened`: a demuxer over `head` and what it found, where that was needed to know what this is."""
-        self._file, self._head, self._connect = file, head, connect
+        """`head` stands over `file`; `connect` makes a new file of the same address, not connected yet. Only
+        tracks of `kinds` are read. `opened`: a demuxer over `head` and what it found, where that was needed
+        to know what this is."""
+        self._file, self._head, self._connect, self._kinds = file, head, connect, kinds
         self._aborted = False
         self._probe: Probe | None
-        self._demuxer, self._probe = opened or (Demuxer(head), None)
+        self._demuxer, self._probe = opened or (Demuxer(head, kinds=kinds), None)
 
     def open(self) -> Probe:
         """Raises SourceError."""
@@ -68,7 +70,7 @@ class DemuxSource:
         if self._aborted:
             raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
         self._head = SniffedFile(self._file)
-        self._demuxer = Demuxer(self._head)
+        self._demuxer = Demuxer(self._head, kinds=self._kinds)
         self._demuxer.open()
 
     def abort(self) -> None:

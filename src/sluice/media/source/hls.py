@@ -29,9 +29,16 @@ class HlsSource:
         False  #: played like a file, by media time; `Probe.live` says whether it has an end
     )
 
-    def __init__(self, playlist: HttpFile, head: SniffedFile, connect: Callable[[str], HttpFile]) -> None:
-        """`head` stands over `playlist`, at its beginning; `connect` makes files from addresses."""
-        self._playlist, self._head = playlist, head
+    def __init__(
+        self,
+        playlist: HttpFile,
+        head: SniffedFile,
+        connect: Callable[[str], HttpFile],
+        kinds: frozenset[TrackKind] = frozenset(TrackKind),
+    ) -> None:
+        """`head` stands over `playlist`, at its beginning; `connect` makes files from addresses. Only tracks
+        of `kinds` are read, and of playlists those that have them."""
+        self._playlist, self._head, self._kinds = playlist, head, kinds
         self._fetcher = Fetcher(connect)
         self._lanes = LaneGroup()
 
@@ -42,10 +49,11 @@ class HlsSource:
         if is_master(text):
             text, base = self._fetcher.text(variant.url)
         clocks: dict[int, int] = {}
-        both = frozenset(TrackKind)
-        main_kinds = both if variant.audio_url is None else frozenset({TrackKind.VIDEO})
-        self._lanes.add(self._lane(variant.url, text, base, main_kinds, clocks))
-        if variant.audio_url is not None:
+        sound_apart = variant.audio_url is not None
+        main = self._kinds - ({TrackKind.AUDIO} if sound_apart else set())
+        if main:
+            self._lanes.add(self._lane(variant.url, text, base, main, clocks))
+        if variant.audio_url is not None and TrackKind.AUDIO in self._kinds:
             sound, sound_base = self._fetcher.text(variant.audio_url)
             only = frozenset({TrackKind.AUDIO})
             self._lanes.add(self._lane(variant.audio_url, sound, sound_base, only, clocks))

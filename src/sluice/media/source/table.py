@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
-from sluice.media.packets import Packet
+from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash import DashSource
 from sluice.media.source.demuxer import Demuxer
 from sluice.media.source.file import DemuxSource
@@ -49,8 +49,11 @@ class LiveSource(Protocol):
     async def close(self) -> None: ...
 
 
-async def source_for(url: str, dialer: Dialer, executor: Executor) -> FileSource | LiveSource:
-    """Not opened yet, to be closed in any case. An HTTP address is asked for its first bytes.
+async def source_for(
+    url: str, dialer: Dialer, executor: Executor, kinds: frozenset[TrackKind] = frozenset(TrackKind)
+) -> FileSource | LiveSource:
+    """Not opened yet, to be closed in any case. An HTTP address is asked for its first bytes. Tracks of other
+    `kinds` are left out where that is easy.
 
     Raises SourceError: permanent for what nothing plays, and what asking for the address gives.
     """
@@ -58,11 +61,13 @@ async def source_for(url: str, dialer: Dialer, executor: Executor) -> FileSource
     if scheme in ("rtmp", "rtmps"):
         return RtmpSource(url, dialer)
     if scheme in ("http", "https"):
-        return await _http_source(url, dialer, executor)
+        return await _http_source(url, dialer, executor, kinds)
     raise SourceError(Reason.SOURCE_UNSUPPORTED, f"the scheme {scheme}:// cannot be played", transient=False)
 
 
-async def _http_source(url: str, dialer: Dialer, executor: Executor) -> FileSource | LiveSource:
+async def _http_source(
+    url: str, dialer: Dialer, executor: Executor, kinds: frozenset[TrackKind]
+) -> FileSource | LiveSource:
     loop = asyncio.get_running_loop()
 
     def connect(address: str = url) -> HttpFile:
@@ -75,15 +80,15 @@ async def _http_source(url: str, dialer: Dialer, executor: Executor) -> FileSour
         content = content_of(head.head)
         refuse_page(content)
         if content is Content.HLS:
-            return HlsSource(file, head, connect)
+            return HlsSource(file, head, connect, kinds)
         if content is Content.DASH:
-            return DashSource(file, head, connect)
+            return DashSource(file, head, connect, kinds)
         if file.size is not None or content is Content.MP4:
-            return DemuxSource(file, head, connect)
-        demuxer = Demuxer(head, live=True)
+            return DemuxSource(file, head, connect, kinds)
+        demuxer = Demuxer(head, live=True, kinds=kinds)
         probe = demuxer.open()
         if is_file(demuxer):
-            return DemuxSource(file, head, connect, (demuxer, probe))
+            return DemuxSource(file, head, connect, kinds, (demuxer, probe))
         return demuxer, probe
 
     def settle(looked: "asyncio.Future[Any]") -> None:

@@ -1,0 +1,209 @@
+"""One attempt at playing a relay's source: it is opened, planned, and played into its room, once.
+
+What a user changes while it plays is done here, too; what of that lasts, and whether there is another
+attempt, is the session's matter.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sluice.core.plan import Plan, Probe, make_plan
+from sluice.core.tasks import MediaType, RelaySpec
+from sluice.media.pacer import Pacer
+from sluice.media.packets import TrackKind
+from sluice.media.pipe.tracks import Tracks
+from sluice.media.playback import Playback, Send, play_live
+from sluice.media.reading import FileReading, LiveReading, Reading
+from sluice.media.sink.room import RoomLinks
+from sluice.media.source.table import FileSource, LiveSource, source_for
+from sluice.media.worker import Turns, Worker
+from sluice.net.dial import Dialer
+from sluice.process.control import ControlSession, Message, Refusal
+
+#: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
+_ANSWER_S = 1.0
+_NOTHING_MADE_US = 1 << 62
+_KINDS = {
+    MediaType.AUDIO_VIDEO: frozenset(TrackKind),
+    MediaType.AUDIO: frozenset({TrackKind.AUDIO}),
+    MediaType.VIDEO: frozenset({TrackKind.VIDEO}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all sessions of a media process share."""
+
+    dialer: Dialer
+    links: RoomLinks
+    pacer: Pacer
+    executor: Executor
+    turns: Turns
+    report: Callable[[Message], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What an attempt needs of its session. `until_start` waits for a scheduled start; `into_room` plays with
+    a link to the room, `send` over it."""
+
+    on_plan: Callable[[Plan], None]
+    until_start: Callable[[], Awaitable[None]]
+    into_room: Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
+    send: Send
+    resumed: asyncio.Event
+
+
+class Attempt:
+    """`play` once. `position` follows what was sent: microseconds in the pass, and its number."""
+
+    def __init__(self, spec: RelaySpec, shop: Workshop, stage: Stage, position: tuple[int, int]) -> None:
+        self.live: bool | None = None  #: what is played is no recording; None: not known yet
+        self._spec, self._shop, self._stage = spec, shop, stage
+        self._begin = position
+        self._probe: Probe | None = None
+        self._tracks: Tracks | None = None
+        self._playback: Playback | None = None
+
+    @property
+    def position(self) -> tuple[int, int]:
+        if self._playback is None:
+            return self._begin
+        return self._playback.position_us, self._playback.pass_number
+
+    def dropped(self) -> dict[str, int]:
+        """What was left out, by rule."""
+        counts = self._tracks.dropped() if self._tracks is not None else {}
+        return counts | ({"jumps": self._playback.jumps} if self._playback is not None else {})
+
+    def request_key_frame(self) -> None:
+        if self._tracks is not None:
+            self._tracks.request_key_frame()
+
+    async def play(self) -> None:
+        """From opening the source to its end. Raises SourceError, and what `into_room` does."""
+        kinds = _KINDS[self._spec.media_type]
+        source = await source_for(self._spec.url, self._shop.dialer, self._shop.executor, kinds)
+        self.live = source.live
+        if source.live:
+            await self._play_live(source)
+        else:
+            await self._play_file(source)
+
+    # --- what a user changes ------------------------------------------------------------------------------
+
+    def objection(self, wish: ControlSession) -> Refusal | None:
+        """Why it cannot be done."""
+        silent = self._tracks is not None and not self._tracks.has_sound
+        for field, wanted in (("volume", wish.volume), ("normalize", wish.normalize)):
+            if silent and wanted is not None:
+                return Refusal(field=field, why="this source is played without sound")
+        if wish.paused and self.live:
+            return Refusal(field="pause", why="a live source cannot be paused; stop it and start it again")
+        if wish.position_us is not None and self.live:
+            return Refusal(field="seek_s", why="a live source has no positions to go to")
+        return None
+
+    async def seek(self, position_us: int) -> Refusal | None:
+        if self._playback is None:
+            return _not_open()
+        seeking = asyncio.ensure_future(self._playback.seek(position_us))
+        await asyncio.wait({seeking}, timeout=_ANSWER_S)
+        if not seeking.done():  # the source is slow: it will be there when it is
+            seeking.add_done_callback(_seen)
+            return None
+        if seeking.cancelled():
+            return _not_open()
+        error = seeking.exception()
+        return Refusal(field="seek_s", why=str(error)) if error is not None else None
+
+    def change_sound(self, spec: RelaySpec) -> None:
+        self._spec = spec
+        if self._tracks is None or self._probe is None:
+            return
+        change = partial(self._tracks.change_sound, spec.volume, spec.normalize)
+        if self._playback is not None:
+            self._playback.change_sound(change)
+        else:  # as it arrives, from now on
+            change(_NOTHING_MADE_US)
+        self._stage.on_plan(make_plan(spec, self._probe))
+
+    def pause(self) -> None:
+        if self._playback is not None:
+            self._playback.pause()
+
+    def resume(self) -> None:
+        if self._playback is not None:
+            self._playback.resume()
+
+    # --- playing --------------------------------------------------------------------------------------------
+
+    async def _play_live(self, source: LiveSource) -> None:
+        worker = Worker(self._shop.executor, self._shop.turns)
+        try:
+            await self._stage.until_start()
+            await self._stage.resumed.wait()
+            tracks = self._make_tracks(await source.open())
+            await self._stage.into_room(partial(play_live, source, tracks, worker, self._stage.send))
+        finally:
+            await source.close()
+            await worker.settle()
+
+    async def _play_file(self, source: FileSource) -> None:
+        worker = Worker(self._shop.executor, self._shop.turns)
+        try:
+            probe = await worker.call(source.open)
+            self.live = probe.live
+            if probe.live:  # joined at its edge, whatever was played before
+                self._begin = (0, 1)
+                await self._stage.resumed.wait()
+            begin_us, pass_number = self._begin
+            tracks = self._make_tracks(probe, begin_us or None)
+            self._playback = playback = Playback(
+                self._reading(source, probe, tracks),
+                send=self._stage.send,
+                pacer=self._shop.pacer,
+                worker=worker,
+                position_us=begin_us,
+                pass_number=pass_number,
+                steady=not tracks.has_pictures,
+                paused=not self._stage.resumed.is_set(),
+            )
+            await self._stage.until_start()
+            await self._stage.into_room(playback.run)
+        finally:
+            self._begin = self.position
+            self._playback = None
+            source.abort()
+            await worker.settle()
+            await worker.call(source.close)
+
+    def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
+        spec, plan = self._spec, make_plan(self._spec, probe)
+        self._stage.on_plan(plan)
+        self._probe = probe
+        self._tracks = Tracks(plan, probe, volume=spec.volume, normalize=spec.normalize, begin_us=begin_us)
+        return self._tracks
+
+    def _reading(self, source: FileSource, probe: Probe, tracks: Tracks) -> Reading:
+        if probe.live:
+            return LiveReading(source, tracks)
+        begin_us, pass_number = self._begin
+        passes = None if self._spec.loop else max(1, self._spec.plays - pass_number + 1)
+        return FileReading(source, tracks, begin_us=begin_us, passes=passes, probe=probe)
+
+
+def _not_open() -> Refusal:
+    return Refusal(
+        field="seek_s", why="the source is not open at present; try again when it plays", busy=True
+    )
+
+
+def _seen(seeking: "asyncio.Future[None]") -> None:
+    """Nobody waits for it any more."""
+    if not seeking.cancelled():
+        seeking.exception()
