@@ -301,8 +301,8 @@ async def test_pictures_are_sought_and_paused_too(stage: Stage, files: str) -> N
     stage.begin(f"{files}/picture.mp4")
     room = stage.room
     await stage.until(lambda: len(room.of(FrameType.VIDEO)) >= 10)
-    assert await stage.session.control(ControlSession(run_id="run_1", position_us=2_200_000)) is None
-    await stage.until(lambda: any(r.position_us >= 2_200_000 for r in stage.of(Progress)))
+    assert await stage.session.control(ControlSession(run_id="run_1", position_us=1_200_000)) is None
+    await stage.until(lambda: any(r.position_us >= 1_200_000 for r in stage.of(Progress)))
     await stage.session.control(ControlSession(run_id="run_1", paused=True))
     sent = len(room.frames)
     reports = len(stage.of(Progress))
