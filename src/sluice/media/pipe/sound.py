@@ -72,10 +72,6 @@ class SoundPipe:
         """Where the run of sound ends."""
         return self._pipe.end_us
 
-    @property
-    def copying(self) -> bool:
-        return self._convert is None
-
     def push(self, packet: Packet) -> list[OutFrame]:
         if packet.skipped_us and packet.duration_us:
             self._first_samples = packet.duration_us * RATE // 1_000_000

@@ -85,7 +85,7 @@ class Demuxer:
         for other in container.streams:  # not even read, where the container lets the demuxer skip it
             other.discard = Discard.default if other in self._streams else Discard.all
         if audio is not None and audio in self._streams:
-            self._trims = Trims(audio)
+            self._trims = Trims(audio, live=self._live)
         if video is not None and video.codec_context.name == "h264":
             extradata = video.codec_context.extradata or b""
             self._annexb = AnnexB(extradata) if is_annexb(extradata) else None

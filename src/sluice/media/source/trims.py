@@ -2,7 +2,8 @@
 
 FFmpeg's decoders leave out by themselves what a packet's ``skip_samples`` say (LAME's header, edit lists and
 iTunSMPB, Opus's pre-skip and end). Here the times are moved to what is left, and the one thing is marked that
-the demuxer for MP4 tells by a shorter duration only: the padding of the last AAC frame.
+the demuxer for MP4 tells by a shorter duration only: the padding of the last AAC frame. Files whose header does
+not tell are taken to begin as nearly all do.
 """
 
 import struct
@@ -17,8 +18,13 @@ _LAYOUT = struct.Struct("<IIBB")  #: samples at the beginning, at the end, and w
 _TYPE = packet_sidedata_type_from_literal(SKIP_SAMPLES)
 
 
+#: Samples of delay of LAME with a decoder's, and of FFmpeg's encoder for AAC, by container.
+_USUAL = {"mp3": 576 + 529, "aac": 1024}
+
+
 class Trims:
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, *, live: bool) -> None:
+        """`live`: it began long ago."""
         context, container = stream.codec_context, stream.container
         self._rate = context.sample_rate
         base = stream.time_base
@@ -28,6 +34,7 @@ class Trims:
         self._begin_us = 0  #: still to be left out
         #: Ogg tells durations without what its end leaves out.
         self._short_already = container.format.name == "ogg"
+        self._usual = 0 if live else _USUAL.get(container.format.name, 0)
         #: Samples in a frame, where a shorter duration means padding.
         self._whole = 0
         if container.format.name.startswith("mov") and context.name == "aac" and base * self._rate == 1:
@@ -52,9 +59,10 @@ class Trims:
             return
         left_us = units * self._numerator // self._denominator - self._end_us
         if units < self._whole and not self._told:
-            mark = PacketSideData(_TYPE, _LAYOUT.size)  # type: ignore[call-arg]  # the stub forgets it
-            mark.update(_LAYOUT.pack(0, self._whole - units, 0, 0))
-            mark.to_packet(packet)
+            _mark(packet, 0, self._whole - units)
+        elif self._usual and packet.pts == 0 and not self._told:
+            _mark(packet, self._usual, 0)
+            self._begin_us = self._usual * 1_000_000 // self._rate
         self._told, self._end_us = False, 0
         made.duration_us = left_us
         if self._begin_us:
@@ -62,3 +70,10 @@ class Trims:
             self._begin_us -= made.skipped_us
             made.pts_us += made.skipped_us
             made.duration_us = max(0, left_us - made.skipped_us)
+
+
+def _mark(packet: Any, begin: int, end: int) -> None:
+    """Tells the decoder how many samples to leave out."""
+    mark = PacketSideData(_TYPE, _LAYOUT.size)  # type: ignore[call-arg]  # the stub forgets it
+    mark.update(_LAYOUT.pack(begin, end, 0, 0))
+    mark.to_packet(packet)
