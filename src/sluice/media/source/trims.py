@@ -2,8 +2,8 @@
 
 FFmpeg's decoders leave out by themselves what a packet's ``skip_samples`` say (LAME's header, edit lists and
 iTunSMPB, Opus's pre-skip and end). Here the times are moved to what is left, and the one thing is marked that
-the demuxer for MP4 tells by a shorter duration only: the padding of the last AAC frame. Files whose header does
-not tell are taken to begin as nearly all do.
+the demuxer for MP4 tells by a shorter duration only: the padding of the last AAC frame. Files whose header
+does not tell are taken to begin as nearly all do.
 """
 
 import struct
