@@ -9,6 +9,9 @@ class TrackKind(Enum):
     VIDEO = "video"
     AUDIO = "audio"
 
+    # By identity: the one that Enum has is a Python function, and this is done several times for each packet.
+    __hash__ = object.__hash__
+
 
 @dataclass(slots=True)
 class Packet:
