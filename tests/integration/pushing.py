@@ -15,7 +15,6 @@ from sluice.media.push import Push, PushLimits
 from sluice.media.sink.room import RoomLinks
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.media.tap import Taps
-from sluice.media.worker import Turns
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Lost, Message, Progress, PushJob, Stage
 from tests.integration.broadcast import Room
@@ -88,7 +87,7 @@ class Pushing:
 
         def make(report: Callable[[Message], None]) -> Push:
             # No push uses threads: FFmpeg only encodes its sound.
-            shop = Workshop(self._dialer, RoomLinks(), self._pacer, ThreadPoolExecutor(1), Turns(), report)
+            shop = Workshop(self._dialer, RoomLinks(), self._pacer, ThreadPoolExecutor(1), report)
             return Push(job, shop, self._taps, limits)
 
         self.pushes.append(Reporter(make))

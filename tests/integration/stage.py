@@ -10,7 +10,6 @@ from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.session import Session
 from sluice.media.sink.room import RoomLinks
-from sluice.media.worker import Turns
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
 from sluice.process.link import FrameParser, FrameType, LinkFrame, pack_control, parse_control
@@ -72,7 +71,6 @@ class Stage:
             links=RoomLinks(),
             pacer=Pacer(),
             executor=executor,
-            turns=Turns(),
             report=self._take,
         )
         self._news = asyncio.Condition()

@@ -27,7 +27,7 @@ from sluice.media.reading import LiveReading
 from sluice.media.source.dash import DashSource
 from sluice.media.source.hls import HlsSource
 from sluice.media.source.table import source_for
-from sluice.media.worker import Turns, Worker
+from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
 from sluice.process.link import FrameType
 from sluice.wire.h264 import split_annexb, split_avcc
@@ -194,7 +194,7 @@ class Screening:
 
     @asynccontextmanager
     async def on(self, url: str, executor: ThreadPoolExecutor) -> AsyncIterator[None]:
-        worker = Worker(executor, Turns())
+        worker = Worker(executor)
         source = await _open(url, executor)
         probe = await worker.call(source.open)
         spec = RelaySpec(url, stream_mode=StreamMode.COPY)

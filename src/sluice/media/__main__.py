@@ -17,7 +17,6 @@ from sluice.media.push import Push
 from sluice.media.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.media.tap import Taps
-from sluice.media.worker import Turns
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
@@ -50,7 +49,6 @@ class MediaProcess:
             links=RoomLinks(),
             pacer=Pacer(),
             executor=ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="source"),
-            turns=Turns(),
             report=self._channel.notify,
         )
         self._taps = Taps(self._shop.pacer)

@@ -20,7 +20,7 @@ from sluice.media.playback import Playback, Send, play_live
 from sluice.media.reading import FileReading, LiveReading, Reading
 from sluice.media.sink.room import RoomLinks
 from sluice.media.source.table import FileSource, LiveSource, source_for
-from sluice.media.worker import Turns, Worker
+from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
 from sluice.process.control import ControlSession, Message, Refusal
 
@@ -42,7 +42,6 @@ class Workshop:
     links: RoomLinks
     pacer: Pacer
     executor: Executor
-    turns: Turns
     report: Callable[[Message], None]
 
 
@@ -143,7 +142,7 @@ class Attempt:
     # --- playing --------------------------------------------------------------------------------------------
 
     async def _play_live(self, source: LiveSource) -> None:
-        worker = Worker(self._shop.executor, self._shop.turns)
+        worker = Worker(self._shop.executor)
         try:
             await self._stage.until_start()
             await self._stage.resumed.wait()
@@ -154,7 +153,7 @@ class Attempt:
             await worker.settle()
 
     async def _play_file(self, source: FileSource) -> None:
-        worker = Worker(self._shop.executor, self._shop.turns)
+        worker = Worker(self._shop.executor)
         try:
             probe = await worker.call(source.open)
             self.live = probe.live

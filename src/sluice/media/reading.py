@@ -144,7 +144,7 @@ class FileReading:
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
             packet.dts_us += self._base_us
             packet.pts_us += self._base_us
-            frames += self._tracks.push(packet)
+        frames += self._tracks.push_all(packets)
         if frames:
             self._barren = 0
         self._horizon_us += self._step_us
@@ -244,12 +244,11 @@ class LiveReading:
         if self._edge is not None:
             self._keep_up(self._edge, ready_us)
         packets = self._source.read(self._newest_us + READ_US)
-        frames: list[OutFrame] = []
         for packet in packets:
             self._newest_us = max(self._newest_us, packet.dts_us)
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)
-            frames += self._tracks.push(packet)
+        frames = self._tracks.push_all(packets)
         if not packets:
             if self._over:
                 return None

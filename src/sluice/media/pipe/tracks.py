@@ -1,5 +1,6 @@
 """The pipes of one session, made from its plan: packets of a source in, frames for the room out."""
 
+import contextlib
 import threading
 from typing import Protocol
 
@@ -11,6 +12,10 @@ from sluice.media.pipe.h264_copy import H264Copy
 from sluice.media.pipe.h264_encode import H264Encode
 from sluice.media.pipe.loudness import Loudness
 from sluice.media.pipe.sound import SoundPipe, can_copy
+
+#: Sound is converted by one thread of a process at a time. Each call into FFmpeg gives the interpreter lock
+#: away and wants it back: two such threads wake each other at each packet, and take twice the time.
+_TURN = threading.Lock()
 
 
 class Pipe(Protocol):
@@ -69,6 +74,11 @@ class Tracks:
             return []
         with self._lock:
             return self._audio.push(packet)
+
+    def push_all(self, packets: list[Packet]) -> list[OutFrame]:
+        """As `push` of each, on a worker thread."""
+        with contextlib.nullcontext() if self.has_pictures else _TURN:
+            return [frame for packet in packets for frame in self.push(packet)]
 
     def flush(self) -> list[OutFrame]:
         """The end of a pass."""
