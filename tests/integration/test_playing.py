@@ -4,9 +4,9 @@ decoding. The sound of the files tells its position (sweep.py)."""
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -77,17 +77,33 @@ async def files(anyio_backend: str, clips: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as executor:
+    with ThreadPoolExecutor(16) as executor:
         yield executor
 
 
+Stages = Callable[[], Awaitable[Stage]]
+
+
 @pytest.fixture
-async def stage(anyio_backend: str, executor: ThreadPoolExecutor) -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
-        room = FakeRoom(f"{folder}/room.sock")
+async def stages(anyio_backend: str, executor: ThreadPoolExecutor) -> AsyncIterator[Stages]:
+    """Makes stages: sessions play in real time, so those of a test play at once and are judged afterwards."""
+    rooms: list[FakeRoom] = []
+
+    async def make() -> Stage:
+        room = FakeRoom(f"{folder}/room{len(rooms)}.sock")
+        rooms.append(room)
         await room.open()
-        yield Stage(room, executor, ("127.0.0.0/8",))
-        await room.close()
+        return Stage(room, executor, ("127.0.0.0/8",))
+
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        yield make
+        for room in rooms:
+            await room.close()
+
+
+@pytest.fixture
+async def stage(stages: Stages) -> Stage:
+    return await stages()
 
 
 async def played(stage: Stage, url: str, **job: object) -> list[LinkFrame]:
@@ -117,10 +133,16 @@ def steps(sound: Sound) -> float:
     return float(np.abs(np.diff(sound)).max())
 
 
-@pytest.mark.parametrize("kind", [*EXACT, *COPIED])
-@pytest.mark.parametrize("at_s", [0.137, 1.237])
-async def test_it_begins_at_its_position(stage: Stage, files: str, kind: str, at_s: float) -> None:
-    packets = await played(stage, f"{files}/sweep.{kind}", position_us=int(at_s * 1e6))
+async def test_it_begins_at_its_position(stages: Stages, files: str) -> None:
+    async def begun(kind: str, at_s: float) -> list[LinkFrame]:
+        return await played(await stages(), f"{files}/sweep.{kind}", position_us=int(at_s * 1e6))
+
+    cases = list(product([*EXACT, *COPIED], [0.137, 1.237]))
+    for case, packets in zip(cases, await asyncio.gather(*(begun(*case) for case in cases)), strict=True):
+        _check_beginning(packets, *case)
+
+
+def _check_beginning(packets: list[LinkFrame], kind: str, at_s: float) -> None:
     delay = FILE_DELAY if kind in COPIED else DELAY
     sound = heard(packets)[delay:]
     begins_s = found(sound[100 * MS : 200 * MS], sweep(SECONDS)) - 0.1
@@ -139,19 +161,29 @@ async def test_a_file_without_a_table_is_sought_by_its_frames(stage: Stage, file
     assert found(sound[100 * MS : 200 * MS], sweep(SECONDS)) - 0.1 == pytest.approx(1.237, abs=0.002)
 
 
-@pytest.mark.parametrize("kind", ["mp3", "flac", "ogg", "aac"])
-@pytest.mark.parametrize("at_s", [2.1, 5000])
-async def test_a_position_behind_the_end_is_the_end(stage: Stage, files: str, kind: str, at_s: float) -> None:
-    stage.begin(f"{files}/sweep.{kind}", position_us=int(at_s * 1e6))
-    reason, text = await stage.end()
-    assert reason == "invalid_position"
-    assert f"{at_s:g} s" in text
-    assert stage.room.frames == []
+async def test_a_position_behind_the_end_is_the_end(stages: Stages, files: str) -> None:
+    async def ended(kind: str, at_s: float) -> None:
+        stage = await stages()
+        stage.begin(f"{files}/sweep.{kind}", position_us=int(at_s * 1e6))
+        reason, text = await stage.end()
+        assert reason == "invalid_position"
+        assert f"{at_s:g} s" in text
+        assert stage.room.frames == []
+
+    await asyncio.gather(*(ended(*case) for case in product(["mp3", "flac", "ogg", "aac"], [2.1, 5000])))
 
 
-@pytest.mark.parametrize("kind", EXACT)
-async def test_passes_are_joined_to_the_sample(stage: Stage, files: str, kind: str) -> None:
-    packets = await played(stage, f"{files}/sweep.{kind}", plays=3)
+async def test_passes_are_joined_to_the_sample(stages: Stages, files: str) -> None:
+    async def repeated(kind: str) -> tuple[Stage, list[LinkFrame]]:
+        stage = await stages()
+        return stage, await played(stage, f"{files}/sweep.{kind}", plays=3)
+
+    for stage, packets in await asyncio.gather(*map(repeated, EXACT)):
+        _check_passes(packets)
+        assert stage.of(Progress)[-1].pass_number == 3
+
+
+def _check_passes(packets: list[LinkFrame]) -> None:
     sound = heard(packets)[DELAY:]
     whole = sweep(SECONDS)
     for n in range(3):
@@ -161,43 +193,57 @@ async def test_passes_are_joined_to_the_sample(stage: Stage, files: str, kind: s
             assert found(piece, whole) * RATE == pytest.approx(at, abs=2)
     assert quietest(sound[: round(3 * SECONDS * RATE) - 10 * MS]) > 0.85
     assert len(packets) * PACKET_US == pytest.approx(3 * SECONDS * 1e6, abs=PACKET_US + 1)
-    assert stage.of(Progress)[-1].pass_number == 3
 
 
-@pytest.mark.parametrize("kind", COPIED)
-async def test_passes_of_a_copy_are_joined_at_a_packet(stage: Stage, files: str, kind: str) -> None:
-    packets = await played(stage, f"{files}/sweep.{kind}", plays=2)
-    assert [report.plan["audio"]["action"] for report in stage.of(Planned)] == ["copy"]
-    sound = heard(packets)[FILE_DELAY:]
-    assert quietest(sound[: -20 * MS]) > 0.7
-    second = found(sound[round(SECONDS * RATE) + 500 * MS :][: 100 * MS], sweep(SECONDS))
-    assert second == pytest.approx(0.5, abs=0.02)
+async def test_passes_of_a_copy_are_joined_at_a_packet(stages: Stages, files: str) -> None:
+    async def repeated(kind: str) -> list[LinkFrame]:
+        stage = await stages()
+        packets = await played(stage, f"{files}/sweep.{kind}", plays=2)
+        assert [report.plan["audio"]["action"] for report in stage.of(Planned)] == ["copy"]
+        return packets
+
+    for packets in await asyncio.gather(*map(repeated, COPIED)):
+        sound = heard(packets)[FILE_DELAY:]
+        assert quietest(sound[: -20 * MS]) > 0.7
+        second = found(sound[round(SECONDS * RATE) + 500 * MS :][: 100 * MS], sweep(SECONDS))
+        assert second == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("kind", "volume"), [("wav", 50), ("m4a", 1), ("ogg", 30), ("flac", 0), ("wav", 100)]
-)
-async def test_the_volume_is_one_of_the_amplitude(stage: Stage, files: str, kind: str, volume: int) -> None:
-    sound = heard(await played(stage, f"{files}/sweep.{kind}", volume=volume))
-    middle = sound[RATE // 4 : -RATE // 4]
-    if volume:
-        assert 20 * np.log10(level(middle) / (volume / 100)) == pytest.approx(0, abs=0.3)
-    else:
-        assert np.abs(middle).max() == 0
+async def test_the_volume_is_one_of_the_amplitude(stages: Stages, files: str) -> None:
+    async def quiet(kind: str, volume: int) -> list[LinkFrame]:
+        return await played(await stages(), f"{files}/sweep.{kind}", volume=volume)
+
+    cases = [("wav", 50), ("m4a", 1), ("ogg", 30), ("flac", 0), ("wav", 100)]
+    for (_, volume), packets in zip(
+        cases, await asyncio.gather(*(quiet(*case) for case in cases)), strict=True
+    ):
+        middle = heard(packets)[RATE // 4 : -RATE // 4]
+        if volume:
+            assert 20 * np.log10(level(middle) / (volume / 100)) == pytest.approx(0, abs=0.3)
+        else:
+            assert np.abs(middle).max() == 0
 
 
-@pytest.mark.parametrize("kind", ["flac", "ogg"])
-async def test_a_volume_that_changes_is_heard_at_once_and_without_a_click(
-    stage: Stage, files: str, kind: str
-) -> None:
-    stage.begin(f"{files}/long.{kind}")
+async def test_a_volume_that_changes_is_heard_at_once_and_without_a_click(stages: Stages, files: str) -> None:
+    async def changed(kind: str) -> tuple[Stage, list[int]]:
+        """With the samples that were sent when a change was told."""
+        stage = await stages()
+        stage.begin(f"{files}/long.{kind}")
+        told: list[int] = []
+        for count, volume in ((50, 20), (110, 100), (170, 60)):
+            await stage.until(lambda count=count: len(stage.room.frames) >= count)  # type: ignore[misc]
+            assert await stage.session.control(ControlSession(run_id="run_1", volume=volume)) is None
+            told.append(len(stage.room.frames) * 960)
+        assert (await stage.end())[0] == "end_of_stream"
+        return stage, told
+
+    kinds = ["flac", "ogg"]
+    for kind, outcome in zip(kinds, await asyncio.gather(*map(changed, kinds)), strict=True):
+        _check_changes(kind, *outcome)
+
+
+def _check_changes(kind: str, stage: Stage, told: list[int]) -> None:
     room = stage.room
-    told: list[int] = []
-    for count, volume in ((50, 20), (110, 100), (170, 60)):
-        await stage.until(lambda count=count: len(room.frames) >= count)  # type: ignore[misc]
-        assert await stage.session.control(ControlSession(run_id="run_1", volume=volume)) is None
-        told.append(len(room.frames) * 960)
-    assert (await stage.end())[0] == "end_of_stream"
     assert {b.media_us - a.media_us for a, b in pairwise(room.frames)} == {PACKET_US}
     whole, sound = sweep(6), heard(room.frames)[FILE_DELAY if kind == "ogg" else DELAY :]
     for begin, before, after in zip(told, (1, 0.2, 1), (0.2, 1, 0.6), strict=True):
