@@ -81,16 +81,23 @@ def new_room() -> str:
 
 
 async def test_three_percent_loss_costs_no_picture(node: ServedNode, browser: Browser, files: str) -> None:
+    """Beside a viewer who loses nothing: where he sees a picture stand, too, the machine was busy."""
     room = new_room()
     run = await node.start(room, f"{files}/long.mp4", Loop=True)
-    async with lossy_relay() as relay, watching(node, browser, files, room, relay) as viewer:
+    async with (
+        lossy_relay() as relay,
+        lossy_relay() as good,
+        watching(node, browser, files, room, relay) as viewer,
+        watching(node, browser, files, room, good) as beside,
+    ):
         relay.loss = 0.03
-        before = await viewer.stats()
+        before, beside_before = await viewer.stats(), await beside.stats()
         after = await until(viewer, lambda stats: stats["at"] >= before["at"] + 20_000)
         rate = (after["frames"] - before["frames"]) / (after["at"] - before["at"]) * 1000
         assert rate >= 0.95 * FRAME_RATE
         assert after["lost"] > before["lost"]
-        assert after["freezes"] == before["freezes"]
+        stood = (await beside.stats())["freezes"] - beside_before["freezes"]
+        assert after["freezes"] - before["freezes"] <= stood
         assert after["keys"] <= before["keys"] + 3, "repaired packet by packet, not by key frames"
     await node.client_stop(run)
 

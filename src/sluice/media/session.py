@@ -137,6 +137,7 @@ class Session:
         self._resumed.clear()
         self._flowing = False  # `Flowing` is told again when packets leave
         self._attempt.pause()
+        self._report_progress()  # where it stands is told before that it does
 
     def _resume(self) -> None:
         if not self._resumed.is_set():
@@ -353,7 +354,7 @@ class Session:
         if self._flowing and now - self._sent_at > _SILENT_S:
             self._lost(Reason.SOURCE_INTERRUPTED, f"no packet left for {_SILENT_S:g} s")
         if now >= self._progress_at:
-            self._progress_at = now + _PROGRESS_S
+            self._progress_at = now + _PROGRESS_S - _WATCH_S / 2  # looks come a little early or late
             self._report_progress()
         return self._idle_left_s(now) > 0
 
