@@ -366,6 +366,13 @@ async def test_pictures_are_sought_and_paused_too(stage: Stage, files: str) -> N
     assert abs(video[-1] - audio[-1]) < 100_000
 
 
+async def test_the_position_is_never_before_the_beginning(stage: Stage, files: str) -> None:
+    """A film goes on with the pictures from its last key frame on, which are no progress."""
+    stage.begin(f"{files}/picture.mp4", position_us=1_210_000)
+    assert (await stage.end())[0] == "end_of_stream"
+    assert all(report.position_us >= 1_210_000 for report in stage.of(Progress))
+
+
 async def test_only_sound_is_played_of_a_film(stage: Stage, files: str) -> None:
     stage.begin(f"{files}/picture.mp4", media_type=1)
     assert (await stage.end())[0] == "end_of_stream"

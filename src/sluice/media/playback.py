@@ -92,6 +92,7 @@ class Playback:
         self._until_us = 0  #: session time up to which all was read
         self._passes: deque[int] = deque()  #: session times at which further passes begin
         self._pass_us = 0  #: and that of the pass being sent
+        self._least_us = position_us  #: where in it was begun; what decoders need before that is no position
         self._sent_us: int | None = None  #: session time of what was sent last
         self._zero_s: float | None = None  #: loop time of session time zero
         self._moved = True  #: that is to be found anew, for what is sent next
@@ -184,7 +185,7 @@ class Playback:
         self._pictures.clear()
         self._passes.clear()
         self._pass_us = self._until_us - position_us
-        self.position_us = position_us
+        self.position_us = self._least_us = position_us
         self._moved = True
         self._take(stretch)
         if not done.done():
@@ -328,9 +329,9 @@ class Playback:
     def _note_sent(self, session_us: int) -> None:
         self._sent_us = session_us
         while self._passes and self._passes[0] <= session_us:
-            self._pass_us = self._passes.popleft()
+            self._pass_us, self._least_us = self._passes.popleft(), 0
             self.pass_number += 1
-        self.position_us = max(0, session_us - self._pass_us)
+        self.position_us = max(self._least_us, session_us - self._pass_us)
 
 
 _media_us = attrgetter("media_us")
