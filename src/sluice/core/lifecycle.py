@@ -66,6 +66,8 @@ class Reason(Enum):
     DESTINATION_UNREACHABLE = ("destination_unreachable", 1019, "the destination cannot be reached")
     DESTINATION_REFUSED = ("destination_refused", 1020, "the destination refuses the stream")
     DESTINATION_INTERRUPTED = ("destination_interrupted", 1021, "the destination was lost")
+    PICTURES_STOPPED = ("pictures_stopped", 1022, "pictures have stopped, the sound goes on")
+    SOUND_STOPPED = ("sound_stopped", 1023, "the sound has stopped, pictures go on")
     RESUMED = ("resumed", 0, "resumed after a pause")
 
     @classmethod
