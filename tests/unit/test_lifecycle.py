@@ -55,7 +55,9 @@ REASON_NUMBERS = {
     Reason.DESTINATION_UNREACHABLE: 1019,
     Reason.DESTINATION_REFUSED: 1020,
     Reason.DESTINATION_INTERRUPTED: 1021,
-    # Of no end.
+    # Of no end: a kind of media that stopped while the other goes on.
+    Reason.PICTURES_STOPPED: 1022,
+    Reason.SOUND_STOPPED: 1023,
     Reason.RESUMED: 0,
 }
 
