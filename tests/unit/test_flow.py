@@ -67,3 +67,15 @@ def test_what_is_expected_is_missed_after_a_while_and_what_is_forgotten_never() 
     assert flow.fault(LATER) is not None
     flow.forget(VIDEO)
     assert flow.fault(LATER) is None
+
+
+def test_a_slide_every_few_seconds_is_no_standstill() -> None:
+    flow, now = Flow(), 0.0
+    for _ in range(4):
+        flow.sent(VIDEO, now)
+        flow.sent(AUDIO, now)
+        now += 5
+    flow.sent(AUDIO, now - 0.5)
+    assert flow.fault(now - 0.5) is None
+    flow.sent(AUDIO, now + 6)
+    assert flow.fault(now + 6) is not None

@@ -1,11 +1,13 @@
-"""Probe, then decide: what happens to each track of a source, with a reason that the user can read.
+"""What happens to each track of a source, decided where it begins, with a reason that the user can read.
 
-Pure: a source adapter fills in a `Probe`, `make_plan` answers with a `Plan` or a permanent SourceError.
+Pure: `plan_video` and `plan_audio` answer for one track with a `TrackPlan` or a permanent SourceError;
+`make_plan` sums up what has begun so far, which a `Probe` tells.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from typing import Any
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
@@ -18,7 +20,7 @@ OPUS_CHANNELS = 2
 @dataclass(frozen=True, slots=True)
 class VideoTrack:
     """`codec` is FFmpeg's name; `extradata` the decoder configuration (for h264 an
-    AVCDecoderConfigurationRecord)."""
+    AVCDecoderConfigurationRecord). `context` is what a demuxer knows beyond that, for the decoder."""
 
     codec: str
     extradata: bytes
@@ -28,25 +30,35 @@ class VideoTrack:
     duration_us: int | None = None  #: of the track, where the container tells
     rotation: int = 0  #: degrees counter-clockwise that the stored picture must be turned to be upright
     pixel_aspect: Fraction | None = None  #: width of a pixel to its height, where the container tells
+    hides_beginning: bool = False  #: up to the next `track`, decoders need pictures that are not to be shown
+    context: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """`extradata` is the decoder configuration, an AudioSpecificConfig for aac."""
+    """`extradata` is the decoder configuration, an AudioSpecificConfig for aac. 0 Hz and 0 channels are not
+    known yet. `context` is what a demuxer knows beyond that, for the decoder."""
 
     codec: str
     extradata: bytes
     sample_rate: int
     channels: int
+    context: Any = field(default=None, compare=False, repr=False)
+
+
+Track = VideoTrack | AudioTrack
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
+    """What has begun so far. `complete`: no other kind of track can come."""
+
     video: VideoTrack | None
     audio: AudioTrack | None
     live: bool
     seekable: bool
     duration_us: int | None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +98,64 @@ class Plan:
 
 
 def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
-    """Raises SourceError (permanent) where the source cannot be played as asked."""
-    video, audio = _plan_video(spec, probe.video), _plan_audio(spec, probe.audio)
+    """Raises SourceError where the source cannot be played as asked; transient while tracks may still come."""
+    video = plan_video(spec, probe.video) if probe.video else _without_video(spec, probe)
+    audio = plan_audio(spec, probe.audio) if probe.audio else _without_audio(spec, probe)
     if video.action is Action.NONE and audio.action is Action.NONE:
-        raise _unsupported("the source has neither video nor audio that can be played")
-    return Plan(video, audio, _target(spec) if video.action is Action.TRANSCODE else None)
+        raise _missing("the source has neither video nor audio that can be played", probe)
+    return Plan(video, audio, video_target(spec) if video.action is Action.TRANSCODE else None)
 
 
-def _target(spec: RelaySpec) -> VideoTarget:
+def video_target(spec: RelaySpec) -> VideoTarget:
     if spec.stream_mode is StreamMode.COPY:  # B-frames: the contract's size, rate and bitrate do not apply
         return VideoTarget(None, None, None, None)
     return VideoTarget(spec.width, spec.height, spec.frame_rate, spec.bitrate_kbps)
 
 
-def _plan_video(spec: RelaySpec, track: VideoTrack | None) -> TrackPlan:
+def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
+    """Raises SourceError (permanent) where it cannot be played as asked."""
     if spec.media_type is MediaType.AUDIO:
         return TrackPlan(Action.NONE, "only audio was asked for")
-    if track is None:
-        if spec.media_type is MediaType.VIDEO:
-            raise _unsupported("only video was asked for, but the source has none")
-        return TrackPlan(Action.NONE, "source has no video")
-    if spec.stream_mode is StreamMode.COPY:
-        if track.codec != "h264":
-            raise _unsupported(
-                f"the source's video is {_codec_title(track.codec)}; StreamMode 1 copies and takes only H.264"
-            )
-        if track.has_b_frames:
-            return TrackPlan(Action.TRANSCODE, "source has B-frames, which browsers cannot show in real time")
-        return TrackPlan(Action.COPY, "source is H.264 without B-frames")
-    return TrackPlan(Action.TRANSCODE, f"asked for (StreamMode 0), source is {_codec_title(track.codec)}")
+    title = codec_title(track.codec)
+    if spec.stream_mode is StreamMode.TRANSCODE:
+        return TrackPlan(Action.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
+    if track.codec != "h264":
+        raise _unsupported(f"the source's video is {title}; StreamMode 1 copies and takes only H.264")
+    if track.has_b_frames:
+        return TrackPlan(Action.TRANSCODE, "source has B-frames, which browsers cannot show in real time")
+    if track.hides_beginning:
+        return TrackPlan(Action.TRANSCODE, "source hides pictures before its beginning (edit list)")
+    return TrackPlan(Action.COPY, "source is H.264 without B-frames")
 
 
-def _plan_audio(spec: RelaySpec, track: AudioTrack | None) -> TrackPlan:
+def plan_audio(spec: RelaySpec, track: AudioTrack) -> TrackPlan:
     if spec.media_type is MediaType.VIDEO:
         return TrackPlan(Action.NONE, "only video was asked for")
-    if track is None:
-        if spec.media_type is MediaType.AUDIO:
-            raise _unsupported("only audio was asked for, but the source has none")
-        return TrackPlan(Action.NONE, "source has no audio")
     if track.codec != "opus":
-        return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {_codec_title(track.codec)}")
+        return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {codec_title(track.codec)}")
     if why := _sound_changes(spec, track):
         return TrackPlan(Action.TRANSCODE, f"source is Opus, but {why}")
     return TrackPlan(Action.COPY, "source is Opus")
+
+
+def _without_video(spec: RelaySpec, probe: Probe) -> TrackPlan:
+    if spec.media_type is MediaType.AUDIO:
+        return TrackPlan(Action.NONE, "only audio was asked for")
+    if spec.media_type is MediaType.VIDEO:
+        raise _missing("only video was asked for, but the source has none", probe)
+    return TrackPlan(Action.NONE, "source has no video" + _so_far(probe))
+
+
+def _without_audio(spec: RelaySpec, probe: Probe) -> TrackPlan:
+    if spec.media_type is MediaType.VIDEO:
+        return TrackPlan(Action.NONE, "only video was asked for")
+    if spec.media_type is MediaType.AUDIO:
+        raise _missing("only audio was asked for, but the source has none", probe)
+    return TrackPlan(Action.NONE, "source has no audio" + _so_far(probe))
+
+
+def _so_far(probe: Probe) -> str:
+    return "" if probe.complete else " so far"
 
 
 def _sound_changes(spec: RelaySpec, track: AudioTrack) -> str:
@@ -142,17 +169,28 @@ def _sound_changes(spec: RelaySpec, track: AudioTrack) -> str:
 
 _TITLES = {
     "aac": "AAC",
+    "ac3": "AC-3",
+    "av1": "AV1",
+    "eac3": "E-AC-3",
     "h264": "H.264",
     "hevc": "H.265 (HEVC)",
     "mp3": "MP3",
     "mp3float": "MP3",
     "opus": "Opus",
+    "vp8": "VP8",
+    "vp9": "VP9",
 }
 
 
-def _codec_title(codec: str) -> str:
+def codec_title(codec: str) -> str:
     return _TITLES.get(codec, codec)
 
 
 def _unsupported(text: str) -> SourceError:
     return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
+
+
+def _missing(text: str, probe: Probe) -> SourceError:
+    """What a live source lacks now may come with another try."""
+    waits = probe.live and not probe.complete
+    return SourceError(Reason.SOURCE_UNSUPPORTED, text + _so_far(probe), transient=waits)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sluice.core.plan import Plan, Probe, make_plan
+from sluice.core.plan import Plan, Probe
 from sluice.core.tasks import MediaType, RelaySpec
 from sluice.media.pacer import Pacer
 from sluice.media.packets import TrackKind
@@ -50,7 +50,6 @@ class Stage:
     """What an attempt needs of its session. `until_start` waits for a scheduled start; `into_room` plays with
     a link to the room, `send` over it."""
 
-    on_plan: Callable[[Plan], None]
     until_start: Callable[[], Awaitable[None]]
     into_room: Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
     send: Send
@@ -64,7 +63,6 @@ class Attempt:
         self.live: bool | None = None  #: what is played is no recording; None: not known yet
         self._spec, self._shop, self._stage = spec, shop, stage
         self._begin = position
-        self._probe: Probe | None = None
         self._tracks: Tracks | None = None
         self._playback: Playback | None = None
 
@@ -73,6 +71,25 @@ class Attempt:
         if self._playback is None:
             return self._begin
         return self._playback.position_us, self._playback.pass_number
+
+    @property
+    def plan(self) -> Plan | None:
+        """What is done at this moment; None until that is known."""
+        return self._tracks.plan if self._tracks is not None else None
+
+    @property
+    def kinds(self) -> list[TrackKind]:
+        """What is played."""
+        tracks = self._tracks
+        there = {
+            TrackKind.VIDEO: tracks is not None and tracks.has_pictures,
+            TrackKind.AUDIO: tracks is not None and tracks.has_sound,
+        }
+        return [kind for kind, is_there in there.items() if is_there]
+
+    def stuck(self, kind: TrackKind) -> bool:
+        """Whether what the source gives of this kind cannot be used."""
+        return self._tracks is not None and self._tracks.stuck(kind)
 
     def dropped(self) -> dict[str, int]:
         """What was left out, by rule."""
@@ -122,14 +139,13 @@ class Attempt:
 
     def change_sound(self, spec: RelaySpec) -> None:
         self._spec = spec
-        if self._tracks is None or self._probe is None:
+        if self._tracks is None:
             return
         change = partial(self._tracks.change_sound, spec.volume, spec.normalize)
         if self._playback is not None:
             self._playback.change_sound(change)
         else:  # as it arrives, from now on
             change(_NOTHING_MADE_US)
-        self._stage.on_plan(make_plan(spec, self._probe))
 
     def pause(self) -> None:
         if self._playback is not None:
@@ -182,10 +198,7 @@ class Attempt:
             await worker.call(source.close)
 
     def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
-        spec, plan = self._spec, make_plan(self._spec, probe)
-        self._stage.on_plan(plan)
-        self._probe = probe
-        self._tracks = Tracks(plan, probe, volume=spec.volume, normalize=spec.normalize, begin_us=begin_us)
+        self._tracks = Tracks(self._spec, probe, begin_us=begin_us)
         return self._tracks
 
     def _reading(self, source: FileSource, probe: Probe, tracks: Tracks) -> Reading:

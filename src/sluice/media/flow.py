@@ -4,13 +4,17 @@ Pure: time is an argument, seconds of any steady clock. Only media that is new a
 is told here; what is repeated, or cannot be shown, is not.
 """
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from sluice.core.lifecycle import Reason
 from sluice.media.packets import TrackKind
 
-#: `running` is left when a kind of media that exists did not leave for this long.
+#: `running` is left when a kind of media that exists did not leave for this long; or, where it comes in such
+#: steps all the time (a slide every five seconds), for twice its usual distance.
 SILENT_S = 2.0
+_STEP_S = 0.5
+_STEPS = 3
 _REASONS = {TrackKind.VIDEO: Reason.PICTURES_STOPPED, TrackKind.AUDIO: Reason.SOUND_STOPPED}
 
 
@@ -20,37 +24,67 @@ class Fault:
     text: str
 
 
+@dataclass(slots=True)
+class _Kind:
+    left_at: float
+    steps: deque[float] = field(default_factory=lambda: deque(maxlen=_STEPS))
+    why: str = ""
+
+    def sent(self, now: float) -> None:
+        step = now - self.left_at
+        self.left_at = now
+        if step > _STEP_S:
+            self.steps.append(step)
+        elif self.steps:
+            self.steps.clear()
+
+    def is_silent(self, now: float) -> bool:
+        usual = min(self.steps) if len(self.steps) == _STEPS else 0.0
+        return now - self.left_at > max(SILENT_S, 2 * usual)
+
+
 class Flow:
     """Kinds exist from `expect` to `forget`; before and after, nobody misses them."""
 
     def __init__(self) -> None:
-        self._left_at: dict[TrackKind, float] = {}
-        self._whys: dict[TrackKind, str] = {}
+        self._kinds: dict[TrackKind, _Kind] = {}
 
     def expect(self, kind: TrackKind, now: float) -> None:
         """It exists, and has `SILENT_S` from now until it is missed."""
-        self._left_at.setdefault(kind, now)
+        if kind not in self._kinds:
+            self._kinds[kind] = _Kind(now)
 
     def forget(self, kind: TrackKind) -> None:
-        self._left_at.pop(kind, None)
-        self._whys.pop(kind, None)
+        self._kinds.pop(kind, None)
 
     def sent(self, kind: TrackKind, now: float) -> None:
         """New media of this kind left, in a form that can be decoded."""
-        self._left_at[kind] = now
-        self._whys.pop(kind, None)
+        known = self._kinds.get(kind)
+        if known is None:
+            self._kinds[kind] = _Kind(now)
+        else:
+            known.sent(now)
+            known.why = ""
 
     def blame(self, kind: TrackKind, why: str) -> None:
         """What keeps it from leaving, for the text; until some leaves again."""
-        self._whys[kind] = why
+        if kind in self._kinds:
+            self._kinds[kind].why = why
+
+    def silent(self, now: float) -> list[TrackKind]:
+        """The kinds that exist and do not leave."""
+        return [kind for kind, known in self._kinds.items() if known.is_silent(now)]
+
+    def all_silent(self, now: float) -> bool:
+        return len(self.silent(now)) == len(self._kinds)
 
     def fault(self, now: float) -> Fault | None:
         """None while each kind that exists leaves."""
-        missing = [kind for kind, at in self._left_at.items() if now - at > SILENT_S]
+        missing = self.silent(now)
         if not missing:
             return None
-        why = next((self._whys[kind] for kind in missing if kind in self._whys), "")
-        if len(missing) == len(self._left_at):
+        why = next((self._kinds[kind].why for kind in missing if self._kinds[kind].why), "")
+        if len(missing) == len(self._kinds):
             return Fault(Reason.SOURCE_INTERRUPTED, why or f"no packet left for {SILENT_S:g} s")
         reason = _REASONS[missing[0]]
         return Fault(reason, f"{reason.text}: {why}" if why else reason.text)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from sluice.core.plan import Probe, Track
+
 
 class TrackKind(Enum):
     VIDEO = "video"
@@ -17,11 +19,12 @@ class TrackKind(Enum):
 class Packet:
     """One access unit or audio frame.
 
+    `track` is set where a track begins, or goes on in another form; the same track may be told again.
     `extradata` is set on the first packet that follows a new decoder configuration (where a source gives it
     in the stream): AVCDecoderConfigurationRecord for h264, AudioSpecificConfig for aac. `encoded` is sound as
     FFmpeg's demuxer gave it, for its decoders: with what an encoder put before and behind the sound marked,
     so that it is left out. `pts_us` is then the time of the first sample that is left, `skipped_us` what lies
-    before it.
+    before it. `hidden` pictures are for the decoder alone: an edit list cuts them away.
     """
 
     kind: TrackKind
@@ -33,3 +36,11 @@ class Packet:
     encoded: Any = None
     skipped_us: int = 0
     duration_us: int | None = None  #: of sound, without what is left out, where the source tells
+    track: Track | None = None
+    hidden: bool = False
+
+
+def kinds_of(probe: Probe) -> set[TrackKind]:
+    """What has begun."""
+    tracks = {TrackKind.VIDEO: probe.video, TrackKind.AUDIO: probe.audio}
+    return {kind for kind, track in tracks.items() if track is not None}

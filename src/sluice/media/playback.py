@@ -55,7 +55,8 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
             timeline.place(packet)
             if packet.kind is TrackKind.AUDIO:  # its pipe makes a run of what this may tear apart
                 packet.pts_us = clock.sound_us(packet.pts_us, now_us)
-        frames = await worker.call(convert, packets) if tracks.heavy else convert(packets)
+        heavy = tracks.heavy or any(packet.track is not None for packet in packets)
+        frames = await worker.call(convert, packets) if heavy else convert(packets)
         for frame in frames:
             if frame.type is FrameType.VIDEO:
                 frame.media_us = clock.picture_us(frame.media_us, now_us)
@@ -134,18 +135,25 @@ class Playback:
         self._news.set()
 
     async def run(self) -> None:
-        """Returns when the last frame was sent. Raises SourceError. Cancelling stops it at once."""
-        over = False
+        """Returns when the last frame was sent. Raises SourceError, when what was read before is sent.
+        Cancelling stops it at once."""
+        over, failure = False, None
         try:
             while True:
                 self._news.clear()
                 if self._jump is not None:
-                    over = not await self._do_jump(*self._jump) and over
+                    if await self._do_jump(*self._jump):
+                        over, failure = False, None
                 elif self._change is not None:
                     await self._do_change()
                 elif not over and self._ready_us() <= _AHEAD_US:
-                    over = not await self._read()
+                    try:
+                        over = not await self._read()
+                    except SourceError as error:
+                        over, failure = True, error
                 elif over and not self._sound and not self._pictures:
+                    if failure is not None:
+                        raise failure
                     return
                 else:
                     await self._news.wait()
@@ -249,6 +257,10 @@ class Playback:
         """Sends the sound that is due, as a rule one packet; False when there is no more yet. `_send_due` for
         sound alone: a hundred channels come this way 5,000 times a second."""
         sound, zero_s = self._sound, self._zero_s
+        if self._pictures:  # they came later
+            self._steady = self._paced = False
+            self._pace()
+            return False
         if self.paused or not sound:
             self._paced = False
             return False

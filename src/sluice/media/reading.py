@@ -89,7 +89,6 @@ class FileReading:
         self.jumps = 0
         self._left = passes - 1 if passes is not None else None
         self._duration_us = probe.duration_us
-        self._step_us = READ_US if tracks.has_pictures else READ_SOUND_US
         #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
         self._pass_length_us = probe.video.duration_us if probe.video else None
         self._begin_us = begin_us
@@ -102,8 +101,8 @@ class FileReading:
         self._announce_end()
 
     def read(self, ready_us: int) -> Stretch | None:
-        packets = self._from(self._begin_us) if self._begin_us else self._next()
-        self._begin_us = 0
+        again_us, self._begin_us = self._begin_us, 0
+        packets = self._from(again_us) if again_us else self._next()
         frames: list[OutFrame] = []
         pass_us: int | None = None
         if not packets:
@@ -116,7 +115,7 @@ class FileReading:
             self._next_pass()
             pass_us = self._base_us
             packets = self._source.read(self._horizon_us)
-        return self._convert(packets, frames, pass_us)
+        return self._convert(packets, frames, pass_us, again_us)
 
     def jump(self, position_us: int, session_us: int, back: int) -> Stretch:
         """Goes on at a position of the pass that began `back` passes ago, which is then `session_us`. Raises
@@ -134,9 +133,12 @@ class FileReading:
         self._base_us, self._horizon_us = session_us - position_us, position_us + FIRST_READ_US
         self._tracks.restart(session_us)
         self._announce_end()
-        return self._convert(packets, [], None)
+        return self._convert(packets, [], None, position_us)
 
-    def _convert(self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None) -> Stretch:
+    def _convert(
+        self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None, again_us: int = 0
+    ) -> Stretch:
+        """`again_us`: where it goes on; frames before that are no progress."""
         # At its end there is less than was asked for: the next pass is to be there before that is sent.
         until_us = self._base_us + min(self._horizon_us, packets[-1].dts_us if packets else self._horizon_us)
         for packet in packets:
@@ -144,11 +146,19 @@ class FileReading:
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
             packet.dts_us += self._base_us
             packet.pts_us += self._base_us
-        frames += self._tracks.push_all(packets)
+        made = self._tracks.push_all(packets)
+        if again_us:
+            for frame in made:
+                frame.again = frame.media_us < self._base_us + again_us
+        frames += made
         if frames:
             self._barren = 0
         self._horizon_us += self._step_us
         return Stretch(frames, until_us, pass_us)
+
+    @property
+    def _step_us(self) -> int:
+        return READ_US if self._tracks.has_pictures else READ_SOUND_US
 
     def _next(self) -> list[Packet]:
         kept, self._kept = self._kept, []
@@ -237,15 +247,17 @@ class LiveReading:
         self._edge = source if isinstance(source, EdgeSource) else None
         self._tracks = tracks
         self._follower, self._time = Follower(), SessionTime()
-        self._newest_us = FIRST_READ_US - READ_US  #: the newest packet that was read
+        self._newest_us = FIRST_READ_US - READ_US  #: up to where was read
         self._over = False
 
     def read(self, ready_us: int) -> Stretch | None:
         if self._edge is not None:
             self._keep_up(self._edge, ready_us)
-        packets = self._source.read(self._newest_us + READ_US)
+        until_us = self._newest_us + READ_US
+        packets = self._source.read(until_us)
+        if packets:
+            self._newest_us = max(until_us, packets[-1].dts_us)
         for packet in packets:
-            self._newest_us = max(self._newest_us, packet.dts_us)
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)
         frames = self._tracks.push_all(packets)

@@ -1,7 +1,7 @@
 """One relay session: opens its source, makes the plan, plays it into its room, and tries again when lost.
 
-It tells the node what is true and nothing else: `Flowing` when packets leave, `Lost` when none left for
-2 s or the source is gone, `Finished` once, at the end. Time-outs of single steps are the sources' matter;
+It tells the node what is true and nothing else: `Flowing` when packets leave, `Lost` when those of one kind
+stay away (media/flow.py) or the source is gone, `Finished` once, at the end. Time-outs of single steps are the sources' matter;
 the session bounds the whole by the idle time.
 """
 
@@ -21,6 +21,8 @@ from sluice.core.plan import Plan
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 from sluice.media.attempt import Attempt, Stage, Workshop
+from sluice.media.flow import Flow
+from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.sink.room import RoomLink
 from sluice.process.control import (
@@ -33,13 +35,13 @@ from sluice.process.control import (
     Refusal,
     RelayJob,
 )
+from sluice.process.link import FrameType
 
 log = structlog.get_logger()
 
 _WATCH_S = 0.5
 _PROGRESS_S = 1.0
-#: `running` is left when no packet left for this long (design 3).
-_SILENT_S = 2.0
+_KINDS = {FrameType.VIDEO: TrackKind.VIDEO, FrameType.AUDIO: TrackKind.AUDIO}
 #: What stays changed in further attempts.
 _LASTING = {"paused", "volume", "normalize"}
 
@@ -83,6 +85,8 @@ class Session:
         self._idle = IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
         self._spec = _spec_of(job)
         self._flowing = False
+        self._flow = Flow()
+        self._plan: Plan | None = None  #: that was told
         # Limited tries are those of a start; what it begins with is then no progress.
         self._ever_flowed = job.start_tries is None and (job.position_us > 0 or job.pass_number > 1)
         self._cause: SourceError | None = None
@@ -204,7 +208,7 @@ class Session:
         before = self._sent_at
         try:
             await self._play()
-            return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)
+            return self._ended()
         except _Replaced:
             return Outcome(Reason.REPLACED, Reason.REPLACED.text)
         except _RoomGone:
@@ -222,6 +226,14 @@ class Session:
             self._lost(error.reason, str(error))
         self._tries += 1
         return await self._wait_to_retry()
+
+    def _ended(self) -> Outcome:
+        """A source that gave nothing has no end that could be told of."""
+        if self._ever_flowed:
+            return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)
+        lost = ", ".join(f"{count} {rule}" for rule, count in self._attempt.dropped().items() if count)
+        text = "the source ended, and nothing of it could be decoded" + (f" ({lost})" if lost else "")
+        return Outcome(Reason.SOURCE_UNSUPPORTED, text)
 
     async def _wait_to_retry(self) -> Outcome | None:
         """The end when there is to be no other try."""
@@ -268,15 +280,21 @@ class Session:
         try:
             await attempt.play()
         finally:
+            self._tell_plan()
             if self._attempt is attempt:  # no other source was asked for meanwhile
                 self._position = attempt.position
 
     def _next_attempt(self) -> Attempt:
-        stage = Stage(self._tell_plan, self._until_start, self._into_room, self._send, self._resumed)
+        self._flow = Flow()
+        stage = Stage(self._until_start, self._into_room, self._send, self._resumed)
         return Attempt(self._spec, self._shop, stage, self._position)
 
-    def _tell_plan(self, plan: Plan) -> None:
-        self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
+    def _tell_plan(self) -> None:
+        """When it is another one: tracks begin and change as they like."""
+        plan = self._attempt.plan
+        if plan is not None and plan != self._plan:
+            self._plan = plan
+            self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
 
     async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Plays through a new link, until the source or the link ends."""
@@ -322,10 +340,15 @@ class Session:
     def _send(self, frames: list[OutFrame]) -> None:
         if self._link is None or not self._link.send(frames):
             return
-        self._sent_at = self._loop.time()
-        if not self._flowing:
+        now = self._loop.time()
+        for frame in frames:
+            if not frame.again:
+                self._sent_at = now
+                self._flow.sent(_KINDS[frame.type], now)
+        if not self._flowing and self._sent_at == now and self._flow.fault(now) is None:
             self._flowing = self._ever_flowed = True
             self._cause = None
+            self._tell_plan()
             self._shop.report(Flowing(run_id=self._job.run_id))
 
     def _lost(self, reason: Reason, text: str) -> None:
@@ -351,12 +374,24 @@ class Session:
         """False when the idle time is used up."""
         if not self._resumed.is_set():
             self._idle.media_at(now)
-        if self._flowing and now - self._sent_at > _SILENT_S:
-            self._lost(Reason.SOURCE_INTERRUPTED, f"no packet left for {_SILENT_S:g} s")
+        self._tell_plan()
+        self._watch_flow(now)
         if now >= self._progress_at:
             self._progress_at = now + _PROGRESS_S - _WATCH_S / 2  # looks come a little early or late
             self._report_progress()
         return self._idle_left_s(now) > 0
+
+    def _watch_flow(self, now: float) -> None:
+        attempt = self._attempt
+        for kind in attempt.kinds:
+            self._flow.expect(kind, now)
+        for kind in self._flow.silent(now):
+            if attempt.stuck(kind):
+                self._flow.blame(kind, "what comes cannot be decoded")
+            elif attempt.live is False and not self._flow.all_silent(now):
+                self._flow.forget(kind)  # there is none at this place of the recording
+        if self._flowing and (fault := self._flow.fault(now)) is not None:
+            self._lost(fault.reason, fault.text)
 
     def _idle_left_s(self, now: float) -> float:
         self._idle.media_at(max(self._idle.since, self._sent_at))

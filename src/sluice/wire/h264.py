@@ -35,12 +35,14 @@ class SliceType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sps:
-    """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1)."""
+    """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1); by how many
+    pictures output differs from decoding order, None where the set does not tell (E.2.1)."""
 
     profile_idc: int
     level_idc: int
     width: int
     height: int
+    reorder_frames: int | None = None
 
     @classmethod
     def parse(cls, nal: bytes | memoryview) -> "Sps":
@@ -68,7 +70,7 @@ class Sps:
             height -= (top + bottom) * unit_y * (2 - frames_only)
         if not (0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS):
             raise H264Error(f"the sequence parameter set gives an impossible picture size ({width}x{height})")
-        return cls(profile, level, width, height)
+        return cls(profile, level, width, height, _reorder_frames(bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class _Bits:
         return (code + 1) // 2 if code % 2 else -(code // 2)
 
 
+_EXTENDED_SAR = 255
+_MOST_CPB = 32
 #: Width and height of the cropping unit by chroma_format_idc (table 6-1, equations 7-19 to 7-22).
 _CROP_UNITS = {0: (1, 1), 1: (2, 2), 2: (2, 1), 3: (1, 1)}
 
@@ -182,6 +186,57 @@ def _read_chroma(bits: _Bits) -> int:
             if bits.take(1):
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
     return 0 if separate else chroma
+
+
+def _reorder_frames(bits: _Bits) -> int | None:
+    """max_num_reorder_frames of the VUI (E.1.1); None where it is not there, or damaged: decoders do without."""
+    try:
+        if not bits.take(1) or not _skip_to_restriction(bits):
+            return None
+        bits.take(1)  # motion_vectors_over_pic_boundaries_flag
+        for _ in range(4):  # max_bytes_per_pic_denom to log2_max_mv_length_vertical
+            bits.ue()
+        return bits.ue()
+    except H264Error:
+        return None
+
+
+def _skip_to_restriction(bits: _Bits) -> bool:
+    """Whether the VUI has the fields of bitstream_restriction_flag; reads up to them."""
+    if bits.take(1) and bits.take(8) == _EXTENDED_SAR:
+        bits.take(32)
+    if bits.take(1):  # overscan_info_present_flag
+        bits.take(1)
+    if bits.take(1):  # video_signal_type_present_flag
+        bits.take(4)
+        if bits.take(1):  # colour_description_present_flag
+            bits.take(24)
+    if bits.take(1):  # chroma_loc_info_present_flag
+        bits.ue()
+        bits.ue()
+    if bits.take(1):  # timing_info_present_flag
+        bits.take(65)
+    nal, vcl = _skip_hrd(bits), _skip_hrd(bits)
+    if nal or vcl:
+        bits.take(1)  # low_delay_hrd_flag
+    bits.take(1)  # pic_struct_present_flag
+    return bool(bits.take(1))
+
+
+def _skip_hrd(bits: _Bits) -> bool:
+    """Reads over HRD parameters (E.1.2), if they are there."""
+    if not bits.take(1):
+        return False
+    count = bits.ue() + 1
+    if count > _MOST_CPB:
+        raise H264Error("the sequence parameter set lists more than 32 buffers")
+    bits.take(8)
+    for _ in range(count):
+        bits.ue()
+        bits.ue()
+        bits.take(1)
+    bits.take(20)
+    return True
 
 
 def _skip_scaling_list(bits: _Bits, size: int) -> None:

@@ -7,6 +7,7 @@ from av.codec.context import CodecContext
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
+from sluice.core.plan import Track
 
 C = TypeVar("C", bound=CodecContext)
 
@@ -23,3 +24,16 @@ def open_decoder(codec: str, extradata: bytes, kind: type[C]) -> C:
     decoder.extradata = extradata or None
     decoder.thread_count = 1  # one session shall not take the cores of all others
     return decoder
+
+
+def decoder_of(track: Track, kind: type[C]) -> C:
+    """The demuxer's own context where there is one: some codecs need more than their configuration, such as
+    the size of blocks. Raises SourceError (permanent)."""
+    context = track.context
+    if not isinstance(context, kind):
+        return open_decoder(track.codec, track.extradata, kind)
+    if context.is_open:
+        context.flush_buffers()
+    else:
+        context.thread_count = 1
+    return context

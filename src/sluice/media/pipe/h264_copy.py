@@ -2,7 +2,10 @@
 
 Containers keep SPS and PPS outside the frames (ISO/IEC 14496-15 5.3); a receiver of RTP needs them before
 each key frame. Units that are malformed, or that come before the first key frame, are dropped and counted.
+Pictures that turn out to be out of order cannot be copied: whoever owns the pipe converts from there on.
 """
+
+import contextlib
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
@@ -10,21 +13,37 @@ from sluice.core.plan import VideoTrack
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
 from sluice.process.link import FrameType
-from sluice.wire.h264 import AvcConfig, H264Error, split_avcc
+from sluice.wire.h264 import AvcConfig, H264Error, Sps, split_avcc
 
 _IDR, _SPS = 5, 7
+_BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
+#: Where no parameter set tells the order, B-frames show within so many pictures; until then they are kept.
+_UNSURE_PICTURES = 64
+
+
+class Reordered(Exception):
+    """The picture that was pushed is to be shown before the last one."""
 
 
 class H264Copy:
     def __init__(self, track: VideoTrack) -> None:
         """Raises SourceError (permanent) when the track's configuration record is malformed."""
         self.dropped = 0
-        self._configure(track.extradata)
+        self.gop: list[Packet] = []  #: what was sent since the last key frame, while the order is not sure
         self._started = False
         self._last_pts_us: int | None = None
+        self._unsure = 0
+        self.begin(track)
+
+    def begin(self, track: VideoTrack) -> list[OutFrame]:
+        """The stream goes on with pictures of this track, from a key frame on. Raises as the making does."""
+        self._configure(track.extradata)
+        self._started = False
+        self._last_pts_us = None
+        return []
 
     def push(self, packet: Packet) -> list[OutFrame]:
-        """The frame for the room, or none. Raises SourceError when B-frames turn up."""
+        """The frame for the room, or none. Raises Reordered when B-frames turn up."""
         if packet.extradata:
             self._configure(packet.extradata)
         try:
@@ -38,8 +57,12 @@ class H264Copy:
         if not self._started and not key:
             self.dropped += 1
             return []
-        self._check_order(packet.pts_us, key)
+        if self._last_pts_us is not None and packet.pts_us < self._last_pts_us and not key:
+            raise Reordered
+        self._last_pts_us = packet.pts_us
         self._started = True
+        if self._unsure:
+            self._keep(packet, key)
         if key and _SPS not in kinds:
             units = [*self._parameter_sets, *units]
         payload = b"".join(part for unit in units for part in (len(unit).to_bytes(4, "big"), unit))
@@ -49,7 +72,15 @@ class H264Copy:
         """Nothing is held; the next pass begins with a key frame."""
         self._started = False
         self._last_pts_us = None
+        self.gop.clear()
         return []
+
+    def _keep(self, packet: Packet, key: bool) -> None:
+        self._unsure -= 1
+        if key or not self._unsure:
+            self.gop.clear()
+        if self._unsure:
+            self.gop.append(packet)
 
     def _configure(self, extradata: bytes) -> None:
         try:
@@ -62,13 +93,9 @@ class H264Copy:
             ) from error
         self._length_size = config.length_size
         self._parameter_sets = [*config.sps, *config.pps]
-
-    def _check_order(self, pts_us: int, key: bool) -> None:
-        if self._last_pts_us is not None and pts_us < self._last_pts_us and not key:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
-                "the source's video has B-frames, which browsers cannot show in real time; "
-                "encode it without them (x264: bframes=0)",
-                transient=False,
-            )
-        self._last_pts_us = pts_us
+        self._unsure = _UNSURE_PICTURES
+        with contextlib.suppress(H264Error):  # what it cannot tell is seen
+            sps = Sps.parse(config.sps[0])
+            if sps.profile_idc == _BASELINE or sps.reorder_frames == 0:
+                self._unsure = 0
+                self.gop.clear()

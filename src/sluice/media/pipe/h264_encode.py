@@ -15,7 +15,7 @@ from av.video.frame import PictureType, VideoFrame
 
 from sluice.core.plan import VideoTarget, VideoTrack
 from sluice.media.packets import Packet
-from sluice.media.pipe.decoder import open_decoder
+from sluice.media.pipe.decoder import decoder_of, open_decoder
 from sluice.media.pipe.frames import OutFrame
 from sluice.process.link import FrameType
 from sluice.wire.h264 import split_annexb
@@ -25,6 +25,8 @@ _KEY_FRAME_US = 2_000_000
 #: A frame this share of its distance too early still counts as due: containers round their timestamps.
 _EARLY = 0.25
 _UNKNOWN_RATE = 30
+#: Their configuration is all that a decoder needs, and is kept in a form of our own (source/avc.py).
+_BY_CONFIGURATION = frozenset({"h264", "hevc"})
 
 
 class H264Encode:
@@ -33,10 +35,10 @@ class H264Encode:
     def __init__(self, track: VideoTrack, target: VideoTarget) -> None:
         """Raises SourceError (permanent) when nothing decodes this codec."""
         self.dropped = 0
-        self._decoder = open_decoder(track.codec, track.extradata, VideoCodecContext)
+        self._hidden: set[int] = set()  #: times of pictures that are decoded and not shown
+        self._decoder: VideoCodecContext
+        self._use(track)
         self._target = target
-        self._rotation = track.rotation % 360
-        self._aspect = track.pixel_aspect
         self._shape: _Shape | None = None
         self._graph: _Fitting | None = None
         self._encoder: VideoCodecContext | None = None
@@ -44,7 +46,12 @@ class H264Encode:
         self._last_us: int | None = None
         self._key_wanted = False
         self._key_us: int | None = None
-        self._started = False
+
+    def begin(self, track: VideoTrack) -> list[OutFrame]:
+        """The stream goes on with pictures of this track, from a key frame on. Raises as the making does."""
+        frames = self.flush()
+        self._use(track)
+        return frames
 
     def request_key_frame(self) -> None:
         """From any thread: the next frame is a key frame."""
@@ -53,12 +60,14 @@ class H264Encode:
     def push(self, packet: Packet) -> list[OutFrame]:
         """The frames that this packet completes."""
         if packet.extradata and packet.extradata != self._decoder.extradata:
-            self._decoder = open_decoder(self._decoder.name, packet.extradata, VideoCodecContext)
+            self._decoder = open_decoder(self._track.codec, packet.extradata, VideoCodecContext)
             self._started = False
         if not self._started and not packet.key:
             self.dropped += 1
             return []
         self._started = True
+        if packet.hidden:
+            self._hidden.add(packet.pts_us)
         coded = av.Packet(packet.data)
         coded.pts, coded.dts, coded.time_base = packet.pts_us, packet.dts_us, _CLOCK
         try:
@@ -70,11 +79,26 @@ class H264Encode:
 
     def flush(self) -> list[OutFrame]:
         """What decoder and filters still hold; the next pass begins with a key frame."""
-        frames = self._take(self._decoder.decode(None))
+        try:
+            frames = self._take(self._decoder.decode(None))
+        except av.FFmpegError:  # it never opened: nothing is held
+            frames = []
         frames += [out for picture in self._drain() for out in self._encode(picture)]
-        self._decoder.flush_buffers()
+        if self._decoder.is_open:
+            self._decoder.flush_buffers()
         self._started = False
+        self._hidden.clear()
         return frames
+
+    def _use(self, track: VideoTrack) -> None:
+        self._track = track
+        if track.codec in _BY_CONFIGURATION:
+            self._decoder = open_decoder(track.codec, track.extradata, VideoCodecContext)
+        else:
+            self._decoder = decoder_of(track, VideoCodecContext)
+        self._rotation = track.rotation % 360
+        self._aspect = track.pixel_aspect
+        self._started = False
 
     def _take(self, decoded: list[VideoFrame]) -> list[OutFrame]:
         return [
@@ -88,6 +112,9 @@ class H264Encode:
     def _is_due(self, frame: VideoFrame) -> bool:
         """FrameRate is an upper bound: frames in between are left out, none is added."""
         at_us = frame.pts
+        if at_us in self._hidden:
+            self._hidden.discard(at_us)
+            return False
         if at_us is None or (self._last_us is not None and at_us <= self._last_us):
             return False
         if self._target.frame_rate is None:

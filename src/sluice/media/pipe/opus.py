@@ -70,6 +70,15 @@ class OpusPipe:
             self._take(sound, packet.pts_us)
         return self._encoded()
 
+    def begin(self, track: AudioTrack) -> None:
+        """The run goes on with the sound of this track. Raises SourceError as the making does."""
+        decode = SoundDecode(track)
+        sound = self._decode.finish()
+        if sound:
+            self._take(sound, self._run.end_us)
+        decode.dropped = self._decode.dropped
+        self._decode = decode
+
     def begin_at(self, media_us: int) -> None:
         """Sound before this time is only to prepare the decoder."""
         self._begin_us = media_us

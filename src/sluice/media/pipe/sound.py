@@ -60,6 +60,11 @@ class SoundPipe:
             self._convert = OpusPipe(track, live=live, gain=gain, loudness=loudness, begin_us=begin_us)
 
     @property
+    def copies(self) -> bool:
+        """Whether packets stay as they are, for now."""
+        return self._convert is None
+
+    @property
     def dropped(self) -> int:
         return self._counted[0] + self._pipe.dropped
 
@@ -71,6 +76,18 @@ class SoundPipe:
     def end_us(self) -> int:
         """Where the run of sound ends."""
         return self._pipe.end_us
+
+    def begin(self, track: AudioTrack) -> list[OutFrame]:
+        """The run goes on with the sound of this track; what was converted stays converted. Raises SourceError
+        as the making does."""
+        frames: list[OutFrame] = []
+        if self._convert is None and not can_copy(track):
+            frames = self._to_conversion(1.0, self._pipe.end_us)
+        self._track = track
+        if self._convert is not None:
+            self._convert.begin(track)
+            self._copy_from_us, self._unaligned = None, can_copy(track)
+        return frames
 
     def push(self, packet: Packet) -> list[OutFrame]:
         if packet.skipped_us and packet.duration_us:

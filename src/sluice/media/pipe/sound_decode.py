@@ -11,7 +11,7 @@ from av.audio.resampler import AudioResampler
 
 from sluice.core.plan import AudioTrack
 from sluice.media.packets import Packet
-from sluice.media.pipe.decoder import open_decoder
+from sluice.media.pipe.decoder import decoder_of, open_decoder
 from sluice.media.pipe.pcm import FRAME_BYTES
 from sluice.media.pipe.sound_run import RATE
 
@@ -51,14 +51,19 @@ class SoundDecode:
         return self._resample(frames)
 
     def _open(self, extradata: bytes) -> None:
-        codec, self._extradata = self._track.codec, extradata
-        if codec == "opus":  # by the library that browsers use, too
-            codec, extradata = "libopus", _without_preskip(extradata)
-        self._decoder = open_decoder(codec, extradata, AudioCodecContext)
-        if self._track.sample_rate:
-            self._decoder.sample_rate = self._track.sample_rate
-        if self._track.channels in _LAYOUTS:  # PCM says nothing of it itself
-            self._decoder.layout = _LAYOUTS[self._track.channels]
+        track, self._extradata = self._track, extradata
+        if track.codec == "opus":  # by the library that browsers use, too
+            self._decoder = open_decoder("libopus", _without_preskip(extradata), AudioCodecContext)
+        elif extradata == track.extradata:
+            self._decoder = decoder_of(track, AudioCodecContext)
+            if self._decoder is track.context:
+                return
+        else:
+            self._decoder = open_decoder(track.codec, extradata, AudioCodecContext)
+        if track.sample_rate:
+            self._decoder.sample_rate = track.sample_rate
+        if track.channels in _LAYOUTS:  # PCM says nothing of it itself
+            self._decoder.layout = _LAYOUTS[track.channels]
 
     def _resample(self, frames: list[AudioFrame]) -> bytes:
         return b"".join(_pcm(made) for frame in frames for made in self._to_room(frame))

@@ -1,14 +1,30 @@
-"""The pipes of one session, made from its plan: packets of a source in, frames for the room out."""
+"""The pipes of one session: packets of a source in, frames for the room out.
+
+A pipe is made where its track begins, and may become another where the track goes on in another form: the room
+sees one stream of each kind all the time. The plan says at each moment what is done.
+"""
 
 import contextlib
 import threading
+from dataclasses import replace
 from typing import Protocol
 
-from sluice.core.plan import Action, Plan, Probe
-from sluice.core.tasks import FULL_VOLUME
+from sluice.core.plan import (
+    Action,
+    AudioTrack,
+    Plan,
+    Probe,
+    TrackPlan,
+    VideoTrack,
+    make_plan,
+    plan_audio,
+    plan_video,
+    video_target,
+)
+from sluice.core.tasks import FULL_VOLUME, RelaySpec
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.pipe.h264_copy import H264Copy
+from sluice.media.pipe.h264_copy import H264Copy, Reordered
 from sluice.media.pipe.h264_encode import H264Encode
 from sluice.media.pipe.loudness import Loudness
 from sluice.media.pipe.sound import SoundPipe, can_copy
@@ -16,6 +32,8 @@ from sluice.media.pipe.sound import SoundPipe, can_copy
 #: Sound is converted by one thread of a process at a time. Each call into FFmpeg gives the interpreter lock
 #: away and wants it back: two such threads wake each other at each packet, and take twice the time.
 _TURN = threading.Lock()
+#: A track is stuck when nothing came of so much of it.
+_STUCK_US = 2_000_000
 
 
 class Pipe(Protocol):
@@ -25,33 +43,43 @@ class Pipe(Protocol):
 
     def push(self, packet: Packet) -> list[OutFrame]: ...
 
+    def begin(self, track: VideoTrack) -> list[OutFrame]:
+        """Goes on with pictures of this track; what was held of the last one."""
+        ...
+
     def flush(self) -> list[OutFrame]:
         """What is still held at the end of a pass of the source."""
         ...
 
 
 class Tracks:
-    def __init__(
-        self,
-        plan: Plan,
-        probe: Probe,
-        *,
-        volume: int = FULL_VOLUME,
-        normalize: bool = False,
-        begin_us: int | None = None,
-    ) -> None:
-        """`begin_us`: the sound begins in its middle, there. Raises SourceError (permanent) when a track
-        cannot be set up."""
-        self._plan, self._probe, self._volume = plan, probe, volume
-        self._loudness = Loudness() if normalize else None
+    def __init__(self, spec: RelaySpec, probe: Probe, *, begin_us: int | None = None) -> None:
+        """`begin_us`: the sound begins in its middle, there. Raises SourceError where the source cannot be
+        played as asked."""
+        self._spec, self._probe = spec, probe
+        self._plan = make_plan(spec, probe)
+        self._loudness = Loudness() if spec.normalize else None
         self._lock = threading.Lock()
         self._counted: dict[str, int] = {}
-        self._make(begin_us)
+        self._video: Pipe | None = None
+        self._audio: SoundPipe | None = None
+        self._video_track: VideoTrack | None = None
+        self._audio_track: AudioTrack | None = None
+        #: Of each kind: decoding time of what was taken last, and of that when something came of it last.
+        self._taken_us, self._gave_us = dict.fromkeys(TrackKind, 0), dict.fromkeys(TrackKind, 0)
+        if probe.video is not None:
+            self._begin_video(probe.video)
+        if probe.audio is not None:
+            self._begin_audio(probe.audio, begin_us)
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
 
     @property
     def heavy(self) -> bool:
         """True when `push` takes so long that an event loop must not do it."""
-        return self._encode is not None
+        return isinstance(self._video, H264Encode)
 
     @property
     def has_sound(self) -> bool:
@@ -66,14 +94,23 @@ class Tracks:
         """Where the sound that was pushed ends, of a session without video."""
         return self._audio.end_us if self._audio is not None and self._video is None else None
 
+    def stuck(self, kind: TrackKind) -> bool:
+        """Whether packets of this kind go in and nothing comes out."""
+        return self._taken_us[kind] - self._gave_us[kind] > _STUCK_US
+
     def push(self, packet: Packet) -> list[OutFrame]:
         """Raises SourceError when the packet shows that the source cannot be played after all."""
         if packet.kind is TrackKind.VIDEO:
-            return self._video.push(packet) if self._video is not None else []
-        if self._audio is None:
-            return []
+            return self._push_picture(packet)
         with self._lock:
-            return self._audio.push(packet)
+            frames: list[OutFrame] = []
+            if isinstance(packet.track, AudioTrack):
+                frames = self._begin_audio(packet.track)
+            if self._audio is None:
+                return frames
+            made = self._audio.push(packet)
+            self._note(packet, made)
+            return frames + made if frames else made
 
     def push_all(self, packets: list[Packet]) -> list[OutFrame]:
         """As `push` of each, on a worker thread."""
@@ -95,20 +132,27 @@ class Tracks:
         """The source goes on elsewhere, with sound from `begin_us` on."""
         with self._lock:
             self._counted = self.dropped()
-            self._make(begin_us)
+            video, audio = self._video_track, self._audio_track
+            self._video = self._audio = self._video_track = self._audio_track = None
+            if video is not None:
+                self._begin_video(video)
+            if audio is not None:
+                self._begin_audio(audio, begin_us)
 
     def change_sound(self, volume: int, normalize: bool, from_us: int) -> list[OutFrame]:
         """From any thread, while another pushes. The sound in place of what was made already from `from_us`
         on."""
         with self._lock:
-            self._volume = volume
+            self._spec = replace(self._spec, volume=volume, normalize=normalize)
             if self._loudness is not None:
                 self._loudness.on = normalize
             elif normalize:
                 self._loudness = Loudness()
-            if self._audio is None:
+            if self._audio is None or self._audio_track is None:
                 return []
-            return self._audio.change(volume, self._loudness, from_us)
+            frames = self._audio.change(volume, self._loudness, from_us)
+            self._plan = replace(self._plan, audio=plan_audio(self._spec, self._audio_track))
+            return frames
 
     def end_pass_at(self, media_us: int) -> None:
         """Where this pass of a loop ends: what sound lies behind it would overlap the next."""
@@ -117,8 +161,8 @@ class Tracks:
 
     def request_key_frame(self) -> None:
         """A viewer needs one; a copied stream has them when it has them."""
-        if self._encode is not None:
-            self._encode.request_key_frame()
+        if isinstance(self._video, H264Encode):
+            self._video.request_key_frame()
 
     def dropped(self) -> dict[str, int]:
         """What could not be used, by rule."""
@@ -129,22 +173,80 @@ class Tracks:
         }
         return {rule: count + self._counted.get(rule, 0) for rule, count in now.items()}
 
-    def _make(self, begin_us: int | None) -> None:
-        plan, probe = self._plan, self._probe
-        self._video: Pipe | None = None
-        self._encode: H264Encode | None = None
-        if probe.video and plan.video.action is Action.COPY:
-            self._video = H264Copy(probe.video)
-        elif probe.video and plan.target is not None:
-            self._video = self._encode = H264Encode(probe.video, plan.target)
-        self._audio: SoundPipe | None = None
-        if probe.audio and plan.audio.action is not Action.NONE:
-            changed = self._volume != FULL_VOLUME or self._loudness is not None
+    # --- pictures -----------------------------------------------------------------------------------------
+
+    def _push_picture(self, packet: Packet) -> list[OutFrame]:
+        frames: list[OutFrame] = []
+        if isinstance(packet.track, VideoTrack):
+            frames = self._begin_video(packet.track)
+        if self._video is None:
+            return frames
+        try:
+            made = self._video.push(packet)
+        except Reordered:
+            made = self._reorder(packet)
+        self._note(packet, made)
+        return frames + made if frames else made
+
+    def _begin_video(self, track: VideoTrack) -> list[OutFrame]:
+        """What was held of the track before. Raises SourceError where this one cannot be played as asked."""
+        if track == self._video_track:
+            return []
+        plan = plan_video(self._spec, track)
+        self._video_track = track
+        self._tell_video(plan)
+        if plan.action is Action.NONE:
+            return []
+        old, wanted = self._video, H264Copy if plan.action is Action.COPY else H264Encode
+        if isinstance(old, wanted):
+            return old.begin(track)
+        frames = old.flush() if old is not None else []
+        if old is not None:
+            self._counted["video_undecodable"] = self._counted.get("video_undecodable", 0) + old.dropped
+        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, video_target(self._spec))
+        return frames
+
+    def _reorder(self, packet: Packet) -> list[OutFrame]:
+        """Goes on by converting: the decoder gets what was copied since the last key frame."""
+        copy, track = self._video, self._video_track
+        assert isinstance(copy, H264Copy)  # noqa: S101 - only a copy says so
+        assert track is not None  # noqa: S101 - it has begun
+        sent = [replace(before, hidden=True, track=None) for before in copy.gop]
+        self._begin_video(replace(track, has_b_frames=True))
+        assert self._video is not None  # noqa: S101 - just made
+        return [frame for each in (*sent, packet) for frame in self._video.push(each)]
+
+    def _tell_video(self, plan: TrackPlan) -> None:
+        target = video_target(self._spec) if plan.action is Action.TRANSCODE else None
+        self._plan = replace(self._plan, video=plan, target=target)
+
+    # --- sound --------------------------------------------------------------------------------------------
+
+    def _begin_audio(self, track: AudioTrack, begin_us: int | None = None) -> list[OutFrame]:
+        """As `_begin_video`. With the lock, but for the making."""
+        if track == self._audio_track:
+            return []
+        plan = plan_audio(self._spec, track)
+        self._audio_track = track
+        frames: list[OutFrame] = []
+        if self._audio is not None:
+            frames = self._audio.begin(track)
+            if plan.action is Action.COPY and not self._audio.copies:
+                plan = TrackPlan(Action.TRANSCODE, "source is Opus, but was not before")
+        elif plan.action is not Action.NONE:
+            changed = self._spec.volume != FULL_VOLUME or self._loudness is not None
             self._audio = SoundPipe(
-                probe.audio,
-                copy=can_copy(probe.audio) and not changed,
-                volume=self._volume,
+                track,
+                copy=can_copy(track) and not changed,
+                volume=self._spec.volume,
                 loudness=self._loudness,
-                live=probe.live,
+                live=self._probe.live,
                 begin_us=begin_us,
             )
+        self._plan = replace(self._plan, audio=plan)
+        return frames
+
+    def _note(self, packet: Packet, made: list[OutFrame]) -> None:
+        self._taken_us[packet.kind] = packet.dts_us
+        if made or packet.hidden:
+            self._gave_us[packet.kind] = packet.dts_us

@@ -11,13 +11,11 @@ from typing import Literal
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
-from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.demuxer import Demuxer
+from sluice.media.packets import Packet, TrackKind, kinds_of
+from sluice.media.source.containers import Container, container_for
+from sluice.media.source.gather import Gather
 from sluice.media.source.sniff import SniffedFile
 from sluice.net.http import HttpFile
-
-#: A file that interleaves its tracks worse than this is read in parts.
-_MOST_PACKETS = 2000
 
 
 class DemuxSource:
@@ -31,37 +29,38 @@ class DemuxSource:
         head: SniffedFile,
         connect: Callable[[], HttpFile],
         kinds: frozenset[TrackKind] = frozenset(TrackKind),
-        opened: tuple[Demuxer, Probe] | None = None,
+        opened: tuple[Container, Probe] | None = None,
     ) -> None:
         """`head` stands over `file`; `connect` makes a new file of the same address, not connected yet. Only
         tracks of `kinds` are read. `opened`: a demuxer over `head` and what it found, where that was needed
         to know what this is."""
         self._file, self._head, self._connect, self._kinds = file, head, connect, kinds
         self._aborted = False
+        self._demuxer: Container
         self._probe: Probe | None
-        self._demuxer, self._probe = opened or (Demuxer(head, kinds=kinds), None)
+        self._demuxer, self._probe = opened or (container_for(head, kinds=kinds), None)
+        self._gather = Gather(self._pull)
 
     def open(self) -> Probe:
         """Raises SourceError."""
         probe = self._probe or self._demuxer.open()
+        self._gather.expect(kinds_of(probe))
         return replace(probe, live=False)
 
     def read(self, until_us: int) -> list[Packet]:
-        """Packets in file order up to decoding time `until_us`; empty at the end of the file."""
-        out: list[Packet] = []
-        while len(out) < _MOST_PACKETS:
-            packet = self._demuxer.next()
-            if packet is None:
-                break
+        """Packets in the order of decoding up to `until_us`, see Gather; empty at the end of the file."""
+        return self._gather.read(until_us)
+
+    def _pull(self, _kind: TrackKind | None) -> Packet | None:
+        packet = self._demuxer.next()
+        if packet is not None:
             packet.dts_us -= self._demuxer.first_us
             packet.pts_us -= self._demuxer.first_us
-            out.append(packet)
-            if packet.dts_us >= until_us:
-                break
-        return out
+        return packet
 
     def seek(self, position_us: int) -> None:
         """At or before `position_us`; without Range that is the beginning. Raises SourceError."""
+        self._gather.clear()
         if self._head.seekable():
             self._demuxer.seek(position_us + self._demuxer.first_us)
             return
@@ -70,7 +69,7 @@ class DemuxSource:
         if self._aborted:
             raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
         self._head = SniffedFile(self._file)
-        self._demuxer = Demuxer(self._head, kinds=self._kinds)
+        self._demuxer = container_for(self._head, kinds=self._kinds)
         self._demuxer.open()
 
     def abort(self) -> None:

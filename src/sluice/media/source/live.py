@@ -16,7 +16,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
-from sluice.media.source.demuxer import Demuxer
+from sluice.media.source.containers import Container
 from sluice.net.http import HttpFile
 
 #: A body without a length is a file when it ends, or brings this much media, within the time; live servers
@@ -28,7 +28,7 @@ _MOST_WAITING = 1000
 _CLOCKS_APART = 1.001
 
 
-def is_file(demuxer: Demuxer) -> bool:
+def is_file(demuxer: Container) -> bool:
     """Reads an open demuxer until it is clear whether it is a recording. Blocks; nothing gets lost."""
     until = time.monotonic() + FILE_WITHIN_S
     kept: list[Packet] = []
@@ -47,7 +47,7 @@ class LiveHttpSource:
 
     live: Literal[True] = True
 
-    def __init__(self, file: HttpFile, demuxer: Demuxer, probe: Probe, executor: Executor) -> None:
+    def __init__(self, file: HttpFile, demuxer: Container, probe: Probe, executor: Executor) -> None:
         self._file, self._demuxer, self._probe, self._executor = file, demuxer, probe, executor
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Packet] = deque()

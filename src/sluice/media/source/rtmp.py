@@ -16,7 +16,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
-from sluice.media.source.rtmp_tracks import RtmpTracks
+from sluice.media.source.flv_tracks import FlvTracks
 from sluice.net.dial import Dialer
 from sluice.wire.rtmp import (
     HANDSHAKE_SIZE,
@@ -66,7 +66,7 @@ class RtmpSource:
             tc_url=self._target.tc_url,
             random=os.urandom(HANDSHAKE_SIZE - 8),
         )
-        self._tracks = RtmpTracks()
+        self._tracks = FlvTracks()
         self._failure: SourceError | None = None
         self._reader: StreamReader
         self._writer: StreamWriter | None = None
@@ -118,14 +118,16 @@ class RtmpSource:
                 raise self._failure
 
     async def _probe(self) -> Probe:
-        deadline = _now() + self._timeouts.media_s
+        """Waits as long as something arrives: the first key frame may be far away."""
         while not self._tracks.begun:
-            if not await self._pump(deadline):
-                text = (
-                    f"{self._name}: no media came within {self._timeouts.media_s:g} s; is it being published?"
-                )
+            dropped = self._tracks.dropped
+            if not await self._pump(_now() + self._timeouts.media_s):
+                what = "no media" if not dropped else "no media that can be decoded"
+                limit = f"within {self._timeouts.media_s:g} s"
+                text = f"{self._name}: {what} came {limit}; is it being published?"
                 raise SourceError(Reason.IDLE_TIMEOUT, text, transient=True)
             if self._failure is not None and not self._tracks.begun:
+                self._tracks.probe()  # damage says more
                 raise self._failure
         first_at = _now()
         while self._failure is None and await self._pump(first_at + self._tracks.wait_s()):

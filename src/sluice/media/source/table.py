@@ -13,8 +13,8 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.containers import Container, container_for
 from sluice.media.source.dash import DashSource
-from sluice.media.source.demuxer import Demuxer
 from sluice.media.source.file import DemuxSource
 from sluice.media.source.hls import HlsSource
 from sluice.media.source.live import LiveHttpSource, is_file
@@ -75,7 +75,7 @@ async def _http_source(
 
     file = connect()
 
-    def look() -> FileSource | tuple[Demuxer, Probe]:
+    def look() -> FileSource | tuple[Container, Probe]:
         head = SniffedFile(file)
         content = content_of(head.head)
         refuse_page(content)
@@ -85,7 +85,7 @@ async def _http_source(
             return DashSource(file, head, connect, kinds)
         if file.size is not None or content is Content.MP4:
             return DemuxSource(file, head, connect, kinds)
-        demuxer = Demuxer(head, live=True, kinds=kinds)
+        demuxer = container_for(head, live=True, kinds=kinds)
         probe = demuxer.open()
         if is_file(demuxer):
             return DemuxSource(file, head, connect, kinds, (demuxer, probe))

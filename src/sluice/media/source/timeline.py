@@ -1,13 +1,18 @@
 """One running clock out of timestamps that jump: wraps, restarted encoders, spliced streams. No IO.
 
-Where a track leaves its run by more than a real stream would, it goes on right behind its last packet. The
-track that jumps next takes over the same correction when that fits, so that sound stays with the picture.
+The tracks of a stream share its clock: a track that paused is where the others are when it comes back. Where
+a packet fits neither its own track nor the others, the clock has jumped, and it goes on right behind the last
+packet of its track; the track that jumps next takes over the same correction when that fits, so that sound
+stays with the picture. A track whose stamps never fitted the others has a clock of its own.
 """
 
 from sluice.media.packets import Packet, TrackKind
 
+#: What no real stream leaves out while its clock runs on.
 _LONGEST_GAP_US = 10_000_000
-_LONGEST_STEP_BACK_US = 2_000_000
+#: How far tracks of one stream may be apart, and a track behind itself: muxers are careless.
+_APART_US = 10_000_000
+_LONGEST_STEP_BACK_US = 500_000
 #: Assumed distance of packets where none is known yet.
 _STEP_US = 20_000
 _LONGEST_STEP_US = 100_000
@@ -21,20 +26,35 @@ class Timeline:
     def place(self, packet: Packet) -> None:
         """Moves the packet's times onto the running clock (microseconds)."""
         kind, raw_us = packet.kind, packet.dts_us
-        offset_us = self._offsets.get(kind, next(iter(self._offsets.values()), 0))
         step_us = _STEP_US
         if kind in self._last:
             last_us, step_us = self._last[kind]
-            offset_us = self._fitting(raw_us, offset_us, last_us, step_us)
+            offset_us = self._offsets[kind]
+            if not self._runs_on(raw_us + offset_us, last_us):
+                offset_us = self._after_jump(kind, raw_us, last_us + step_us)
             distance_us = raw_us + offset_us - last_us
             step_us = distance_us if 0 < distance_us < _LONGEST_STEP_US else step_us
+        else:
+            offset_us = self._first(raw_us)
         self._offsets[kind] = offset_us
         self._last[kind] = (raw_us + offset_us, step_us)
         packet.dts_us += offset_us
         packet.pts_us += offset_us
 
-    def _fitting(self, raw_us: int, offset_us: int, last_us: int, step_us: int) -> int:
-        for candidate_us in (offset_us, *self._offsets.values()):
-            if -_LONGEST_STEP_BACK_US <= raw_us + candidate_us - last_us <= _LONGEST_GAP_US:
-                return candidate_us
-        return last_us + step_us - raw_us
+    def _runs_on(self, at_us: int, last_us: int) -> bool:
+        """A track that paused is back where the others are by now."""
+        newest_us = max(last for last, _ in self._last.values())
+        return last_us - _LONGEST_STEP_BACK_US <= at_us <= newest_us + _LONGEST_GAP_US
+
+    def _after_jump(self, kind: TrackKind, raw_us: int, next_us: int) -> int:
+        for other, offset_us in self._offsets.items():
+            if other is not kind and self._runs_on(raw_us + offset_us, self._last[kind][0]):
+                return offset_us
+        return next_us - raw_us
+
+    def _first(self, raw_us: int) -> int:
+        if not self._last:
+            return 0
+        other, (last_us, _) = max(self._last.items(), key=lambda item: item[1][0])
+        offset_us = self._offsets[other]
+        return offset_us if abs(raw_us + offset_us - last_us) <= _APART_US else last_us - raw_us

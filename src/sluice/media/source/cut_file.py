@@ -1,0 +1,123 @@
+"""A file as FFmpeg gets it: one container, which ends where another one begins in the same bytes."""
+
+import io
+
+from sluice.media.source.sniff import ByteFile
+from sluice.media.source.splits import OggSplit, Split, TsSplit
+
+
+class CutFile:
+    """Positions count from the beginning of the present container; `go_on` makes the next one the present.
+
+    A file that failed is at its end: FFmpeg may ask again, and PyAV, which keeps one error only, would print
+    the traceback of the first.
+    """
+
+    def __init__(self, file: ByteFile) -> None:
+        self._file = file
+        self._failed = False
+        self._split: Split | None = None
+        self._sniffed = False
+        self._prefix = b""
+        self._base = self._at = 0
+        self._held = b""  #: read, and not given yet
+        self._looked_at = 0  #: up to where in the file
+        self._next: int | None = None  #: where in the file the next container begins
+        self.seekable = file.seekable
+
+    @property
+    def is_first(self) -> bool:
+        return self._base == 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if self._failed:
+            return -1
+        self._failed = True
+        if whence == io.SEEK_END:
+            end = self._file.seek(0, io.SEEK_END)
+            offset += end - self._base + len(self._prefix)
+        elif whence == io.SEEK_CUR:
+            offset += self._at
+        if offset != self._at:
+            self._at, self._held = offset, b""
+        self._failed = False
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        """1 to `size` bytes, none at the end of the container."""
+        if self._failed:
+            return b""
+        self._failed = True
+        data = self._read(size)
+        self._failed = False
+        self._at += len(data)
+        return data
+
+    def watch_from_here(self) -> None:
+        """What is read next comes from elsewhere: it is looked at from there on."""
+        self._looked_at, self._next = -1, None
+
+    def go_on(self) -> bool:
+        """To the container behind the present one; False when there is none."""
+        if self._next is None or self._split is None:
+            return False
+        self._prefix = self._split.prefix
+        self._begin_from(self._next, self._held)
+        return True
+
+    def rewind(self) -> None:
+        """To the first container of the file. What follows it is found again."""
+        self._prefix, self._split, self._sniffed = b"", None, False
+        self._begin_from(0)
+
+    def _begin_from(self, base: int, held: bytes = b"") -> None:
+        self._base, self._held, self._at = base, held, 0
+        self._looked_at, self._next = base, None
+
+    def _read(self, size: int) -> bytes:
+        if self._at < len(self._prefix):
+            return self._prefix[self._at : self._at + size]
+        position = self._base + self._at - len(self._prefix)
+        if position == self._next:
+            return b""
+        chunk = self._held
+        if not chunk:
+            if self._file.tell() != position:
+                self._file.seek(position)
+            chunk = self._file.read(size)
+        chunk, self._held = chunk[:size], chunk[size:]
+        return self._up_to_cut(position, chunk)
+
+    def _up_to_cut(self, position: int, chunk: bytes) -> bytes:
+        if not self._sniffed:
+            self._sniffed = True
+            self._split = _split_for(chunk)
+        if self._next is not None and position < self._next:
+            return chunk[: self._next - position]
+        if self._split is None or self._next is not None:
+            return chunk
+        if self._looked_at < 0:
+            self._split.jumped()
+            self._looked_at = position
+        seen = self._looked_at - position
+        if not 0 <= seen < len(chunk):  # FFmpeg looks at other places, too
+            return chunk
+        cut = self._split.feed(chunk[seen:])
+        self._looked_at = position + len(chunk)
+        if cut is None:
+            return chunk
+        self._held = chunk[seen + cut :] + self._held
+        self._next = self._looked_at = position + seen + cut
+        return chunk[: seen + cut]
+
+
+def _split_for(head: bytes) -> Split | None:
+    if head.startswith(b"OggS"):
+        return OggSplit()
+    return TsSplit() if head.startswith(b"G") else None

@@ -1,0 +1,148 @@
+"""FLV over our own byte files: a file, or a live stream over HTTP. What RTMP carries, behind another framing.
+
+Source: Adobe "Video File Format Specification" 10.1, annex E. Everything blocks and runs on a worker thread.
+FFmpeg's demuxer is not used: it knows only the tracks that came at the beginning.
+"""
+
+import time
+from collections import deque
+
+from sluice.core.plan import Probe
+from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.demuxer import WAIT_LIVE_US, WAIT_S, Damaged
+from sluice.media.source.flv_tracks import FlvTracks
+from sluice.media.source.sniff import ByteFile
+from sluice.media.source.streams import unsupported
+from sluice.media.source.timeline import Timeline
+from sluice.wire.amf0 import Amf0Error, decode
+from sluice.wire.rtmp import AudioMessage, DataMessage, VideoMessage
+
+SIGNATURE = b"FLV"
+_HEADER, _TAG_HEADER, _SIZE_BEHIND = 9, 11, 4
+_AUDIO, _VIDEO, _SCRIPT = 8, 9, 18
+_FILTERED = 0x20  #: flag of an encrypted tag (E.4.1)
+#: What no sound or script comes near, and pictures rarely.
+_MOST_TAG_BYTES = 1 << 24
+#: A picture that is told with its first frame may be followed by others that show B-frames.
+_LOOK_AHEAD = 4
+
+
+class FlvDemuxer:
+    """As Demuxer: `open`, then `next` until it gives none."""
+
+    def __init__(
+        self, file: ByteFile, *, live: bool = False, kinds: frozenset[TrackKind] | None = None
+    ) -> None:
+        self._file, self._live = file, live
+        self._kinds = kinds or frozenset(TrackKind)
+        self._tracks = FlvTracks()
+        self._timeline = Timeline()
+        self._ahead: deque[Packet] = deque()
+        self.first_us = 0
+        self.notes: list[str] = []
+
+    @property
+    def dropped(self) -> int:
+        return self._tracks.dropped
+
+    def open(self) -> Probe:
+        """Raises SourceError."""
+        header = self._take(_HEADER)
+        if not header.startswith(SIGNATURE):
+            raise unsupported("the source is no FLV")
+        self._take(int.from_bytes(header[5:9], "big") - _HEADER + _SIZE_BEHIND)
+        self._look_ahead()
+        probe = self._tracks.probe()
+        if not self._ahead:
+            raise unsupported("the source has no media that can be decoded")
+        first = {packet.kind: packet.pts_us for packet in reversed(self._ahead)}
+        self.first_us = first.get(TrackKind.VIDEO, next(iter(first.values())))
+        return Probe(
+            probe.video if TrackKind.VIDEO in self._kinds else None,
+            probe.audio if TrackKind.AUDIO in self._kinds else None,
+            live=self._live,
+            seekable=self._file.seekable(),
+            duration_us=self._tracks.duration_us if not self._live else None,
+            complete=False,
+        )
+
+    def next(self) -> Packet | None:
+        """Raises SourceError. None at the end, and from then on."""
+        while not self._ahead:
+            if not self._read_tag():
+                return None
+        return self._ahead.popleft()
+
+    def put_back(self, packets: list[Packet]) -> None:
+        """`next` gives them again, in this order."""
+        self._ahead.extendleft(reversed(packets))
+
+    def seek(self, at_us: int) -> None:
+        """To a key frame at or before `at_us`; without an index, to the beginning. Raises SourceError."""
+        places = [int(place) for seconds, place in self._tracks.index if seconds * 1e6 <= at_us]
+        self._ahead.clear()
+        self._tracks.restart()
+        self._timeline = Timeline()
+        self._file.seek(places[-1] if places else 0)
+        if not places:
+            header = self._take(_HEADER)
+            self._take(int.from_bytes(header[5:9], "big") - _HEADER + _SIZE_BEHIND)
+
+    def close(self) -> None:
+        self._ahead.clear()
+
+    def _look_ahead(self) -> None:
+        """Reads until the tracks that are announced have begun, or were waited for."""
+        until_s = time.monotonic() + WAIT_S
+        while self._read_tag():
+            if not self._ahead:
+                continue
+            begun = self._tracks.begun & self._kinds
+            wanted = (self._tracks.announced or frozenset(TrackKind)) & self._kinds
+            span_us = self._ahead[-1].dts_us - self._ahead[0].dts_us
+            if wanted <= begun and len(self._ahead) >= _LOOK_AHEAD:
+                break
+            if span_us > WAIT_LIVE_US or time.monotonic() > until_s:
+                break
+
+    def _read_tag(self) -> bool:
+        """False at the end of the file; what is cut off there is no tag."""
+        header = self._take(_TAG_HEADER)
+        size = int.from_bytes(header[1:4], "big")
+        body = self._take(size + _SIZE_BEHIND) if len(header) == _TAG_HEADER else b""
+        if len(body) < size or len(header) < _TAG_HEADER:
+            return False
+        kind, body = header[0], body[:size]
+        if kind & _FILTERED:
+            raise unsupported("the source is encrypted (DRM), and there is no key for it")
+        time_ms = int.from_bytes(header[4:7], "big") | header[7] << 24
+        if kind == _AUDIO:
+            if TrackKind.AUDIO in self._kinds:
+                self._tracks.on_media(AudioMessage(time_ms, body))
+        elif kind == _VIDEO:
+            if TrackKind.VIDEO in self._kinds:
+                self._tracks.on_media(VideoMessage(time_ms, body))
+        elif kind == _SCRIPT:
+            self._take_script(body)
+        else:
+            raise Damaged("the source cannot be read on: what should be an FLV tag is none")
+        for packet in self._tracks.take():
+            self._timeline.place(packet)
+            self._ahead.append(packet)
+        return True
+
+    def _take_script(self, body: bytes) -> None:
+        try:
+            name, *values = decode(body)
+        except (Amf0Error, ValueError):
+            return  # it tells nothing that playing needs
+        if isinstance(name, str):
+            self._tracks.on_metadata(DataMessage(name, values))
+
+    def _take(self, size: int) -> bytes:
+        """So many bytes, fewer at the end."""
+        parts: list[bytes] = []
+        while size > 0 and (data := self._file.read(min(size, 65536))):
+            parts.append(data)
+            size -= len(data)
+        return b"".join(parts)

@@ -1,0 +1,170 @@
+"""Where a byte stream goes on as another one that FFmpeg must open anew: new tables, another link. No IO.
+
+PyAV sees only the streams that were there when it opened a container. A transport stream whose program map
+names other streams (ISO/IEC 13818-1 2.4.4.8) and a chained Ogg file (RFC 3533 4) are therefore cut into
+stretches, each opened for itself.
+"""
+
+from typing import Protocol
+
+_PACKET, _SYNC = 188, b"\x47"
+_PAT, _PMT_TABLE = 0, 2
+_SECTION_HEADER, _LONGEST_SECTION = 3, 1024
+_MOST_PROGRAMS = 64
+_PAGE, _PAGE_HEADER = b"OggS", 27
+_BEGINS_STREAM = 0x02  #: flag of the first page of a logical stream
+
+
+class Split(Protocol):
+    prefix: bytes  #: what the next stretch needs before its own bytes
+
+    def feed(self, data: bytes) -> int | None:
+        """The next bytes, in order. Where among them the next stretch begins, if it does; it is fed anew from
+        there. What of it was fed before is in the prefix."""
+        ...
+
+    def jumped(self) -> None:
+        """What is fed next comes from elsewhere in the file."""
+        ...
+
+
+class TsSplit:
+    """Cuts where a program map names streams that were not there, or a new program comes up."""
+
+    def __init__(self) -> None:
+        self.prefix = b""
+        self._carry = b""
+        self._pat = b""  #: the packet
+        self._maps: frozenset[int] = frozenset()  #: PIDs of the program maps that the newest table names
+        self._first_maps: frozenset[int] | None = None
+        self._streams: dict[int, frozenset[tuple[int, int]]] = {}  #: type and PID, by map
+        self._sections: dict[int, bytearray] = {}
+
+    def jumped(self) -> None:
+        self._carry = b""
+        self._sections.clear()
+
+    def feed(self, data: bytes) -> int | None:
+        block = self._carry + data
+        start, count = 0, len(block) // _PACKET
+        if block[: count * _PACKET : _PACKET].strip(_SYNC):  # a sync byte is not where it should be
+            start = _resync(block)
+            count = (len(block) - start) // _PACKET
+        end = start + count * _PACKET
+        fed_before = len(self._carry)
+        self._carry = block[end:]
+        for at in self._tables(block, start, end):
+            if self._take(block[at : at + _PACKET]):
+                self.prefix = self._pat + block[at:fed_before]
+                self._carry = block[at:fed_before]
+                return max(0, at - fed_before)
+        return None
+
+    def _tables(self, block: bytes, start: int, end: int) -> list[int]:
+        """Where the packets of program tables begin, in order."""
+        high, low = block[start + 1 : end : _PACKET], block[start + 2 : end : _PACKET]
+        found: list[int] = []
+        for pid in {_PAT, *self._maps}:
+            wanted, n = pid & 0xFF, -1
+            while (n := low.find(wanted, n + 1)) >= 0:
+                if high[n] & 0x1F == pid >> 8:
+                    found.append(start + n * _PACKET)
+        return sorted(found)
+
+    def _take(self, packet: bytes) -> bool:
+        """True where the next stretch begins with this packet."""
+        pid = (packet[1] & 0x1F) << 8 | packet[2]
+        payload = packet[5 + packet[4] if packet[3] & 0x20 else 4 :]
+        if packet[1] & 0x40 and payload:  # a section begins behind the pointer
+            self._sections[pid] = bytearray(payload[1 + payload[0] :])
+        elif pid in self._sections:
+            self._sections[pid] += payload
+        section = bytes(self._sections.get(pid, b""))
+        if len(section) < _SECTION_HEADER:
+            return False
+        length = _SECTION_HEADER + ((section[1] & 0x0F) << 8 | section[2])
+        if len(section) < length <= _LONGEST_SECTION:
+            return False
+        del self._sections[pid]
+        if length > _LONGEST_SECTION:
+            return False
+        if pid == _PAT:
+            self._pat = packet
+            self._maps = frozenset(_maps(section[:length]))
+            self._first_maps = self._first_maps or self._maps
+            return False
+        return section[0] == _PMT_TABLE and self._goes_on_anew(pid, _streams(section[:length]))
+
+    def _goes_on_anew(self, pid: int, streams: frozenset[tuple[int, int]]) -> bool:
+        known = self._streams.get(pid)
+        if known is None and (not self._streams or pid in (self._first_maps or ())):
+            self._streams[pid] = streams
+            return False
+        if known is not None and streams <= known:
+            return False
+        self._streams = {pid: streams}
+        self._first_maps = self._maps
+        return True
+
+
+class OggSplit:
+    """Cuts where a page begins a logical stream after pages that carry media."""
+
+    def __init__(self) -> None:
+        self.prefix = self._carry = b""
+        self._skip = 0  #: bytes of the present page that are still to come
+        self._media = False
+
+    def jumped(self) -> None:
+        self._carry, self._skip = b"", 0
+
+    def feed(self, data: bytes) -> int | None:
+        block, fed_before = self._carry + data, len(self._carry)
+        at = self._skip
+        while at + _PAGE_HEADER <= len(block):
+            if not block.startswith(_PAGE, at):
+                found = block.find(_PAGE, at)
+                at = found if found >= 0 else len(block) - len(_PAGE) + 1
+                if found < 0:
+                    break
+                continue
+            body = at + _PAGE_HEADER + block[at + _PAGE_HEADER - 1]
+            if body > len(block):
+                break
+            if block[at + 5] & _BEGINS_STREAM:
+                if self._media:
+                    self.prefix = block[at:fed_before]
+                    self._carry, self._skip, self._media = self.prefix, 0, False
+                    return max(0, at - fed_before)
+            elif block[at + 6 : at + 14].strip(b"\0"):  # its granule position is not that of headers
+                self._media = True
+            at = body + sum(block[at + _PAGE_HEADER : body])
+        self._skip = max(0, at - len(block))
+        self._carry = block[at:]
+        return None
+
+
+def _maps(section: bytes) -> list[int]:
+    """The PIDs of the program maps that an association table names (2.4.4.3); program 0 is the network."""
+    entries = (section[at : at + 4] for at in range(8, len(section) - 7, 4))
+    return [(e[2] & 0x1F) << 8 | e[3] for e in entries if e[0] or e[1]][:_MOST_PROGRAMS]
+
+
+def _streams(section: bytes) -> frozenset[tuple[int, int]]:
+    """Type and PID of the elementary streams of a program map (2.4.4.8)."""
+    if len(section) < 16:
+        return frozenset()
+    found: set[tuple[int, int]] = set()
+    at, end = 12 + ((section[10] & 0x0F) << 8 | section[11]), len(section) - 4
+    while at + 5 <= end:
+        found.add((section[at], (section[at + 1] & 0x1F) << 8 | section[at + 2]))
+        at += 5 + ((section[at + 3] & 0x0F) << 8 | section[at + 4])
+    return frozenset(found)
+
+
+def _resync(block: bytes) -> int:
+    """Where packets begin, judged by two sync bytes; the end when there are none."""
+    at = block.find(_SYNC)
+    while at >= 0 and at + _PACKET < len(block) and block[at + _PACKET : at + _PACKET + 1] != _SYNC:
+        at = block.find(_SYNC, at + 1)
+    return at if at >= 0 else len(block)

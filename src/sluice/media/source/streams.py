@@ -1,0 +1,178 @@
+"""The streams of an open container as tracks: which are played, and what a packet of one says.
+
+A stream begins when its first packet can be decoded: H.264 waits for its parameter sets, pictures of streams
+that were joined in the middle for a key frame. Until then its packets are of no use and are counted.
+"""
+
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import AudioTrack, Track, VideoTrack
+from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.avc import H264Units
+from sluice.media.source.trims import SKIP_SAMPLES, Trims
+from sluice.wire.h264 import AvcConfig, H264Error, Sps
+
+_KINDS = {"video": TrackKind.VIDEO, "audio": TrackKind.AUDIO}
+_NO_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+#: Containers that say how the picture is to be turned.
+_TURNING = ("mov", "matroska")
+_MP4 = "mp4"
+_BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
+
+
+class StreamTrack:
+    """One stream of a container. `begun`: its packets can be decoded from the next one on."""
+
+    def __init__(self, stream: VideoStream | AudioStream, *, live: bool) -> None:
+        self.kind = _KINDS[stream.type]
+        self.index = stream.index
+        self.begun = False
+        self.reordered = False  #: its times showed B-frames
+        self.last_us: int | None = None  #: decoding time of the last packet
+        self._stream, self._live = stream, live
+        base = stream.time_base
+        assert base is not None  # noqa: S101 - every demuxed stream has one
+        self._numerator, self._denominator = 1_000_000 * base.numerator, base.denominator
+        self._h264: H264Units | None = None
+        self._trims: Trims | None = None
+        context = stream.codec_context
+        if isinstance(stream, AudioStream):
+            self._trims = Trims(stream, live=live)
+        elif context.name == "h264":
+            self._h264 = H264Units(context.extradata or b"", context.codec_tag)
+        turning = stream.container.format.name.startswith(_TURNING)
+        self._rotation: int | None = None if turning and not live else 0  #: None: not known yet
+        self._hiding = False  #: what came last is not to be shown
+
+    def convert(self, packet: Any) -> Packet | None:
+        """None for what cannot be used."""
+        pts, dts_us = packet.pts, self.time_us(packet)
+        pts_us = dts_us if pts is None else pts * self._numerator // self._denominator
+        made = Packet(self.kind, bytes(packet), dts_us, pts_us, packet.is_keyframe)
+        made.hidden = packet.is_discard
+        # Asked for once: each question for one kind costs more than the answer that there are none.
+        for side in packet.iter_sidedata():
+            if side.data_type == "encryption_info":
+                raise unsupported("the source is encrypted (DRM), and there is no key for it")
+            if side.data_type == "new_extradata":
+                made.extradata = bytes(side)
+            elif side.data_type == SKIP_SAMPLES and self._trims is not None:
+                self._trims.note(bytes(side))
+        if self._trims is not None:
+            self._trims.apply(packet, made)
+            self.begun = True
+        elif not self._convert_picture(packet, made):
+            return None
+        self.last_us = dts_us
+        return made
+
+    def time_us(self, packet: Any) -> int:
+        """Decoding time of a packet that has one."""
+        time = packet.pts if packet.dts is None else packet.dts
+        return int(time * self._numerator // self._denominator)
+
+    def restart(self) -> None:
+        """After a jump."""
+        self.last_us = None
+        if self._trims is not None:
+            self._trims.restart()
+
+    def track(self) -> Track:
+        """What it is by now."""
+        if isinstance(self._stream, AudioStream):
+            context = self._stream.codec_context
+            rate, channels = context.sample_rate, context.channels
+            return AudioTrack(context.name, context.extradata or b"", rate, channels, context)
+        return self._video_track(self._stream)
+
+    def _convert_picture(self, packet: Any, made: Packet) -> bool:
+        extradata = made.extradata
+        if self._h264 is not None and not self._h264.convert(made):
+            return False
+        made.extradata = extradata or made.extradata
+        if not self.begun:
+            if not made.key or (self._h264 is not None and not self._h264.record()):
+                return False
+            self.begun = True
+        if self._rotation is None:
+            self._rotation = _rotation(packet)
+        if self._hiding and made.key and not made.hidden:
+            self._hiding = False
+            made.track = self.track()  # it goes on without anything to hide
+        elif made.hidden and not self._hiding:
+            self._hiding = True
+            made.track = self.track()
+        return True
+
+    def _video_track(self, stream: VideoStream) -> VideoTrack:
+        context = stream.codec_context
+        extradata, size = context.extradata or b"", (context.width, context.height)
+        reordered = self.reordered or bool(context.has_b_frames)
+        if self._h264 is not None:
+            extradata = self._h264.record()
+            try:
+                sps = Sps.parse(AvcConfig.parse(extradata).sps[0])
+            except H264Error as error:
+                raise unsupported(f"the source's H.264 parameter sets are damaged: {error}") from error
+            size = (sps.width, sps.height)
+            # An encoder without B-frames may still shift all its times by a constant.
+            reordered = (reordered or bool(sps.reorder_frames)) and sps.profile_idc != _BASELINE
+        # Only this container tells it exactly; of others it is a guess from the last timestamps.
+        exact = stream.duration is not None and _MP4 in stream.container.format.name.split(",")
+        length = (stream.duration or 0) * self._numerator // self._denominator
+        return VideoTrack(
+            context.name,
+            extradata,
+            *size,
+            reordered,
+            duration_us=length if exact and not self._live else None,
+            rotation=(self._rotation or 0) % 360,
+            pixel_aspect=stream.sample_aspect_ratio,
+            hides_beginning=self._hiding,
+            context=context,
+        )
+
+
+def playable(
+    container: InputContainer, kinds: frozenset[TrackKind]
+) -> tuple[list[VideoStream | AudioStream], list[str]]:
+    """The streams that may be played, those to be preferred first, and what is left out, in words."""
+    found: list[VideoStream | AudioStream] = []
+    left_out: list[str] = []
+    streams: list[VideoStream | AudioStream] = [*container.streams.video, *container.streams.audio]
+    for stream in streams:
+        if _KINDS[stream.type] not in kinds or stream.disposition & _NO_PICTURES:
+            continue
+        context: Any = stream.codec_context  # PyAV's types say that there is always one
+        if context is None:
+            left_out.append(
+                f"track {stream.index + 1} ({stream.type}) is left out: there is no decoder for it"
+            )
+        else:
+            found.append(stream)
+    # Containers set the first of each kind to be the default where they do not tell.
+    found.sort(key=lambda stream: not stream.disposition & Disposition.default)
+    return found, left_out
+
+
+def _rotation(packet: Any) -> int:
+    """Degrees counter-clockwise. The display matrix is told only with a decoded picture."""
+    context = packet.stream.codec_context
+    context.thread_count = 1
+    try:
+        frames = [*packet.decode(), *context.decode(None)]
+    except av.FFmpegError:
+        return 0  # who plays it drops what cannot be decoded
+    return int(frames[0].rotation) if frames else 0
+
+
+def unsupported(text: str) -> SourceError:
+    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
