@@ -6,7 +6,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_manifest import Manifest, parse_manifest
-from sluice.media.source.hls_playlist import Part, Segment
+from sluice.media.source.hls_playlist import Header, Part, Segment
 
 BASE = "https://host.example/live/index.mpd?token=1"
 S = 1_000_000
@@ -63,7 +63,7 @@ class TestSegments:
         )
         assert urls(found) == ["007-$.m4s", "008-$.m4s", "009-$.m4s"]
         assert found[0].part == Part("https://host.example/live/v/007-$.m4s")
-        assert found[0].header == Part("https://host.example/live/v/init.mp4")
+        assert found[0].header == Header(Part("https://host.example/live/v/init.mp4"))
         assert spans(found) == [(0, 4), (4, 4), (8, 2.5)]
         assert {segment.shift_us for segment in found} == {-10 * S}
 
@@ -103,7 +103,7 @@ class TestSegments:
         )
         url = "https://host.example/live/all.mp4"
         assert [segment.part for segment in found[:2]] == [Part(url, 800, 1000), Part(url, 1800, 200)]
-        assert found[0].header == Part(url, 0, 800)
+        assert found[0].header == Header(Part(url, 0, 800))
         assert urls(found)[2] == "x.mp4"
         assert spans(found) == [(0, 5), (5, 5), (10, 0.5)]
 

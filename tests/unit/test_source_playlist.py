@@ -3,7 +3,8 @@
 import pytest
 
 from sluice.core.errors import SourceError
-from sluice.media.source.hls_playlist import Key, Part, best_variant, is_master, parse_media
+from sluice.media.source.hls_master import is_master, parse_master
+from sluice.media.source.hls_playlist import Header, Key, Part, parse_media
 
 BASE = "https://host.example/live/index.m3u8?token=1"
 FOUR = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n" + "".join(
@@ -54,7 +55,7 @@ other.mp4
     first, second, third = parse_media(text, BASE).segments
     url = "https://host.example/live/all.mp4"
     assert (first.part, second.part) == (Part(url, 700, 100), Part(url, 800, 50))
-    assert first.header == Part("https://host.example/live/init.mp4", 10, 700)
+    assert first.header == Header(Part("https://host.example/live/init.mp4", 10, 700))
     assert (first.key, third.key) == (None, None)
     assert second.key == Key("https://host.example/live/k,1", bytes(15) + b"\xff")
     assert (first.run, second.run, third.run) == (3, 3, 4)
@@ -94,11 +95,11 @@ low.m3u8
 sound.m3u8
 """
     assert is_master(text)
-    best = best_variant(text, BASE)
+    best = parse_master(text, BASE).variants[0]
     assert best.url == "https://host.example/live/mid.m3u8"
-    assert best.audio_url == "https://host.example/live/de.m3u8"
+    assert best.sounds == ("https://host.example/live/de.m3u8",)
 
 
 def test_a_master_playlist_without_variants_is_refused() -> None:
     with pytest.raises(SourceError, match="no segments"):
-        best_variant("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n", BASE)
+        parse_master("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n", BASE)

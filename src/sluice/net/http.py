@@ -43,6 +43,14 @@ class HttpTimeouts:
     stall_s: float = 10.0
 
 
+class ErrorAnswer(SourceError):
+    """The server answered, and `status` says that it will not give what was asked for."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(Reason.SOURCE_REFUSED, text, transient=True)
+        self.status = status
+
+
 class HttpFile:
     """What PyAV wants of a file. The first use connects. All of it but `abort` belongs to one thread.
 
@@ -68,7 +76,7 @@ class HttpFile:
         self._response: http.client.HTTPResponse | None = None
         self._opened = self._seekable = False
         self._size: int | None = None
-        self._content_type = ""
+        self._content_type = self._date = ""
         self._position = self._streamed = 0  # of the reader, of the body being read
         self._losses = self._since_loss = 0
 
@@ -83,6 +91,12 @@ class HttpFile:
         """Media type in lower case, without parameters; empty when the server gives none."""
         self._open_once()
         return self._content_type
+
+    @property
+    def date(self) -> str:
+        """When the server says that it answered (RFC 9110 5.6.7); empty when it does not."""
+        self._open_once()
+        return self._date
 
     @property
     def url(self) -> str:
@@ -274,7 +288,8 @@ class HttpFile:
     def _accept(self, response: http.client.HTTPResponse, target: HttpTarget, position: int) -> None:
         if response.status not in (200, 206):
             reason = f"{response.status} {response.reason[:80]}".strip()
-            raise _refused(f"the server answers {reason} to {mask_url(target.url)}")
+            text = f"the server answers {reason} to {mask_url(target.url)}"
+            raise ErrorAnswer(response.status, text)
         found = (
             _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
             if response.status == 206
@@ -287,6 +302,7 @@ class HttpFile:
         self._streamed, self._size, self._final = start, size, target
         self._seekable = found is not None and size is not None
         self._content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        self._date = response.headers.get("Date", "")
 
 
 def _interrupted(text: str) -> SourceError:

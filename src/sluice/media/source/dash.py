@@ -9,23 +9,21 @@ is a loss.
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
-from sluice.media.packets import Packet, TrackKind
+from sluice.media.packets import TrackKind
 from sluice.media.source.dash_manifest import Manifest, parse_manifest
 from sluice.media.source.dash_xml import unix_us
+from sluice.media.source.hls_fetch import Fetcher, read_text
 from sluice.media.source.hls_playlist import MediaPlaylist, Segment
-from sluice.media.source.hls_reader import Fetcher, Rendition, read_text
-from sluice.media.source.lane_group import LaneGroup
+from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.lanes import Lane
-from sluice.media.source.sniff import SniffedFile
-from sluice.net.http import HttpFile
+from sluice.media.source.notes import Notes
+from sluice.media.source.segmented import SegmentedSource
 
 #: How far behind its edge a live presentation is joined, in segments: without a word of its manifest, and at
 #: least; the next segment is seen up to a segment and a half later.
@@ -35,33 +33,19 @@ _EARLY_US = 20_000
 _UTC = "urn:mpeg:dash:utc:"
 
 
-class DashSource:
-    """`open`, then `read` until it returns nothing; `seek` in a recording. Blocks, as every file does."""
-
-    live: Literal[False] = False  #: played by media time; `Probe.live` says whether it has an end
-
-    def __init__(
-        self,
-        file: HttpFile,
-        head: SniffedFile,
-        connect: Callable[[str], HttpFile],
-        kinds: frozenset[TrackKind] = frozenset(TrackKind),
-    ) -> None:
-        """`head` stands over `file`, the manifest, at its beginning; `connect` makes files from addresses.
-        Only tracks of `kinds` are read, where the manifest has them apart."""
-        self._file, self._head, self._kinds = file, head, kinds
-        self._fetcher = Fetcher(connect)
-        self._lanes = LaneGroup()
-
+class DashSource(SegmentedSource):
     def open(self) -> Probe:
         """Raises SourceError."""
         presentation = _Presentation(parse_manifest(read_text(self._head), self._file.url), self._fetcher)
         # What is alone in its manifest may hold both.
         kinds = [k for k in presentation.kinds if k in self._kinds] or presentation.kinds
         clocks: dict[int, int] = {}
+        leader: Rendition | None = None
         for kind in kinds:
             wanted = frozenset({kind}) if len(presentation.kinds) > 1 else self._kinds
-            self._lanes.add(Lane(presentation.rendition(kind), wanted, clocks))
+            rendition = presentation.rendition(kind, self.notes, leader)
+            leader = leader or rendition
+            self._lanes.add(Lane(rendition, wanted, clocks))
         probes = self._lanes.open()
         if presentation.live:
             self._lanes.begin_at(-_EARLY_US)
@@ -73,31 +57,6 @@ class DashSource:
             seekable=not presentation.live,
             duration_us=None if presentation.live else main.duration_us or probes[0].duration_us,
         )
-
-    def read(self, until_us: int) -> list[Packet]:
-        """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""
-        return self._lanes.read(until_us)
-
-    def edge(self) -> Edge | None:
-        """Of a live presentation; None when it has ended."""
-        return self._lanes.edge()
-
-    def skip(self) -> bool:
-        """Leaves out what keeps it from its edge, see LaneGroup. Raises SourceError."""
-        return self._lanes.skip()
-
-    def seek(self, position_us: int) -> None:
-        """At or before the position; a live presentation cannot."""
-        self._lanes.seek(position_us)
-
-    def abort(self) -> None:
-        """From any thread: whatever blocks fails at once."""
-        self._file.abort()
-        self._fetcher.abort()
-
-    def close(self) -> None:
-        self._lanes.close()
-        self._file.close()
 
 
 class _Presentation:
@@ -130,8 +89,10 @@ class _Presentation:
         self._delay_us = max(delay_us, _LEAST_SEGMENTS * longest_us)
         self._zero_us = self._first_us(main)
 
-    def rendition(self, kind: TrackKind) -> Rendition:
-        return Rendition(self._playlist(kind), self._fetcher, lambda: self._reload(kind))
+    def rendition(self, kind: TrackKind, notes: Notes, leader: Rendition | None) -> Rendition:
+        return Rendition(
+            self._playlist(kind), self._fetcher, lambda: self._reload(kind), notes=notes, leader=leader
+        )
 
     def _reload(self, kind: TrackKind) -> MediaPlaylist:
         if self._seen[kind] == self._round:

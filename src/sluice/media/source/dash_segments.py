@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 from xml.etree.ElementTree import Element
 
 from sluice.media.source.dash_xml import integer, unsupported
-from sluice.media.source.hls_playlist import Part, Segment
+from sluice.media.source.hls_playlist import Header, Part, Segment
 
 #: Of a period of a live presentation the newest are kept; we stay close to its edge.
 _MOST_LIVE = 300
@@ -217,13 +217,13 @@ def _listed(of: _Listing, index: int, begin: int) -> Part:
     return _part(of.track.base, of.urls[index].get("media"), of.urls[index].get("mediaRange"))
 
 
-def _header(track: Track, info: _Info) -> Part | None:
+def _header(track: Track, info: _Info) -> Header | None:
     """The initialization section; none where each segment can stand alone, as in MPEG-TS."""
     template = info.text("initialization")
     if template is not None:
-        return _part(track.base, _fill(template, track, 0, 0))
+        return Header(_part(track.base, _fill(template, track, 0, 0)))
     node = info.child("Initialization")
-    return None if node is None else _part(track.base, node.get("sourceURL"), node.get("range"))
+    return None if node is None else Header(_part(track.base, node.get("sourceURL"), node.get("range")))
 
 
 def _part(base: str, url: str | None = None, span: str | None = None) -> Part:

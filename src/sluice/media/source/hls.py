@@ -6,57 +6,111 @@ with the first segment that is played and runs on over discontinuities. A playli
 a live one that stops growing is a loss (design 5).
 """
 
-from collections.abc import Callable
-from typing import Literal
+import time
+from collections.abc import Sequence
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
-from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.hls_playlist import Variant, best_variant, is_master, parse_media
-from sluice.media.source.hls_reader import Fetcher, Rendition, read_text
+from sluice.media.packets import TrackKind
+from sluice.media.source.hls_fetch import interrupted, read_text
+from sluice.media.source.hls_master import Variant, is_master, parse_master
+from sluice.media.source.hls_numbering import run_shift_to
+from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
+from sluice.media.source.hls_rendition import Load, Rendition
+from sluice.media.source.hls_text import Variables
 from sluice.media.source.lane_group import LaneGroup
 from sluice.media.source.lanes import Lane
-from sluice.media.source.sniff import SniffedFile
-from sluice.net.http import HttpFile
+from sluice.media.source.segmented import SegmentedSource
+
+#: Variants are tried one behind the other, so many and so long.
+_MOST_VARIANTS, _LONGEST_S = 16, 20.0
 
 
-class HlsSource:
-    """`open`, then `read` until it returns nothing; `seek` in a recording. Blocks, as every file does."""
-
-    live: Literal[False] = (
-        False  #: played like a file, by media time; `Probe.live` says whether it has an end
-    )
-
-    def __init__(
-        self,
-        playlist: HttpFile,
-        head: SniffedFile,
-        connect: Callable[[str], HttpFile],
-        kinds: frozenset[TrackKind] = frozenset(TrackKind),
-    ) -> None:
-        """`head` stands over `playlist`, at its beginning; `connect` makes files from addresses. Only tracks
-        of `kinds` are read, and of playlists those that have them."""
-        self._playlist, self._head, self._kinds = playlist, head, kinds
-        self._fetcher = Fetcher(connect)
-        self._lanes = LaneGroup()
-
+class HlsSource(SegmentedSource):
     def open(self) -> Probe:
         """Raises SourceError."""
-        text, base = read_text(self._head), self._playlist.url
-        variant = best_variant(text, base) if is_master(text) else Variant(base, 0, (), None)
+        text, base = read_text(self._head), self._file.url
         if is_master(text):
-            text, base = self._fetcher.text(variant.url)
+            master = parse_master(text, base)
+            return self._open_best(master.variants[:_MOST_VARIANTS], master.variables)
+        return self._play(Variant(base, 0, ()), _checked(parse_media(text, base)), (), None)
+
+    def _open_best(self, variants: Sequence[Variant], variables: Variables) -> Probe:
+        """The best variant that plays; where none does, what is wrong with the best."""
+        begun = time.monotonic()
+        first_error: SourceError | None = None
+        for n, variant in enumerate(variants):
+            alike = [other.url for other in variants[n + 1 :] if other.like(variant)]
+            try:
+                playlist = _checked(self._load(variant.url, variables)())
+                return self._play(variant, playlist, alike, variables)
+            except SourceError as error:
+                self._begin_again()
+                first_error = first_error or error
+                if n + 1 < len(variants):
+                    self.notes.add(f"another variant of the source is played: {error}")
+            if time.monotonic() - begun > _LONGEST_S:
+                break
+        assert first_error is not None  # noqa: S101 - there is one variant at least
+        raise first_error
+
+    def _play(
+        self, variant: Variant, playlist: MediaPlaylist, alike: Sequence[str], variables: Variables | None
+    ) -> Probe:
+        """With the sound that has a playlist of its own; pictures alone where that fails."""
+        kinds = self._kinds - ({TrackKind.AUDIO} if variant.sounds else set())
+
+        def main() -> Rendition:
+            load, *others = [self._load(url, variables) for url in (variant.url, *alike)]
+            return Rendition(playlist, self._fetcher, load, notes=self.notes, others=others)
+
+        if not variant.sounds or TrackKind.AUDIO not in self._kinds:
+            return self._open_lanes([(main(), kinds)])
+        first = main() if kinds else None
+        try:
+            sound = self._sound(variant, first, variables)
+            lanes = [(first, kinds)] if first is not None else []
+            return self._open_lanes([*lanes, (sound, frozenset({TrackKind.AUDIO}))])
+        except SourceError as error:
+            if first is None:
+                raise
+            self._begin_again()
+            probe = self._open_lanes([(main(), kinds)])
+            self.notes.add(f"the sound is left out: {error}")
+            return probe
+
+    def _sound(self, variant: Variant, main: Rendition | None, variables: Variables | None) -> Rendition:
+        loads = [self._load(url, variables) for url in variant.sounds]
+        first_error: SourceError | None = None
+        for n, load in enumerate(loads):
+            try:
+                playlist = _checked(load())
+            except SourceError as error:
+                self._fetcher.wait(0)  # raises when it was we who broke it off
+                first_error = first_error or error
+                continue
+            run_shift = run_shift_to(main.playlist, playlist) if main is not None else 0
+            others = loads[n + 1 :]
+            sound = Rendition(
+                playlist,
+                self._fetcher,
+                load,
+                notes=self.notes,
+                others=others,
+                run_shift=run_shift,
+                leader=main,
+            )
+            if sound.peek() is None:
+                raise interrupted("the sound has no segment that can be read")
+            return sound
+        assert first_error is not None  # noqa: S101 - there is one playlist at least
+        raise first_error
+
+    def _open_lanes(self, renditions: Sequence[tuple[Rendition, frozenset[TrackKind]]]) -> Probe:
         clocks: dict[int, int] = {}
-        sound_apart = variant.audio_url is not None
-        main = self._kinds - ({TrackKind.AUDIO} if sound_apart else set())
-        if main:
-            self._lanes.add(self._lane(variant.url, text, base, main, clocks))
-        if variant.audio_url is not None and TrackKind.AUDIO in self._kinds:
-            sound, sound_base = self._fetcher.text(variant.audio_url)
-            only = frozenset({TrackKind.AUDIO})
-            self._lanes.add(self._lane(variant.audio_url, sound, sound_base, only, clocks))
+        for rendition, kinds in renditions:
+            self._lanes.add(Lane(rendition, kinds, clocks))
         probes = self._lanes.open()
         playlist = self._lanes.main.rendition.playlist
         if not playlist.ended:
@@ -69,40 +123,21 @@ class HlsSource:
             duration_us=playlist.duration_us if playlist.ended else None,
         )
 
-    def read(self, until_us: int) -> list[Packet]:
-        """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""
-        return self._lanes.read(until_us)
-
-    def edge(self) -> Edge | None:
-        """Of a live source; None when it has ended."""
-        return self._lanes.edge()
-
-    def skip(self) -> bool:
-        """Leaves out what keeps it from its edge, see LaneGroup. Raises SourceError."""
-        return self._lanes.skip()
-
-    def seek(self, position_us: int) -> None:
-        """To the beginning of the segment that holds the position; a live source cannot."""
-        self._lanes.seek(position_us)
-
-    def abort(self) -> None:
-        """From any thread: whatever blocks fails at once."""
-        self._playlist.abort()
-        self._fetcher.abort()
-
-    def close(self) -> None:
+    def _begin_again(self) -> None:
+        self._fetcher.wait(0)  # raises when it was we who broke it off
         self._lanes.close()
-        self._playlist.close()
+        self._lanes = LaneGroup()
 
-    def _lane(
-        self, url: str, text: str, base: str, kinds: frozenset[TrackKind], clocks: dict[int, int]
-    ) -> Lane:
-        playlist = parse_media(text, base)
-        if not playlist.segments:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED if playlist.ended else Reason.IDLE_TIMEOUT,
-                "the playlist has no segments" + ("" if playlist.ended else " yet"),
-                transient=not playlist.ended,
-            )
-        rendition = Rendition(playlist, self._fetcher, lambda: parse_media(*self._fetcher.text(url)))
-        return Lane(rendition, kinds, clocks)
+    def _load(self, url: str, variables: Variables | None) -> Load:
+        return lambda: parse_media(*self._fetcher.text(url), variables)
+
+
+def _checked(playlist: MediaPlaylist) -> MediaPlaylist:
+    """Raises SourceError for one without segments."""
+    if not playlist.segments:
+        raise SourceError(
+            Reason.SOURCE_UNSUPPORTED if playlist.ended else Reason.IDLE_TIMEOUT,
+            "the playlist has no segments" + ("" if playlist.ended else " yet"),
+            transient=not playlist.ended,
+        )
+    return playlist

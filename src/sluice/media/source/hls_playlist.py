@@ -1,44 +1,73 @@
-"""HLS playlists as data (RFC 8216). No IO: text and the address it came from in, absolute addresses out.
+"""HLS media playlists as data (RFC 8216bis). No IO: text and the address it came from in, absolute
+addresses out.
 
-Tags that change nothing for a relay are skipped, as the RFC asks (6.3.1). What would be played wrongly
-without being understood is refused: encryption other than AES-128 of whole segments.
+Tags that change nothing for a relay are skipped, as the RFC asks (6.3.1): low-latency playlists are played as
+ordinary ones, advertisements as what they are spliced into. What would be played wrongly without being
+understood is refused: encryption other than AES-128 of whole segments.
 """
 
-import re
-from dataclasses import dataclass
-from urllib.parse import urljoin
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
+from sluice.media.source.hls_text import (
+    Variables,
+    address,
+    attributes,
+    byte_range,
+    check_head,
+    initialization_vector,
+    integer,
+    lines_of,
+    microseconds,
+    unsupported,
+)
 
-#: A playlist longer than this is refused: 12 h of 2 s segments have some 3 MB.
-MOST_BYTES = 8 << 20
 _MOST_SEGMENTS = 100_000
-_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)')
 _LIVE_TARGETS = 3  # 6.3.3: not closer to the end than three target durations
+_IDENTITY = "identity"
+#: What people call the systems behind the key formats.
+_DRM = {
+    "com.apple.streamingkeydelivery": "FairPlay",
+    "com.microsoft.playready": "PlayReady",
+    "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed": "Widevine",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """AES-128 (4.3.2.4): the address of its 16 bytes; `iv` None means the segment's sequence number."""
+    """AES-128 (4.4.4.4): the address of its 16 bytes, and the initialization vector."""
 
     url: str
-    iv: bytes | None
+    iv: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a resource: all of it, or `length` from `offset` on."""
+    """Bytes of a resource: all of it, or `length` from `offset` on. `others` are addresses of the same."""
 
     url: str
     offset: int = 0
     length: int | None = None
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """An initialization section (4.4.4.5), with the key that is in force where it is named."""
+
+    part: Part
+    key: Key | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """`start_us` counts from the playlist's first segment; `run` numbers the stretches between
-    discontinuities over reloads (4.3.3.3), `header` is the initialization section (4.3.2.5).
+    discontinuities (4.4.4.3), over reloads and over the renditions of a source (see hls_numbering.py): all of
+    a run is on one clock. One that is a `gap` (4.4.4.7) is not there and not asked for.
+    `program_time_us` is the time of day it was made at, since 1970, if its run tells (4.4.4.6). Those of
+    different `origin` come from different playlists with the same content, and are never one file.
 
     DASH, whose manifests are turned into the same form, knows more (see dash.py): `shift_us` is what makes
     the media's timestamps count as `start_us` does, a `whole` segment is a file that can be sought in, and
@@ -51,26 +80,34 @@ class Segment:
     duration_us: int
     run: int
     key: Key | None
-    header: Part | None
+    header: Header | None
     shift_us: int | None = None
     whole: bool = False
     optional: bool = False
+    gap: bool = False
+    program_time_us: int | None = None
+    origin: int = 0
+
+    @property
+    def end_us(self) -> int:
+        return self.start_us + self.duration_us
 
 
 @dataclass(frozen=True, slots=True)
 class MediaPlaylist:
     segments: tuple[Segment, ...]
     target_us: int
-    ended: bool
+    ended: bool  #: it will not change any more
     hold_back_us: int | None
     start_offset_us: int | None  #: EXT-X-START; negative from the end
+    tells_runs: bool = False  #: EXT-X-DISCONTINUITY-SEQUENCE is there
 
     @property
     def duration_us(self) -> int:
-        return self.segments[-1].start_us + self.segments[-1].duration_us if self.segments else 0
+        return self.segments[-1].end_us if self.segments else 0
 
     def join(self) -> Segment:
-        """Where one who joins now begins to play a playlist that grows (6.3.3, 4.3.5.2)."""
+        """Where one who joins now begins to play a playlist that grows (6.3.3, 4.4.2.2)."""
         offset_us = self.start_offset_us
         if offset_us is None:
             offset_us = -(self.hold_back_us or _LIVE_TARGETS * self.target_us)
@@ -79,197 +116,189 @@ class MediaPlaylist:
 
     def at(self, position_us: int) -> Segment:
         """The segment that holds the position; the last one behind the end."""
-        return next((s for s in self.segments if position_us < s.start_us + s.duration_us), self.segments[-1])
+        return next((s for s in self.segments if position_us < s.end_us), self.segments[-1])
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One choice of a master playlist; `audio_url` where its sound has a playlist of its own."""
-
-    url: str
-    bandwidth_bps: int
-    codecs: tuple[str, ...]
-    audio_url: str | None
-
-
-def is_master(text: str) -> bool:
-    return "#EXT-X-STREAM-INF" in text
-
-
-def best_variant(text: str, base: str) -> Variant:
-    """The highest bandwidth; one with H.264 before any other, since it can be copied and is cheap to decode.
-
-    Raises SourceError (permanent) when there is none.
-    """
-    audio: dict[str, str | None] = {}
-    variants: list[Variant] = []
-    pending: dict[str, str] | None = None
-    for line in _lines(text):
-        if line.startswith("#EXT-X-MEDIA:"):
-            _take_rendition(audio, _attributes(line), base)
-        elif line.startswith("#EXT-X-STREAM-INF:"):
-            pending = _attributes(line)
-        elif not line.startswith("#") and pending is not None:
-            codecs = tuple(c.strip().lower() for c in pending.get("CODECS", "").split(",") if c.strip())
-            bandwidth = pending.get("BANDWIDTH", "")
-            variants.append(
-                Variant(
-                    urljoin(base, line),
-                    int(bandwidth) if bandwidth.isdecimal() else 0,
-                    codecs,
-                    audio.get(pending.get("AUDIO", "")),
-                )
-            )
-            pending = None
-    if not variants:
-        raise _unsupported("the playlist has no segments and names no other playlist that has")
-    return max(variants, key=_rank)
-
-
-def parse_media(text: str, base: str) -> MediaPlaylist:
-    """Raises SourceError (permanent) for what cannot be played."""
-    reader = _MediaReader(base)
-    for line in _lines(text):
+def parse_media(text: str, base: str, master: Variables | None = None) -> MediaPlaylist:
+    """`base`: where it came from; `master`: the variables of the playlist that names it. Raises SourceError:
+    permanent for what cannot be played."""
+    lines = lines_of(text)
+    check_head(lines)
+    reader = _MediaReader(base, master)
+    for line in lines:
         reader.take(line)
+    segments = _with_times(reader.segments)
+    # At least one second: it is also how often the server is asked.
+    target_us = max(1_000_000, reader.target_us or max((s.duration_us for s in segments), default=0))
+    hold_back_us = reader.hold_back_us
     return MediaPlaylist(
-        tuple(reader.segments),
-        # At least one second: it is also how often the server is asked.
-        max(reader.target_us, 1_000_000),
+        tuple(segments),
+        target_us,
         reader.ended,
-        reader.hold_back_us,
+        # 4.4.3.8 allows no less, and 0 is what servers write who mean nothing.
+        max(hold_back_us, _LIVE_TARGETS * target_us) if hold_back_us else None,
         reader.start_offset_us,
+        reader.tells_runs,
     )
 
 
+@dataclass(slots=True)
+class _Coming:
+    """What is told of the next segment."""
+
+    duration_us: int | None = None
+    range: tuple[int, int | None] | None = None
+    program_time_us: int | None = None
+    gap: bool = False
+
+
 class _MediaReader:
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, master: Variables | None) -> None:
         self.segments: list[Segment] = []
         self.target_us = 0
-        self.ended = False
+        self.ended = self.tells_runs = False
         self.hold_back_us: int | None = None
         self.start_offset_us: int | None = None
         self._base = base
+        self._variables = Variables(base, master)
         self._sequence = self._run = self._start_us = 0
-        self._duration_us: int | None = None
-        self._range: tuple[int, int | None] | None = None
+        self._header: Header | None = None
+        #: Of each key format, the tag in force (4.4.4.4: several may tell ways to the same key).
+        self._keys: dict[str, dict[str, str]] = {}
         self._range_ends: dict[str, int] = {}
-        self._key: Key | None = None
-        self._header: Part | None = None
+        self._coming = _Coming()
 
     def take(self, line: str) -> None:
         if not line.startswith("#"):
-            self._take_segment(line)
+            self._take_segment(self._variables.fill(line))
             return
         tag, _, value = line.partition(":")
         match tag:
             case "#EXTINF":
-                self._duration_us = _us(value.partition(",")[0])
+                self._coming.duration_us = microseconds(value.partition(",")[0])
             case "#EXT-X-TARGETDURATION":
-                self.target_us = _us(value)
-            case "#EXT-X-MEDIA-SEQUENCE":
-                self._sequence = _int(value)
-            case "#EXT-X-DISCONTINUITY-SEQUENCE":
-                self._run = _int(value)
+                self.target_us = microseconds(value)
+            case "#EXT-X-MEDIA-SEQUENCE" if not self.segments:
+                self._sequence = integer(value)
+            case "#EXT-X-DISCONTINUITY-SEQUENCE" if not self.segments:
+                self._run, self.tells_runs = self._run + integer(value), True
             case "#EXT-X-DISCONTINUITY":
                 self._run += 1
             case "#EXT-X-BYTERANGE":
-                self._range = _range(value)
+                self._coming.range = byte_range(value)
+            case "#EXT-X-GAP":
+                self._coming.gap = True
+            case "#EXT-X-PROGRAM-DATE-TIME":
+                self._coming.program_time_us = _date(value)
             case "#EXT-X-ENDLIST":
                 self.ended = True
-            case "#EXT-X-KEY" | "#EXT-X-MAP" | "#EXT-X-START" | "#EXT-X-SERVER-CONTROL":
-                self._take_attributes(tag, _attributes(line))
+            case "#EXT-X-PLAYLIST-TYPE":
+                # 4.4.3.5: a list of this type cannot change. One of type EVENT is live: what began long ago
+                # is joined near its edge, as every live source, unless EXT-X-START says otherwise.
+                self.ended = self.ended or value.strip() == "VOD"
+            case "#EXT-X-DEFINE":
+                self._variables.define(line)
+            case "#EXT-X-KEY" | "#EXT-X-MAP" | "#EXT-X-START" | "#EXT-X-SERVER-CONTROL" | "#EXT-X-SKIP":
+                self._take_attributes(tag, attributes(line, self._variables))
 
     def _take_attributes(self, tag: str, found: dict[str, str]) -> None:
         if tag == "#EXT-X-KEY":
-            self._key = _key(found, self._base)
+            if found.get("METHOD", "NONE") == "NONE":
+                self._keys.clear()
+            else:
+                self._keys[found.get("KEYFORMAT", _IDENTITY)] = found
         elif tag == "#EXT-X-MAP":
-            offset, length = 0, None
-            if "BYTERANGE" in found:
-                length, at = _range(found["BYTERANGE"])
-                offset = at or 0
-            self._header = Part(urljoin(self._base, found.get("URI", "")), offset, length)
-        elif tag == "#EXT-X-START" and "TIME-OFFSET" in found:
-            self.start_offset_us = _us(found["TIME-OFFSET"])
-        elif "HOLD-BACK" in found:
-            self.hold_back_us = _us(found["HOLD-BACK"])
+            if "URI" not in found:
+                raise unsupported("the playlist has an initialization section without an address")
+            length, offset = byte_range(found["BYTERANGE"]) if "BYTERANGE" in found else (None, 0)
+            self._header = Header(Part(address(self._base, found["URI"]), offset or 0, length), self._key())
+        elif tag == "#EXT-X-START":
+            self.start_offset_us = _hint(found.get("TIME-OFFSET"))
+        elif tag == "#EXT-X-SERVER-CONTROL":
+            self.hold_back_us = _hint(found.get("HOLD-BACK"))
+        elif tag == "#EXT-X-SKIP":
+            raise SourceError(
+                Reason.SOURCE_REFUSED,
+                "the server answers with a part of the playlist (EXT-X-SKIP) that was not asked for",
+                transient=True,
+            )
 
     def _take_segment(self, uri: str) -> None:
-        if self._duration_us is None:
-            return  # an address without EXTINF is no segment (4.3.2.1)
+        if self._coming.duration_us is None:
+            return  # an address without EXTINF is no segment (4.4.4.1)
         if len(self.segments) >= _MOST_SEGMENTS:
-            raise _unsupported(f"the playlist has more than {_MOST_SEGMENTS} segments")
-        part = Part(urljoin(self._base, uri))
-        if self._range is not None:
-            length, at = self._range
-            offset = self._range_ends.get(part.url, 0) if at is None else at
-            part = Part(part.url, offset, length)
-            self._range_ends[part.url] = offset + length
-        duration_us = max(self._duration_us, 0)
-        self.segments.append(
-            Segment(self._sequence, part, self._start_us, duration_us, self._run, self._key, self._header)
+            raise unsupported(f"the playlist has more than {_MOST_SEGMENTS} segments")
+        segment = Segment(
+            self._sequence,
+            self._part(address(self._base, uri)),
+            self._start_us,
+            max(self._coming.duration_us, 0),
+            self._run,
+            self._key(),
+            self._header,
+            gap=self._coming.gap,
+            program_time_us=self._coming.program_time_us,
         )
+        self.segments.append(segment)
         self._sequence += 1
-        self._start_us += duration_us
-        self._duration_us = self._range = None
+        self._start_us = segment.end_us
+        self._coming = _Coming()
+
+    def _part(self, url: str) -> Part:
+        if self._coming.range is None:
+            return Part(url)
+        length, offset = self._coming.range
+        if offset is None:  # 4.4.4.2: behind the range before
+            offset = self._range_ends.get(url, 0)
+        self._range_ends[url] = offset + length
+        return Part(url, offset, length)
+
+    def _key(self) -> Key | None:
+        if not self._keys:
+            return None
+        found = self._keys.get(_IDENTITY)
+        if found is None or found["METHOD"] != "AES-128" or not found.get("URI"):
+            form, told = next(iter(self._keys.items())) if found is None else (_IDENTITY, found)
+            name = _DRM.get(form.lower(), form)[:80]
+            raise unsupported(
+                f"the source is encrypted ({told['METHOD'][:40]}, {name}), and there is no key for it"
+            )
+        # 5.2: without an initialization vector it is the media sequence number.
+        iv = initialization_vector(found["IV"]) if "IV" in found else self._sequence.to_bytes(16, "big")
+        return Key(address(self._base, found["URI"]), iv)
 
 
-def _take_rendition(audio: dict[str, str | None], found: dict[str, str], base: str) -> None:
-    """The default rendition of each group; one without an address is in the variant itself (4.3.4.2.1)."""
-    if found.get("TYPE") == "AUDIO":
-        group = found.get("GROUP-ID", "")
-        if group not in audio or found.get("DEFAULT") == "YES":
-            audio[group] = urljoin(base, found["URI"]) if found.get("URI") else None
+def _with_times(segments: list[Segment]) -> list[Segment]:
+    """The time of day of each, counted on and back from those of its run that are told (4.4.4.6)."""
+    if not any(segment.program_time_us is not None for segment in segments):
+        return segments
+    for ordered in (range(len(segments)), reversed(range(len(segments)))):
+        run, lead_us = None, None  # the time of day minus that in the playlist
+        for n in ordered:
+            segment = segments[n]
+            if segment.run != run:
+                run, lead_us = segment.run, None
+            if segment.program_time_us is not None:
+                lead_us = segment.program_time_us - segment.start_us
+            elif lead_us is not None:
+                segments[n] = replace(segment, program_time_us=segment.start_us + lead_us)
+    return segments
 
 
-def _rank(variant: Variant) -> tuple[bool, bool, int]:
-    """Without CODECS nothing is known, and H.264 with AAC is what almost all streams are."""
-    h264 = not variant.codecs or any(codec.startswith(("avc1", "avc3")) for codec in variant.codecs)
-    sound_only = all(codec.startswith(("mp4a", "opus", "ac-3", "ec-3")) for codec in variant.codecs)
-    return h264, not variant.codecs or not sound_only, variant.bandwidth_bps
-
-
-def _key(found: dict[str, str], base: str) -> Key | None:
-    method, form = found.get("METHOD", "NONE"), found.get("KEYFORMAT", "identity")
-    if method == "NONE":
+def _date(value: str) -> int | None:
+    """Microseconds since 1970. Only a hint: None if it cannot be read."""
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1e6)
+    except (ValueError, OverflowError):
         return None
-    if method != "AES-128" or form != "identity" or not found.get("URI"):
-        raise _unsupported(f"the source is encrypted ({method}, {form}), and there is no key for it")
-    iv = found.get("IV")
+
+
+def _hint(value: str | None) -> int | None:
+    """A duration that may as well be missing."""
     try:
-        return Key(urljoin(base, found["URI"]), int(iv, 16).to_bytes(16, "big") if iv else None)
-    except (ValueError, OverflowError) as error:
-        raise _unsupported("the playlist has a malformed initialization vector") from error
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in (line.strip() for line in text.splitlines()) if line]
-
-
-def _attributes(line: str) -> dict[str, str]:
-    return {name: value.strip('"') for name, value in _ATTRIBUTE.findall(line.partition(":")[2])}
-
-
-def _range(value: str) -> tuple[int, int | None]:
-    length, _, offset = value.strip().partition("@")
-    return _int(length), _int(offset) if offset else None
-
-
-def _int(value: str) -> int:
-    text = value.strip()
-    if not text.isdecimal() or len(text) > 18:
-        raise _unsupported(f"the playlist has a malformed number: {text[:40]!r}")
-    return int(text)
-
-
-def _us(value: str) -> int:
-    try:
-        seconds = float(value.strip())
-    except ValueError as error:
-        raise _unsupported(f"the playlist has a malformed duration: {value.strip()[:40]!r}") from error
-    if not -1e9 < seconds < 1e9:
-        raise _unsupported("the playlist has an impossible duration")
-    return round(seconds * 1_000_000)
-
-
-def _unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
+        return microseconds(value) if value is not None else None
+    except SourceError:
+        return None

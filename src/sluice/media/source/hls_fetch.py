@@ -1,0 +1,264 @@
+"""The bytes behind a playlist: playlists, keys, initialization sections, segments; byte ranges and AES-128.
+
+Every address goes through `net.http` and its guard; FFmpeg sees only bytes. It all blocks on a worker
+thread; `Fetcher.abort` breaks every wait.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.masking import mask_url
+from sluice.media.source.hls_forms import HEAD_BYTES, Ending, Form, form_of
+from sluice.media.source.hls_playlist import Header, Key, Part
+from sluice.media.source.hls_text import MOST_BYTES
+from sluice.media.source.sniff import SniffedFile
+from sluice.net.http import HttpFile
+
+_MOST_KEYS, _MOST_HEADERS = 16, 8
+_LONGEST_HEADER = 4 << 20
+_BLOCK = 16
+
+
+class Fetcher:
+    """Opens files, and aborts those that are open. `connect` makes one from an address."""
+
+    def __init__(self, connect: Callable[[str], HttpFile]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._open: set[HttpFile] = set()
+        self._aborted = threading.Event()
+        self._keys: dict[str, bytes] = {}
+        self._headers: dict[Header, bytes] = {}
+        self._place = 0  #: of the address that worked last, among several of the same resource
+
+    def open(self, url: str) -> HttpFile:
+        """Not connected yet; to be given back with `close`. Raises SourceError."""
+        file = self._connect(url)
+        with self._lock:
+            if self._aborted.is_set():
+                raise interrupted("reading was aborted")
+            self._open.add(file)
+        return file
+
+    def open_part(self, part: Part) -> HttpFile:
+        """Connected, to the first of its addresses that answers. Raises SourceError."""
+        urls = (part.url, *part.others)
+        first: SourceError | None = None
+        for n in range(len(urls)):
+            place = (self._place + n) % len(urls)
+            file: HttpFile | None = None
+            try:
+                file = self.open(urls[place])
+                file.seekable()  # connects
+            except SourceError as error:
+                if file is not None:
+                    self.close(file)
+                self.wait(0)
+                first = first or error
+            else:
+                self._place = place
+                return file
+        assert first is not None  # noqa: S101 - there is one address at least
+        raise first
+
+    def close(self, file: HttpFile) -> None:
+        with self._lock:
+            self._open.discard(file)
+        file.close()
+
+    def text(self, url: str) -> tuple[str, str]:
+        """A playlist and the address it came from in the end. Raises SourceError."""
+        file = self.open(url)
+        try:
+            return read_text(file), file.url
+        finally:
+            self.close(file)
+
+    def key(self, url: str) -> bytes:
+        """The 16 bytes of a key, kept for the next segment. Raises SourceError."""
+        if url not in self._keys:
+            file = self.open(url)
+            try:
+                key = read_all(file, _BLOCK + 1)
+            finally:
+                self.close(file)
+            if len(key) != _BLOCK:
+                raise SourceError(
+                    Reason.SOURCE_UNSUPPORTED, f"{mask_url(url)} gives no key of 16 bytes", transient=False
+                )
+            _make_room(self._keys, _MOST_KEYS)
+            self._keys[url] = key
+        return self._keys[url]
+
+    def header(self, header: Header) -> bytes:
+        """The bytes of an initialization section, kept for the next time. Raises SourceError."""
+        if header not in self._headers:
+            body = Body(self, header.part, header.key)
+            try:
+                data = bytearray()
+                while len(data) <= _LONGEST_HEADER and (more := body.read(1 << 16)):
+                    data += more
+            finally:
+                body.close()
+            if not data or len(data) > _LONGEST_HEADER:
+                raise SourceError(
+                    Reason.SOURCE_UNSUPPORTED,
+                    f"{mask_url(header.part.url)} is no initialization section: it has "
+                    f"{'more than 4 MiB' if data else 'no bytes'}",
+                    transient=False,
+                )
+            _make_room(self._headers, _MOST_HEADERS)
+            self._headers[header] = bytes(data)
+        return self._headers[header]
+
+    def wait(self, seconds: float) -> None:
+        """Raises SourceError when aborted meanwhile."""
+        if self._aborted.wait(max(seconds, 0)):
+            raise interrupted("reading was aborted")
+
+    def abort(self) -> None:
+        """From any thread."""
+        with self._lock:
+            self._aborted.set()
+            files = list(self._open)
+        for file in files:
+            file.abort()
+
+
+class Body:
+    """One resource, or a range of it, decrypted. Connected once it exists."""
+
+    def __init__(self, fetcher: Fetcher, part: Part, key: Key | None) -> None:
+        """Raises SourceError."""
+        self._fetcher, self._part = fetcher, part
+        self._received = 0
+        self._asked_again = False
+        self._cipher: CipherContext | None = None
+        self._held = b""  # decrypted, but padding if nothing follows
+        self._ready = b""
+        if key is not None:
+            secret = fetcher.key(key.url)
+            self._cipher = Cipher(algorithms.AES(secret), modes.CBC(key.iv)).decryptor()
+        self._file = fetcher.open_part(part)
+        try:
+            self.form = form_of(self._look())
+        except SourceError:
+            self.close()
+            raise
+        self._ending = Ending(self.form)
+
+    def read(self, size: int) -> bytes:
+        """1 to `size` bytes; none at the end. Raises SourceError."""
+        if not self._ready:
+            self._ready = self._decrypted(size)
+        out, self._ready = self._ready[:size], self._ready[size:]
+        self._ending.feed(out)
+        return out
+
+    def is_whole(self) -> bool:
+        """Whether what was read so far may be all of it."""
+        return self._ending.is_whole()
+
+    def close(self) -> None:
+        self._fetcher.close(self._file)
+
+    def _look(self) -> bytes:
+        head = b""
+        while len(head) < HEAD_BYTES and (data := self._decrypted(HEAD_BYTES)):
+            head += data
+        self._ready = head
+        return head
+
+    def _decrypted(self, size: int) -> bytes:
+        if self._cipher is None:
+            return self._receive(size)
+        while data := self._receive(size):
+            clear = self._held + self._cipher.update(data)
+            self._held = clear[-_BLOCK:]
+            if len(clear) > _BLOCK:
+                return clear[:-_BLOCK]
+        last, self._held = self._held, b""
+        padding = last[-1] if last else 0
+        # RFC 5652 6.3; some packagers leave it out.
+        padded = 0 < padding <= _BLOCK and last.endswith(bytes([padding]) * padding)
+        return last[:-padding] if padded else last
+
+    def _receive(self, size: int) -> bytes:
+        left = None if self._part.length is None else self._part.length - self._received
+        if left == 0:
+            return b""
+        if self._part.offset and self._file.tell() == 0:
+            self._seek()
+        size = size if left is None else min(size, left)
+        try:
+            data = self._file.read(size)
+        except SourceError as error:
+            self._fetcher.wait(0)  # it may be we who broke it off
+            if not error.transient or self._asked_again:
+                raise
+            data = self._ask_again(size, error)
+        self._received += len(data)
+        return data
+
+    def _ask_again(self, size: int, cause: SourceError) -> bytes:
+        """A body that broke off, from a server that ignores Range: once more, up to where it was."""
+        self._asked_again = True
+        self._fetcher.close(self._file)
+        self._file = self._fetcher.open_part(self._part)
+        if self._part.offset:
+            self._seek()
+        known = self._received
+        while known:
+            data = self._file.read(min(1 << 16, known))
+            if not data:
+                raise cause
+            known -= len(data)
+        return self._file.read(size)
+
+    def _seek(self) -> None:
+        try:
+            self._file.seek(self._part.offset)
+        except OSError as error:
+            raise SourceError(
+                Reason.SOURCE_UNSUPPORTED,
+                "the playlist names ranges of a file whose server ignores Range requests",
+                transient=False,
+            ) from error
+
+
+def is_media(form: Form, before: Form | None) -> bool:
+    """Whether a segment may be given to a demuxer, by its form and that of the one before it."""
+    return form not in (Form.EMPTY, Form.TEXT) and (form is not Form.OTHER or before in (None, Form.OTHER))
+
+
+def read_text(file: HttpFile | SniffedFile) -> str:
+    """A whole playlist. Raises SourceError."""
+    data = read_all(file, MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise SourceError(
+            Reason.SOURCE_UNSUPPORTED, f"the playlist is longer than {MOST_BYTES >> 20} MiB", transient=False
+        )
+    return data.decode("utf-8-sig", "replace")
+
+
+def read_all(file: HttpFile | SniffedFile, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while size < most and (data := file.read(min(65536, most - size))):
+        parts.append(data)
+        size += len(data)
+    return b"".join(parts)
+
+
+def interrupted(text: str) -> SourceError:
+    return SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
+
+
+def _make_room(kept: dict[Any, bytes], most: int) -> None:
+    while len(kept) >= most:
+        del kept[next(iter(kept))]

@@ -1,0 +1,143 @@
+"""HLS master playlists as data (RFC 8216bis 4.4.6): which playlists there are, in the order to try them.
+
+No IO. A master playlist may name a rendition behind the variant that uses it: the order of tags means
+nothing. Playlists of key frames alone, session data and session keys are of no use to a relay.
+"""
+
+from dataclasses import dataclass, replace
+
+from sluice.core.errors import SourceError
+from sluice.media.source.hls_text import (
+    Variables,
+    address,
+    attributes,
+    check_head,
+    integer,
+    lines_of,
+    unsupported,
+)
+
+_SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "mp3")
+#: Whoever wants it described chooses so; nobody chooses for a room.
+_FOR_THE_BLIND = "public.accessibility.describes-video"
+_MOST_ALIKE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One choice of a master playlist. `sounds`: where its sound has playlists of its own, the one to play
+    first; the others have the same in another quality."""
+
+    url: str
+    bandwidth_bps: int
+    codecs: tuple[str, ...]
+    sounds: tuple[str, ...] = ()
+
+    @property
+    def sound_only(self) -> bool:
+        return bool(self.codecs) and all(codec.startswith(_SOUND) for codec in self.codecs)
+
+    def like(self, other: "Variant") -> bool:
+        """Whether one can be played on where the other was left: with the same tracks in it."""
+        return (not self.sounds, self.sound_only) == (not other.sounds, other.sound_only)
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    variants: tuple[Variant, ...]  #: the best first
+    variables: Variables
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    group: str
+    url: str | None  #: None: it is in the variant itself (4.4.6.2.1)
+    who: tuple[str, str]  #: language and name: in another group, the same in another quality
+    rank: tuple[bool, bool, bool]
+
+
+def is_master(text: str) -> bool:
+    for line in lines_of(text):
+        if line.startswith(("#EXT-X-STREAM-INF:", "#EXT-X-MEDIA:")):
+            return True
+        if line.startswith("#EXTINF:"):
+            return False
+    return False
+
+
+def parse_master(text: str, base: str) -> Master:
+    """Raises SourceError (permanent) when there is nothing in it."""
+    lines = lines_of(text)
+    check_head(lines)
+    variables = Variables(base)
+    sounds: list[_Sound] = []
+    named: list[tuple[str, dict[str, str]]] = []
+    pending: dict[str, str] | None = None
+    for line in lines:
+        if line.startswith("#EXT-X-DEFINE:"):
+            variables.define(line)
+        elif line.startswith("#EXT-X-MEDIA:"):
+            _take_sound(sounds, attributes(line, variables), base)
+        elif line.startswith("#EXT-X-STREAM-INF:"):
+            pending = attributes(line, variables)
+        elif not line.startswith("#") and pending is not None:
+            named.append((address(base, variables.fill(line)), pending))
+            pending = None
+    groups = _sounds_of_groups(sounds)
+    variants = [_variant(url, found, groups) for url, found in named]
+    if not variants:  # a station may have nothing but renditions
+        variants = [Variant(sound.url, 0, ("mp4a",)) for sound in sounds if sound.url is not None]
+    if not variants:
+        raise unsupported("the playlist has no segments and names no other playlist that has")
+    return Master(tuple(sorted(variants, key=_rank, reverse=True)), variables)
+
+
+def _take_sound(sounds: list[_Sound], found: dict[str, str], base: str) -> None:
+    if found.get("TYPE") != "AUDIO":
+        return
+    rank = (
+        found.get("DEFAULT") == "YES",
+        _FOR_THE_BLIND not in found.get("CHARACTERISTICS", ""),
+        found.get("AUTOSELECT") == "YES",
+    )
+    url = address(base, found["URI"]) if found.get("URI") else None
+    who = found.get("LANGUAGE", ""), found.get("NAME", "")
+    sounds.append(_Sound(found.get("GROUP-ID", ""), url, who, rank))
+
+
+def _variant(url: str, found: dict[str, str], sounds: dict[str, tuple[str, ...]]) -> Variant:
+    codecs = tuple(c.strip().lower() for c in found.get("CODECS", "").split(",") if c.strip())
+    variant = Variant(
+        url, _bandwidth(found.get("BANDWIDTH", "")), codecs, sounds.get(found.get("AUDIO", ""), ())
+    )
+    return replace(variant, sounds=()) if variant.sound_only else variant  # it is a rendition of its group
+
+
+def _sounds_of_groups(sounds: list[_Sound]) -> dict[str, tuple[str, ...]]:
+    """Of each group the addresses to try."""
+    groups: dict[str, _Sound] = {}
+    alike: dict[tuple[str, str], dict[str, None]] = {}
+    for sound in sounds:
+        if sound.group not in groups or sound.rank > groups[sound.group].rank:
+            groups[sound.group] = sound
+        same = alike.setdefault(sound.who, {})
+        if sound.url is not None and len(same) < _MOST_ALIKE:
+            same[sound.url] = None
+    return {
+        group: () if chosen.url is None else tuple({chosen.url: None, **alike[chosen.who]})
+        for group, chosen in groups.items()
+    }
+
+
+def _bandwidth(text: str) -> int:
+    try:
+        return integer(text)
+    except SourceError:
+        return 0
+
+
+def _rank(variant: Variant) -> tuple[bool, bool, int]:
+    """The highest bandwidth; one with H.264 before any other, since it can be copied and is cheap to decode.
+    Without CODECS nothing is known, and H.264 with AAC is what almost all streams are."""
+    h264 = not variant.codecs or any(codec.startswith(("avc1", "avc3")) for codec in variant.codecs)
+    return h264, not variant.sound_only, variant.bandwidth_bps

@@ -1,0 +1,427 @@
+"""Segments of HLS playlists, one behind the other: reloading, what is lost or late, other variants.
+
+One bad resource does not end a source: what cannot be had is left out and told in the notes, and reading goes
+on behind it. Only what yields nothing ends: a server that answers nothing any more, a live playlist that no
+longer grows. Everything blocks on a worker thread; `Fetcher.abort` breaks every wait.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.masking import mask_url
+from sluice.media.source.hls_fetch import Body, Fetcher, interrupted, is_media
+from sluice.media.source.hls_forms import Form
+from sluice.media.source.hls_numbering import Change, Numbering
+from sluice.media.source.hls_playlist import MediaPlaylist, Segment
+from sluice.media.source.notes import Notes
+from sluice.net.http import ErrorAnswer
+
+#: A live playlist that stays the same for so long is a loss, and so are segments that are not there; three
+#: target durations if that is longer.
+_STALL_S = 10.0
+#: What a playlist may ask for is asked for this often at least.
+_LONGEST_TARGET_S = 60.0
+#: Pauses before a recording's segment is asked for again, if trying again can help.
+_PAUSES_S = (0.5, 1.0)
+_GONE = frozenset({404, 410})
+#: Segments one behind the other that may be lost: of those that the server does not have, and of others,
+#: where it is rather the server that has a problem.
+_MOST_GONE, _MOST_LOST = 300, 3
+#: With another variant to go to, fewer.
+_MOST_BEFORE_SWITCH = 2
+#: How long pictures wait for sound that is late; then it joins when it comes.
+_PATIENCE_S = 2.0
+_REVIVAL_S = 10.0
+
+Load = Callable[[], MediaPlaylist]
+
+
+class SegmentsGone(SourceError):
+    """We were too slow: the next segment of a live playlist is no longer listed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.SOURCE_INTERRUPTED, "the live source is faster than it can be read", transient=True
+        )
+
+
+@dataclass(slots=True)
+class _Lost:
+    """Segments one behind the other that could not be had."""
+
+    first: Segment
+    error: SourceError
+    since: float
+    count: int = 0
+    tries: int = 0  #: of the present one
+
+
+class Rendition:
+    """One media playlist: gives its segments in order, and waits for the next one of a live playlist."""
+
+    def __init__(
+        self,
+        playlist: MediaPlaylist,
+        fetcher: Fetcher,
+        reload: Load,
+        *,
+        notes: Notes | None = None,
+        others: Sequence[Load] = (),
+        run_shift: int = 0,
+        leader: "Rendition | None" = None,
+    ) -> None:
+        """`reload` gives the playlist as it is now; each of `others` one with the same content, to go on with
+        when this one fails. What has a `leader` may be late or fail without that one's end: it then has no
+        segments for a while."""
+        self.fetcher = fetcher
+        self.notes = notes or Notes()
+        self._load, self._others = reload, list(others)
+        self._leader = leader
+        self._numbering = Numbering(playlist, run_shift=run_shift)
+        self._loaded_at = self._changed_at = self._good_at = time.monotonic()
+        self._reload_error: SourceError | None = None
+        self._next = (self.playlist.segments[0] if playlist.ended else self.playlist.join()).sequence
+        self._opened: tuple[Segment, Body] | None = None
+        self._form: Form | None = None  #: of the last segment
+        self._lost: _Lost | None = None
+        self._spoiled = (0, -2)  #: how many one behind the other, and the last one
+        self._any_good = False
+        self._switches = 0  #: since the last segment that could be had
+        self._dry_since: float | None = None
+        self._dead_until: float | None = None
+        self.taken_us = 0  #: where the last segment begins that was taken, on the clock of `begin_us`
+
+    @property
+    def playlist(self) -> MediaPlaylist:
+        """The newest. Numbers of segments and runs stay what they are over reloads."""
+        return self._numbering.playlist
+
+    def seek(self, position_us: int) -> None:
+        self._drop()
+        self._lost = None
+        self._next = self.playlist.at(position_us).sequence
+
+    def newest_us(self) -> int:
+        """Where the source is by now: it goes on while the playlist is not asked for."""
+        return self._numbering.end_us + int((time.monotonic() - self._loaded_at) * 1e6)
+
+    def begin_us(self, segment: Segment) -> int:
+        """Where a segment of the playlist begins, on the clock of `newest_us`."""
+        return self._numbering.begin_us(segment)
+
+    def lags(self) -> bool:
+        """Whether one who joins now begins further on, by a segment at least. Raises SourceError."""
+        if time.monotonic() - self._loaded_at > self._target_s():
+            self._load_again()
+        return not self.playlist.ended and self.playlist.join().sequence > self._next
+
+    def rejoin(self, behind_us: int | None = None) -> Segment:
+        """Goes to where one who joins now begins, or a segment before what is `behind_us` from the end, since
+        the other playlist may be newer than this one."""
+        segment = self.playlist.join()
+        if behind_us is not None:
+            segments = self.playlist.segments
+            place = self.playlist.at(self.playlist.duration_us - behind_us).sequence - segments[0].sequence
+            segment = segments[max(0, place - 1)]
+        self._drop()
+        self._next = segment.sequence
+        return segment
+
+    def peek(self) -> Segment | None:
+        """The next segment, None at the end of a playlist that ended, and while one that has a leader has
+        none. Segments that cannot be had are left out. Raises SourceError, SegmentsGone."""
+        if self._dead_until is not None and not self._revive():
+            return None
+        while True:
+            begun = time.monotonic()
+            try:
+                found = self._peek()
+            except SegmentsGone:
+                raise
+            except SourceError as error:
+                self.fetcher.wait(0)  # raises when it was we who broke it off
+                if self._switch(error):
+                    continue
+                if self._leader is None or error.reason is Reason.ADDRESS_NOT_ALLOWED:
+                    raise
+                self.notes.add(f"the sound is left out for now: {error}")
+                pause_s = max(_REVIVAL_S, 20 * (time.monotonic() - begun))
+                self._dead_until = time.monotonic() + pause_s
+                return None
+            return found
+
+    def advance(self, segment: Segment) -> None:
+        """Goes behind a segment that somebody else opens."""
+        self._next = segment.sequence + 1
+        self.taken_us = self.begin_us(segment)
+
+    def take(self, segment: Segment) -> Body:
+        """What `peek` gave, to be read and closed."""
+        assert self._opened is not None  # noqa: S101 - peek opened it
+        opened, self._opened = self._opened, None
+        self.advance(segment)
+        self._form = opened[1].form
+        return opened[1]
+
+    def form(self) -> Form | None:
+        """Of the segment that `peek` gave."""
+        return self._opened[1].form if self._opened is not None else None
+
+    def spoil(self, segment: Segment, why: str) -> None:
+        """A demuxer could make nothing of a segment. Raises SourceError when it is not the first of many."""
+        count, last = self._spoiled
+        count = count + 1 if segment.sequence - last <= 1 else 1
+        self._spoiled = (count, segment.sequence)
+        if count > _MOST_LOST:
+            raise SourceError(Reason.SOURCE_UNSUPPORTED, why, transient=True)
+        self.leave_out(f"a segment is left out: {why}")
+
+    def leave_out(self, text: str) -> None:
+        self.notes.skipped += 1
+        self.notes.add(text)
+
+    # --- the next segment -----------------------------------------------------------------------------------
+
+    def _peek(self) -> Segment | None:
+        while True:
+            segment = self._listed()
+            if segment is None:
+                self._check_end()
+                return None
+            if segment.whole:
+                return segment
+            opened = self._opened
+            if opened is not None and (opened[0].sequence, opened[0].origin) == (
+                segment.sequence,
+                segment.origin,
+            ):
+                return segment
+            self._drop()
+            if (found := self._open(segment)) is not None:
+                return found
+
+    def _listed(self) -> Segment | None:
+        while True:
+            segments = self.playlist.segments
+            index = self._next - segments[0].sequence if segments else -1
+            if segments and index < 0 and not self.playlist.ended:
+                raise SegmentsGone
+            if 0 <= index < len(segments):
+                self._dry_since = None
+                return segments[index]
+            if self.playlist.ended or self._is_left_alone():
+                return None
+            self._reload()
+
+    def _is_left_alone(self) -> bool:
+        """Whether pictures go on without this, until it has more."""
+        now = time.monotonic()
+        if self._dry_since is None:
+            self._dry_since = now
+        dry = self._leader is not None and now - self._dry_since > _PATIENCE_S
+        return dry and now < self._due_at()
+
+    def _open(self, segment: Segment) -> Segment | None:
+        """None: it is left out, or to be tried again."""
+        if segment.gap:
+            self.leave_out("the source announces gaps (EXT-X-GAP): what was never made is left out")
+            self._next = segment.sequence + 1
+            if not self.playlist.ended:
+                self._check_stall(segment, interrupted("the live source has nothing but gaps (EXT-X-GAP)"))
+            return None
+        try:
+            return self._try(segment)
+        except SourceError as error:
+            self.fetcher.wait(0)
+            if self.playlist.ended:
+                self._fail(segment, error)
+                return None
+            return self._await(segment, error)
+
+    def _try(self, segment: Segment) -> Segment:
+        if segment.header is not None:
+            self.fetcher.header(segment.header)
+        body = Body(self.fetcher, segment.part, segment.key)
+        if not is_media(body.form, self._form):
+            body.close()
+            what = "is empty" if body.form is Form.EMPTY else "is no media"
+            if segment.key is not None:
+                what += ", or its key is wrong"
+            raise SourceError(
+                Reason.SOURCE_UNSUPPORTED, f"{mask_url(segment.part.url)} {what}", transient=False
+            )
+        self._opened = (segment, body)
+        self._next = segment.sequence
+        self._lost = None
+        self._any_good, self._switches = True, 0
+        self._good_at = time.monotonic()
+        return segment
+
+    def _note_failure(self, segment: Segment, error: SourceError) -> _Lost:
+        if self._lost is None:
+            self._lost = _Lost(segment, error, time.monotonic())
+        self._lost.tries += 1
+        return self._lost
+
+    def _fail(self, segment: Segment, error: SourceError) -> None:
+        """Of a recording: another try, or on behind it."""
+        gone = isinstance(error, ErrorAnswer) and error.status in _GONE
+        if gone and segment.optional:
+            self._next = segment.sequence + 1  # it was only counted: the end of the period came earlier
+            return
+        lost = self._note_failure(segment, error)
+        if error.transient and not gone and lost.tries <= len(_PAUSES_S):
+            self.fetcher.wait(_PAUSES_S[lost.tries - 1])
+            return
+        self._lose(segment, error, _MOST_GONE if gone else _MOST_LOST)
+
+    def _await(self, segment: Segment, error: SourceError) -> Segment | None:
+        """Of a live source: it may be late. When the one behind it is there, it is lost."""
+        lost = self._note_failure(segment, error)
+        if not error.transient:
+            self._lose(segment, error, _MOST_LOST)
+            return None
+        self._check_stall(segment, error)
+        if time.monotonic() - lost.since >= self._target_s():
+            index = segment.sequence + 1 - self.playlist.segments[0].sequence
+            behind = self.playlist.segments[index : index + 1]
+            try:
+                found = self._try(behind[0]) if behind and not behind[0].gap else None
+            except SourceError:
+                self.fetcher.wait(0)
+            else:
+                if found is not None:
+                    self.leave_out(f"a segment is left out: {error}")
+                    return found
+        self.fetcher.wait(self._target_s() / 2)
+        if time.monotonic() >= self._due_at():
+            self._load_again()  # it also tells the end, before segments are missed
+        return None
+
+    def _check_stall(self, segment: Segment, error: SourceError) -> None:
+        limit_s = self._limit_s()
+        if time.monotonic() - self._good_at <= limit_s:
+            return
+        if isinstance(error, ErrorAnswer) and error.status in _GONE:
+            first = self._lost.first if self._lost is not None else segment
+            raise interrupted(f"{mask_url(first.part.url)} was not there for {limit_s:g} s") from error
+        raise error
+
+    def _lose(self, segment: Segment, error: SourceError, most: int) -> None:
+        lost = self._lost or _Lost(segment, error, time.monotonic())
+        self._lost = lost
+        lost.count, lost.tries = lost.count + 1, 0
+        if lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._others else most):
+            self._next = lost.first.sequence
+            raise lost.error
+        self.leave_out(f"a segment is left out: {error}")
+        self._next = segment.sequence + 1
+
+    def _check_end(self) -> None:
+        """The end of a recording, if it is one: not where all that was left could not be had."""
+        if not self.playlist.ended:
+            return
+        lost, self._lost = self._lost, None
+        if lost is not None and (lost.count >= _MOST_LOST or not self._any_good):
+            raise lost.error
+        if not self._any_good and all(segment.gap for segment in self.playlist.segments):
+            raise SourceError(
+                Reason.SOURCE_UNSUPPORTED,
+                "the source has nothing but gaps (EXT-X-GAP): none of its segments was made",
+                transient=False,
+            )
+
+    # --- reloading, and other playlists ---------------------------------------------------------------------
+
+    def _target_s(self) -> float:
+        return min(self.playlist.target_us / 1e6, _LONGEST_TARGET_S)
+
+    def _limit_s(self) -> float:
+        return max(_STALL_S, 3 * self._target_s())
+
+    def _due_at(self) -> float:
+        """RFC 8216bis 6.3.4: a target duration after a change, half of it without one."""
+        unchanged = self._changed_at < self._loaded_at
+        return self._loaded_at + self._target_s() / (2 if unchanged else 1)
+
+    def _reload(self) -> None:
+        """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
+        self.fetcher.wait(self._due_at() - time.monotonic())
+        self._load_again()
+        limit_s = self._limit_s()
+        if self._loaded_at - self._changed_at > limit_s:
+            if self._reload_error is not None:
+                raise self._reload_error
+            raise interrupted(f"the live playlist did not grow for {limit_s:g} s")
+
+    def _load_again(self) -> None:
+        try:
+            new = self._load()
+        except SourceError as error:
+            self.fetcher.wait(0)
+            if error.reason is Reason.ADDRESS_NOT_ALLOWED:
+                raise
+            self._reload_error, self._loaded_at = error, time.monotonic()
+            self.notes.add(f"the playlist could not be read again at first: {error}")
+            return
+        now, self._reload_error = time.monotonic(), None
+        change = self._numbering.take(new, believe=now - self._changed_at > self._limit_s() / 2)
+        self._loaded_at = now
+        if change in (Change.NEWS, Change.ANEW):
+            self._changed_at = now
+        if change is Change.ANEW:
+            self.notes.add("the live source began anew; it is played on from there")
+            self._next = self.playlist.join().sequence
+        elif change is Change.STALE:
+            self.notes.add("the server answered with an older playlist at first")
+
+    def _switch(self, error: SourceError) -> bool:
+        """Goes on with another playlist of the same content, if there is one that was not tried in vain."""
+        while self._others and self._switches <= len(self._others):
+            self._switches += 1
+            load = self._others.pop(0)
+            self._others.append(self._load)
+            self._load = load
+            try:
+                new = load()
+            except SourceError as other:
+                self.fetcher.wait(0)
+                error = other
+                continue
+            if new.segments and new.ended == self.playlist.ended:
+                self._go_over_to(new)
+                self.notes.add(f"another variant of the source is played: {error}")
+                return True
+        return False
+
+    def _go_over_to(self, new: MediaPlaylist) -> None:
+        self._drop()
+        self._numbering = self._numbering.replaced_by(new, self._next, self.newest_us())
+        self._loaded_at = self._changed_at = self._good_at = time.monotonic()
+        self._reload_error = self._lost = self._form = None
+
+    def _revive(self) -> bool:
+        """Tries what failed once more, after a while, and goes on where the leader is."""
+        now = time.monotonic()
+        if self._dead_until is None or now < self._dead_until:
+            return False
+        self._dead_until = None
+        self._changed_at = self._good_at = now
+        self._lost = None
+        if not self.playlist.ended:
+            self._load_again()
+            self._next = self.playlist.join().sequence
+        elif self._leader is not None:
+            self._next = self.playlist.at(self._leader.taken_us).sequence
+        return True
+
+    def _drop(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened[1].close()
+
+    def close(self) -> None:
+        self._drop()

@@ -1,0 +1,143 @@
+"""The text of HLS playlists: lines, attribute lists, numbers and variables (RFC 8216bis 4.1 to 4.3). No IO.
+
+All of it is linear in what it is given: playlists are written by others, and are up to MOST_BYTES long.
+"""
+
+import re
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+
+#: A playlist longer than this is refused: 12 h of 2 s segments have some 3 MB.
+MOST_BYTES = 8 << 20
+_ENDS = re.compile(r"\r\n|\n|\r")
+_ATTRIBUTE = re.compile(r'\s*([A-Z0-9-]+)\s*=\s*("[^"]*"|[^,]*)', re.ASCII)
+_HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,32})", re.ASCII)
+_INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]{1,200})\}", re.ASCII)
+#: Variables may be made of variables, and double with each.
+_LONGEST_VALUE = 64 << 10
+_LONGEST_S = 1e6
+
+
+def lines_of(text: str) -> list[str]:
+    """Without blank ones and what surrounds them."""
+    return [line for line in (line.strip() for line in _ENDS.split(text)) if line]
+
+
+def check_head(lines: list[str]) -> None:
+    """4.4.1.1: what does not begin so is no playlist, whatever it is. Servers answer with pages at times, so
+    that it may be one again. Raises SourceError."""
+    if not lines or lines[0].lstrip("\ufeff").split(":")[0] != "#EXTM3U":
+        raise SourceError(
+            Reason.SOURCE_REFUSED, "the server answers with something else than a playlist", transient=True
+        )
+
+
+class Variables:
+    """What EXT-X-DEFINE defines (4.4.2.3). A playlist without it may hold what looks like a variable."""
+
+    def __init__(self, base: str, imported: "Variables | None" = None) -> None:
+        """`base`: the address of the playlist; `imported`: those of the playlist that led here."""
+        self._base, self._imported = base, imported
+        self._values: dict[str, str] = {}
+
+    def define(self, line: str) -> None:
+        """Raises SourceError, as the RFC asks of what is not defined, or twice."""
+        found = attributes(line, self)
+        if "NAME" in found:
+            name, value = found["NAME"], found.get("VALUE", "")
+        elif "IMPORT" in found:
+            name = found["IMPORT"]
+            if self._imported is None:
+                raise unsupported(
+                    f"the playlist needs the variable {name[:80]!r} of its master playlist: give the address "
+                    "of that one"
+                )
+            value = self._imported.get(name)
+        else:
+            name = found.get("QUERYPARAM", "")
+            query = dict(reversed(parse_qsl(urlsplit(self._base).query, keep_blank_values=True)))
+            if name not in query:
+                raise unsupported(f"the playlist needs the parameter {name[:80]!r} in its address")
+            value = query[name]
+        if name in self._values:
+            raise unsupported(f"the playlist defines the variable {name[:80]!r} twice")
+        self._values[name] = value
+
+    def get(self, name: str) -> str:
+        if name not in self._values:
+            raise unsupported(f"the playlist uses the variable {name[:80]!r} without defining it")
+        return self._values[name]
+
+    def fill(self, text: str) -> str:
+        if not self._values or "{$" not in text:
+            return text
+        filled, at, length = [], 0, 0
+        for found in _VARIABLE.finditer(text):
+            filled += [text[at : found.start()], self.get(found[1])]
+            length += len(filled[-1]) + len(filled[-2])
+            at = found.end()
+            if length > _LONGEST_VALUE:
+                raise unsupported("the variables of the playlist make texts without end")
+        return "".join(filled) + text[at:]
+
+
+def attributes(line: str, variables: Variables) -> dict[str, str]:
+    """The attribute list of a tag's line (4.2), what was quoted without its quotes."""
+    found: dict[str, str] = {}
+    at = line.find(":") + 1
+    while at:
+        match = _ATTRIBUTE.match(line, at)
+        if match is not None:
+            value = match[2].strip()
+            found[match[1]] = variables.fill(value.strip('"')) if value[:1] in ('"', "0", "{") else value
+            at = match.end()
+        at = line.find(",", at) + 1
+    return found
+
+
+def address(base: str, uri: str) -> str:
+    """Absolute. What is no address stays as it is: whoever opens it says so."""
+    try:
+        return urljoin(base, uri)
+    except ValueError:
+        return uri
+
+
+def integer(value: str) -> int:
+    """4.2: a decimal integer up to 2^64-1. Raises SourceError."""
+    text = value.strip()
+    if not _INTEGER.fullmatch(text) or int(text) >> 64:
+        raise unsupported(f"the playlist has a malformed number: {text[:40]!r}")
+    return int(text)
+
+
+def microseconds(value: str) -> int:
+    """Of a decimal number of seconds. Raises SourceError."""
+    try:
+        seconds = float(value.strip())
+    except ValueError as error:
+        raise unsupported(f"the playlist has a malformed duration: {value.strip()[:40]!r}") from error
+    if not -_LONGEST_S < seconds < _LONGEST_S:
+        raise unsupported(f"the playlist has an impossible duration: {value.strip()[:40]!r}")
+    return round(seconds * 1_000_000)
+
+
+def byte_range(value: str) -> tuple[int, int | None]:
+    """Length, and the offset if there is one (4.4.4.2). Raises SourceError."""
+    length, at, offset = value.strip().partition("@")
+    return integer(length), integer(offset) if at else None
+
+
+def initialization_vector(value: str) -> bytes:
+    """Raises SourceError."""
+    found = _HEX.fullmatch(value.strip())
+    if found is None:
+        raise unsupported("the playlist has a malformed initialization vector")
+    return int(found[1], 16).to_bytes(16, "big")
+
+
+def unsupported(text: str) -> SourceError:
+    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

@@ -1,0 +1,62 @@
+"""What sources made of segments (HLS, DASH) have in common: lanes, one for each rendition, and notes."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from sluice.core.live_edge import Edge
+from sluice.core.plan import Probe
+from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.hls_fetch import Fetcher
+from sluice.media.source.lane_group import LaneGroup
+from sluice.media.source.notes import Notes
+from sluice.media.source.sniff import SniffedFile
+from sluice.net.http import HttpFile
+
+
+class SegmentedSource:
+    """`open`, then `read` until it returns nothing; `seek` in a recording. Blocks, as every file does."""
+
+    live: Literal[False] = False  #: played by media time; `Probe.live` says whether it has an end
+
+    def __init__(
+        self,
+        file: HttpFile,
+        head: SniffedFile,
+        connect: Callable[[str], HttpFile],
+        kinds: frozenset[TrackKind] = frozenset(TrackKind),
+    ) -> None:
+        """`head` stands over `file`, the playlist or manifest, at its beginning; `connect` makes files from
+        addresses. Only tracks of `kinds` are read, and of playlists those that have them."""
+        self.notes = Notes()
+        self._file, self._head, self._kinds = file, head, kinds
+        self._fetcher = Fetcher(connect)
+        self._lanes = LaneGroup()
+
+    def open(self) -> Probe:
+        """Raises SourceError."""
+        raise NotImplementedError
+
+    def read(self, until_us: int) -> list[Packet]:
+        """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""
+        return self._lanes.read(until_us)
+
+    def edge(self) -> Edge | None:
+        """Of a live source; None when it has ended."""
+        return self._lanes.edge()
+
+    def skip(self) -> bool:
+        """Leaves out what keeps it from its edge, see LaneGroup. Raises SourceError."""
+        return self._lanes.skip()
+
+    def seek(self, position_us: int) -> None:
+        """At or before the position; a live source cannot."""
+        self._lanes.seek(position_us)
+
+    def abort(self) -> None:
+        """From any thread: whatever blocks fails at once."""
+        self._file.abort()
+        self._fetcher.abort()
+
+    def close(self) -> None:
+        self._lanes.close()
+        self._file.close()
