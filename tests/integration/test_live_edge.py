@@ -16,7 +16,6 @@ import av
 import pytest
 
 from sluice.core.addresses import AddressPolicy
-from sluice.core.plan import make_plan
 from sluice.core.tasks import RelaySpec, StreamMode
 from sluice.media.pacer import Pacer
 from sluice.media.packets import TrackKind
@@ -198,7 +197,7 @@ class Screening:
         source = await _open(url, executor)
         probe = await worker.call(source.open)
         spec = RelaySpec(url, stream_mode=StreamMode.COPY)
-        tracks = Tracks(make_plan(spec, probe), probe)
+        tracks = Tracks(spec, probe)
         playback = Playback(LiveReading(source, tracks), send=self._take, pacer=Pacer(), worker=worker)
         playing = asyncio.create_task(playback.run())
         try:

@@ -100,10 +100,10 @@ def test_a_stream_arrives_unchanged_and_decodes(nginx: Nginx, tmp_path: Path) ->
         publisher.wait(10)
     video, audio = _of(TrackKind.VIDEO, packets), _of(TrackKind.AUDIO, packets)
     assert video[0].key
-    assert video[0].extradata is not None
-    assert audio[0].extradata is not None
+    assert video[0].track is not None
+    assert audio[0].track is not None
     assert [p.dts_us for p in video] == sorted(p.dts_us for p in video)
-    size = AvcConfig.parse(video[0].extradata).length_size
+    size = AvcConfig.parse(video[0].track.extradata).length_size
     received = [h for p in video for h in _slices(split_avcc(p.data, size))]
     published = _slices_of_file(copy)
     first = published.index(received[0])
@@ -114,7 +114,8 @@ def test_a_stream_arrives_unchanged_and_decodes(nginx: Nginx, tmp_path: Path) ->
 
 def _decode(codec: str, packets: list[Packet]) -> list[object]:
     decoder: Any = av.CodecContext.create(codec, "r")
-    decoder.extradata = packets[0].extradata
+    assert packets[0].track is not None
+    decoder.extradata = packets[0].track.extradata
     frames: list[object] = []
     for packet in packets:
         frames += decoder.decode(av.Packet(packet.data))

@@ -6,7 +6,7 @@ import pytest
 
 from sluice.core.errors import SourceError
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.avc import AnnexB, is_annexb
+from sluice.media.source.avc import H264Units
 from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_page
 from sluice.media.source.timeline import Timeline
 from sluice.wire.h264 import AvcConfig
@@ -23,9 +23,9 @@ def video(data: bytes, at_us: int = 0) -> Packet:
     return Packet(TrackKind.VIDEO, data, at_us, at_us, True)
 
 
-class TestAnnexB:
+class TestH264Units:
     def test_units_get_lengths_and_the_sets_a_record(self) -> None:
-        form = AnnexB(annexb(SPS, PPS))
+        form = H264Units(annexb(SPS, PPS))
         config = AvcConfig.parse(form.record())
         assert (config.sps, config.pps, config.length_size) == ((SPS,), (PPS,), 4)
         packet = video(annexb(AUD, SPS, PPS, IDR))
@@ -34,27 +34,38 @@ class TestAnnexB:
         assert packet.extradata is None
 
     def test_sets_that_change_go_with_their_packet(self) -> None:
-        form = AnnexB(annexb(SPS, PPS))
+        form = H264Units(annexb(SPS, PPS))
         packet = video(annexb(OTHER_SPS, PPS, IDR))
         assert form.convert(packet)
         assert packet.extradata is not None
         assert AvcConfig.parse(packet.extradata).sps == (OTHER_SPS,)
 
     def test_sets_that_come_later_are_found(self) -> None:
-        form = AnnexB(b"")
+        form = H264Units(b"")
         assert form.record() == b""
         assert form.convert(video(annexb(SPS, PPS, IDR)))
         assert AvcConfig.parse(form.record()).sps == (SPS,)
 
     def test_what_is_no_h264_is_told(self) -> None:
-        form = AnnexB(annexb(SPS, PPS))
+        form = H264Units(annexb(SPS, PPS))
         assert not form.convert(video(b"no start code"))
         assert not form.convert(video(annexb(AUD)))
 
-    def test_a_record_is_told_from_annex_b(self) -> None:
-        assert not is_annexb(AnnexB(annexb(SPS, PPS)).record())
-        assert is_annexb(annexb(SPS, PPS))
-        assert is_annexb(b"")
+    def test_a_whole_record_leaves_the_data_alone(self) -> None:
+        record = H264Units(annexb(SPS, PPS)).record()
+        form, packet = H264Units(record, "avc1"), video(b"whatever")
+        assert form.convert(packet)
+        assert (packet.data, form.record()) == (b"whatever", record)
+
+    @pytest.mark.parametrize(
+        ("record", "tag"), [(b"\x01\x42\xc0\x0d\xff\xe0\0", "avc3"), (b"\x01\x42", "avc1")]
+    )
+    def test_sets_that_the_record_lacks_are_found_in_the_stream(self, record: bytes, tag: str) -> None:
+        form = H264Units(record, tag)
+        data = b"".join(len(unit).to_bytes(4, "big") + unit for unit in (SPS, PPS, IDR))
+        assert form.record() == b""
+        assert form.convert(video(data))
+        assert AvcConfig.parse(form.record()).sps == (SPS,)
 
 
 class TestTimeline:
@@ -80,6 +91,22 @@ class TestTimeline:
                 jumped = at_us >= 2_000_000
                 placed.append((kind, at_us, self._place(clock, kind, at_us + jump_us * jumped)))
         assert max(abs(got - at_us) for _, at_us, got in placed) == 0
+
+    def test_a_track_that_pauses_comes_back_where_the_others_are(self) -> None:
+        clock = Timeline()
+        self._place(clock, TrackKind.VIDEO, 0)
+        for at_us in range(0, 30_000_000, 20_000):
+            self._place(clock, TrackKind.AUDIO, at_us)
+        assert self._place(clock, TrackKind.VIDEO, 30_000_000) == 30_000_000
+
+    def test_a_track_with_a_clock_of_its_own_keeps_it_over_a_pause(self) -> None:
+        clock = Timeline()
+        ahead_us = 60_000_000
+        for at_us in range(0, 25_000_000, 20_000):
+            if at_us < 5_000_000:
+                assert self._place(clock, TrackKind.VIDEO, at_us) == at_us
+            assert self._place(clock, TrackKind.AUDIO, at_us + ahead_us) == pytest.approx(at_us, abs=20_000)
+        assert self._place(clock, TrackKind.VIDEO, 25_000_000) == 25_000_000
 
 
 @pytest.mark.parametrize(

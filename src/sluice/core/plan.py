@@ -27,7 +27,8 @@ class VideoTrack:
     width: int
     height: int
     has_b_frames: bool
-    duration_us: int | None = None  #: of the track, where the container tells
+    #: Of the track, where the container tells.
+    duration_us: int | None = field(default=None, compare=False)
     rotation: int = 0  #: degrees counter-clockwise that the stored picture must be turned to be upright
     pixel_aspect: Fraction | None = None  #: width of a pixel to its height, where the container tells
     hides_beginning: bool = False  #: up to the next `track`, decoders need pictures that are not to be shown
@@ -98,7 +99,7 @@ class Plan:
 
 
 def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
-    """Raises SourceError where the source cannot be played as asked; transient while tracks may still come."""
+    """Raises SourceError where it cannot be played as asked; transient while tracks may still come."""
     video = plan_video(spec, probe.video) if probe.video else _without_video(spec, probe)
     audio = plan_audio(spec, probe.audio) if probe.audio else _without_audio(spec, probe)
     if video.action is Action.NONE and audio.action is Action.NONE:

@@ -141,6 +141,7 @@ class Attempt:
         self._spec = spec
         if self._tracks is None:
             return
+        self._tracks.plan_sound(spec.volume, spec.normalize)
         change = partial(self._tracks.change_sound, spec.volume, spec.normalize)
         if self._playback is not None:
             self._playback.change_sound(change)

@@ -1,8 +1,8 @@
 """One relay session: opens its source, makes the plan, plays it into its room, and tries again when lost.
 
 It tells the node what is true and nothing else: `Flowing` when packets leave, `Lost` when those of one kind
-stay away (media/flow.py) or the source is gone, `Finished` once, at the end. Time-outs of single steps are the sources' matter;
-the session bounds the whole by the idle time.
+stay away (media/flow.py) or the source is gone, `Finished` once, at the end. Time-outs of single steps are
+the sources' matter; the session bounds the whole by the idle time.
 """
 
 import asyncio
@@ -133,6 +133,7 @@ class Session:
         self._spec = _spec_of(self._job)
         if wish.volume is not None or wish.normalize is not None:
             self._attempt.change_sound(self._spec)
+            self._tell_plan()
         if wish.paused is not None:
             self._pause() if wish.paused else self._resume()
         return None

@@ -189,7 +189,7 @@ def _read_chroma(bits: _Bits) -> int:
 
 
 def _reorder_frames(bits: _Bits) -> int | None:
-    """max_num_reorder_frames of the VUI (E.1.1); None where it is not there, or damaged: decoders do without."""
+    """max_num_reorder_frames of the VUI (E.1.1); None where it is not there, or damaged."""
     try:
         if not bits.take(1) or not _skip_to_restriction(bits):
             return None

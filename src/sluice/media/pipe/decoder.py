@@ -10,6 +10,11 @@ from sluice.core.lifecycle import Reason
 from sluice.core.plan import Track
 
 C = TypeVar("C", bound=CodecContext)
+#: Codecs whose configuration is all that a decoder needs; a demuxer that jumps resets its own context.
+_BY_CONFIGURATION = frozenset(
+    ["h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg2video"]
+    + ["mp3", "mp3float", "aac", "flac", "vorbis", "ac3", "eac3", "alac"]
+)
 
 
 def open_decoder(codec: str, extradata: bytes, kind: type[C]) -> C:
@@ -27,10 +32,10 @@ def open_decoder(codec: str, extradata: bytes, kind: type[C]) -> C:
 
 
 def decoder_of(track: Track, kind: type[C]) -> C:
-    """The demuxer's own context where there is one: some codecs need more than their configuration, such as
-    the size of blocks. Raises SourceError (permanent)."""
+    """The demuxer's own context for codecs that need more than their configuration, such as the size of
+    blocks. Raises SourceError (permanent)."""
     context = track.context
-    if not isinstance(context, kind):
+    if track.codec in _BY_CONFIGURATION or not isinstance(context, kind):
         return open_decoder(track.codec, track.extradata, kind)
     if context.is_open:
         context.flush_buffers()

@@ -25,8 +25,6 @@ _KEY_FRAME_US = 2_000_000
 #: A frame this share of its distance too early still counts as due: containers round their timestamps.
 _EARLY = 0.25
 _UNKNOWN_RATE = 30
-#: Their configuration is all that a decoder needs, and is kept in a form of our own (source/avc.py).
-_BY_CONFIGURATION = frozenset({"h264", "hevc"})
 
 
 class H264Encode:
@@ -92,10 +90,7 @@ class H264Encode:
 
     def _use(self, track: VideoTrack) -> None:
         self._track = track
-        if track.codec in _BY_CONFIGURATION:
-            self._decoder = open_decoder(track.codec, track.extradata, VideoCodecContext)
-        else:
-            self._decoder = decoder_of(track, VideoCodecContext)
+        self._decoder = decoder_of(track, VideoCodecContext)
         self._rotation = track.rotation % 360
         self._aspect = track.pixel_aspect
         self._started = False

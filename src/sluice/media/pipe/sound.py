@@ -78,8 +78,8 @@ class SoundPipe:
         return self._pipe.end_us
 
     def begin(self, track: AudioTrack) -> list[OutFrame]:
-        """The run goes on with the sound of this track; what was converted stays converted. Raises SourceError
-        as the making does."""
+        """The run goes on with the sound of this track; what was converted stays converted. Raises
+        SourceError as the making does."""
         frames: list[OutFrame] = []
         if self._convert is None and not can_copy(track):
             frames = self._to_conversion(1.0, self._pipe.end_us)

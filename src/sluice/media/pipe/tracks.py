@@ -1,7 +1,7 @@
 """The pipes of one session: packets of a source in, frames for the room out.
 
-A pipe is made where its track begins, and may become another where the track goes on in another form: the room
-sees one stream of each kind all the time. The plan says at each moment what is done.
+A pipe is made where its track begins, and may become another where the track goes on in another form: the
+room sees one stream of each kind all the time. The plan says at each moment what is done.
 """
 
 import contextlib
@@ -57,7 +57,8 @@ class Tracks:
         """`begin_us`: the sound begins in its middle, there. Raises SourceError where the source cannot be
         played as asked."""
         self._spec, self._probe = spec, probe
-        self._plan = make_plan(spec, probe)
+        plan = make_plan(spec, probe)
+        self._plans = {TrackKind.VIDEO: plan.video, TrackKind.AUDIO: plan.audio}
         self._loudness = Loudness() if spec.normalize else None
         self._lock = threading.Lock()
         self._counted: dict[str, int] = {}
@@ -74,7 +75,10 @@ class Tracks:
 
     @property
     def plan(self) -> Plan:
-        return self._plan
+        """What is done at this moment."""
+        video = self._plans[TrackKind.VIDEO]
+        target = video_target(self._spec) if video.action is Action.TRANSCODE else None
+        return Plan(video, self._plans[TrackKind.AUDIO], target)
 
     @property
     def heavy(self) -> bool:
@@ -139,20 +143,23 @@ class Tracks:
             if audio is not None:
                 self._begin_audio(audio, begin_us)
 
+    def plan_sound(self, volume: int, normalize: bool) -> None:
+        """What `change_sound` is going to do."""
+        self._spec = replace(self._spec, volume=volume, normalize=normalize)
+        if self._audio_track is not None:
+            self._plans[TrackKind.AUDIO] = plan_audio(self._spec, self._audio_track)
+
     def change_sound(self, volume: int, normalize: bool, from_us: int) -> list[OutFrame]:
         """From any thread, while another pushes. The sound in place of what was made already from `from_us`
         on."""
         with self._lock:
-            self._spec = replace(self._spec, volume=volume, normalize=normalize)
             if self._loudness is not None:
                 self._loudness.on = normalize
             elif normalize:
                 self._loudness = Loudness()
-            if self._audio is None or self._audio_track is None:
+            if self._audio is None:
                 return []
-            frames = self._audio.change(volume, self._loudness, from_us)
-            self._plan = replace(self._plan, audio=plan_audio(self._spec, self._audio_track))
-            return frames
+            return self._audio.change(volume, self._loudness, from_us)
 
     def end_pass_at(self, media_us: int) -> None:
         """Where this pass of a loop ends: what sound lies behind it would overlap the next."""
@@ -194,7 +201,7 @@ class Tracks:
             return []
         plan = plan_video(self._spec, track)
         self._video_track = track
-        self._tell_video(plan)
+        self._plans[TrackKind.VIDEO] = plan
         if plan.action is Action.NONE:
             return []
         old, wanted = self._video, H264Copy if plan.action is Action.COPY else H264Encode
@@ -215,10 +222,6 @@ class Tracks:
         self._begin_video(replace(track, has_b_frames=True))
         assert self._video is not None  # noqa: S101 - just made
         return [frame for each in (*sent, packet) for frame in self._video.push(each)]
-
-    def _tell_video(self, plan: TrackPlan) -> None:
-        target = video_target(self._spec) if plan.action is Action.TRANSCODE else None
-        self._plan = replace(self._plan, video=plan, target=target)
 
     # --- sound --------------------------------------------------------------------------------------------
 
@@ -243,7 +246,7 @@ class Tracks:
                 live=self._probe.live,
                 begin_us=begin_us,
             )
-        self._plan = replace(self._plan, audio=plan)
+        self._plans[TrackKind.AUDIO] = plan
         return frames
 
     def _note(self, packet: Packet, made: list[OutFrame]) -> None:

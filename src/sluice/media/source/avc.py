@@ -1,8 +1,8 @@
 """H.264 of any container in the form that pipes know: length fields of 4 bytes and a configuration record.
 
-Transport streams carry Annex B units with parameter sets in the stream (ISO/IEC 13818-1 2.14), avc3 in MP4 has
-length fields and no sets in its record (ISO/IEC 14496-15 5.4.2). Such sets are kept where they are, and one
-that changes goes with its packet as a new configuration, too.
+Transport streams carry Annex B units with parameter sets in the stream (ISO/IEC 13818-1 2.14), avc3 in MP4
+has length fields and no sets in its record (ISO/IEC 14496-15 5.4.2). Such sets are kept where they are, and
+one that changes goes with its packet as a new configuration, too.
 """
 
 import contextlib

@@ -35,7 +35,8 @@ _OPEN_ENDED = frozenset({"mpegts"})
 #: Pictures looked at for B-frames, of recordings and of live streams.
 _LOOK_AHEAD, _LOOK_AHEAD_LIVE = 32, 2
 #: How long announced tracks are waited for once another has begun: media, bytes, and time.
-_WAIT_US, WAIT_LIVE_US, _WAIT_BYTES, WAIT_S = 30_000_000, 1_500_000, 4 << 20, 3.0
+_WAIT_US, _WAIT_BYTES, _WAIT_S = 30_000_000, 4 << 20, 3.0
+WAIT_LIVE_US, WAIT_LIVE_S = 10_000_000, 1.5
 #: A source that brings so much without a track that can be decoded has none.
 _MOST_BARREN_BYTES = 64 << 20
 #: A stream that gave nothing for so long, while another of its kind does, is over.
@@ -61,11 +62,17 @@ class Demuxer:
     """`open`, then `next` until it gives none. `first_us` is when the picture begins, or the sound alone."""
 
     def __init__(
-        self, file: ByteFile, *, live: bool = False, kinds: frozenset[TrackKind] | None = None
+        self,
+        file: ByteFile,
+        *,
+        live: bool = False,
+        begun: bool = False,
+        kinds: frozenset[TrackKind] | None = None,
     ) -> None:
-        """`live`: probe no longer than needed. `kinds`: the tracks wanted, None for all."""
+        """`live`: probe no longer than needed. `begun`: the file goes on from another. `kinds`: the tracks
+        wanted, None for all."""
         self._file = file
-        self._live = live
+        self._live, self._begun = live, live or begun
         self._kinds = kinds or frozenset(TrackKind)
         self._container: InputContainer | None = None
         self._reading = CutFile(file)
@@ -128,9 +135,9 @@ class Demuxer:
 
     def _open_container(self) -> InputContainer:
         """The present one of the file. Raises SourceError."""
-        begun = not self._reading.is_first
+        begun = not self._reading.is_first or self._begun
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "enable_drefs": "0"}
-        if self._live or begun:
+        if begun:
             options["analyzeduration"] = "1500000"
         try:
             container = av.open(cast(Any, self._reading), "r", options=options, io_open=_refuse)
@@ -143,13 +150,13 @@ class Demuxer:
         self._container = container
         found, left_out = playable(container, self._kinds)
         self.notes += left_out
-        if not found and not begun:
+        if not found and self._reading.is_first:
             raise unsupported(self._nothing(left_out))
         if _name(container) not in _OPEN_ENDED:  # one of each kind will do
             found = list({stream.type: stream for stream in reversed(found)}.values())
         for other in container.streams:  # not even read, where the container lets the demuxer skip it
             other.discard = Discard.default if other in found else Discard.all
-        self._streams = {stream.index: StreamTrack(stream, live=self._live or begun) for stream in found}
+        self._streams = {stream.index: StreamTrack(stream, live=self._live, begun=begun) for stream in found}
         self._playing = {}
         self._packets = container.demux(found)
         return container
@@ -196,7 +203,7 @@ class Demuxer:
     def _look_ahead(self) -> None:
         """Reads until every track that was announced has begun, or was waited for."""
         first: dict[TrackKind, int] = {}
-        videos, newest_us, until_s = 0, 0, time.monotonic() + WAIT_S
+        videos, newest_us, until_s = 0, 0, time.monotonic() + (WAIT_LIVE_S if self._live else _WAIT_S)
         wanted = {stream.kind for stream in self._streams.values()}
         while (packet := self._demux_present() if first else self._demux()) is not None:
             self._ahead.append(packet)
@@ -212,8 +219,8 @@ class Demuxer:
             if self._looked_enough(set(first), wanted, videos):
                 break
             span_us = packet.dts_us - self._ahead[0].dts_us
-            waited = self._live and span_us > WAIT_LIVE_US
-            if waited or span_us > _WAIT_US or self._read_bytes > _WAIT_BYTES or time.monotonic() > until_s:
+            waited = span_us > (WAIT_LIVE_US if self._live else _WAIT_US)
+            if waited or self._read_bytes > _WAIT_BYTES or time.monotonic() > until_s:
                 break
         if not first:
             raise self._no_media()

@@ -4,12 +4,14 @@ Source: Adobe "Video File Format Specification" 10.1, annex E. Everything blocks
 FFmpeg's demuxer is not used: it knows only the tracks that came at the beginning.
 """
 
+import io
+import re
 import time
 from collections import deque
 
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.demuxer import WAIT_LIVE_US, WAIT_S, Damaged
+from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged
 from sluice.media.source.flv_tracks import FlvTracks
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.streams import unsupported
@@ -21,8 +23,11 @@ SIGNATURE = b"FLV"
 _HEADER, _TAG_HEADER, _SIZE_BEHIND = 9, 11, 4
 _AUDIO, _VIDEO, _SCRIPT = 8, 9, 18
 _FILTERED = 0x20  #: flag of an encrypted tag (E.4.1)
-#: What no sound or script comes near, and pictures rarely.
-_MOST_TAG_BYTES = 1 << 24
+#: A tag of sound or pictures of stream 0, where one is looked for; what is near enough, and what is read.
+_TAG = re.compile(rb"[\x08\x09].{7}\0\0\0", re.DOTALL)
+_NEAR_BYTES, _SEARCHED_BYTES = 64 * 1024, 1 << 20
+#: How far before a position its key frame is looked for.
+_SEEK_BACK_US = (0, 2_000_000, 6_000_000, 20_000_000)
 #: A picture that is told with its first frame may be followed by others that show B-frames.
 _LOOK_AHEAD = 4
 
@@ -39,6 +44,8 @@ class FlvDemuxer:
         self._timeline = Timeline()
         self._ahead: deque[Packet] = deque()
         self.first_us = 0
+        self._data_at = 0  #: where the tags begin
+        self._known: set[TrackKind] = set()  #: what it began with
         self.notes: list[str] = []
 
     @property
@@ -50,12 +57,14 @@ class FlvDemuxer:
         header = self._take(_HEADER)
         if not header.startswith(SIGNATURE):
             raise unsupported("the source is no FLV")
-        self._take(int.from_bytes(header[5:9], "big") - _HEADER + _SIZE_BEHIND)
+        self._data_at = int.from_bytes(header[5:9], "big") + _SIZE_BEHIND
+        self._take(self._data_at - _HEADER)
         self._look_ahead()
         probe = self._tracks.probe()
         if not self._ahead:
             raise unsupported("the source has no media that can be decoded")
         first = {packet.kind: packet.pts_us for packet in reversed(self._ahead)}
+        self._known = set(first)
         self.first_us = first.get(TrackKind.VIDEO, next(iter(first.values())))
         return Probe(
             probe.video if TrackKind.VIDEO in self._kinds else None,
@@ -78,22 +87,65 @@ class FlvDemuxer:
         self._ahead.extendleft(reversed(packets))
 
     def seek(self, at_us: int) -> None:
-        """To a key frame at or before `at_us`; without an index, to the beginning. Raises SourceError."""
-        places = [int(place) for seconds, place in self._tracks.index if seconds * 1e6 <= at_us]
-        self._ahead.clear()
+        """To the key frame at or before `at_us`, if one is found; else to the beginning."""
         self._tracks.restart()
-        self._timeline = Timeline()
-        self._file.seek(places[-1] if places else 0)
-        if not places:
-            header = self._take(_HEADER)
-            self._take(int.from_bytes(header[5:9], "big") - _HEADER + _SIZE_BEHIND)
+        if self._tracks.index:
+            places = [int(place) for seconds, place in self._tracks.index if seconds * 1e6 <= at_us]
+            self._jump(places[-1] if places else self._data_at)
+            return
+        for back_us in _SEEK_BACK_US:
+            self._jump(self._place_of(at_us - back_us))
+            if self._begins_at_key(at_us):
+                return
+        self._jump(self._data_at)
 
     def close(self) -> None:
         self._ahead.clear()
 
+    # --- positions ----------------------------------------------------------------------------------------
+
+    def _jump(self, place: int) -> None:
+        self._ahead.clear()
+        self._tracks.restart()
+        self._timeline = Timeline()
+        self._file.seek(place)
+
+    def _place_of(self, at_us: int) -> int:
+        """A tag of this time or a little before: there is no index, but tags tell their own size twice."""
+        low, high = self._data_at, self._file.seek(0, io.SEEK_END)
+        while high - low > _NEAR_BYTES:
+            middle = (low + high) // 2
+            found = self._tag_behind(middle)
+            if found is None or found[0] >= high or found[1] > at_us:
+                high = middle
+            else:
+                low = found[0]
+        return low
+
+    def _tag_behind(self, place: int) -> tuple[int, int] | None:
+        """Where the first tag behind `place` begins, and its time."""
+        self._file.seek(place)
+        data = self._take(_SEARCHED_BYTES)
+        for match in _TAG.finditer(data):
+            begin, size = match.start(), int.from_bytes(match[0][1:4], "big")
+            behind = data[begin + _TAG_HEADER + size :][:_SIZE_BEHIND]
+            if int.from_bytes(behind, "big") == _TAG_HEADER + size:
+                return place + begin, _time_ms(match[0]) * 1000
+        return None
+
+    def _begins_at_key(self, at_us: int) -> bool:
+        """Leaves out what comes before the first key frame; False when that comes after `at_us`."""
+        if TrackKind.VIDEO not in self._known:
+            return True
+        while (packet := self.next()) is not None and packet.dts_us <= at_us:
+            if packet.kind is TrackKind.VIDEO:
+                self.put_back([packet])
+                return True
+        return False
+
     def _look_ahead(self) -> None:
         """Reads until the tracks that are announced have begun, or were waited for."""
-        until_s = time.monotonic() + WAIT_S
+        until_s = time.monotonic() + WAIT_LIVE_S
         while self._read_tag():
             if not self._ahead:
                 continue
@@ -115,7 +167,7 @@ class FlvDemuxer:
         kind, body = header[0], body[:size]
         if kind & _FILTERED:
             raise unsupported("the source is encrypted (DRM), and there is no key for it")
-        time_ms = int.from_bytes(header[4:7], "big") | header[7] << 24
+        time_ms = _time_ms(header)
         if kind == _AUDIO:
             if TrackKind.AUDIO in self._kinds:
                 self._tracks.on_media(AudioMessage(time_ms, body))
@@ -146,3 +198,7 @@ class FlvDemuxer:
             parts.append(data)
             size -= len(data)
         return b"".join(parts)
+
+
+def _time_ms(header: bytes) -> int:
+    return int.from_bytes(header[4:7], "big") | header[7] << 24

@@ -1,8 +1,8 @@
 """Reading by the slowest track: containers may hold seconds of one track before those of the other.
 
 What is asked for up to a time is read until every track that plays has come so far; what of the others came
-meanwhile waits here. A track that stays away for much longer than the file ever held it back is not waited for
-until it comes again: it has ended, or is sparse. No IO of its own.
+meanwhile waits here. A track that stays away for much longer than the file ever held it back is not waited
+for until it comes again: it has ended, or is sparse. No IO of its own.
 """
 
 from collections import deque
@@ -13,14 +13,15 @@ from operator import attrgetter
 from sluice.core.errors import SourceError
 from sluice.media.packets import Packet, TrackKind
 
-#: What is read ahead of a track that does not come: media, by how far the tracks were apart so far, and bytes.
+#: What is read ahead of a track that does not come: media, by how far tracks were apart so far, and bytes.
 LEAST_AHEAD_US, MOST_AHEAD_US = 2_000_000, 30_000_000
 _AHEAD_OF_APART = 5
 MOST_AHEAD_BYTES = 24 << 20
 _LONG_AGO = -(1 << 62)
 _dts_us = attrgetter("dts_us")
 
-#: The next packet, of this kind if kinds are read apart; None at the end. May raise SourceError.
+#: The next packet, of this kind if kinds are read apart; None at the end, or while there is none of it. May
+#: raise SourceError.
 Pull = Callable[[TrackKind | None], Packet | None]
 
 
@@ -34,7 +35,7 @@ class Gather:
         self._apart_us = 0  #: how far behind the others a packet came, at most
         self._bytes = 0
         self._absent: set[TrackKind] = set()  #: not waited for
-        self._over: set[TrackKind | None] = set()
+        self._dry: set[TrackKind | None] = set()  #: nothing comes of them in this reading
         self._error: SourceError | None = None
 
     def expect(self, kinds: Iterable[TrackKind]) -> None:
@@ -44,6 +45,7 @@ class Gather:
     def read(self, until_us: int) -> list[Packet]:
         """Packets in the order of decoding: all before `until_us`, or the first one behind it; empty at the
         end. Raises SourceError when what was read before it is given."""
+        self._dry.clear()
         while self._error is None and self._wants_more(until_us):
             wanted = self._slowest(until_us)
             try:
@@ -51,7 +53,7 @@ class Gather:
             except SourceError as raised:
                 self._error = raised
             else:
-                self._put(packet) if packet is not None else self._over.add(wanted)
+                self._put(packet) if packet is not None else self._dry.add(wanted)
         packets = self._take(until_us)
         if not packets and self._error is not None:
             error, self._error = self._error, None
@@ -65,25 +67,26 @@ class Gather:
         self._newest.clear()
         self._first_us = None
         self._absent.clear()
-        self._over.clear()
         self._bytes, self._error = 0, None
 
-    def forget(self, kind: TrackKind) -> None:
-        """Nothing more comes of this track."""
-        self._over.add(kind)
-        self._expected.discard(kind)
+    def cut(self, at_us: int) -> None:
+        """The source goes on with other packets from this time on."""
+        for kind, queue in self._queues.items():
+            while queue and queue[-1].dts_us >= at_us:
+                self._bytes -= len(queue.pop().data)
+            self._newest[kind] = min(self._newest[kind], at_us)
 
     def _wants_more(self, until_us: int) -> bool:
-        if None in self._over:
+        if None in self._dry:
             return False
         if self._waited_for(until_us) or not self._newest:
             return True
         # Something has to be given, unless all is over.
-        return not any(self._queues.values()) and any(kind not in self._over for kind in self._newest)
+        return not any(self._queues.values()) and any(kind not in self._dry for kind in self._newest)
 
     def _slowest(self, until_us: int) -> TrackKind | None:
         """The kind to pull, None for whatever comes."""
-        waited_for = self._waited_for(until_us) or [k for k in self._newest if k not in self._over]
+        waited_for = self._waited_for(until_us) or [k for k in self._newest if k not in self._dry]
         return min(waited_for, key=lambda kind: self._newest.get(kind, _LONG_AGO), default=None)
 
     def _waited_for(self, until_us: int) -> list[TrackKind]:
@@ -92,7 +95,7 @@ class Gather:
             for kind, newest_us in self._newest.items()
             if newest_us < until_us and kind not in self._absent
         ]
-        return [kind for kind in (*self._expected, *behind) if kind not in self._over]
+        return [kind for kind in (*self._expected, *behind) if kind not in self._dry]
 
     def _put(self, packet: Packet) -> None:
         kind = packet.kind

@@ -94,4 +94,6 @@ class RunFile:
             return False
         if self._form is None:
             return True
+        if self._form is Form.AUDIO:
+            return False  # each segment tells its own time
         return segment.sequence == self._segment.sequence + 1 and self._rendition.form() is self._form

@@ -6,11 +6,11 @@ runs on over what is left out, so that who plays it notices nothing but the end 
 
 from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
-from sluice.media.packets import Packet, TrackKind
+from sluice.media.packets import Packet, TrackKind, kinds_of
+from sluice.media.source.gather import Gather
 from sluice.media.source.hls_reader import SegmentsGone
 from sluice.media.source.lanes import Lane
 
-_MOST_PACKETS = 2000
 #: How far before the end of the sound its clock goes on when something was left out: pipes take what overlaps
 #: by less than 30 ms for jitter, and fade over 20 ms of the rest.
 _OVERLAP_US = 100_000
@@ -23,6 +23,7 @@ class LaneGroup:
         self._lanes: list[Lane] = []
         self._left_out_us = 0
         self._newest: dict[TrackKind, int] = {}  #: decoding time of the last packet that was read
+        self._gather = Gather(self._pull)
 
     @property
     def main(self) -> Lane:
@@ -33,30 +34,34 @@ class LaneGroup:
 
     def open(self) -> list[Probe]:
         """Raises SourceError."""
-        return [lane.open() for lane in self._lanes]
+        probes = [lane.open() for lane in self._lanes]
+        for probe in probes:
+            self._gather.expect(kinds_of(probe))
+        return probes
 
     def read(self, until_us: int) -> list[Packet]:
-        """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""
-        out: list[Packet] = []
-        while len(out) < _MOST_PACKETS:
+        """Packets in the order of decoding up to `until_us`, see Gather; empty at the end. Raises
+        SourceError."""
+        return self._gather.read(until_us)
+
+    def _pull(self, kind: TrackKind | None) -> Packet | None:
+        lanes = [lane for lane in self._lanes if kind is None or kind in lane.kinds]
+        while True:
             try:
-                lanes = [lane for lane in self._lanes if lane.peek() is not None]
+                ready = [lane for lane in lanes if lane.peek() is not None]
             except SegmentsGone:
                 self.main.rendition.lags()  # one lane may know less than another
                 if self.main.rendition.playlist.ended:
-                    break
+                    return None
                 self._rejoin()
                 continue
-            if not lanes:
-                break
-            packet = min(lanes, key=Lane.due_us).take()
+            if not ready:
+                return None
+            packet = min(ready, key=Lane.due_us).take()
             packet.dts_us -= self._left_out_us
             packet.pts_us -= self._left_out_us
             self._newest[packet.kind] = packet.dts_us
-            out.append(packet)
-            if packet.dts_us >= until_us:
-                break
-        return out
+            return packet
 
     def begin_at(self, media_us: int) -> None:
         """Leaves out what lies before it in all lanes but the first. Raises SourceError."""
@@ -80,6 +85,7 @@ class LaneGroup:
 
     def seek(self, position_us: int) -> None:
         """Raises SourceError where a lane cannot."""
+        self._gather.clear()
         for lane in self._lanes:
             lane.seek(position_us)
 
@@ -99,3 +105,4 @@ class LaneGroup:
         self.begin_at(begin_us)
         end_us = self._newest.get(TrackKind.AUDIO, max(self._newest.values(), default=0))
         self._left_out_us = begin_us - end_us + _OVERLAP_US
+        self._gather.cut(end_us)

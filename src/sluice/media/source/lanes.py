@@ -1,9 +1,12 @@
 """Segmented sources (HLS, DASH) as packets: one lane for each rendition, all on one clock.
 
 A lane opens a demuxer for each run of segments that can be read as one file, and places what it gives on the
-source's clock. Everything blocks and runs on a worker thread.
+source's clock. All of a run is on one clock, in every lane, because the playlist says so; packed audio
+without a timestamp alone has none, and is where the playlist puts it. Everything blocks and runs on a worker
+thread.
 """
 
+import io
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,19 +14,24 @@ from functools import partial
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.plan import Probe
+from sluice.core.plan import Probe, Track
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.demuxer import Demuxer
+from sluice.media.source.demuxer import Damaged, Demuxer
+from sluice.media.source.hls_forms import Form
 from sluice.media.source.hls_playlist import Segment
 from sluice.media.source.hls_reader import Rendition, RunFile
 from sluice.media.source.sniff import ByteFile
+from sluice.wire import id3
 
 #: Packets that a live source may have before its next key frame: some twenty seconds.
 _MOST_BEFORE_KEY = 2000
-#: A playlist of sound whose timestamps lie further away has a clock of its own.
-_CLOCKS_APART_US = 10_000_000
 #: Runs whose clock is kept for the other playlist; of a recording, all that a seek may come back to.
 _MOST_CLOCKS = 10_000
+#: Timestamps of transport streams count 33 bits of 90 kHz.
+_TAG_HEADER = 10
+_WRAP_US = (1 << 33) * 100 // 9
+#: Durations in playlists are rounded: a run that begins this near the end of the last one joins it.
+_ROUNDED_US = 500_000
 
 
 class Lane:
@@ -32,32 +40,40 @@ class Lane:
     def __init__(self, rendition: Rendition, kinds: frozenset[TrackKind], clocks: dict[int, int]) -> None:
         """`clocks`, shared by the lanes: what is added to the timestamps of each run."""
         self.rendition = rendition
-        self._kinds = kinds
+        self.kinds = kinds
         self._clocks = clocks
         self._close_file: Callable[[], None] | None = None
+        self._run: RunFile | None = None
         self._demuxer: Demuxer | None = None
         self._offset_us = 0
         self._ahead: deque[Packet] = deque()
-        self._lead_us = 0  #: media time minus the rendition's clock
+        self._lead_us: int | None = None  #: media time minus the rendition's clock
         self._taken_us = 0  #: the rendition's, when that was found out
         self._end_us: int | None = None  #: where the last packet ends, about
         self._pictures = False
-        self._codecs: tuple[str | None, str | None] | None = None
+        self._untold: dict[TrackKind, Track] = {}  #: tracks whose first packets were left out
 
     def open(self) -> Probe:
         """Raises SourceError. The length of the picture is left open."""
-        segment = self.rendition.peek()
-        assert segment is not None  # noqa: S101 - a playlist with segments begins with one
-        probe = self._open_run(segment)
+        while True:
+            segment = self.rendition.peek()
+            if segment is None:
+                raise SourceError(
+                    Reason.SOURCE_UNSUPPORTED, "no segment of the source can be read", transient=False
+                )
+            probe = self._open_run(segment)
+            if probe is not None:
+                break
         if probe.video is None:
             return probe
         # A fragmented file tells the length of its first fragments.
         return replace(probe, video=replace(probe.video, duration_us=None))
 
     def peek(self) -> Packet | None:
-        """The next packet, None at the end. Raises SourceError."""
+        """The next packet; None at the end, and while there is none yet of what may be late. Raises
+        SourceError."""
         while not self._ahead:
-            packet = self._demuxer.next() if self._demuxer is not None else None
+            packet = self._next_of_run()
             if packet is not None:
                 packet.dts_us += self._offset_us
                 packet.pts_us += self._offset_us
@@ -74,6 +90,8 @@ class Lane:
     def take(self) -> Packet:
         """The packet that `peek` showed."""
         packet = self._ahead.popleft()
+        if packet.kind in self._untold:
+            packet.track = packet.track or self._untold.pop(packet.kind)
         self._end_us = packet.dts_us
         if self._taken_us != self.rendition.taken_us:
             # The demuxer asks for a segment when it has given, but for a frame or two, all of the one before.
@@ -83,14 +101,14 @@ class Lane:
 
     def edge_us(self) -> int:
         """The media time that a live source has come to by now."""
-        return self.rendition.newest_us() + self._lead_us
+        return self.rendition.newest_us() + (self._lead_us or 0)
 
     def rejoin(self, behind_us: int | None = None) -> int:
         """Leaves the present segment for the one that `Rendition.rejoin` chooses, and tells how far from the
         end of the playlist that is."""
         self.close()
         segment = self.rendition.rejoin(behind_us)
-        self._end_us = self.rendition.begin_us(segment) + self._lead_us
+        self._end_us = self.rendition.begin_us(segment) + (self._lead_us or 0)
         return self.rendition.playlist.duration_us - segment.start_us
 
     def begin_at_key(self) -> int | None:
@@ -106,7 +124,7 @@ class Lane:
                 return packet.pts_us
             if packet.kind is TrackKind.AUDIO:
                 sound.append(packet)
-            self.take()
+            self._leave_out()
         raise SourceError(
             Reason.SOURCE_INTERRUPTED, "the live source has no key frame near its edge", transient=True
         )
@@ -114,7 +132,7 @@ class Lane:
     def begin_at(self, media_us: int) -> None:
         """Leaves out what comes before. Raises SourceError."""
         while (packet := self.peek()) is not None and packet.pts_us < media_us:
-            self.take()
+            self._leave_out()
 
     def seek(self, position_us: int) -> None:
         """To the beginning of the segment that holds the position, or in a whole file to its key frame."""
@@ -133,57 +151,116 @@ class Lane:
             self._demuxer.close()
         if self._close_file is not None:
             self._close_file()
-        self._demuxer = self._close_file = None
+        self._demuxer = self._run = self._close_file = None
 
-    def _open_run(self, segment: Segment, position_us: int | None = None) -> Probe:
+    def _leave_out(self) -> None:
+        packet = self.take()
+        if packet.track is not None:
+            self._untold[packet.kind] = packet.track
+
+    def _next_of_run(self) -> Packet | None:
+        """None at its end, and where the rest of it cannot be read."""
+        if self._demuxer is None:
+            return None
+        try:
+            return self._demuxer.next()
+        except Damaged as error:
+            if self._run is None:
+                raise
+            self._run.skip_segment(str(error))
+            return None
+
+    def _open_run(self, segment: Segment, position_us: int | None = None) -> Probe | None:
+        """None where nothing can be read of its first segment, which is left out. Raises SourceError."""
         self.close()
         live = not self.rendition.playlist.ended
         file = self._open_file(segment)
-        self._demuxer = Demuxer(file, live=live, kinds=self._kinds)
-        probe = self._demuxer.open()
-        codecs = (probe.video.codec if probe.video else None, probe.audio.codec if probe.audio else None)
-        if self._codecs is not None and codecs != self._codecs:
-            raise SourceError(
-                Reason.SOURCE_INTERRUPTED, "the source changed its codecs in mid-stream", transient=True
-            )
-        self._codecs = codecs
+        timed = True
+        if self._run is not None and self.rendition.form() is Form.AUDIO:
+            file = _Tagged(file)
+            timed = file.timestamp_us is not None
+        self._demuxer = Demuxer(file, live=live, begun=self._end_us is not None, kinds=self.kinds)
+        try:
+            probe = self._demuxer.open()
+        except SourceError as error:
+            if self._run is None or error.reason is not Reason.SOURCE_UNSUPPORTED or error.transient:
+                raise
+            self._run.skip_segment(str(error))
+            return None
+        first_us = self._demuxer.first_us
+        if isinstance(file, _Tagged) and file.timestamp_us is not None:
+            first_us = file.timestamp_us
         self._pictures = probe.video is not None
-        self._offset_us = self._offset(segment, live)
+        offset_us = self._offset(segment, first_us, live=live, timed=timed)
+        self._offset_us = offset_us + first_us - self._demuxer.first_us
         self._taken_us = self.rendition.taken_us
-        self._lead_us = self._demuxer.first_us + self._offset_us - self.rendition.begin_us(segment)
+        self._lead_us = first_us + offset_us - self.rendition.begin_us(segment)
         if position_us is not None and file.seekable():
             self._demuxer.seek(position_us - self._offset_us)
-        self._announce(probe)
         return probe
 
     def _open_file(self, segment: Segment) -> ByteFile:
         if not segment.whole:
-            run = RunFile(self.rendition, segment)
-            self._close_file = run.close
-            return run
+            self._run = RunFile(self.rendition, segment)
+            self._close_file = self._run.close
+            return self._run
         self.rendition.advance(segment)
         file = self.rendition.fetcher.open(segment.part.url)
         self._close_file = partial(self.rendition.fetcher.close, file)
         return file
 
-    def _offset(self, segment: Segment, live: bool) -> int:
-        """A recording's runs begin where its playlist says, a live stream's behind what came before, unless
-        the playlist tells it, too."""
-        assert self._demuxer is not None  # noqa: S101 - just opened
-        told = segment.shift_us is not None
-        planned_us = (self._end_us or 0) if live and not told else segment.start_us
-        known_us = segment.shift_us if told else self._clocks.get(segment.run)
-        first_us = self._demuxer.first_us
-        if known_us is not None and abs(first_us + known_us - planned_us) < _CLOCKS_APART_US:
-            return known_us
+    def _offset(self, segment: Segment, first_us: int, *, live: bool, timed: bool) -> int:
+        """What is added to the timestamps of a run. The first of it is where the playlist says, or joins what
+        came before; the others follow the clock that they share with it."""
+        if segment.shift_us is not None:
+            return segment.shift_us
+        planned_us = self._planned_us(segment, live=live)
+        known_us = self._clocks.get(segment.run)
+        if not timed:
+            return planned_us - first_us
+        if known_us is not None:
+            return known_us + round((planned_us - first_us - known_us) / _WRAP_US) * _WRAP_US
         while len(self._clocks) >= _MOST_CLOCKS:
             del self._clocks[next(iter(self._clocks))]
-        self._clocks.setdefault(segment.run, planned_us - first_us)
+        self._clocks[segment.run] = planned_us - first_us
         return planned_us - first_us
 
-    def _announce(self, probe: Probe) -> None:
-        """Another run may have other parameter sets: they go with its first packet of each kind."""
-        assert self._demuxer is not None  # noqa: S101 - just opened
-        for track, kind in ((probe.video, TrackKind.VIDEO), (probe.audio, TrackKind.AUDIO)):
-            if track is not None and track.extradata:
-                self._demuxer.announce(kind, track.extradata)
+    def _planned_us(self, segment: Segment, *, live: bool) -> int:
+        if not live:
+            return segment.start_us
+        if self._lead_us is None or self._end_us is None:
+            return self._end_us or 0
+        listed_us = self.rendition.begin_us(segment) + self._lead_us
+        return self._end_us if abs(listed_us - self._end_us) < _ROUNDED_US else max(listed_us, self._end_us)
+
+
+class _Tagged:
+    """A segment of packed audio, with the time that its ID3 tag tells (RFC 8216bis 3.1.4)."""
+
+    def __init__(self, file: ByteFile) -> None:
+        """Reads the tag. Raises what the file does."""
+        self._file = file
+        self._head = file.read(_TAG_HEADER)
+        wanted = min(id3.tag_bytes(self._head), id3.MOST_BYTES)
+        while len(self._head) < wanted and (data := file.read(wanted - len(self._head))):
+            self._head += data
+        self.timestamp_us = id3.timestamp_us(self._head)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        return self._file.tell() - len(self._head)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        raise OSError("segments are read in order")
+
+    def read(self, size: int) -> bytes:
+        data, self._head = self._head[:size], self._head[size:]
+        return data or self._file.read(size)
+
+    def close(self) -> None:
+        self._file.close()

@@ -31,13 +31,14 @@ _BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 class StreamTrack:
     """One stream of a container. `begun`: its packets can be decoded from the next one on."""
 
-    def __init__(self, stream: VideoStream | AudioStream, *, live: bool) -> None:
+    def __init__(self, stream: VideoStream | AudioStream, *, live: bool, begun: bool) -> None:
+        """`begun`: the stream goes on from somewhere else, or began long ago."""
         self.kind = _KINDS[stream.type]
         self.index = stream.index
         self.begun = False
         self.reordered = False  #: its times showed B-frames
         self.last_us: int | None = None  #: decoding time of the last packet
-        self._stream, self._live = stream, live
+        self._stream, self._begun = stream, begun
         base = stream.time_base
         assert base is not None  # noqa: S101 - every demuxed stream has one
         self._numerator, self._denominator = 1_000_000 * base.numerator, base.denominator
@@ -45,7 +46,7 @@ class StreamTrack:
         self._trims: Trims | None = None
         context = stream.codec_context
         if isinstance(stream, AudioStream):
-            self._trims = Trims(stream, live=live)
+            self._trims = Trims(stream, live=begun)
         elif context.name == "h264":
             self._h264 = H264Units(context.extradata or b"", context.codec_tag)
         turning = stream.container.format.name.startswith(_TURNING)
@@ -133,7 +134,7 @@ class StreamTrack:
             extradata,
             *size,
             reordered,
-            duration_us=length if exact and not self._live else None,
+            duration_us=length if exact and not self._begun else None,
             rotation=(self._rotation or 0) % 360,
             pixel_aspect=stream.sample_aspect_ratio,
             hides_beginning=self._hiding,

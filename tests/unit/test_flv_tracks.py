@@ -1,4 +1,4 @@
-"""RTMP messages to packets and probe: announced and silent tracks, changed headers, B-frames, damage."""
+"""FLV tags to packets: announced, silent and late tracks, changed headers and codecs, B-frames, damage."""
 
 import pytest
 
@@ -6,14 +6,14 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import AudioTrack, VideoTrack
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.rtmp_tracks import ANNOUNCED_S, UNANNOUNCED_S, RtmpTracks
+from sluice.media.source.flv_tracks import ANNOUNCED_S, UNANNOUNCED_S, FlvTracks
 from sluice.wire.amf0 import EcmaArray, Value
+from sluice.wire.h264 import AvcConfig
 from sluice.wire.rtmp import AudioMessage, DataMessage, VideoMessage
 
 _AVCC = bytes.fromhex("0142c01fffe100196742c01fd9005005bb011000000300100000030320f183248001000568cb83cb20")
 _MAIN = bytes.fromhex("014d4028ffe1001a674d4028eca03c0113f2e022000003000200000300641e30632c01000568ebe3cb20")
 _IDR = bytes.fromhex("00000008" + "6588840af2628000")
-_B = bytes.fromhex("00000008" + "419e4178857f0000")
 _ASC = b"\x12\x10"
 
 
@@ -38,8 +38,8 @@ def _metadata(**properties: Value) -> DataMessage:
     return DataMessage("onMetaData", [EcmaArray(properties)])
 
 
-def _fed(*messages: VideoMessage | AudioMessage | DataMessage) -> RtmpTracks:
-    tracks = RtmpTracks()
+def _fed(*messages: VideoMessage | AudioMessage | DataMessage) -> FlvTracks:
+    tracks = FlvTracks()
     for message in messages:
         if isinstance(message, DataMessage):
             tracks.on_metadata(message)
@@ -56,8 +56,8 @@ def test_both_tracks() -> None:
     assert probe.audio == AudioTrack("aac", _ASC, 44100, 2)
     assert (probe.live, probe.seekable, probe.duration_us) == (True, False, None)
     assert tracks.take() == [
-        Packet(TrackKind.VIDEO, _IDR, 40_000, 40_000, True, _AVCC),
-        Packet(TrackKind.AUDIO, b"frame", 43_000, 43_000, True, _ASC),
+        Packet(TrackKind.VIDEO, _IDR, 40_000, 40_000, True, track=probe.video),
+        Packet(TrackKind.AUDIO, b"frame", 43_000, 43_000, True, track=probe.audio),
     ]
     assert tracks.take() == []
 
@@ -72,18 +72,29 @@ def test_waiting_for_the_other_track() -> None:
     assert _fed(_metadata(server="x"), _audio_config(), _audio(0)).wait_s() == UNANNOUNCED_S
 
 
-def test_a_track_without_media_is_not_in_the_probe() -> None:
+def test_a_track_that_comes_later_joins() -> None:
     tracks = _fed(_video_config(), _audio_config(), _audio(0))
     assert tracks.probe().video is None
-    tracks.on_media(_video(5))
-    assert [packet.kind for packet in tracks.take()] == [TrackKind.AUDIO]
-    assert tracks.dropped == 1
+    tracks.on_media(_video(5, key=False))
+    assert tracks.dropped == 1  # pictures begin with a key frame
+    tracks.on_media(_video(45))
+    sound, picture = tracks.take()
+    assert (sound.kind, picture.kind, picture.dts_us) == (TrackKind.AUDIO, TrackKind.VIDEO, 45_000)
+    assert picture.track == VideoTrack("h264", _AVCC, 1280, 720, has_b_frames=False)
 
 
 def test_frames_before_their_configuration_are_dropped() -> None:
     tracks = _fed(_video(0), _audio(0))
     assert not tracks.begun
     assert tracks.dropped == 2
+
+
+def test_parameter_sets_may_come_in_the_stream() -> None:
+    config = AvcConfig.parse(_AVCC)
+    units = b"".join(len(u).to_bytes(4, "big") + u for u in (*config.sps, *config.pps)) + _IDR
+    video = _fed(_video(0, units)).probe().video
+    assert video is not None
+    assert (video.codec, video.width, video.height) == ("h264", 1280, 720)
 
 
 def test_empty_and_damaged_tags_are_dropped() -> None:
@@ -95,10 +106,9 @@ def test_empty_and_damaged_tags_are_dropped() -> None:
     ("config", "shift", "data", "expected"),
     [
         (_MAIN, 80, _IDR, True),
-        (_MAIN, 0, _B, True),
-        (_MAIN, 0, _IDR, False),
+        (_MAIN, 0, _IDR, True),  # its VUI says so
         (_AVCC, 80, _IDR, False),  # baseline has none; the shift is a constant
-        (_MAIN, 0, b"\0\0\0\xffdamaged", False),
+        (_AVCC, 0, b"\0\0\0\xffdamaged", False),
     ],
 )
 def test_b_frames(config: bytes, shift: int, data: bytes, expected: bool) -> None:
@@ -107,19 +117,23 @@ def test_b_frames(config: bytes, shift: int, data: bytes, expected: bool) -> Non
     assert video.has_b_frames is expected
 
 
-def test_a_changed_header_goes_with_the_next_frame() -> None:
+def test_a_changed_header_is_told_with_the_next_frame() -> None:
     tracks = _fed(_video_config(), _video(0), _video(40, key=False))
-    tracks.probe()
     for message in (_video_config(), _video(80, key=False), _video_config(_MAIN), _video(120), _video(160)):
         tracks.on_media(message)
-    assert [packet.extradata for packet in tracks.take()] == [_AVCC, None, None, _MAIN, None]
+    told = [packet.track and packet.track.extradata for packet in tracks.take()]
+    assert told == [_AVCC, None, None, _MAIN, None]
 
 
-def test_a_changed_codec_is_a_loss() -> None:
-    tracks = _fed(_video_config(), _video(0))
-    with pytest.raises(SourceError, match="from h264 to hevc") as caught:
-        tracks.on_media(VideoMessage(40, b"\x1c\1\0\0\0frame"))
-    assert caught.value.transient
+def test_another_codec_is_another_track() -> None:
+    tracks = _fed(_metadata(width=640.0, height=360.0), _video_config(), _video(0))
+    tracks.on_media(VideoMessage(40, b"\x1c\0\0\0\0hvcc"))
+    tracks.on_media(VideoMessage(40, b"\x2c\1\0\0\0frame"))
+    tracks.on_media(VideoMessage(80, b"\x1c\1\0\0\0frame"))
+    assert [packet.track for packet in tracks.take()] == [
+        VideoTrack("h264", _AVCC, 1280, 720, has_b_frames=False),
+        VideoTrack("hevc", b"hvcc", 640, 360, has_b_frames=False),
+    ]
 
 
 def test_hevc_takes_its_size_from_the_metadata() -> None:
