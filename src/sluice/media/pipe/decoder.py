@@ -11,9 +11,8 @@ from sluice.core.plan import Track
 
 C = TypeVar("C", bound=CodecContext)
 #: Codecs whose configuration is all that a decoder needs; a demuxer that jumps resets its own context.
-_BY_CONFIGURATION = frozenset(
-    ["h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg2video"]
-    + ["mp3", "mp3float", "aac", "flac", "vorbis", "ac3", "eac3", "alac"]
+_BY_CONFIGURATION = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg2video"}) | frozenset(
+    {"mp3", "mp3float", "aac", "flac", "vorbis", "ac3", "eac3", "alac"}
 )
 
 
