@@ -46,11 +46,13 @@ class Case:
     sounds: Iterable[int] = ()
     run_of: int = 0
     sound_s: float = 0.0
-    period: int = 0  #: pictures after which a live source's numbers begin anew
+    steps: tuple[
+        int, ...
+    ] = ()  #: from one number to the next, beside 1: where a live source loops or is spliced
     lost: int = 0  #: pictures that may be missing: their references are
     seconds: float = 20.0  #: that are watched, if it does not end before
     end: str = "end_of_stream"  #: reason, "*" for any, or "" where it goes on
-    words: tuple[str, ...] = ()  #: of what the task says
+    words: tuple[str, ...] = ()  #: of what the task says; `|` stands between forms of one
     never: tuple[str, ...] = ("internal error", "damaged")
     gap_s: tuple[float, float] = (0.0, 0.0)  #: of the source itself: pictures, sound
     offset: bool = True  #: sound and picture have one content clock
@@ -116,7 +118,7 @@ def _ending(case: Case, reading: Reading) -> Iterable[str]:
         yield f"it ends as {reason}: {text}"
     said = recording.texts
     for word in case.words:
-        if word.lower() not in said.lower():
+        if not any(form.lower() in said.lower() for form in word.split("|")):
             yield f"nobody says {word!r}; last: {text!r}"
     for word in case.never:
         if word in said:
@@ -152,8 +154,7 @@ def _live_media(case: Case, reading: Reading) -> Iterable[str]:
     if len(numbers) < case.run_of:
         yield f"{len(numbers)} pictures, not {case.run_of}"
     steps = Counter(b - a for a, b in pairwise(numbers))
-    usual = {1, 1 - case.period} if case.period else {1}
-    odd = {step: count for step, count in steps.items() if step not in usual}
+    odd = {step: count for step, count in steps.items() if step not in (1, *case.steps)}
     # Transcoded are pictures of a grid: one of them may be left out, or stand in two places of it.
     if odd and not (case.transcoded and set(odd) <= {0, 2} and sum(odd.values()) <= len(numbers) // 30):
         yield f"pictures do not follow each other: {odd}"

@@ -98,7 +98,7 @@ READING = [
 # --- 2: tracks that come and go -------------------------------------------------------------------------------
 
 
-def _tags(stage: Stage) -> list[Tag]:
+def rtmp_tags(stage: Stage) -> list[Tag]:
     path = stage.clips.folder / "base.flv"
     return read_tags(path if path.exists() else stage.clips.cut(path, seconds=24))
 
@@ -114,7 +114,7 @@ def _late(tags: list[Tag], kind: int, at_s: float, *, announced: bool) -> list[T
 
 def rtmp_late(name: str, kind: int, at_s: float, *, announced: bool, report: str = "") -> Case:
     def make(stage: Stage) -> str:
-        return stage.rtmp.add(name, _late(_tags(stage), kind, at_s, announced=announced))
+        return stage.rtmp.add(name, _late(rtmp_tags(stage), kind, at_s, announced=announced))
 
     late_s = 13 - at_s
     pictures, sound_s = (late_s * 25, 11.0) if kind == VIDEO else (280, late_s)
@@ -138,7 +138,7 @@ def _early(reading: Reading) -> list[str]:
 
 def _flv_sound_later(stage: Stage) -> str:
     """Its head tells of pictures alone."""
-    tags = _late(_tags(stage), AUDIO, 4, announced=False)
+    tags = _late(rtmp_tags(stage), AUDIO, 4, announced=False)
     parts = [(0.0, b"FLV\x01\x01\0\0\0\x09\0\0\0\0"), *((tag.at_s, write_tag(tag)) for tag in tags)]
     return stage.site.add("flv-sound-later/live.flv", live_parts(parts, "video/x-flv"))
 
@@ -273,6 +273,16 @@ TRACKS = [
     Case(
         "ts-sound-later",
         lambda s: s.site.of(_late_sound_ts(s, "ts-sound-later") / "whole.ts"),
+        range(350),
+        range(5, 14),
+        report=_COMES,
+    ),
+    Case(
+        "ts-sound-later-no-range",
+        lambda s: s.site.add(
+            "ts-sound-later-no-range/a",
+            without_range(_late_sound_ts(s, "ts-sound-later-no-range") / "whole.ts"),
+        ),
         range(350),
         range(5, 14),
         report=_COMES,

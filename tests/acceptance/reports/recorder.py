@@ -47,7 +47,7 @@ class Recording:
 
     @property
     def over(self) -> bool:
-        return bool(self.seen) and self.seen[-1].state in ("ended", "failed")
+        return bool(self.seen) and self.seen[-1].state in ("ended", "failed", "refused")
 
     def take(self, frames: list[LinkFrame]) -> None:
         now = time.monotonic()
@@ -97,7 +97,11 @@ class Desk:
         )
         try:
             recording.began_s = time.monotonic()
-            run = await self.node.start(room, url, **start)
+            try:
+                run = await self.node.start(room, url, **start)
+            except CallFailed as error:
+                recording.see({"state": "refused", "reason": "", "reason_text": str(error), "plan": None})
+                return recording
             self._recordings[run] = recording
             try:
                 async with asyncio.timeout(seconds):

@@ -6,9 +6,10 @@ import asyncio
 import gzip
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -133,6 +134,41 @@ def redirect(to: str, **headers: str) -> Handler:
     return answer
 
 
+def raw_redirect(to: str) -> Handler:
+    """With a Location that is written as people would, in UTF-8."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        head = f"HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        return _written(request, head.encode())
+
+    return answer
+
+
+def _written(request: web.Request, data: bytes) -> web.StreamResponse:
+    """Writes bytes of our own and hangs up; the answer is for nobody."""
+    transport: Any = request.transport
+    transport.write(data)
+    transport.close()
+    return web.Response()
+
+
+def icy(data: bytes, seconds: float) -> Handler:
+    """As SHOUTcast 1 begins its answer: no HTTP status line."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        transport: Any = request.transport
+        transport.write(b"ICY 200 OK\r\nicy-name:test\r\ncontent-type:audio/mpeg\r\n\r\n")
+        began, sent = time.monotonic(), 0
+        while not transport.is_closing() and sent < len(data):
+            due = int((time.monotonic() - began + 2) * len(data) / seconds)
+            transport.write(data[sent:due])
+            sent = max(sent, due)
+            await asyncio.sleep(_TICK_S)
+        return _written(request, b"")
+
+    return answer
+
+
 def after_cookie(then: Handler) -> Handler:
     """A redirect to itself that sets a cookie, until that comes."""
 
@@ -171,16 +207,15 @@ def live(
     *,
     burst_s: float = 0.0,
     lasts_s: float = 1e9,
-    head: bytes = b"",
+    headers: Mapping[str, str] | None = None,
 ) -> Handler:
     """Endless: `data` at its pace behind a burst, from its beginning for each who comes. Then silence, or the
     end of the connection after `lasts_s`."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": content_type})
+        response = web.StreamResponse(headers={"Content-Type": content_type, **(headers or {})})
         response.force_close()
         await response.prepare(request)
-        await response.write(head)
         began, sent = time.monotonic(), 0
         while (passed := time.monotonic() - began) < lasts_s:
             due = min(len(data), int((passed + burst_s) * len(data) / seconds))

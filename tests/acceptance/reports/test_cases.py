@@ -2,10 +2,11 @@
 ends with a text that is true."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from tests.acceptance.reports import cases_splices, cases_tracks
+from tests.acceptance.reports import cases_clocks, cases_http, cases_media, cases_splices, cases_tracks
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.conftest import Judge, asked_for, play_all, row
 from tests.acceptance.reports.recorder import Desk
@@ -18,6 +19,14 @@ CASES: list[Case] = [
     *cases_splices.SPLICES,
     *cases_splices.PROGRESS,
     *cases_splices.RESOURCES,
+    *cases_clocks.CLOCKS,
+    *cases_http.PLAYLISTS,
+    *cases_http.ADDRESSES,
+    *cases_http.VERDICTS,
+    *cases_media.UNKNOWN,
+    *cases_media.WAVS,
+    *cases_media.HIDDEN,
+    *cases_media.HELD,
 ]
 
 
@@ -38,3 +47,7 @@ async def test_is_played_as_it_is(case: Case, judge: Judge, table: list[str]) ->
     reading, found = judge(case)
     table.append(row(case, reading, found))
     assert not found
+
+
+def test_the_log_has_no_stack_trace(judge: Judge, node_log: Path) -> None:
+    assert "Traceback" not in node_log.read_text()
