@@ -172,14 +172,13 @@ def _nothing_hidden(reading: Reading) -> Iterable[str]:
         yield "there are pictures without a number"
 
 
-_CUT_SOUND = range(4, 11)  #: whole seconds of 3.6 to 11.6
-
 HIDDEN = [
     Case(
         "trimmed",
         lambda s: _trimmed(s, "trimmed"),
         range(90, 290),
-        (),
+        range(4, 11),
+        (3, 11),
         grid=True,
         more=_nothing_hidden,
         report=_EDITS,
@@ -188,7 +187,8 @@ HIDDEN = [
         "trimmed-transcoded",
         lambda s: _trimmed(s, "trimmed-transcoded"),
         range(90, 290),
-        (),
+        range(4, 11),
+        (3, 11),
         mode=0,
         more=_nothing_hidden,
         report=_EDITS,

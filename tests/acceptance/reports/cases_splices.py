@@ -7,7 +7,7 @@ from aiohttp import web
 
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.clips import ff
-from tests.acceptance.reports.flv import VIDEO, read_tags
+from tests.acceptance.reports.flv import read_tags
 from tests.acceptance.reports.reading import Reading
 from tests.acceptance.reports.site import Handler, at_first, short_body, status
 from tests.acceptance.reports.windows import Segment, Window

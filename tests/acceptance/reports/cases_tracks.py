@@ -1,14 +1,14 @@
 """Kinds 1 to 3: reading by the slowest track, tracks that come and go, splices."""
 
-from itertools import pairwise
 from pathlib import Path
 
 from tests.acceptance.reports.case import Case, Stage
+from tests.acceptance.reports.clips import ff
 from tests.acceptance.reports.flv import AUDIO, VIDEO, Tag, read_tags, write_flv, write_tag
 from tests.acceptance.reports.reading import Reading
-from tests.acceptance.reports.clips import AAC, ff
-from tests.acceptance.reports.site import live, live_parts, text, without_range
-from tests.acceptance.reports.ts import AUDIO as PID_AUDIO, VIDEO as PID_VIDEO
+from tests.acceptance.reports.site import live_parts, without_range
+from tests.acceptance.reports.ts import AUDIO as PID_AUDIO
+from tests.acceptance.reports.ts import VIDEO as PID_VIDEO
 from tests.acceptance.reports.ts import by_time, packets_of, pid_of, tables_of
 from tests.acceptance.reports.windows import Segment, Window
 
