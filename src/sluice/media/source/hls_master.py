@@ -116,17 +116,18 @@ def _variant(url: str, found: dict[str, str], sounds: dict[str, tuple[str, ...]]
 def _sounds_of_groups(sounds: list[_Sound]) -> dict[str, tuple[str, ...]]:
     """Of each group the addresses to try."""
     groups: dict[str, _Sound] = {}
-    alike: dict[tuple[str, str], dict[str, None]] = {}
+    alike: dict[tuple[str, str], list[_Sound]] = {}
     for sound in sounds:
         if sound.group not in groups or sound.rank > groups[sound.group].rank:
             groups[sound.group] = sound
-        same = alike.setdefault(sound.who, {})
-        if sound.url is not None and len(same) < _MOST_ALIKE:
-            same[sound.url] = None
-    return {
-        group: () if chosen.url is None else tuple({chosen.url: None, **alike[chosen.who]})
-        for group, chosen in groups.items()
-    }
+        same = alike.setdefault(sound.who, [])
+        if len(same) < _MOST_ALIKE and any(sound.who):
+            same.append(sound)
+    found: dict[str, tuple[str, ...]] = {}
+    for group, chosen in groups.items():
+        others = [s.url for s in alike[chosen.who] if s.group != group and s.url is not None]
+        found[group] = tuple(dict.fromkeys([chosen.url, *others])) if chosen.url is not None else ()
+    return found
 
 
 def _bandwidth(text: str) -> int:

@@ -38,7 +38,7 @@ class RunFile:
         raise OSError("segments are read in order")
 
     def read(self, size: int) -> bytes:
-        """1 to `size` bytes; none at the end of the run. Raises SourceError."""
+        """1 to `size` bytes; none at the end of the run. Why it cannot go on, `Rendition.peek` raises."""
         if not self._begun:
             self._begin()
         data, self._header = self._header[:size], self._header[size:]
@@ -79,7 +79,12 @@ class RunFile:
         return data
 
     def _open_next(self) -> bool:
-        segment = self._rendition.peek()
+        try:
+            segment = self._rendition.peek()
+        except SourceError as error:
+            # A demuxer that fails does not give what it has read already.
+            self._rendition.hold(error)
+            segment = None
         if segment is None or not self._continues(segment):
             self._over = True
             return False

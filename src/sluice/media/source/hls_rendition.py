@@ -92,6 +92,7 @@ class Rendition:
         self._switches = 0  #: since the last segment that could be had
         self._dry_since: float | None = None
         self._dead_until: float | None = None
+        self._held: SourceError | None = None
         self.taken_us = 0  #: where the last segment begins that was taken, on the clock of `begin_us`
 
     @property
@@ -101,7 +102,7 @@ class Rendition:
 
     def seek(self, position_us: int) -> None:
         self._drop()
-        self._lost = None
+        self._lost = self._held = None
         self._next = self.playlist.at(position_us).sequence
 
     def newest_us(self) -> int:
@@ -127,12 +128,16 @@ class Rendition:
             place = self.playlist.at(self.playlist.duration_us - behind_us).sequence - segments[0].sequence
             segment = segments[max(0, place - 1)]
         self._drop()
+        self._held = None
         self._next = segment.sequence
         return segment
 
     def peek(self) -> Segment | None:
         """The next segment, None at the end of a playlist that ended, and while one that has a leader has
         none. Segments that cannot be had are left out. Raises SourceError, SegmentsGone."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            raise held
         if self._dead_until is not None and not self._revive():
             return None
         while True:
@@ -152,6 +157,10 @@ class Rendition:
                 self._dead_until = time.monotonic() + pause_s
                 return None
             return found
+
+    def hold(self, error: SourceError) -> None:
+        """`peek` is to raise it once more: it came where it could not be told."""
+        self._held = error
 
     def advance(self, segment: Segment) -> None:
         """Goes behind a segment that somebody else opens."""

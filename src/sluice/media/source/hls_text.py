@@ -19,6 +19,7 @@ _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]{1,200})\}", re.ASCII)
 #: Variables may be made of variables, and double with each.
 _LONGEST_VALUE = 64 << 10
 _LONGEST_S = 1e6
+_MOST_ATTRIBUTES = 1000  #: of a tag
 
 
 def lines_of(text: str) -> list[str]:
@@ -29,7 +30,7 @@ def lines_of(text: str) -> list[str]:
 def check_head(lines: list[str]) -> None:
     """4.4.1.1: what does not begin so is no playlist, whatever it is. Servers answer with pages at times, so
     that it may be one again. Raises SourceError."""
-    if not lines or lines[0].lstrip("\ufeff").split(":")[0] != "#EXTM3U":
+    if not lines or not lines[0].lstrip("\ufeff").startswith("#EXTM3U"):
         raise SourceError(
             Reason.SOURCE_REFUSED, "the server answers with something else than a playlist", transient=True
         )
@@ -88,7 +89,9 @@ def attributes(line: str, variables: Variables) -> dict[str, str]:
     """The attribute list of a tag's line (4.2), what was quoted without its quotes."""
     found: dict[str, str] = {}
     at = line.find(":") + 1
-    while at:
+    for _ in range(_MOST_ATTRIBUTES):
+        if not at:
+            break
         match = _ATTRIBUTE.match(line, at)
         if match is not None:
             value = match[2].strip()
