@@ -111,9 +111,16 @@ class Song:
     """Frames of 20 ms; `fails` when it is opened, or behind so many frames."""
 
     def __init__(
-        self, frames: int = 5, *, codec: str = "mp3", duration: bool = True, fails: SourceError | None = None
+        self,
+        frames: int = 5,
+        *,
+        codec: str = "mp3",
+        duration: bool = True,
+        skipped: int = 0,
+        fails: SourceError | None = None,
     ) -> None:
         self.frames, self.codec, self.duration, self.fails = frames, codec, duration, fails
+        self._skipped = skipped
         self.opened = self.closed = 0
         self.breaks_at: int | None = None
         self._next = 0
@@ -134,7 +141,8 @@ class Song:
                     return packets
                 raise self.fails
             at_us = self._next * _FRAME_US
-            packets.append(Packet(TrackKind.AUDIO, b"", at_us, at_us, True, duration_us=_FRAME_US))
+            left_us = 0 if self._next < self._skipped else _FRAME_US
+            packets.append(Packet(TrackKind.AUDIO, b"", at_us, at_us, True, duration_us=left_us))
             self._next += 1
         return packets
 
@@ -190,8 +198,8 @@ def test_an_entry_that_fails_is_left_out(where: int, transient: bool) -> None:
     source = _playing(*songs)
     source.open()
     assert _times(source) == [20 * n for n in range(10)]
-    (note,) = source.notes
-    assert note == f"entry {where + 1} of the play list, http://h/{where}, is left out: it cannot be reached"
+    (note,) = source.notes.take()
+    assert note == f"entry {where + 1} of the list, http://h/{where}, is left out: it cannot be reached"
 
 
 def test_an_entry_that_breaks_off_is_gone_on_behind() -> None:
@@ -200,14 +208,33 @@ def test_an_entry_that_breaks_off_is_gone_on_behind() -> None:
     source = _playing(broken, Song(2))
     source.open()
     assert _times(source) == [20 * n for n in range(5)]
-    assert source.notes
+    assert source.notes.take()
 
 
-def test_an_entry_with_another_codec_is_left_out() -> None:
-    source = _playing(Song(2), Song(2, codec="flac"), Song(2))
+def test_each_entry_tells_its_track() -> None:
+    source = _playing(Song(2), Song(2, codec="flac"), Song(2, codec="aac"))
     source.open()
-    assert _times(source) == [20 * n for n in range(4)]
-    assert "other tracks or codecs" in source.notes[0]
+    packets: list[Packet] = []
+    while more := source.read(1 << 40):
+        packets += more
+    assert [packet.track and packet.track.codec for packet in packets] == [
+        "mp3",
+        None,
+        "flac",
+        None,
+        "aac",
+        None,
+    ]
+
+
+def test_sound_goes_on_where_it_ended() -> None:
+    """What an encoder puts before it, and is left out, is no time."""
+    source = _playing(Song(2), Song(3, skipped=1), Song(2, skipped=1))
+    source.open()
+    packets: list[Packet] = []
+    while more := source.read(1 << 40):
+        packets += [packet for packet in more if packet.duration_us]
+    assert [packet.pts_us for packet in packets] == [_FRAME_US * n for n in range(5)]
 
 
 def test_where_nothing_can_be_played_the_failure_is_told() -> None:

@@ -19,6 +19,7 @@ from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash_xml import parse_xml
+from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile, Content
 
 #: A list is text that people or scripts write; larger ones, and longer ones, are not read to their end.
@@ -125,26 +126,26 @@ class PlaylistSource:
         self._urls, self._opener = urls, opener
         self._number, self._source = first
         self._probe: Probe | None = None  #: of the present entry
-        self._form: list[tuple[object, ...]] | None = None
         self._start_us = 0  #: of the present entry
         self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last time and distance, of what was read of it
-        self._over = self._aborted = False
+        self._joining = False  #: nothing of the present entry was read
+        self._played = self._over = self._aborted = False
         self._lock = threading.Lock()
-        self.notes: list[str] = []  #: what was left out, and why
+        self.notes = Notes()  #: what was left out, and why
 
     def open(self) -> Probe:
         """Raises SourceError."""
         try:
-            probe = self._open_present()
+            self._probe = self._source.open()
         except SourceError as error:
             if not self._go_on(0, error):
                 raise
-            assert self._probe is not None  # noqa: S101 - it is open
-            probe = self._probe
-        if probe.live:
-            return probe
-        video = replace(probe.video, duration_us=None) if probe.video else None
-        return replace(probe, video=video, duration_us=None)
+        assert self._probe is not None  # noqa: S101 - it is open
+        self._played = True
+        if self._probe.live:
+            return self._probe
+        video = replace(self._probe.video, duration_us=None) if self._probe.video else None
+        return replace(self._probe, video=video, duration_us=None, complete=False)
 
     def read(self, until_us: int) -> list[Packet]:
         """Raises SourceError when nothing that is left can be played at present."""
@@ -155,6 +156,8 @@ class PlaylistSource:
             except SourceError as error:
                 packets, failure = [], error
             if packets:
+                if self._joining:
+                    self._join(packets)
                 return [self._placed(packet) for packet in packets]
             end_us = max((last + step for last, step in self._ends.values()), default=self._start_us)
             self._over = not self._go_on(end_us, failure)
@@ -170,6 +173,7 @@ class PlaylistSource:
             if not self._go_on(self._start_us + length_us):
                 break
         self._ends.clear()
+        self._joining = False
         # One that does not tell its length is read through: nobody knows whether the position lies in it.
         last = self._number + 1 == len(self._urls)
         self._source.seek(position_us - self._start_us if last or length_us is not None else 0)
@@ -199,21 +203,24 @@ class PlaylistSource:
     def _length_us(self) -> int | None:
         return self._probe.duration_us if self._probe else None
 
+    def _join(self, packets: list[Packet]) -> None:
+        """Sound alone begins where that of the last entry ended, whatever an encoder put before it."""
+        self._joining = False
+        if all(packet.kind is TrackKind.AUDIO for packet in packets):
+            self._start_us -= next((packet.pts_us for packet in packets if packet.duration_us != 0), 0)
+
     def _placed(self, packet: Packet) -> Packet:
         packet.dts_us += self._start_us
         packet.pts_us += self._start_us
-        before = self._ends.get(packet.kind, (packet.dts_us - _STEP_US, 0))[0]
-        self._ends[packet.kind] = packet.dts_us, packet.duration_us or max(0, packet.dts_us - before)
+        known = self._ends.get(packet.kind)
+        if known is None and packet.track is None and self._probe is not None:
+            packet.track = self._probe.video if packet.kind is TrackKind.VIDEO else self._probe.audio
+        if packet.duration_us is not None:
+            self._ends[packet.kind] = packet.pts_us, packet.duration_us
+        else:
+            step_us = packet.dts_us - known[0] if known is not None else _STEP_US
+            self._ends[packet.kind] = packet.dts_us, max(0, step_us)
         return packet
-
-    def _open_present(self) -> Probe:
-        """Raises SourceError, also for what cannot follow what was played."""
-        self._probe = probe = self._source.open()
-        form = _form_of(probe)
-        if self._form is not None and form != self._form:
-            raise _unsupported("it has other tracks or codecs than the first entry")
-        self._form = form
-        return probe
 
     def _go_on(self, start_us: int, failure: SourceError | None = None) -> bool:
         """With the next entry that can be played, at this time; False at the end of the list.
@@ -235,7 +242,7 @@ class PlaylistSource:
                 break
         # One that is missing at the end is left out as others are; several may be the way to them all.
         waits = next((found for found in failures if found.transient), None)
-        if failures and (self._form is None or self._aborted):
+        if failures and (self._aborted or not self._played):
             raise waits or failures[0]
         if waits is not None and (waits is failure or len(failures) > 1):
             raise waits
@@ -250,23 +257,14 @@ class PlaylistSource:
         present.close()
         if aborted:
             raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
-        self._open_present()
-        self._number, self._start_us = number, start_us
+        self._probe = source.open()
+        self._number, self._start_us, self._joining = number, start_us, True
         self._ends.clear()
 
     def _leave_out(self, number: int, failure: SourceError) -> None:
-        note = f"entry {number + 1} of the play list, {mask_url(self._urls[number])}, is left out: {failure}"
-        if note not in self.notes:
-            self.notes.append(note)
-
-
-def _form_of(probe: Probe) -> list[tuple[object, ...]]:
-    """What has to stay the same from one entry to the next."""
-    video, audio = probe.video, probe.audio
-    return [
-        (video.codec,) if video else (),
-        (audio.codec, audio.sample_rate, audio.channels) if audio else (),
-    ]
+        self.notes.add(
+            f"entry {number + 1} of the list, {mask_url(self._urls[number])}, is left out: {failure}"
+        )
 
 
 def _unsupported(text: str) -> SourceError:
