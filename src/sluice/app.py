@@ -29,7 +29,7 @@ from sluice.api.heybox.door import ROOT as BOT_ROOT
 from sluice.api.heybox.door import BotDoor, route_table
 from sluice.api.heybox.streams import StreamHandlers
 from sluice.api.proxies import TrustedProxies
-from sluice.api.server import serving
+from sluice.api.server import Listener, listening, serving
 from sluice.api.volcengine.actions import Action, action_table
 from sluice.api.volcengine.door import FrontDoor
 from sluice.callbacks.forms.form import Form
@@ -49,6 +49,7 @@ from sluice.store.apps import AppRegistry
 from sluice.store.bans import BanList
 from sluice.store.bots import BotRegistry
 from sluice.store.credentials import Credentials, open_credentials
+from sluice.store.folder import held
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.placement import MediaProcesses
 from sluice.tasks.port import Tasks
@@ -70,6 +71,15 @@ class Node:
 @asynccontextmanager
 async def run_node(settings: Settings) -> AsyncIterator[Node]:
     """A node that serves while the context is open. Raises SluiceError and OSError when it cannot start."""
+    listen, http = settings.listen, settings.http
+    # First what another node or program may have: nothing is begun that would have to be ended again.
+    with held(settings.data), listening(listen.host, listen.port, http.tls) as listener:
+        async with _running(settings, listener) as node:
+            yield node
+
+
+@asynccontextmanager
+async def _running(settings: Settings, listener: Listener) -> AsyncIterator[Node]:
     # A short path: unix socket names are limited to 107 bytes, data folders are not.
     run_folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     rooms = RoomProcesses(_room_specs(settings, run_folder))
@@ -103,12 +113,11 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
                 await asyncio.gather(rooms.start(), media.start())
                 await tasks.open()
                 try:
-                    listen = settings.listen
-                    async with serving(front, listen.host, listen.port, settings.http.tls) as url:
+                    async with serving(front, listener):
                         # What is here stays. Each full collection would look through it: 70 ms of silence.
                         gc.freeze()
                         try:
-                            yield Node(url, credentials, first_start)
+                            yield Node(listener.url, credentials, first_start)
                         finally:
                             closing.set()  # event streams have no end of their own
                 finally:

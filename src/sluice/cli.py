@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 
 import typer
 import uvloop
-from rich.table import Table
 
 from sluice import __version__
 from sluice.app import Node, run_node, wait_for_signal
@@ -19,7 +18,8 @@ from sluice.cli_bots import bot_cli, channel_cli
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
 from sluice.core.apps import App
-from sluice.core.errors import SluiceError
+from sluice.core.errors import BadInput, SluiceError
+from sluice.core.ids import is_valid_id
 from sluice.process.child import configure_logging
 from sluice.store.credentials import FILE_NAME
 from sluice.terminal import (
@@ -33,6 +33,7 @@ from sluice.terminal import (
     out,
     print_document,
     print_json,
+    print_rows,
     settings_with,
 )
 from sluice.wire.token import Grant, Privilege, make
@@ -53,11 +54,28 @@ def main() -> None:
     try:
         cli()
     except SluiceError as error:
-        err.print(f"sluice: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        text = str(error)
     except OSError as error:
-        err.print(f"sluice: {error.strerror or error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        text = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    except UnicodeEncodeError as error:  # bytes of the command line that are no UTF-8
+        text = f"{error.object!r} is no text in UTF-8"
+    err.print(f"sluice: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sluice {__version__}")
+        raise typer.Exit
+
+
+@cli.callback(help=__doc__)
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the release.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 # --- nodes ------------------------------------------------------------------------------------------------
@@ -128,14 +146,19 @@ async def _serve(settings: Settings) -> None:
     async with run_node(settings) as node:
         if node.first_start:
             _show_credentials(node, settings.data)
-        out.print(f"sluice {__version__} serves at {node.url}", highlight=False)
+        out.print(f"sluice {__version__} serves at {node.url}", highlight=False, soft_wrap=True)
         await stopped
 
 
 def _show_credentials(node: Node, data: Path) -> None:
+    """Their secrets on a terminal alone: what is written elsewhere is kept, and read by others."""
+    if not sys.stdout.isatty():
+        text = f"First start: the app {node.credentials.app_id}; its keys stand in {data / FILE_NAME}"
+        out.print(text, highlight=False, soft_wrap=True)
+        return
     out.print("First start: one app and its keys")
     print_document(asdict(node.credentials), as_json=False)
-    out.print(f"They are shown this once and stand in {data / FILE_NAME}.", highlight=False)
+    out.print(f"They are shown this once and stand in {data / FILE_NAME}.", highlight=False, soft_wrap=True)
 
 
 @cli.command()
@@ -171,10 +194,14 @@ async def _demo(settings: Settings, *, check: bool) -> bool:
 # --- calls ------------------------------------------------------------------------------------------------
 
 
+_PARAMS = """Name=value. Control.StreamUrl=… nests, EventList.0=… EventList.1=… makes a list, and a value
+that begins with { or [ is JSON."""
+
+
 @cli.command()
 def call(
     action: Annotated[str, typer.Argument(help="StartRelayStream, StopRelayStream, ListRelayStream, …")],
-    params: Annotated[list[str] | None, typer.Argument(help="Name=value; Control.StreamUrl=… nests.")] = None,
+    params: Annotated[list[str] | None, typer.Argument(help=_PARAMS)] = None,
     version: Annotated[str, typer.Option(help="API version.")] = "2023-11-01",
     url: UrlOption = NODE_URL,
     data: DataOption = None,
@@ -197,10 +224,13 @@ def token(
     user: Annotated[str, typer.Option(help="UserId")],
     publish: Annotated[bool, typer.Option(help="May publish.")] = True,
     subscribe: Annotated[bool, typer.Option(help="May watch.")] = True,
-    seconds: Annotated[int, typer.Option(help="Valid for so long.")] = 86400,
+    seconds: Annotated[int, typer.Option(min=1, help="Valid for so long.")] = 86400,
     data: DataOption = None,
 ) -> None:
     """Prints an RTC token for a user in a room."""
+    for option, id in (("--room", room), ("--user", user)):
+        if not is_valid_id(id):
+            raise BadInput(option, "write 1 to 128 of a-z A-Z 0-9 _ @ - .")
     credentials = load_credentials(data)
     now = int(time.time())
     wanted = {Privilege.PUBLISH: publish, Privilege.SUBSCRIBE: subscribe}
@@ -213,14 +243,16 @@ def token(
 def task_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
     """All tasks, newest first."""
     document = client_with(url, load_credentials(data)).native("GET", "/tasks")
-    if as_json:
-        print_json(document)
-        return
-    table = Table("id", "room", "task", "user", "state", "reason", "source")
-    for task in document["tasks"]:
-        names = ("id", "room_id", "task_id", "user_id", "state", "reason_text", "source")
-        table.add_row(*(str(task[name]) for name in names))
-    out.print(table)
+    # Not among the documents with --json, which are the node's.
+    addresses = {
+        "tasks": [task | {"address": task.get("source", task.get("target"))} for task in document["tasks"]]
+    }
+    names = ("id", "kind", "room_id", "task_id", "user_id", "state", "reason_text", "address")
+    print_rows(document if as_json else addresses, "tasks", names, as_json)
+
+
+def _task_path(id: str) -> str:
+    return f"/tasks/{quote(id, safe='')}"
 
 
 @task_cli.command("show")
@@ -228,7 +260,7 @@ def task_show(
     id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """One task."""
-    print_document(client_with(url, load_credentials(data)).native("GET", f"/tasks/{id}"), as_json)
+    print_document(client_with(url, load_credentials(data)).native("GET", _task_path(id)), as_json)
 
 
 @task_cli.command("stop")
@@ -236,7 +268,7 @@ def task_stop(
     id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Stops a task."""
-    print_document(client_with(url, load_credentials(data)).native("POST", f"/tasks/{id}/stop"), as_json)
+    print_document(client_with(url, load_credentials(data)).native("POST", f"{_task_path(id)}/stop"), as_json)
 
 
 @task_cli.command("control")
@@ -262,7 +294,7 @@ def task_control(
     wanted = {"pause": pause, "seek_s": seek, "volume": volume, "normalize": normalize}
     body = {name: value for name, value in wanted.items() if value is not None}
     client = client_with(url, load_credentials(data))
-    print_document(client.native("POST", f"/tasks/{quote(id, safe='')}/control", body), as_json)
+    print_document(client.native("POST", f"{_task_path(id)}/control", body), as_json)
 
 
 @callback_cli.command("list")
@@ -276,14 +308,8 @@ def callback_list(
     """Events, newest first."""
     query = urlencode({"limit": limit} | ({"state": state} if state else {}))
     document = client_with(url, load_credentials(data)).native("GET", f"/callbacks?{query}")
-    if as_json:
-        print_json(document)
-        return
     names = ("event_id", "event", "room_id", "task_id", "state", "attempts", "last_error", "url")
-    table = Table(*names)
-    for event in document["callbacks"]:
-        table.add_row(*("" if event[name] is None else str(event[name]) for name in names))
-    out.print(table)
+    print_rows(document, "callbacks", names, as_json)
 
 
 @callback_cli.command("replay")

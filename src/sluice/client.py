@@ -41,7 +41,7 @@ class Client:
             query |= {name: str(value) for name, value in params.items()}
         body = b"" if reading else json.dumps(params).encode()
         encoded = urlencode(query, quote_via=quote)
-        headers = {"Host": urlsplit(self.url).netloc}
+        headers = {"Host": self._host()}
         if not reading:
             headers["Content-Type"] = "application/json"
         head = RequestHead("GET" if reading else "POST", "/", parse_query(encoded), tuple(headers.items()))
@@ -57,20 +57,32 @@ class Client:
 
     def native(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A document of the native API; empty where it has nothing to say. Raises CallFailed."""
+        self._host()
         headers = {"Authorization": f"Bearer {self.admin_token}"}
         data = b""
         if body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         document = self._send(f"{self.url}/api/v1{path}", method, headers, data)
+        if "ResponseMetadata" in document:  # the signed dialect answers what is no path of the native API
+            raise CallFailed(f"the node has nothing at {path}: is a name empty, or has it a slash?", document)
         error = document.get("error")
         if error is not None:
             text = error.get("message") if isinstance(error, dict) else None
             raise CallFailed(text or "the node refused the call", document)
         return document
 
+    def _host(self) -> str:
+        """With the port, if the address names one. Raises CallFailed."""
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # an unclosed [ or a port that is no number
+            usable = False
+        if not usable or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
+            raise CallFailed(f"{self.url!r} is no address of a node; write it as http://host:port")
+        return parts.netloc
+
     def _send(self, url: str, method: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
-        if not url.startswith(("http://", "https://")):
-            raise CallFailed(f"{self.url} is no address of a node; write it as http://host:port")
         request = urllib.request.Request(  # noqa: S310 - the operator's own node
             url, data=body or None, headers=headers, method=method
         )
@@ -83,8 +95,10 @@ class Client:
             with error:
                 data = error.read()
         except (OSError, http.client.HTTPException) as error:
+            why = getattr(error, "reason", error)
             raise CallFailed(
-                f"no node answers at {self.url} ({error}); start one with: sluice serve"
+                f"no node answers at {self.url} ({getattr(why, 'strerror', None) or why}); "
+                "name its address with --url, or start one with: sluice serve"
             ) from error
         try:
             document = json.loads(data)
@@ -94,8 +108,9 @@ class Client:
 
 
 def read_params(pairs: list[str]) -> dict[str, Any]:
-    """``Control.Loop=true`` and the like as a nested document; numbers and booleans become what they look
-    like, except in ids, tokens and addresses. Raises CallFailed for what is no pair."""
+    """``Control.Loop=true`` and the like as a nested document, ``EventList.0=…`` as a list. What begins with
+    a bracket is JSON, numbers and booleans become what they look like; ids, tokens and addresses stay texts.
+    Raises CallFailed for what is no pair."""
     document: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -107,11 +122,31 @@ def read_params(pairs: list[str]) -> dict[str, Any]:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise CallFailed(f"{name}: {part} is given as a value already")
-        place[last] = text if last.endswith(_TEXT_NAMES) else _scalar(text)
-    return document
+        if last in place:
+            raise CallFailed(f"{name} is given twice; a list is written as {name}.0=… {name}.1=…")
+        place[last] = text if last.endswith(_TEXT_NAMES) else _value(name, text)
+    return {name: _with_lists(name, value) for name, value in document.items()}
 
 
-def _scalar(text: str) -> object:
+def _with_lists(name: str, value: object) -> object:
+    """Objects whose fields are numbers as lists."""
+    if not isinstance(value, dict):
+        return value
+    fields = {field: _with_lists(f"{name}.{field}", inner) for field, inner in value.items()}
+    if not any(field.isdecimal() for field in fields):
+        return fields
+    try:
+        return [fields[str(n)] for n in range(len(fields))]
+    except KeyError:
+        raise CallFailed(f"{name}: number the items of a list from 0: {name}.0=… {name}.1=…") from None
+
+
+def _value(name: str, text: str) -> object:
+    if text.startswith(("[", "{")):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CallFailed(f"{name} begins with {text[0]} and is no JSON: {error}") from error
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 
 from sluice.client import Client
 from sluice.config import Settings, load_settings
 from sluice.core.apps import AccessKey
+from sluice.core.errors import BadInput
 from sluice.store.credentials import Credentials, read_credentials
 
 out = Console()
@@ -40,7 +41,11 @@ def client_with(url: str, credentials: Credentials) -> Client:
 
 def read_secret(path: Path | None) -> str | None:
     """What stands in the file, without the end of its line."""
-    return None if path is None else path.read_text().strip()
+    try:
+        return None if path is None else path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadInput(str(path), f"cannot be read: {why}") from error
 
 
 def given(wanted: Mapping[str, object]) -> dict[str, object]:
@@ -64,14 +69,16 @@ def print_document(document: dict[str, Any], as_json: bool) -> None:
 
 
 def print_rows(document: dict[str, Any], name: str, columns: Sequence[str], as_json: bool) -> None:
-    """The objects of the list `name`, one per row, with what stands in `columns`."""
+    """The objects of the list `name`, one per line, with what stands in `columns`."""
     if as_json:
         print_json(document)
         return
-    table = Table(*columns)
-    for row in document[name]:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    out.print(table)
+    lines = [list(columns), *([_cell(row.get(column)) for column in columns] for row in document[name])]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for n, line in enumerate(lines):
+        # No table: it would cut an id to the width of the terminal, and of a pipe to 80.
+        text = "  ".join(map(set_cell_size, line, widths)).rstrip()
+        out.print(text, style="" if n else "bold", soft_wrap=True, markup=False, highlight=False)
 
 
 def _cell(value: object) -> str:
@@ -79,4 +86,5 @@ def _cell(value: object) -> str:
         return "on" if value else "off"
     if value is None:
         return ""
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import Any
 
+from sluice.core.errors import BadInput
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import Answer, Leave, Message, Ready, Refusal
@@ -35,6 +36,10 @@ async def child(config: dict[str, Any], reader: asyncio.StreamReader, writer: as
     channel = Channel(reader, writer, on_notice=take, on_request=answer)
     if config.get("stillborn"):
         return
+    if "refuses" in config:
+        raise BadInput("media_port", config["refuses"])
+    if config.get("silent"):
+        await channel.run()
     channel.notify(Ready(media_port=7))
     await channel.run()
     if config.get("stubborn"):

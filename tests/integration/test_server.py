@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.types import ASGIApp
 
-from sluice.api.server import Certificate, serving
+from sluice.api.server import Certificate, listening, serving
 from sluice.api.volcengine.actions import action_table
 from sluice.api.volcengine.door import FrontDoor
 from sluice.core.apps import Apps
@@ -71,6 +71,16 @@ class Connection:
 
 
 @asynccontextmanager
+async def served(
+    app: ASGIApp, host: str = "127.0.0.1", tls: tuple[Path, Path] | None = None
+) -> AsyncIterator[str]:
+    """Its address."""
+    with listening(host, 0, tls) as listener:
+        async with serving(app, listener):
+            yield listener.url
+
+
+@asynccontextmanager
 async def connected(url: str, trust: Path | None = None) -> AsyncIterator[Connection]:
     host, _, port = url.partition("://")[2].rpartition(":")
     context = ssl.create_default_context(cafile=str(trust)) if trust else None
@@ -86,7 +96,7 @@ async def connected(url: str, trust: Path | None = None) -> AsyncIterator[Connec
 async def test_requests_of_real_clients(anyio_backend: str, capture: Capture) -> None:
     """As they went over the wire, chunks included; the clock stands where it stood."""
     raw = (FOLDER / f"{capture.name}.raw").read_bytes()
-    async with serving(front_door(capture.now), "127.0.0.1", 0) as url, connected(url) as client:
+    async with served(front_door(capture.now)) as url, connected(url) as client:
         status, document = await client.ask(raw)
         assert (await client.ask(raw))[0] == status, "the connection goes on: all of the body was read"
     error = document["ResponseMetadata"]["Error"]
@@ -95,14 +105,14 @@ async def test_requests_of_real_clients(anyio_backend: str, capture: Capture) ->
     # One byte of the signature changed, and it is refused.
     at = raw.index(b"ignature=") + len(b"ignature=")
     forged = raw[:at] + (b"0" if raw[at : at + 1] != b"0" else b"1") + raw[at + 1 :]
-    async with serving(front_door(capture.now), "127.0.0.1", 0) as url, connected(url) as client:
+    async with served(front_door(capture.now)) as url, connected(url) as client:
         status, document = await client.ask(forged)
     assert (status, document["ResponseMetadata"]["Error"]["Code"]) == (401, "SignatureDoesNotMatch")
 
 
 @pytest.mark.parametrize("target", ["/?Action=ListRelayStream", "http://h:1/?Action=ListRelayStream"])
 async def test_forms_of_the_target(anyio_backend: str, target: str) -> None:
-    async with serving(front_door(0), "127.0.0.1", 0) as url, connected(url) as client:
+    async with served(front_door(0)) as url, connected(url) as client:
         status, document = await client.ask(f"GET {target} HTTP/1.1\r\nHost: h:1\r\n\r\n".encode())
     assert (status, document["ResponseMetadata"]["Error"]["Code"]) == (400, "MissingParameter")
 
@@ -120,7 +130,7 @@ async def test_a_certificate_that_changes_drops_no_connection(anyio_backend: str
     write_certificate(tmp_path)
     files = (tmp_path / "cert.pem", tmp_path / "key.pem")
     first = serial_of(tmp_path)
-    async with serving(front_door(0), "localhost", 0, files) as url:
+    async with served(front_door(0), "localhost", files) as url:
         assert url.startswith("https://localhost:")
         async with connected(url, files[0]) as before:
             assert before.serial == first

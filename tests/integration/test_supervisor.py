@@ -13,7 +13,7 @@ import pytest
 from sluice.process import supervisor as module
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import Answer, ClosePeer, Enter, Leave, Refusal
-from sluice.process.supervisor import ChildSpec, Supervised
+from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
 from tests.integration.children import MODULE, spec
 
 pytestmark = pytest.mark.anyio
@@ -138,10 +138,24 @@ async def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPat
 
 async def test_a_child_that_never_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_READY_DEADLINE_S", 1.0)
-    watched = Watched(spec(stillborn=True))
-    with pytest.raises(ChannelClosed, match="child did not start within 1 s"):
+    watched = Watched(spec(silent=True))
+    with pytest.raises(StartFailed, match="child did not start within 1 s"):
         await watched.supervised.start()
     assert set(watched.told) == {"death"}
+
+
+async def test_a_child_that_dies_again_and_again_ends_its_start() -> None:
+    watched = Watched(spec(stillborn=True))
+    with pytest.raises(StartFailed, match="child died 3 times before it served"):
+        await watched.supervised.start()
+    assert watched.told == ["death"] * 3
+
+
+async def test_a_child_that_cannot_start_says_why_and_is_not_tried_again() -> None:
+    watched = Watched(spec(refuses="the port is used"))
+    with pytest.raises(StartFailed, match=r"^media_port: the port is used$"):
+        await watched.supervised.start()
+    assert watched.told == ["death"]
 
 
 async def test_a_defect_of_the_node_ends_a_life_but_not_the_supervision(

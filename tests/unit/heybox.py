@@ -114,10 +114,14 @@ def ok(answer: Answer) -> dict[str, Any]:
 
 
 def failed(answer: Answer, status: int = 200) -> tuple[int, str]:
-    """err_code and msg of a call that failed, with the whole envelope as it must be."""
+    """err_code and msg of a call that failed, without the rule that an invalid parameter breaks, with the
+    whole envelope as it must be."""
     document = answer.json()
     assert answer.status == status, document
     assert answer.headers["content-type"] == "application/json"
     assert set(document) == {"msg", "result", "status", "err_code"}
     assert (document["status"], document["result"]) == ("failed", {})
-    return document["err_code"], document["msg"]
+    message, has_rule, rule = document["msg"].partition(" (")
+    assert message.startswith("invalid parameter: ") == bool(has_rule), document
+    assert not has_rule or rule.endswith(")"), document
+    return document["err_code"], message

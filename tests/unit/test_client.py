@@ -106,15 +106,34 @@ def test_failed_native_calls(node: Node) -> None:
     with pytest.raises(CallFailed, match="there is no task x") as failure:
         CLIENT.native("GET", "/tasks/x")
     assert failure.value.document == {"error": {"code": "TaskNotFound", "message": "there is no task x"}}
+    node.answer = http_error(b'{"ResponseMetadata": {"Error": {"Code": "InvalidActionOrVersion"}}}')
+    with pytest.raises(CallFailed, match="nothing at /tasks/"):
+        CLIENT.native("GET", "/tasks/")
     node.answer = b'{"error": "nope"}'
     with pytest.raises(CallFailed, match="refused"):
         CLIENT.native("GET", "/tasks/x")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://h", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8080",
+        "ftp://h",
+        "",
+        "http://[",
+        "http://h:x",
+        "http://h:0",
+        "http://é",
+        "http://a b",
+        "http://",
+    ],
+)
 def test_what_is_no_address_of_a_node(node: Node, url: str) -> None:
+    client = Client(url, KEY, "admin")
     with pytest.raises(CallFailed, match="http://host:port"):
-        Client(url, KEY, "admin").native("GET", "/tasks")
+        client.native("GET", "/tasks")
+    with pytest.raises(CallFailed, match="http://host:port"):
+        client.call("StopRelayStream", "2023-11-01", {}, NOW)
     assert node.requests == []
 
 
@@ -129,7 +148,42 @@ def test_parameters() -> None:
     }
 
 
-@pytest.mark.parametrize("pairs", [["Loop"], ["=1"], ["Control=1", "Control.Loop=true"]])
+def test_lists_and_json() -> None:
+    assert read_params(
+        [
+            "EventList.0=A",
+            "EventList.1=B",
+            "X.Y.1=true",
+            "X.Y.0=5",
+            'Names=["a", 1]',
+            'Z={"a": []}',
+            "TaskId=[1]",
+        ]
+    ) == {
+        "EventList": ["A", "B"],
+        "X": {"Y": [5, True]},
+        "Names": ["a", 1],
+        "Z": {"a": []},
+        "TaskId": "[1]",
+    }
+    long = [f"L.{n}={n}" for n in range(12)]
+    assert read_params(long)["L"] == list(range(12))
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        ["Loop"],
+        ["=1"],
+        ["Control=1", "Control.Loop=true"],
+        ["EventList=A", "EventList=B"],
+        ["EventList.1=A"],
+        ["EventList.0=A", "EventList.x=B"],
+        ["EventList=[A]"],
+        ["EventList=" + "[" * 100_000],
+        ["Control.Loop=true", "Control=1"],
+    ],
+)
 def test_parameters_that_make_no_sense(pairs: list[str]) -> None:
     with pytest.raises(CallFailed):
         read_params(pairs)

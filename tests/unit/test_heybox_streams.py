@@ -129,6 +129,23 @@ def test_fields_at_the_ends_of_their_ranges(
         assert name is None or getattr(spec, name) == value
 
 
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({"volume": 101}, "volume (must be 0 to 100)"),
+        ({"volume": "30"}, "volume (must be a valid integer)"),
+        ({"repeat_num": 0}, "repeat_num (must be 1 to 1000, or -1 for ever)"),
+        ({"repeat_num": -1, "max_duration": 0}, "max_duration (must be 1 to 10080 minutes)"),
+        ({"seek_second": -1}, "seek_second (must be 0 or more seconds)"),
+        ({"operator": 0}, "operator (must be a positive integer of 64 bits)"),
+        ({"room_id": 5}, "room_id (must be a valid string)"),
+        ({"stream_url": "http://10.0.0.1/a"}, "stream_url (10.0.0.1 has no public address)"),
+    ],
+)
+def test_the_rule_that_was_broken_is_told(api: Api, wrong: dict[str, Any], rule: str) -> None:
+    assert api.push(**wrong).json()["msg"] == f"invalid parameter: {rule}"
+
+
 def test_the_first_wrong_field_is_named(api: Api) -> None:
     assert failed(api.push(repeat_num=0, volume=-1)) == invalid("volume")
 

@@ -7,7 +7,7 @@ import pytest
 from sluice.core.errors import SourceError
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
-from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_page
+from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_foreign
 from sluice.media.source.timeline import Timeline
 from sluice.wire.h264 import AvcConfig
 
@@ -112,8 +112,11 @@ class TestTimeline:
 @pytest.mark.parametrize(
     ("head", "content"),
     [
-        (b"#EXTM3U\n", Content.HLS),
-        (b"\xef\xbb\xbf\r\n#EXTM3U\n", Content.HLS),
+        (b"#EXTM3U\n", Content.M3U),
+        (b"\xef\xbb\xbf\r\n#EXTM3U\n", Content.M3U),
+        (b"[playlist]\nFile1=http://h/a", Content.PLS),
+        (b"\r\n[Playlist]\r\n", Content.PLS),
+        (b'<?xml version="1.0"?><playlist version="1" xmlns="http://xspf.org/ns/0/">', Content.XSPF),
         (b'<?xml version="1.0"?>\n<!-- x -->\n<MPD xmlns="', Content.DASH),
         (b'<?xml version="1.0"?><d:MPD xmlns:d="urn:mpeg:dash:schema:mpd:2011">', Content.DASH),
         (b"<!DOCTYPE html>", Content.HTML),
@@ -122,17 +125,46 @@ class TestTimeline:
         (b"\0\0\0\x20ftypisom", Content.MP4),
         (b"FLV\x01\x05", Content.OTHER),
         (b"G@\0\x10", Content.OTHER),
-        (b"", Content.OTHER),
+        (b"", Content.EMPTY),
+        (b" \r\n", Content.EMPTY),
+        (b'{"error": "expired"}', Content.JSON),
+        (b'[{"a": 1}]', Content.JSON),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', Content.XML),
+        (b"<svg xmlns=", Content.XML),
+        (b"404 page not found", Content.TEXT),
+        ("文件不存在".encode(), Content.TEXT),
+        (b"http://h/song.mp3\n", Content.TEXT),
+        (b"\x89PNG\r\n\x1a\n", Content.IMAGE),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", Content.IMAGE),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", Content.IMAGE),
+        (b"\0\0\0\x20ftypavif", Content.IMAGE),
+        (b"%PDF-1.7", Content.PDF),
+        (b"PK\x03\x04", Content.ARCHIVE),
+        (b"MThd\0\0\0\6", Content.NOTES),
+        (b"\xff\xfb\x90\x64", Content.OTHER),
+        (b"RIFF\x24\0\0\0WAVEfmt ", Content.OTHER),
     ],
 )
 def test_the_content_tells_what_it_is(head: bytes, content: Content) -> None:
     assert content_of(head) is content
 
 
-def test_pages_are_refused() -> None:
-    refuse_page(Content.DASH)
-    with pytest.raises(SourceError, match="HTML"):
-        refuse_page(Content.HTML)
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (Content.HTML, "an HTML page, .*not of a page"),
+        (Content.JSON, "JSON, .*error message"),
+        (Content.IMAGE, "an image"),
+        (Content.PDF, "a PDF document"),
+        (Content.TEXT, "text"),
+        (Content.EMPTY, "an empty body"),
+    ],
+)
+def test_what_is_no_media_is_refused_by_its_name(content: Content, named: str) -> None:
+    refuse_foreign(Content.OTHER)
+    with pytest.raises(SourceError, match=f"the server answered with {named}") as caught:
+        refuse_foreign(content)
+    assert caught.value.transient == (content is Content.EMPTY), "what is not there yet may come"
 
 
 def test_a_sniffed_file_reads_from_its_beginning_and_seeks() -> None:

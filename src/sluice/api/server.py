@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -17,23 +18,41 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from sluice.core.errors import BadInput
+from sluice.process.ports import binding
 
 _LOOK_S = 1.0
 
 log = structlog.get_logger()
 
 
-@asynccontextmanager
-async def serving(
-    app: ASGIApp, host: str, port: int, tls: tuple[Path, Path] | None = None
-) -> AsyncIterator[str]:
-    """Serves `app` while the context is open; yields its address. `tls`: PEM files of chain and key.
-
-    The access log is off: addresses carry signatures and tokens. Raises OSError, BadInput for bad files.
-    """
+@contextmanager
+def listening(host: str, port: int, tls: tuple[Path, Path] | None = None) -> Iterator["Listener"]:
+    """Callers wait from now on until they are served. `tls`: PEM files of chain and key. Raises BadInput for
+    what cannot be listened at, and for bad files."""
     certificate = Certificate(*tls) if tls else None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=1024)
+    with binding("listen", "TCP", host, port):
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    with listener:
+        scheme = "https" if certificate else "http"
+        name = f"[{host}]" if family == socket.AF_INET6 else host
+        yield Listener(listener, certificate, f"{scheme}://{name}:{listener.getsockname()[1]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """`url` is its address."""
+
+    socket: socket.socket
+    certificate: "Certificate | None"
+    url: str
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, listener: Listener) -> AsyncIterator[None]:
+    """Serves `app` while the context is open. The access log is off: addresses carry signatures and
+    tokens."""
+    certificate = listener.certificate
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -47,19 +66,16 @@ async def serving(
         ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
     )
     server = _Server(config)
-    tasks = [asyncio.create_task(server.serve(sockets=[listener]))]
+    tasks = [asyncio.create_task(server.serve(sockets=[listener.socket]))]
     if certificate is not None:
         tasks.append(asyncio.create_task(certificate.follow()))
     try:
-        scheme = "https" if certificate else "http"
-        name = f"[{host}]" if family == socket.AF_INET6 else host
-        yield f"{scheme}://{name}:{listener.getsockname()[1]}"
+        yield
     finally:
         server.should_exit = True
         await tasks[0]
         for task in tasks[1:]:
             task.cancel()
-        listener.close()
 
 
 class Certificate:

@@ -77,6 +77,7 @@ class HttpFile:
         self._opened = self._seekable = False
         self._size: int | None = None
         self._content_type = self._date = ""
+        self._headers: http.client.HTTPMessage | None = None
         self._position = self._streamed = 0  # of the reader, of the body being read
         self._losses = self._since_loss = 0
 
@@ -91,6 +92,11 @@ class HttpFile:
         """Media type in lower case, without parameters; empty when the server gives none."""
         self._open_once()
         return self._content_type
+
+    def header(self, name: str) -> str:
+        """Of the answer; empty when the server gives none of that name."""
+        self._open_once()
+        return self._headers.get(name, "") if self._headers is not None else ""
 
     @property
     def date(self) -> str:
@@ -301,6 +307,7 @@ class HttpFile:
             raise _interrupted(f"{mask_url(target.url)} has changed, or its server no longer honours Range")
         self._streamed, self._size, self._final = start, size, target
         self._seekable = found is not None and size is not None
+        self._headers = response.headers
         self._content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         self._date = response.headers.get("Date", "")
 

@@ -90,8 +90,10 @@ class Channel:
                 if length > _MAX_MESSAGE:
                     raise ChannelClosed("a control message is larger than the bound")
                 await self._take(kind, number, await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError, ChannelClosed, ValidationError) as error:
-            log.info("control channel closed", error=str(error))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            log.debug("control channel closed", error=str(error))  # the end of a process is told elsewhere
+        except (ChannelClosed, ValidationError) as error:
+            log.error("control channel closed", error=str(error))
         finally:
             self.close()
 

@@ -18,6 +18,10 @@ from typing import Any
 import structlog
 import uvloop
 
+from sluice.core.errors import BadInput
+from sluice.process.channel import Channel
+from sluice.process.control import NotStarted
+
 _PR_SET_PDEATHSIG = 1
 
 #: What a child process runs: its configuration, and the two streams of its control socket.
@@ -51,10 +55,18 @@ def run_child(main: ChildMain) -> None:
     configure_logging(config["log_level"])
     structlog.contextvars.bind_contextvars(process=config["name"])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(main, config))
+        sys.exit(runner.run(_serve(main, config)))
 
 
-async def _serve(main: ChildMain, config: dict[str, Any]) -> None:
+async def _serve(main: ChildMain, config: dict[str, Any]) -> int:
+    """The exit status. A setting that cannot be used is told to the node, which says it in one line."""
     control = socket.socket(fileno=config["control_fd"])
     reader, writer = await asyncio.open_connection(sock=control)
-    await main(config, reader, writer)
+    try:
+        await main(config, reader, writer)
+    except BadInput as error:
+        Channel(reader, writer, on_notice=lambda _: None).notify(NotStarted(why=str(error)))
+        writer.close()
+        await writer.wait_closed()
+        return 1
+    return 0

@@ -23,6 +23,13 @@ class Ready(_Message):
     media_port: int = 0
 
 
+class NotStarted(_Message):
+    """The last word of a process that cannot start: `why`, for the operator."""
+
+    type: Literal["not_started"] = "not_started"
+    why: str
+
+
 # --- node -> room process -------------------------------------------------------------------------------
 
 
@@ -342,6 +349,7 @@ class Progress(_Message):
 
 Message = (
     Ready
+    | NotStarted
     | Watch
     | Publish
     | PatchPeer

@@ -15,19 +15,26 @@ from typing import Any
 
 import structlog
 
+from sluice.core.errors import SluiceError
 from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
-from sluice.process.control import Message, Ready
+from sluice.process.control import Message, NotStarted, Ready
 
 log = structlog.get_logger()
 
 #: Pause before start number n within a minute of deaths; the last one stays.
 _RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _READY_DEADLINE_S = 30.0
+#: Deaths before a child first serves that end its start.
+_MOST_DEATHS_AT_START = 3
 _STOP_DEADLINE_S = 5.0
 _PING_PAUSE_S = 2.0
 #: A child whose event loop does not answer for so long hangs; it is killed, so that its work goes on in the
 #: next. Far above what a machine under load takes.
 _HANG_S = 15.0
+
+
+class StartFailed(SluiceError):
+    """A child did not come to serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +66,20 @@ class Supervised:
         self._on_ready = on_ready
         self._on_death = on_death
         self._stopping = False
-        self._first_ready = asyncio.Event()
+        self._settled = asyncio.Event()  #: the start: it serves, or `_failure` says why not
+        self._failure: str | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns when the child serves. Raises ChannelClosed when it does not within 30 s."""
+        """Returns when the child serves. Raises StartFailed: it cannot, or it does not within 30 s."""
         self._task = asyncio.create_task(self._supervise(), name=f"supervise {self.spec.name}")
         try:
-            await asyncio.wait_for(self._first_ready.wait(), _READY_DEADLINE_S)
+            await asyncio.wait_for(self._settled.wait(), _READY_DEADLINE_S)
         except TimeoutError:
+            self._settle(f"the process {self.spec.name} did not start within {_READY_DEADLINE_S:g} s")
+        if self._failure is not None:
             await self.stop()
-            raise ChannelClosed(
-                f"the process {self.spec.name} did not start within {_READY_DEADLINE_S:g} s; "
-                "its own lines in the log say why (a port that is in use, for instance)"
-            ) from None
+            raise StartFailed(self._failure)
 
     async def stop(self) -> None:
         """Closes the control channel, which ends the child; kills it if it does not go."""
@@ -116,7 +123,18 @@ class Supervised:
             if not self._stopping:
                 self.restarts += 1
                 log.warning("child process died", child=self.spec.name, status=status, deaths=len(deaths))
+            if len(deaths) >= _MOST_DEATHS_AT_START:
+                self._settle(
+                    f"the process {self.spec.name} died {len(deaths)} times before it served; "
+                    "its own lines in the log say why"
+                )
             self._on_death(self)
+
+    def _settle(self, failure: str | None) -> None:
+        """How the start went: the first that is told counts."""
+        if not self._settled.is_set():
+            self._failure = failure
+            self._settled.set()
 
     async def _live(self) -> int:
         """One life of the child: returns its exit status."""
@@ -176,7 +194,11 @@ class Supervised:
     def _take(self, message: Message) -> None:
         if isinstance(message, Ready):
             self.ready = message
-            self._first_ready.set()
+            self._settle(None)
             self._on_ready(self)
+        elif isinstance(message, NotStarted):
+            if self._settled.is_set():  # who waits for the start says it otherwise
+                log.error("child process cannot start", child=self.spec.name, why=message.why)
+            self._settle(message.why)
         else:
             self._on_notice(self, message)

@@ -79,9 +79,14 @@ def read_credentials(data: Path) -> Credentials:
     try:
         document = json.loads(path.read_text())
         values = {name: document[name] for name in names}
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CredentialsError(
+            f"there is no {path}: name the data folder of a node with --data, or start one there with: "
+            f"sluice serve --data {data}"
+        ) from error
     except OSError as error:
         raise CredentialsError(
-            f"{path} cannot be read ({error.strerror}); give its owner's rights back"
+            f"{path} cannot be read ({error.strerror}); run this as the user whose node it is"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise CredentialsError(

@@ -2,7 +2,8 @@
 
 SluiceError
 ├── StoreError         the database cannot be opened, refused a commit, or is closed
-└── CredentialsError   credentials.json and the database do not fit together
+├── CredentialsError   credentials.json is missing, or does not fit together with the database
+└── FolderError        the data folder cannot be used, or another node uses it
 """
 
 from sluice.core.errors import SluiceError
@@ -13,4 +14,8 @@ class StoreError(SluiceError):
 
 
 class CredentialsError(SluiceError):
+    pass
+
+
+class FolderError(SluiceError):
     pass

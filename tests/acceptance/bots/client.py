@@ -39,11 +39,13 @@ class Answer:
 
     @property
     def failure(self) -> tuple[int, str]:
-        """`err_code` and `msg` of a refusal that looks as one must."""
+        """`err_code` and `msg` of a refusal that looks as one must; without the rule behind the message."""
         assert self.headers["Content-Type"].startswith("application/json")
         assert self.document["status"] == "failed", self.document
         assert self.document["result"] == {}, self.document
-        return self.document["err_code"], self.document["msg"]
+        message, has_rule, _ = self.document["msg"].partition(" (")
+        assert message.startswith("invalid parameter: ") == bool(has_rule), self.document
+        return self.document["err_code"], message
 
 
 class Bot:

@@ -3,24 +3,31 @@
 from typing import Annotated, Literal
 
 import structlog
-from pydantic import Field
+from pydantic import AfterValidator
 
 from sluice.api.heybox.errors import PERMISSION_DENIED, Refusal
-from sluice.api.heybox.fields import Body, Id, Text
+from sluice.api.heybox.fields import Body, Id, Text, whole
 from sluice.core.bots import Bot, Channel, Line, new_channel_id
 from sluice.core.ids import BotRoomId
 from sluice.store.bots import BotRegistry
 
 #: `channel_type` of a voice channel.
 _VOICE = 0
+_LONGEST_NAME = 128
 
 log = structlog.get_logger(__name__)
 
 
+def _name(value: str) -> str:
+    if len(value) > _LONGEST_NAME:
+        raise ValueError(f"must have at most {_LONGEST_NAME} characters")
+    return value
+
+
 class CreateChannel(Body):
     room_id: Id
-    channel_name: Annotated[Text, Field(max_length=128)]
-    channel_type: Annotated[int, Field(ge=_VOICE, le=_VOICE)]
+    channel_name: Annotated[Text, AfterValidator(_name)]
+    channel_type: Annotated[int, whole(_VOICE, _VOICE, f"{_VOICE}: voice channels alone are made")]
     api_type: Literal["trtc", "volc"] = "trtc"
 
 

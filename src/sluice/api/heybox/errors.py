@@ -37,12 +37,14 @@ INTERNAL_ERROR = Row(500, "internal error", 500)
 
 
 class Refusal(SluiceError):
-    """The call fails with this row; `fill` fills its message. `why` is for the log alone."""
+    """The call fails with this row; `fill` fills its message. `why` is for the log alone, but for the rule
+    that a parameter breaks: its bot is told."""
 
     culprit = Culprit.CALLER
 
     def __init__(self, row: Row, *fill: str, why: str = "") -> None:
-        super().__init__(row.message % fill)
+        message = row.message % fill
+        super().__init__(f"{message} ({why})" if row is INVALID and why else message)
         self.row = row
         self.why = why
 

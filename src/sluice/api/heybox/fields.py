@@ -4,7 +4,7 @@ An empty string does not fill a required field.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -26,6 +26,17 @@ def _id(value: str) -> str:
     if not is_valid_id(value):
         raise ValueError("must be 1 to 128 of the characters a-z A-Z 0-9 _ @ - .")
     return value
+
+
+def whole(lowest: int, highest: int, rule: str) -> Any:
+    """An integer in a range; `rule` says in which."""
+
+    def check(value: int) -> int:
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be {rule}")
+        return value
+
+    return AfterValidator(check)
 
 
 #: A required string.
@@ -50,4 +61,10 @@ class Body(BaseModel):
             problems = error.errors(include_url=False, include_input=False)
             problem = next((found for found in problems if found["type"] == _MISSING), problems[0])
             row = MISSING if problem["type"] == _MISSING else INVALID
-            raise Refusal(row, str(problem["loc"][0]), why=problem["msg"]) from error
+            raise Refusal(row, str(problem["loc"][0]), why=_rule(problem["msg"])) from error
+
+
+def _rule(message: str) -> str:
+    """Pydantic's message as the rule that was broken."""
+    message = message.removeprefix("Value error, ")
+    return message.replace("Input should be ", "must be ").replace("String should ", "must ")

@@ -10,7 +10,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from sluice.api.heybox.errors import (
     CHANNEL_NOT_FOUND,
@@ -19,7 +19,7 @@ from sluice.api.heybox.errors import (
     TASK_NOT_FOUND,
     Refusal,
 )
-from sluice.api.heybox.fields import Body, Id, Text
+from sluice.api.heybox.fields import Body, Id, Text, whole
 from sluice.core.addresses import AddressPolicy, is_address
 from sluice.core.apps import Apps, Feature
 from sluice.core.bots import Bot, Line, StreamLimits
@@ -34,6 +34,7 @@ from sluice.tasks.port import StartRequest, Tasks
 
 #: `repeat_num` of a stream that begins again for ever.
 ENDLESS = -1
+_MOST_PLAYS = 1000
 #: A source that cannot be opened is tried at second 0, 1 and 3, one that is lost for so long (section 5).
 _START_TRIES = 3
 _MAX_IDLE_S = 300
@@ -46,9 +47,9 @@ def _callback_url(value: str) -> str:
     return check_url(value) if value else value
 
 
-def _not_zero(value: int) -> int:
-    if value == 0:
-        raise ValueError("must not be 0")
+def _plays(value: int) -> int:
+    if value != ENDLESS and not 1 <= value <= _MOST_PLAYS:
+        raise ValueError(f"must be 1 to {_MOST_PLAYS}, or {ENDLESS} for ever")
     return value
 
 
@@ -56,12 +57,12 @@ class Push(Body):
     room_id: Id
     channel_id: Id
     stream_url: Annotated[Text, AfterValidator(check_source_url)]
-    operator: Annotated[int, Field(gt=0, lt=2**63)]
-    volume: Annotated[int, Field(ge=0, le=FULL_VOLUME)] = FULL_VOLUME
+    operator: Annotated[int, whole(1, 2**63 - 1, "a positive integer of 64 bits")]
+    volume: Annotated[int, whole(0, FULL_VOLUME, f"0 to {FULL_VOLUME}")] = FULL_VOLUME
     callback_url: Annotated[str, AfterValidator(_callback_url)] = ""
-    seek_second: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    repeat_num: Annotated[int, Field(ge=ENDLESS, le=1000), AfterValidator(_not_zero)] = 1
-    max_duration: Annotated[int, Field(ge=1, le=10_080)] | None = None  #: minutes
+    seek_second: Annotated[int, whole(0, 2**31 - 1, "0 or more seconds")] = 0
+    repeat_num: Annotated[int, AfterValidator(_plays)] = 1
+    max_duration: Annotated[int, whole(1, 10_080, "1 to 10080 minutes")] | None = None
 
     @field_validator("max_duration", mode="before")
     @classmethod
@@ -72,7 +73,7 @@ class Push(Body):
     def spec(self, line: Line) -> RelaySpec:
         """Raises Refusal for a number of plays that the line does not know."""
         if line is Line.VOLC and self.repeat_num not in (ENDLESS, 1):
-            raise Refusal(INVALID, "repeat_num", why="line 2 plays once or for ever")
+            raise Refusal(INVALID, "repeat_num", why="on line 2 it must be 1, or -1 for ever")
         return RelaySpec(
             url=self.stream_url,
             media_type=MediaType.AUDIO,

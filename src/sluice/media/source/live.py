@@ -16,30 +16,12 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
-from sluice.media.source.containers import Container
-from sluice.net.http import HttpFile
+from sluice.media.source.answer import Endless
 
-#: A body without a length is a file when it ends, or brings this much media, within the time; live servers
-#: begin with at most a few seconds that they kept.
-FILE_MEDIA_US, FILE_WITHIN_S = 15_000_000, 1.0
 #: Packets that wait to be taken; then the server waits.
 _MOST_WAITING = 1000
 #: How much faster than ours a live source's clock may run; 72 h of it must not look like a recording.
 _CLOCKS_APART = 1.001
-
-
-def is_file(demuxer: Container) -> bool:
-    """Reads an open demuxer until it is clear whether it is a recording. Blocks; nothing gets lost."""
-    until = time.monotonic() + FILE_WITHIN_S
-    kept: list[Packet] = []
-    found = False
-    while not found and time.monotonic() < until:
-        packet = demuxer.next()
-        if packet is not None:
-            kept.append(packet)
-        found = packet is None or packet.dts_us - kept[0].dts_us >= FILE_MEDIA_US
-    demuxer.put_back(kept)
-    return found
 
 
 class LiveHttpSource:
@@ -47,8 +29,9 @@ class LiveHttpSource:
 
     live: Literal[True] = True
 
-    def __init__(self, file: HttpFile, demuxer: Container, probe: Probe, executor: Executor) -> None:
-        self._file, self._demuxer, self._probe, self._executor = file, demuxer, probe, executor
+    def __init__(self, endless: Endless, executor: Executor) -> None:
+        self._file, self._demuxer, self._probe = endless.file, endless.demuxer, endless.probe
+        self._ahead_us, self._executor = endless.ahead_us, executor
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Packet] = deque()
         self._arrived = asyncio.Event()
@@ -109,6 +92,6 @@ class LiveHttpSource:
         if self._first is None:
             self._first = (now, dts_us)
         begun, first_us = self._first
-        ahead_s = (dts_us - first_us - FILE_MEDIA_US) / 1e6 - (now - begun) * _CLOCKS_APART
+        ahead_s = (dts_us - first_us - self._ahead_us) / 1e6 - (now - begun) * _CLOCKS_APART
         if ahead_s > 0:
             self._closing.wait(ahead_s)

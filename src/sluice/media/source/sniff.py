@@ -11,19 +11,60 @@ from typing import Protocol
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 
-#: Enough for what comes before the root element of an MPD.
+#: Enough for what comes before the root element of an MPD, and for what a container says of its length.
 HEAD_BYTES = 1024
-_FEWEST_BYTES = 12
 _BOM = b"\xef\xbb\xbf"
 _MPD = re.compile(rb"<(?:[a-z0-9_.-]+:)?mpd[\s>]")
+_XSPF = re.compile(rb"<(?:[a-z0-9_.-]+:)?playlist[\s>]")
+_HTML = re.compile(rb"<(?:!doctype html|html|head|body|title|script|meta|div|p|h1)[\s>]")
+_PLS = re.compile(rb"\[playlist\]")
+_JSON = re.compile(rb'[{[]\s*["\[{\]}0-9tfn-]')
+#: What no text has: control characters other than white space, and the sync byte of MPEG audio to begin with.
+_NO_TEXT = re.compile(rb"^\xff|[\x00-\x08\x0e-\x1f\x7f]")
+_MP4_BOXES = (b"ftyp", b"styp", b"moov", b"moof")
+_PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"heif", b"mif1")
 
 
 class Content(Enum):
-    HLS = "hls"
+    M3U = "m3u"  #: an HLS playlist or a list of addresses: its tags tell
+    PLS = "pls"
+    XSPF = "xspf"
     DASH = "dash"
-    HTML = "html"
+    HTML = "an HTML page"
+    XML = "an XML document"
+    JSON = "JSON"
+    TEXT = "text"  #: of which some forms are lists of addresses
+    EMPTY = "an empty body"
+    IMAGE = "an image"
+    PDF = "a PDF document"
+    ARCHIVE = "an archive (ZIP, gzip, RAR, 7z)"
+    NOTES = "a MIDI file, which holds notes and no sound"
     MP4 = "mp4"
     OTHER = "other"  #: a container for FFmpeg to recognize
+
+
+_MAGIC = (
+    (b"\x89PNG\r\n", Content.IMAGE),
+    (b"\xff\xd8\xff", Content.IMAGE),
+    (b"GIF8", Content.IMAGE),
+    (b"II*\0", Content.IMAGE),
+    (b"MM\0*", Content.IMAGE),
+    (b"%PDF-", Content.PDF),
+    (b"PK\x03\x04", Content.ARCHIVE),
+    (b"\x1f\x8b\x08", Content.ARCHIVE),
+    (b"Rar!\x1a\x07", Content.ARCHIVE),
+    (b"7z\xbc\xaf\x27\x1c", Content.ARCHIVE),
+    (b"MThd", Content.NOTES),
+)
+_ADVICE = {
+    Content.HTML: "give the address of the stream itself, not of a page that shows it",
+    Content.JSON: "it may be an error message: open the address in a browser",
+    Content.XML: "it may be an error message: open the address in a browser",
+}
+_FOREIGN = frozenset(
+    {Content.HTML, Content.XML, Content.JSON, Content.TEXT, Content.EMPTY, Content.IMAGE, Content.PDF}
+    | {Content.ARCHIVE, Content.NOTES}
+)
 
 
 class ByteFile(Protocol):
@@ -42,22 +83,47 @@ class ByteFile(Protocol):
 
 def content_of(head: bytes) -> Content:
     """`head`: the first bytes, up to HEAD_BYTES of them."""
+    for magic, content in _MAGIC:
+        if head.startswith(magic):
+            return content
+    if head[4:8] in _MP4_BOXES:
+        return Content.IMAGE if head[8:12] in _PICTURE_BRANDS else Content.MP4
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return Content.IMAGE
     text = head.removeprefix(_BOM).lstrip().lower()
+    if not text:
+        return Content.EMPTY
     if text.startswith(b"#extm3u"):
-        return Content.HLS
+        return Content.M3U
     if text.startswith(b"<"):
-        return Content.DASH if _MPD.search(text) else Content.HTML
-    return Content.MP4 if head[4:8] in (b"ftyp", b"styp", b"moov", b"moof") else Content.OTHER
+        return _markup(text)
+    if _NO_TEXT.search(head):
+        return Content.OTHER
+    if _PLS.match(text):
+        return Content.PLS
+    return Content.JSON if _JSON.match(text) else Content.TEXT
 
 
-def refuse_page(content: Content) -> None:
-    """Raises SourceError (permanent) for what is told to be no media."""
-    if content is Content.HTML:
+def _markup(text: bytes) -> Content:
+    # A page may speak of manifests, and a manifest hardly of pages: what comes first decides.
+    found = [
+        (place.start(), n, content)
+        for n, (form, content) in enumerate(
+            ((_MPD, Content.DASH), (_XSPF, Content.XSPF), (_HTML, Content.HTML))
+        )
+        if (place := form.search(text)) is not None
+    ]
+    return min(found)[2] if found else Content.XML
+
+
+def refuse_foreign(content: Content) -> None:
+    """Raises SourceError for what is told to be no media."""
+    if content in _FOREIGN:
+        advice = _ADVICE.get(content, "give the address of the stream or file itself")
         raise SourceError(
             Reason.SOURCE_UNSUPPORTED,
-            "the server answered with an HTML or XML page instead of media; "
-            "give the address of the stream itself, not of a page that shows it",
-            transient=False,
+            f"the server answered with {content.value}, which is no media; {advice}",
+            transient=content is Content.EMPTY,  # a stream that has not begun, for instance
         )
 
 
@@ -69,10 +135,7 @@ class SniffedFile:
         self._inner = inner
         self._position = 0
         head = b""
-        while len(head) < (HEAD_BYTES if head.lstrip()[:1] == b"<" else _FEWEST_BYTES):
-            data = inner.read(HEAD_BYTES - len(head))
-            if not data:
-                break
+        while len(head) < HEAD_BYTES and (data := inner.read(HEAD_BYTES - len(head))):
             head += data
         self.head = head
 

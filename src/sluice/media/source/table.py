@@ -6,20 +6,16 @@ is awaited, and what arrives is passed on as it arrives. What an HTTP address is
 
 import asyncio
 from concurrent.futures import Executor
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.containers import Container, container_for
-from sluice.media.source.dash import DashSource
-from sluice.media.source.file import DemuxSource
-from sluice.media.source.hls import HlsSource
-from sluice.media.source.live import LiveHttpSource, is_file
+from sluice.media.source.answer import Elsewhere, Endless, Looker, Recorded
+from sluice.media.source.live import LiveHttpSource
 from sluice.media.source.rtmp import RtmpSource
-from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_page
 from sluice.net.dial import Dialer
 from sluice.net.http import HttpFile
 
@@ -69,38 +65,20 @@ async def _http_source(
     url: str, dialer: Dialer, executor: Executor, kinds: frozenset[TrackKind]
 ) -> FileSource | LiveSource:
     loop = asyncio.get_running_loop()
+    looker = Looker(lambda address: HttpFile(address, dialer, loop), kinds)
 
-    def connect(address: str = url) -> HttpFile:
-        return HttpFile(address, dialer, loop)
+    def settle(looked: "asyncio.Future[Recorded | Endless | Elsewhere]") -> None:
+        if looked.exception() is None:  # nobody else asks for it any more
+            looked.result().close()
 
-    file = connect()
-
-    def look() -> FileSource | tuple[Container, Probe]:
-        head = SniffedFile(file)
-        content = content_of(head.head)
-        refuse_page(content)
-        if content is Content.HLS:
-            return HlsSource(file, head, connect, kinds)
-        if content is Content.DASH:
-            return DashSource(file, head, connect, kinds)
-        if file.size is not None or content is Content.MP4:
-            return DemuxSource(file, head, connect, kinds)
-        demuxer = container_for(head, live=True, kinds=kinds)
-        probe = demuxer.open()
-        if is_file(demuxer):
-            return DemuxSource(file, head, connect, kinds, (demuxer, probe))
-        return demuxer, probe
-
-    def settle(looked: "asyncio.Future[Any]") -> None:
-        looked.exception()  # nobody else asks for it any more
-        file.close()
-
-    looking = loop.run_in_executor(executor, look)
+    looking = loop.run_in_executor(executor, looker.look, url)
     try:
         found = await asyncio.shield(looking)
     except BaseException:  # cancelled, too: nothing may be closed under the thread that uses it
-        file.abort()
+        looker.abort()
         looking.add_done_callback(settle)
         await asyncio.wait({looking})  # may be cancelled in its turn: the callback is not
         raise
-    return LiveHttpSource(file, *found, executor) if isinstance(found, tuple) else found
+    if isinstance(found, Endless):
+        return LiveHttpSource(found, executor)
+    return RtmpSource(found.url, dialer) if isinstance(found, Elsewhere) else found

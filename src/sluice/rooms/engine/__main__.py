@@ -29,6 +29,7 @@ from sluice.process.control import (
     Retire,
     Watch,
 )
+from sluice.process.ports import binding
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.engine import Engine
 from sluice.rooms.engine.link import FrameLink
@@ -44,16 +45,18 @@ class RoomProcess:
     """Ties the engine to the loop: wait, one step of the engine, again."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        """Raises BadInput for a port that cannot be used."""
         self._loop = asyncio.get_running_loop()
         self._link_path: str = config["link"]
         Path(self._link_path).unlink(missing_ok=True)  # of the process before this one
         _allow_many_sockets()
-        self._socket = MediaSocket(
-            config["host"],
-            config["port"],
-            watch=lambda path: self._loop.add_reader(path.fileno(), self._on_readable, path),
-            unwatch=lambda path: self._loop.remove_reader(path.fileno()),
-        )
+        with binding("media_port", "UDP", config["host"], config["port"]):
+            self._socket = MediaSocket(
+                config["host"],
+                config["port"],
+                watch=lambda path: self._loop.add_reader(path.fileno(), self._on_readable, path),
+                unwatch=lambda path: self._loop.remove_reader(path.fileno()),
+            )
         addresses = config["public_ips"] or [config["host"]]
         self._engine = Engine(
             self._socket,

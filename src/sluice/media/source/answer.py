@@ -1,0 +1,184 @@
+"""An HTTP address is asked, and its answer tells which source plays it. Blocks, on a worker thread."""
+
+import io
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.plan import Probe
+from sluice.media.packets import TrackKind
+from sluice.media.source.containers import Container, container_for
+from sluice.media.source.dash import DashSource
+from sluice.media.source.file import DemuxSource
+from sluice.media.source.hls import HlsSource
+from sluice.media.source.playlist import (
+    MOST_FAILURES,
+    Opener,
+    PlaylistSource,
+    entries_of,
+    is_hls,
+    may_be_list,
+    read_list,
+)
+from sluice.media.source.recorded import comes_as_stored, is_station, is_stored
+from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_foreign
+from sluice.net.http import HttpFile
+
+#: Lists in lists in …
+_DEEPEST = 3
+#: Media that a station may have in store for a new player: 64 kB of 8 kbit/s are a minute.
+_STORE_US = 120_000_000
+#: What a live source that was looked at may come ahead of its own pace.
+_AHEAD_US = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """What has no end. `ahead_us`: how much media may come ahead of time."""
+
+    file: HttpFile
+    head: SniffedFile
+    demuxer: Container
+    probe: Probe
+    ahead_us: int
+
+    def abort(self) -> None:
+        self.file.abort()
+
+    def close(self) -> None:
+        self.demuxer.close()
+        self.file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A list whose first entry is of another scheme."""
+
+    url: str
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+Recorded = DemuxSource | HlsSource | DashSource | PlaylistSource
+
+
+class Looker:
+    """`connect` makes files of addresses, not connected yet. Only tracks of `kinds` are read."""
+
+    def __init__(self, connect: Callable[[str], HttpFile], kinds: frozenset[TrackKind]) -> None:
+        self._make, self._kinds = connect, kinds
+        self._lock = threading.Lock()
+        self._files: WeakSet[HttpFile] = WeakSet()
+        self._aborted = False
+        self._failures = 0  #: of entries in a row, whatever list they stand in
+
+    def abort(self) -> None:
+        """From any thread: all files of this address fail at once, and those that follow."""
+        with self._lock:
+            self._aborted = True
+            files = list(self._files)
+        for file in files:
+            file.abort()
+
+    def look(self, url: str, depth: int = 0) -> Recorded | Endless | Elsewhere:
+        """Not opened yet, to be closed. Raises SourceError."""
+        file = self._connect(url)
+        try:
+            return self._tell(file, partial(self._connect, url), depth)
+        except BaseException:
+            file.close()
+            raise
+
+    def _tell(
+        self, file: HttpFile, connect: Callable[[], HttpFile], depth: int
+    ) -> Recorded | Endless | Elsewhere:
+        head = SniffedFile(file)
+        content = content_of(head.head)
+        if content is Content.DASH:
+            return DashSource(file, head, self._connect, self._kinds)
+        if content is Content.M3U:
+            if b"\n#EXT-X-" in head.head:
+                return HlsSource(file, head, self._connect, self._kinds)
+            text = read_list(head)
+            if is_hls(text):
+                again = SniffedFile(io.BytesIO(text.encode()))
+                return HlsSource(file, again, self._connect, self._kinds)
+            return self._list(file, content, text, depth)
+        if content in (Content.PLS, Content.XSPF) or (
+            content is Content.TEXT and may_be_list(head.head, file.content_type, file.url)
+        ):
+            return self._list(file, content, read_list(head), depth)
+        refuse_foreign(content)
+        return self._media(file, head, connect)
+
+    def _media(
+        self, file: HttpFile, head: SniffedFile, connect: Callable[[], HttpFile]
+    ) -> DemuxSource | Endless:
+        station = is_station(file)
+        if not station and is_stored(file, head.head):
+            return DemuxSource(file, head, connect, self._kinds)
+        demuxer = container_for(head, live=True, kinds=self._kinds)
+        probe = demuxer.open()
+        ahead_us = _STORE_US
+        if not station:
+            stored, came_us = comes_as_stored(demuxer)
+            if stored:
+                return DemuxSource(file, head, connect, self._kinds, (demuxer, probe))
+            ahead_us = came_us + _AHEAD_US
+        return Endless(file, head, demuxer, probe, ahead_us)
+
+    def _connect(self, url: str) -> HttpFile:
+        file = self._make(url)
+        with self._lock:
+            self._files.add(file)
+            if self._aborted:
+                file.abort()
+        return file
+
+    # --- lists --------------------------------------------------------------------------------------------
+
+    def _list(
+        self, file: HttpFile, content: Content, text: str, depth: int
+    ) -> Recorded | Endless | Elsewhere:
+        urls = entries_of(content, text, file.url)
+        file.close()
+        if depth >= _DEEPEST:
+            raise _unsupported(f"play lists name each other more than {_DEEPEST} deep")
+        failures: list[SourceError] = []
+        for number, url in enumerate(urls):
+            if urlsplit(url).scheme.lower() in ("rtmp", "rtmps"):
+                return Elsewhere(url)
+            try:
+                found = self.look(url, depth + 1)
+            except SourceError as error:
+                failures.append(error)
+                self._failures += 1
+                if self._failures > MOST_FAILURES:
+                    break
+                continue
+            self._failures = 0
+            if len(urls) == 1 or isinstance(found, Endless | Elsewhere):
+                return found
+            return PlaylistSource(urls, (number, found), Opener(partial(self._entry, depth + 1), self.abort))
+        raise next((error for error in failures if error.transient), failures[0])
+
+    def _entry(self, depth: int, url: str) -> Recorded:
+        """One that is not the first, and is read to its end if it has one."""
+        found = self.look(url, depth)
+        if isinstance(found, Endless):
+            connect = partial(self._connect, url)
+            return DemuxSource(found.file, found.head, connect, self._kinds, (found.demuxer, found.probe))
+        if isinstance(found, Elsewhere):
+            raise _unsupported("only the first entry of a play list may be RTMP")
+        return found
+
+
+def _unsupported(text: str) -> SourceError:
+    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

@@ -1,0 +1,271 @@
+"""Lists of addresses: M3U without any tag of HLS, PLS and XSPF. Each entry is played once, in order.
+
+Each entry is opened as an address of its own, when its turn comes, and goes on where the one before it ended:
+one clock for all. An entry that cannot be played is left out. What is endless, as the one address in the list
+of a radio station mostly is, is not played here but by its own source (table.py).
+"""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+from urllib.parse import urljoin
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.live_edge import Edge
+from sluice.core.masking import mask_url
+from sluice.core.plan import Probe
+from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.dash_xml import parse_xml
+from sluice.media.source.notes import Notes
+from sluice.media.source.sniff import ByteFile, Content
+
+#: A list is text that people or scripts write; larger ones, and longer ones, are not read to their end.
+_MOST_BYTES, MOST_ENTRIES = 1 << 20, 5000
+#: Entries in a row that cannot be played.
+MOST_FAILURES = 20
+_PLS_FILE = re.compile(r"\s*file(\d{1,6})\s*=\s*(\S.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
+_HLS_TAG = re.compile(r"^#EXT-X-", re.MULTILINE)
+_LIST_TYPE, _LIST_NAME = re.compile(r"mpegurl"), re.compile(r"\.m3u8?$", re.IGNORECASE)
+#: Assumed distance of packets where none is known.
+_STEP_US = 20_000
+
+
+# --- what a list says ---------------------------------------------------------------------------------------
+
+
+def read_list(file: ByteFile) -> str:
+    """The text. Raises SourceError."""
+    data = b""
+    while len(data) <= _MOST_BYTES and (more := file.read(1 << 16)):
+        data += more
+    if len(data) > _MOST_BYTES:
+        raise _unsupported(f"the play list is longer than {_MOST_BYTES >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def is_hls(text: str) -> bool:
+    """RFC 8216 4.3: every playlist has tags of its own, a list of files has none."""
+    return _HLS_TAG.search(text) is not None
+
+
+def may_be_list(head: bytes, content_type: str, url: str) -> bool:
+    """Text without a head of its own: by its media type or name, or its first line is an address."""
+    lines = _lines(head.decode("utf-8-sig", "replace"))
+    named = _LIST_TYPE.search(content_type) or _LIST_NAME.search(url.partition("?")[0])
+    return bool(lines) and (named is not None or re.match(r"(?:https?|rtmps?)://", lines[0]) is not None)
+
+
+def entries_of(content: Content, text: str, base: str) -> list[str]:
+    """The addresses, in order. Raises SourceError when there is none."""
+    if content is Content.PLS:
+        files = (match for match in map(_PLS_FILE.match, text.splitlines()) if match)
+        found = [name.strip() for _, name in sorted((int(match[1]), match[2]) for match in files)]
+    elif content is Content.XSPF:
+        found = [(place.text or "").strip() for place in parse_xml(text).iter("location")]
+    else:
+        found = _lines(text)
+    if not found:
+        raise _unsupported("the play list names nothing to play")
+    return [_address(base, name) for name in found[:MOST_ENTRIES]]
+
+
+def _lines(text: str) -> list[str]:
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
+
+
+def _address(base: str, name: str) -> str:
+    if not _ABSOLUTE.match(name):
+        name = name.replace("\\", "/")
+    try:
+        return urljoin(base, name)
+    except ValueError:
+        return name  # whoever opens it says what is wrong
+
+
+# --- playing it ---------------------------------------------------------------------------------------------
+
+
+class Recording(Protocol):
+    """A FileSource (table.py)."""
+
+    def open(self) -> Probe: ...
+
+    def read(self, until_us: int) -> list[Packet]: ...
+
+    def seek(self, position_us: int) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """`look` gives what plays an address, not opened yet; `abort` breaks it off from any thread. Raises
+    SourceError."""
+
+    look: Callable[[str], Recording]
+    abort: Callable[[], None]
+
+
+class PlaylistSource:
+    """`open`, then `read` until it returns nothing. `seek` knows how long the entries are that say so."""
+
+    live: Literal[False] = False
+
+    def __init__(self, urls: Sequence[str], first: tuple[int, Recording], opener: Opener) -> None:
+        """`first`: the entry to begin with, by its number."""
+        self._urls, self._opener = urls, opener
+        self._number, self._source = first
+        self._probe: Probe | None = None  #: of the present entry
+        self._start_us = 0  #: of the present entry
+        self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last time and distance, of what was read of it
+        self._joining = False  #: nothing of the present entry was read
+        self._played = self._over = self._aborted = False
+        self._lock = threading.Lock()
+        self.notes = Notes()  #: what was left out, and why
+
+    def open(self) -> Probe:
+        """Raises SourceError."""
+        try:
+            self._probe = self._source.open()
+        except SourceError as error:
+            if not self._go_on(0, error):
+                raise
+        assert self._probe is not None  # noqa: S101 - it is open
+        self._played = True
+        if self._probe.live:
+            return self._probe
+        video = replace(self._probe.video, duration_us=None) if self._probe.video else None
+        return replace(self._probe, video=video, duration_us=None, complete=False)
+
+    def read(self, until_us: int) -> list[Packet]:
+        """Raises SourceError when nothing that is left can be played at present."""
+        while not self._over:
+            failure: SourceError | None = None
+            try:
+                packets = self._source.read(until_us - self._start_us)
+            except SourceError as error:
+                packets, failure = [], error
+            if packets:
+                if self._joining:
+                    self._join(packets)
+                return [self._placed(packet) for packet in packets]
+            end_us = max((last + step for last, step in self._ends.values()), default=self._start_us)
+            self._over = not self._go_on(end_us, failure)
+        return []
+
+    def seek(self, position_us: int) -> None:
+        self._over = False
+        if position_us < self._start_us:
+            self._number = -1
+            if not self._go_on(0):
+                raise _unsupported("none of the entries of the play list can be played any more")
+        while (length_us := self._length_us()) is not None and position_us >= self._start_us + length_us:
+            if not self._go_on(self._start_us + length_us):
+                break
+        self._ends.clear()
+        self._joining = False
+        # One that does not tell its length is read through: nobody knows whether the position lies in it.
+        last = self._number + 1 == len(self._urls)
+        self._source.seek(position_us - self._start_us if last or length_us is not None else 0)
+
+    def edge(self) -> Edge | None:
+        """Of a first entry that is live."""
+        edge: Callable[[], Edge | None] | None = getattr(self._source, "edge", None)
+        return edge() if edge is not None else None
+
+    def skip(self) -> bool:
+        skip: Callable[[], bool] | None = getattr(self._source, "skip", None)
+        return skip is not None and skip()
+
+    def abort(self) -> None:
+        """From any thread: whatever blocks fails at once."""
+        with self._lock:
+            self._aborted = True
+            source = self._source
+        source.abort()
+        self._opener.abort()
+
+    def close(self) -> None:
+        self._source.close()
+
+    # --- entries ------------------------------------------------------------------------------------------
+
+    def _length_us(self) -> int | None:
+        return self._probe.duration_us if self._probe else None
+
+    def _join(self, packets: list[Packet]) -> None:
+        """Sound alone begins where that of the last entry ended, whatever an encoder put before it."""
+        self._joining = False
+        if all(packet.kind is TrackKind.AUDIO for packet in packets):
+            self._start_us -= next((packet.pts_us for packet in packets if packet.duration_us != 0), 0)
+
+    def _placed(self, packet: Packet) -> Packet:
+        packet.dts_us += self._start_us
+        packet.pts_us += self._start_us
+        known = self._ends.get(packet.kind)
+        if known is None and packet.track is None and self._probe is not None:
+            packet.track = self._probe.video if packet.kind is TrackKind.VIDEO else self._probe.audio
+        if packet.duration_us is not None:
+            self._ends[packet.kind] = packet.pts_us, packet.duration_us
+        else:
+            step_us = packet.dts_us - known[0] if known is not None else _STEP_US
+            self._ends[packet.kind] = packet.dts_us, max(0, step_us)
+        return packet
+
+    def _go_on(self, start_us: int, failure: SourceError | None = None) -> bool:
+        """With the next entry that can be played, at this time; False at the end of the list.
+
+        `failure`: of the present entry. Raises it, or that of others, where nothing behind it can be played
+        and another try may help.
+        """
+        failures = [failure] if failure is not None else []
+        if failure is not None:
+            self._leave_out(self._number, failure)
+        for number in range(self._number + 1, len(self._urls)):
+            try:
+                self._begin(number, start_us)
+                return True
+            except SourceError as error:
+                self._leave_out(number, error)
+                failures.append(error)
+            if self._aborted or len(failures) > MOST_FAILURES:
+                break
+        # One that is missing at the end is left out as others are; several may be the way to them all.
+        waits = next((found for found in failures if found.transient), None)
+        if failures and (self._aborted or not self._played):
+            raise waits or failures[0]
+        if waits is not None and (waits is failure or len(failures) > 1):
+            raise waits
+        return False
+
+    def _begin(self, number: int, start_us: int) -> None:
+        """Raises SourceError."""
+        source = self._opener.look(self._urls[number])
+        with self._lock:
+            aborted, present = self._aborted, self._source
+            self._source = source
+        present.close()
+        if aborted:
+            raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
+        self._probe = source.open()
+        self._number, self._start_us, self._joining = number, start_us, True
+        self._ends.clear()
+
+    def _leave_out(self, number: int, failure: SourceError) -> None:
+        self.notes.add(
+            f"entry {number + 1} of the list, {mask_url(self._urls[number])}, is left out: {failure}"
+        )
+
+
+def _unsupported(text: str) -> SourceError:
+    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

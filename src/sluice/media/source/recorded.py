@@ -1,0 +1,125 @@
+"""Whether an answer is a recording or goes on for ever, by what the server and the format say.
+
+A length makes a recording, and so do a validator (RFC 9110 8.8: of something that is stored) and a format
+that tells its own length; a station names itself. Only where nobody says anything do we look how the media
+comes: a live source cannot send what does not exist yet, so that behind what it had in store it keeps pace
+with the clock.
+"""
+
+import re
+import struct
+import time
+from itertools import pairwise
+from typing import Protocol
+
+from sluice.media.packets import Packet
+from sluice.media.source.containers import Container
+
+#: Headers of stations (SHOUTcast, Icecast and their like).
+_STATION = ("icy-name", "icy-br", "icy-genre", "icy-url", "icy-pub", "icy-metaint", "ice-audio-info")
+_STATION_SERVER = re.compile(r"icecast|shoutcast|liquidsoap", re.IGNORECASE)
+_STORED = ("etag", "last-modified")
+
+#: A look: what comes in its first part may have been in store, a recording brings so much in each other one.
+_PART_S, _PARTS, _PART_US = 0.5, 3, 1_500_000
+#: More than any server keeps in store for players that come: then the look is over at once.
+_STORE_US, _STORE_BYTES = 15_000_000, 1 << 20
+
+
+class Answer(Protocol):
+    @property
+    def size(self) -> int | None: ...
+
+    def seekable(self) -> bool: ...
+
+    def header(self, name: str) -> str: ...
+
+
+def is_station(answer: Answer) -> bool:
+    """Some of them name a length that no stream reaches; whoever honours Range has a file."""
+    if answer.seekable():
+        return False
+    named = any(answer.header(name) for name in _STATION)
+    return named or (answer.size is None and bool(_STATION_SERVER.search(answer.header("server"))))
+
+
+def is_stored(answer: Answer, head: bytes) -> bool:
+    """Of what is no station. `head`: its first bytes."""
+    return answer.size is not None or any(map(answer.header, _STORED)) or tells_length(head)
+
+
+# --- formats ------------------------------------------------------------------------------------------------
+
+_FLV_NUMBER = re.compile(rb"\x00\x08(duration|filesize)\x00(.{8})", re.DOTALL)
+#: What encoders write that cannot come back to fill in the size lies above this.
+_WAV_LARGEST = 0x7FFF0000
+_EBML_DURATION = re.compile(rb"\x44\x89(?:\x84(.{4})|\x88(.{8}))", re.DOTALL)
+_MP3_FRAME = 256
+_FLAC_SAMPLES = slice(21, 26)  #: of which the last 36 bits count (RFC 9639 8.2)
+
+
+def tells_length(head: bytes) -> bool:
+    """The container says how long it is, or has what only files have before their media."""
+    if head.startswith(b"FLV"):
+        # Encoders that send a file as a live stream may give its duration, and no size.
+        told: dict[bytes, float] = {
+            name: struct.unpack(">d", value)[0] for name, value in _FLV_NUMBER.findall(head)
+        }
+        return told.get(b"duration", 0) > 0 and told.get(b"filesize", 0) > 0
+    if head.startswith(b"RIFF"):
+        return 0 < int.from_bytes(head[4:8], "little") < _WAV_LARGEST
+    if head.startswith(b"fLaC"):
+        return int.from_bytes(head[_FLAC_SAMPLES], "big") & 0xFFFFFFFFF > 0
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return _EBML_DURATION.search(head) is not None
+    if head[4:8] in (b"ftyp", b"moov"):
+        return _mp4_duration(head) > 0
+    if head[:1] == b"\xff":  # a frame in which encoders of MP3 count the others
+        return any(tag in head[:_MP3_FRAME] for tag in (b"Xing", b"Info", b"VBRI"))
+    return head.startswith(b"ID3")
+
+
+def _mp4_duration(head: bytes) -> int:
+    """In the header of the movie, its first box (ISO/IEC 14496-12 8.2.2); where fragments follow it is 0."""
+    at = head.find(b"moov")
+    header = head[at + 8 : at + 8 + 36] if at >= 0 and head[at + 8 : at + 12] == b"mvhd" else b""
+    if len(header) < 36:
+        return 0
+    size = 8 if header[4] else 4  # of a time, by the version
+    begin = 8 + 2 * size + 4
+    duration = int.from_bytes(header[begin : begin + size], "big")
+    return 0 if duration == (1 << 8 * size) - 1 else duration
+
+
+# --- arrival ------------------------------------------------------------------------------------------------
+
+
+def comes_as_stored(demuxer: Container) -> tuple[bool, int]:
+    """Reads an open demuxer until it is clear, and for 1.5 s at most but for a packet to come. Also how much
+    media came meanwhile. Blocks; nothing gets lost."""
+    begun = time.monotonic()
+    kept: list[Packet] = []
+    size = newest_us = 0
+    parts: list[int] = []  #: what had come at the end of each
+    stored: bool | None = None
+    while stored is None:
+        packet = demuxer.next()
+        if packet is None:
+            stored = True
+            break
+        while len(parts) < _PARTS and time.monotonic() - begun >= _PART_S * (len(parts) + 1):
+            parts.append(newest_us)
+        stored = _judge(parts)
+        kept.append(packet)
+        size += len(packet.data)
+        newest_us = max(newest_us, packet.dts_us - kept[0].dts_us)
+        if newest_us >= _STORE_US and size >= _STORE_BYTES:
+            stored = True
+    demuxer.put_back(kept)
+    return stored, newest_us
+
+
+def _judge(parts: list[int]) -> bool | None:
+    if any(later - earlier < _PART_US for earlier, later in pairwise(parts)):
+        return False
+    return True if len(parts) == _PARTS else None

@@ -1,0 +1,95 @@
+"""The data folder of a node: made where it is missing, and held by one node at a time.
+
+Two nodes on one folder would both play its tasks. The lock is the kernel's (flock): it ends with the process,
+however that ends. What stands in the file only tells people who holds it.
+"""
+
+import errno
+import fcntl
+import os
+import pwd
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sluice.store.errors import FolderError
+
+LOCK_NAME = "node.lock"
+_LONGEST_HOLDER = 300
+_ADVICE = "mend that, or name another folder with --data"
+
+
+@contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Raises FolderError: the folder cannot be used, or another node holds it."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(data, error) from error
+    try:
+        _lock(data, handle)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _lock(data: Path, handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()} {socket.gethostname()}".encode())
+    except BlockingIOError as error:
+        holder = os.read(handle, _LONGEST_HOLDER).decode(errors="replace")
+        raise FolderError(
+            f"the node{_named(holder)} is using {data}; stop it first, or give this one a folder of its own "
+            "with --data"
+        ) from error
+    except OSError as error:
+        raise _unusable(data, error) from error
+
+
+def _named(holder: str) -> str:
+    """Its process id; where that is of another machine or container, that one's name too."""
+    pid, _, host = holder.partition(" ")
+    if not pid.isdecimal():
+        return ""
+    return f" with pid {pid}" + (f" on {host}" if host and host != socket.gethostname() else "")
+
+
+def _unusable(data: Path, error: OSError) -> FolderError:
+    return FolderError(f"{data} cannot be the data folder: {_why(data, error)}; {_ADVICE}")
+
+
+def _why(data: Path, error: OSError) -> str:
+    place = _nearest(data / LOCK_NAME)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"the user {_name_of(os.getuid())} may not write {place}{_owner(place)}"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{place} is a file"
+    if error.errno == errno.EROFS:
+        return "its file system is read-only"
+    return error.strerror or str(error)
+
+
+def _nearest(path: Path) -> Path:
+    """What is there of the path."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f", which belongs to {_name_of(path.stat().st_uid)}"
+    except OSError:  # not to be seen
+        return ""
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
