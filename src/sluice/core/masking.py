@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 _MASK = "***"
 _SECRET_NAME = re.compile(r"token|key|sig|auth|secret|passw|pwd|credential", re.IGNORECASE)
 _PAIR = re.compile(r"([^?&#=]*)=([^?&#]+)")
-#: As browsers take an address apart, since we do: any slashes, either way.
+#: HTTP's as browsers take them apart, since we do: any slashes, either way.
 _PARTS = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:[/\\]*)(?P<authority>[^/\\?#]*)"
+    r"(?P<scheme>[Hh][Tt]{2}[Pp][Ss]?:[/\\]*|[A-Za-z][A-Za-z0-9+.-]*:(?://)?)(?P<authority>[^/\\?#]*)"
     r"(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?",
     re.DOTALL,
 )

@@ -17,7 +17,6 @@ from sluice.net.dial import CONNECT_S, RESOLVE_S, Dialer, no_connection, unreach
 from sluice.net.link import Link
 from sluice.wire.http_answer import MOST_INTERIM, Head, HttpError, parse_head
 
-
 #: Refusals that may be over in a moment.
 _PASSING = frozenset({408, 425, 429})
 
