@@ -300,7 +300,7 @@ class TestDestination:
         with playing(Broadcaster(stage.room)):
             assert await push.end() == (
                 "destination_refused",
-                "rtmp:/live/x***: RTMP addresses have the form rtmp://host/app/stream",
+                "rtmp:///live/x***: RTMP addresses have the form rtmp://host/app/stream",
             )
 
 

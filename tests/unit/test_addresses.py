@@ -1,7 +1,6 @@
-"""The address guard's judgement, and HTTP targets: what is asked for and what redirects pass on."""
+"""The address guard's judgement,."""
 
 import asyncio
-import base64
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,6 @@ from sluice.core.addresses import AddressPolicy
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.net.dial import Dialer
-from sluice.net.target import HttpTarget
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8"])
@@ -64,82 +62,3 @@ def test_a_name_that_cannot_be_one(host: str) -> None:
         asyncio.run(Dialer(AddressPolicy()).resolve(host, 80))
     assert caught.value.reason is Reason.SOURCE_UNREACHABLE
     assert caught.value.transient
-
-
-@pytest.mark.parametrize(
-    ("url", "host", "port", "path"),
-    [
-        ("http://example.com", "example.com", 80, "/"),
-        ("https://Example.com/a/b.mp4?x=1&y=%20", "example.com", 443, "/a/b.mp4?x=1&y=%20"),
-        ("http://example.com:8080/ä b?q=ü", "example.com", 8080, "/%C3%A4%20b?q=%C3%BC"),
-        ("http://[2001:db8::1]:81/x#part", "2001:db8::1", 81, "/x"),
-    ],
-)
-def test_targets(url: str, host: str, port: int, path: str) -> None:
-    target = HttpTarget.parse(url)
-    assert (target.host, target.port, target.path) == (host, port, path)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "file:///etc/passwd",
-        "ftp://example.com/",
-        "http://",
-        "http:///x",
-        "http://h:99999/",
-        "http://[::1/",
-    ],
-)
-def test_urls_that_are_not_usable(url: str) -> None:
-    with pytest.raises(SourceError, match="no usable address") as caught:
-        HttpTarget.parse(url)
-    assert caught.value.reason is Reason.SOURCE_UNSUPPORTED
-    assert not caught.value.transient
-
-
-def test_requests() -> None:
-    request = HttpTarget.parse("http://user:p%40ss@[2001:db8::1]:81/x").request(5, "agent/1").decode()
-    lines = request.split("\r\n")
-    assert lines[:2] == ["GET /x HTTP/1.1", "Host: [2001:db8::1]:81"]
-    assert "Range: bytes=5-" in lines
-    assert f"Authorization: Basic {base64.b64encode(b'user:p@ss').decode()}" in lines
-    assert lines[-2:] == ["", ""]
-    assert (
-        "Host: xn--bcher-kva.example\r\n"
-        in HttpTarget.parse("http://bücher.example/").request(0, "a").decode()
-    )
-
-
-@given(st.text(max_size=30), st.text(max_size=30))
-def test_no_url_can_add_a_header(path: str, query: str) -> None:
-    try:
-        target = HttpTarget.parse(f"http://example.com/{path}?{query}")
-    except SourceError:
-        return
-    raw = target.request(0, "agent")
-    assert raw.count(b"\r\n") == 8
-    assert raw.isascii()
-    assert raw.split(b"\r\n")[0].count(b" ") == 2
-
-
-@pytest.mark.parametrize(
-    ("location", "url", "credentials"),
-    [
-        ("/b", "http://u:p@h/b", "u:p"),
-        ("http://h/b", "http://h/b", "u:p"),
-        ("http://h:81/b", "http://h:81/b", None),
-        ("https://h/b", "https://h/b", None),
-        ("http://other/b", "http://other/b", None),
-        ("//other/b", "http://other/b", None),
-    ],
-)
-def test_credentials_stay_with_their_server(location: str, url: str, credentials: str | None) -> None:
-    target = HttpTarget.parse("http://u:p@h/a").follow(location)
-    assert (target.url, target.credentials) == (url, credentials)
-
-
-def test_a_redirect_to_a_file_is_refused() -> None:
-    with pytest.raises(SourceError, match="no usable address"):
-        HttpTarget.parse("http://h/a").follow("file:///etc/passwd")

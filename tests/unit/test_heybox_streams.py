@@ -95,7 +95,15 @@ def test_missing_fields(api: Api, field: str) -> None:
             "stream_url",
             [5, "audio.mp3", "ftp://h/a", "file:///etc/passwd", "https://", "http://h:0/", "http://[h/"],
         ),
-        ("stream_url", ["http://h/a\nb", "http://h/a b", "http://h/" + "x" * 4096, "concat:http://h/a"]),
+        (
+            "stream_url",
+            [
+                "http://h/a\nb",
+                "http:// h/a",
+                "http://h/" + "x" * 4096,
+                "concat:http://h/a",
+            ],
+        ),
         ("operator", [0, -1, "8829829", 1.5, True, 2**63, [1]]),
         ("volume", [-1, 101, "30", 30.0, 29.5, True, [], 10**30]),
         (

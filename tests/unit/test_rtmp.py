@@ -188,6 +188,32 @@ def test_connect_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "complaint",
+    [
+        _command("_error", 1.0, None, {"description": "late"}),
+        _status("NetStream.Record.Failed", "error"),
+        _status("NetConnection.Call.Failed", "error"),
+        _status("NetStream.Publish.BadName", "error"),
+    ],
+)
+def test_errors_that_refuse_nothing(complaint: bytes) -> None:
+    machine = _machine()
+    for part in _SCRIPT:
+        machine.receive(part)
+        if part is not _HANDSHAKE:
+            assert machine.receive(complaint) == []
+    assert machine.state is ClientState.PLAYING
+
+
+@pytest.mark.parametrize("granted", [2, 3])
+def test_an_error_to_none_of_ours_while_one_thing_is_waited_for(granted: int) -> None:
+    machine = _machine()
+    for part in _SCRIPT[:granted]:
+        machine.receive(part)
+    assert machine.receive(_command("_error", 0.0, None, {"code": "no"})) == [Rejected("no", "")]
+
+
+@pytest.mark.parametrize(
     ("data", "why"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n", "does not speak RTMP"),

@@ -12,7 +12,6 @@ from sluice.wire.amf0 import Value, decode, encode
 from sluice.wire.rtmp import ClientState, Event, Rejected, Started, Step, StreamEnded
 from sluice.wire.rtmp_chunks import ChunkReader, Message, RtmpError, write_message
 from sluice.wire.rtmp_publish import CHUNK_SIZE, PublishMachine
-from sluice.wire.rtmp_url import RtmpUrl
 
 _RANDOM = bytes(range(256)) * 5 + bytes(248)
 _HANDSHAKE = b"\x03" + bytes(8) + b"\x5a" * 1528 + bytes(1536)
@@ -139,9 +138,18 @@ def test_the_wrap_of_32_bits() -> None:
             Rejected("NetConnection.Connect.InvalidApp", "about NetConnection.Connect.InvalidApp"),
         ),
         ([_CONNECTED, _command("_error", 4.0, None, {})], Rejected("_error", "")),
+        ([_CONNECTED, _CREATED, _command("_error", 5.0, None, {})], Rejected("_error", "")),
         (
-            [_CONNECTED, _status("NetStream.Publish.BadName", "error", "onFCPublish")],
-            Rejected("NetStream.Publish.BadName", "about NetStream.Publish.BadName"),
+            [
+                _command(
+                    "_error", 0.0, None, {"code": "c", "ex": {"code": 302.0, "redirect": "rtmp://g/live"}}
+                )
+            ],
+            Rejected("c", "", "rtmp://g/live"),
+        ),
+        (
+            [_CONNECTED, _status("NetConnection.Connect.Closed", "error")],
+            Rejected("NetConnection.Connect.Closed", "about NetConnection.Connect.Closed"),
         ),
         (
             [_CONNECTED, _CREATED, _status("NetStream.Publish.BadName", "error")],
@@ -181,6 +189,49 @@ def test_what_does_not_matter() -> None:
     assert machine.receive(_status("NetStream.Publish.Start", name="onFCPublish")) == []
     assert machine.receive(_STARTED) == [Started()]
     assert machine.receive(write_message(2, Message(chunks.ACKNOWLEDGEMENT, 0, 0, bytes(4)))) == []
+
+
+_COMPLAINTS = [
+    _command("_error", 0.0, None, {"description": "Method not found (releaseStream)."}),
+    _command("_error", 99.0, None, {"level": "error", "code": "NetConnection.Call.Failed"}),
+    _command("_error", 1.0, None, {}),
+    _status("NetStream.Record.Failed", "error"),
+    _status("NetStream.Record.NoAccess", "error"),
+    _status("NetConnection.Call.Failed", "error"),
+    _status("NetStream.Play.StreamNotFound", "error"),
+    _status("NetStream.Publish.BadName", "error", "onFCPublish"),
+]
+
+
+@pytest.mark.parametrize("complaint", _COMPLAINTS)
+def test_errors_that_refuse_nothing(complaint: bytes) -> None:
+    machine = _machine()
+    machine.receive(_HANDSHAKE)
+    for granted in (_CONNECTED, _CREATED, _STARTED):
+        assert len(machine.receive(granted)) == 1
+        assert machine.receive(complaint) == []
+    assert machine.state is ClientState.PUBLISHING
+
+
+def test_a_complaint_is_kept() -> None:
+    machine = _machine()
+    machine.receive(_HANDSHAKE + _CONNECTED + _COMPLAINTS[0])
+    assert machine.complaint == "Method not found (releaseStream)."
+
+
+def test_an_early_status_of_the_stream_is_no_answer_to_publish() -> None:
+    machine = _machine()
+    machine.receive(_HANDSHAKE + _CONNECTED)
+    assert machine.receive(_status("NetStream.Publish.BadName", "error")) == []
+    assert machine.receive(_CREATED + _STARTED) == [Step("createStream"), Started()]
+
+
+def test_transactions_that_do_not_fit() -> None:
+    machine = _machine()
+    connected = _command("_result", 0.0, None, {"code": "NetConnection.Connect.Success"})
+    assert machine.receive(_HANDSHAKE + connected) == [Step("handshake"), Step("connect")]
+    assert machine.receive(_command("_result", 77.0, None, None)) == []
+    assert machine.receive(_command("_result", 77.0, None, 1.0)) == [Step("createStream")]
 
 
 def test_pings_are_answered_while_publishing() -> None:
@@ -230,27 +281,3 @@ def test_arbitrary_messages_raise_nothing_else(type_id: int, body: bytes) -> Non
         _publishing().receive(write_message(3, Message(type_id, 1, 0, body)))
     except RtmpError:
         return
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("rtmp://h/app/key", RtmpUrl("h", 1935, False, "app", "key", "rtmp://h/app")),
-        ("rtmps://h:8443/a/b/key?x=1#2", RtmpUrl("h", 8443, True, "a/b", "key?x=1#2", "rtmps://h:8443/a/b")),
-        ("rtmps://h/a/k", RtmpUrl("h", 443, True, "a", "k", "rtmps://h/a")),
-        ("rtmp://user:pw@h/a/k", RtmpUrl("h", 1935, False, "a", "k", "rtmp://h/a")),
-        ("rtmp://[::1]:19/a/k", RtmpUrl("::1", 19, False, "a", "k", "rtmp://[::1]:19/a")),
-        ("rtmp://h/app", RtmpUrl("h", 1935, False, "app", "", "rtmp://h/app")),
-        ("rtmp://h/app/?key=1", RtmpUrl("h", 1935, False, "app", "?key=1", "rtmp://h/app")),
-    ],
-)
-def test_addresses(url: str, expected: RtmpUrl) -> None:
-    assert RtmpUrl.parse(url) == expected
-
-
-@pytest.mark.parametrize(
-    "url", ["rtmp://h", "rtmp:///a/k", "http://h/a/k", "rtmp://h:x/a/k", "rtmp://[h/a/k"]
-)
-def test_addresses_that_name_nothing(url: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        RtmpUrl.parse(url)

@@ -65,14 +65,18 @@ class AccessRefused(SluiceError):
 
 
 class SourceError(SluiceError):
-    """The source failed. `transient` causes are retried until the idle time is used up."""
+    """The source failed. `transient` causes are retried until the idle time is used up.
+
+    `denied`: its server understood and says no (403, 404, …), which further tries seldom change.
+    """
 
     culprit = Culprit.SOURCE
 
-    def __init__(self, reason: Reason, text: str, *, transient: bool) -> None:
+    def __init__(self, reason: Reason, text: str, *, transient: bool, denied: bool = False) -> None:
         super().__init__(text)
         self.reason = reason
         self.transient = transient
+        self.denied = denied
 
 
 class DestinationError(SluiceError):

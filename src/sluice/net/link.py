@@ -1,6 +1,6 @@
 """A blocking TCP or TLS connection to a literal address, on which every operation shares one deadline.
 
-It is the raw file under http.client's parser. `shut_down` may be called from another thread.
+It is the raw file under what reads an answer. `shut_down` may be called from another thread.
 """
 
 import contextlib
@@ -13,19 +13,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-
-class _Answer(io.BufferedReader):
-    """Shoutcast servers begin their answer with `ICY` where others say `HTTP/1.0`; the rest is alike."""
-
-    _begun = False
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if not self._begun and line.startswith(b"ICY "):
-            line = b"HTTP/1.0 " + line.removeprefix(b"ICY ")
-        self._begun = True
-        return line
 
 
 class Link(io.RawIOBase):
@@ -54,9 +41,9 @@ class Link(io.RawIOBase):
     def sendall(self, data: bytes) -> None:
         self._timed().sendall(data)
 
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """What http.client reads from; closing it closes the connection."""
-        return _Answer(self)
+    def makefile(self) -> io.BufferedReader:
+        """Closing it closes the connection."""
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True

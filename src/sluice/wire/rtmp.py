@@ -84,6 +84,7 @@ class Rejected:
 
     code: str
     text: str
+    redirect: str = ""  #: where it sends us instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,27 @@ class StreamEnded:
 Event = Step | Started | VideoMessage | AudioMessage | DataMessage | StreamNotFound | Rejected | StreamEnded
 
 
+#: What statuses of these are about is no step of ours, whatever their level.
+_NOBODYS = (
+    "NetConnection.Call.",
+    "NetStream.Record.",
+    "NetStream.Seek",
+    "NetStream.Pause",
+    "NetStream.Unpause",
+)
+_LONGEST_COMPLAINT = 200
+
+
 class Client(ABC):
+    #: It asks for more than it waits for.
+    _courteous = False
+
     def __init__(self, *, app: str, stream: str, tc_url: str, random: bytes) -> None:
         """`stream` with its query, `tc_url` without credentials; `random`: 1528 bytes for the handshake."""
         if len(random) != HANDSHAKE_SIZE - 8:
             raise ValueError(f"the handshake takes {HANDSHAKE_SIZE - 8} random bytes, not {len(random)}")
         self.state = ClientState.HANDSHAKE
+        self.complaint = ""  #: the last error of the server that refused nothing
         self._app, self._stream, self._tc_url = app, stream, tc_url
         self._out = bytearray(_VERSION + bytes(8) + random)  # C0, and C1 with time 0 (5.2.3)
         self._chunk_size = chunks.DEFAULT_CHUNK_SIZE
@@ -144,10 +160,6 @@ class Client(ABC):
     def _on_connected(self) -> None:
         """connect is granted."""
         self._command("createStream", None)
-
-    def _on_error(self, command: str, info: Value) -> list[Event]:
-        """`command` is what was refused; empty when the server does not say."""
-        return self._end(Rejected(text_of(info, "code") or "_error", text_of(info, "description")))
 
     def _on_other_command(self, name: str, info: Value) -> list[Event]:
         return []
@@ -206,8 +218,11 @@ class Client(ABC):
         transaction = values[1] if len(values) > 1 else None
         asked = self._asked.get(transaction, "") if isinstance(transaction, float) else ""
         match name:
+            case "_error" if self._refuses(asked):
+                return self._end(rejection_of(info))
             case "_error":
-                return self._on_error(asked, info)
+                self._complain(info)
+                return []
             case "_result":
                 return self._on_result(asked, info)
             case "onStatus":
@@ -216,7 +231,27 @@ class Client(ABC):
                 return self._end(StreamEnded("close"))
         return self._on_other_command(name, info)
 
+    def _refuses(self, command: str) -> bool:
+        """Whether an _error to `command` (empty: to none of ours) refuses what is waited for. Some servers
+        answer with transactions that do not fit, and with errors to what they need not know."""
+        if command:
+            return command == self.state.value
+        waits = (ClientState.CREATE_STREAM, ClientState.PLAY)
+        return self.state is ClientState.CONNECT or (self.state in waits and not self._courteous)
+
+    def _concerns_us(self, code: str) -> bool:
+        """Whether a status that is an error refuses what is waited for, or ends what was granted."""
+        if self.state is ClientState.CREATE_STREAM:
+            return code.startswith("NetConnection.Connect")
+        return not code.startswith(_NOBODYS)
+
+    def _complain(self, info: Value) -> None:
+        self.complaint = (text_of(info, "description") or text_of(info, "code"))[:_LONGEST_COMPLAINT]
+
     def _on_result(self, command: str, info: Value) -> list[Event]:
+        if not command:  # a transaction that does not fit
+            number = isinstance(info, float) and self.state is ClientState.CREATE_STREAM
+            command = self.state.value if number or self.state is ClientState.CONNECT else ""
         if command != self.state.value:
             return []
         step = Step(command)
@@ -259,6 +294,17 @@ def text_of(info: Value, name: str) -> str:
     """A member of a status object; empty when it is missing or no text."""
     value = info.get(name) if isinstance(info, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def rejection_of(info: Value) -> Rejected:
+    """`ex` of a refused connect says where else to go (Adobe's code 302)."""
+    more = info.get("ex") if isinstance(info, dict) else None
+    redirect = text_of(more, "redirect") or text_of(more, "redirect2")
+    return Rejected(text_of(info, "code") or "_error", text_of(info, "description"), redirect)
+
+
+def is_error(info: Value) -> bool:
+    return text_of(info, "level").lower() == "error"
 
 
 def user_control_of(message: Message) -> int:

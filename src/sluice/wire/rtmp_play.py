@@ -15,11 +15,12 @@ from sluice.wire.rtmp import (
     ClientState,
     DataMessage,
     Event,
-    Rejected,
     Started,
     StreamEnded,
     StreamNotFound,
     VideoMessage,
+    is_error,
+    rejection_of,
     text_of,
     user_control_of,
 )
@@ -52,11 +53,14 @@ class PlayMachine(Client):
         self._command("play", None, self._stream, chunk_id=_PLAY_CHUNKS, stream_id=stream_id)
 
     def _on_status(self, info: Value) -> list[Event]:
-        code, level, text = text_of(info, "code"), text_of(info, "level"), text_of(info, "description")
+        code = text_of(info, "code")
+        if is_error(info) and not (self._concerns_us(code) and not code.startswith("NetStream.Publish.")):
+            self._complain(info)
+            return []
         if code == "NetStream.Play.StreamNotFound":
-            return self._end(StreamNotFound(code, text))
-        if level == "error":
-            return self._end(Rejected(code, text))
+            return self._end(StreamNotFound(code, text_of(info, "description")))
+        if is_error(info):
+            return self._end(rejection_of(info))
         if code in _ENDS:
             return self._end(StreamEnded(code))
         if code == "NetStream.Play.Start" and self.state is ClientState.PLAY:

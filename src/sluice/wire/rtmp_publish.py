@@ -1,29 +1,28 @@
 """The RTMP client that publishes a stream (see `wire.rtmp`; Adobe "RTMP 1.0", section 7.2.2.6).
 
 Servers and CDNs expect more than the specification says: what encoders since Flash Media Live Encoder send.
-That is `type` nonprivate and an FMLE version in connect, and releaseStream and FCPublish before createStream;
-their answers, also refusals, mean nothing to a server that grants the publish. Media is FLV tag bodies,
-timestamps any number of milliseconds: on the wire they wrap at 32 bits, and from 0xFFFFFF on (4 h 40 m) every
-chunk carries them extended (5.3.1.3).
+That is `type` nonprivate and an FMLE version in connect, and releaseStream and FCPublish before createStream.
+Their answers mean nothing: only errors to connect, createStream and publish refuse anything. Media is FLV tag
+bodies, timestamps any number of milliseconds: on the wire they wrap at 32 bits, and from 0xFFFFFF on
+(4 h 40 m) every chunk carries them extended (5.3.1.3).
 """
 
 import struct
 
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Value, encode
-from sluice.wire.rtmp import Client, ClientState, Event, Rejected, Started, StreamEnded, text_of
+from sluice.wire.rtmp import Client, ClientState, Event, Started, StreamEnded, is_error, rejection_of, text_of
 from sluice.wire.rtmp_chunks import Message, write_message
 
 _FLASH_VERSION = "FMLE/3.0 (compatible; sluice)"
 #: What the most widespread encoders set, hence what every CDN takes.
 CHUNK_SIZE = 4096
 _AUDIO_CHUNKS, _DATA_CHUNKS, _VIDEO_CHUNKS, _PUBLISH_CHUNKS = 4, 5, 6, 8
-#: Refusing these refuses nothing.
-_COURTESIES = ("releaseStream", "FCPublish", "FCUnpublish", "deleteStream")
 _SET_DATA_FRAME = encode("@setDataFrame")
 
 
 class PublishMachine(Client):
+    _courteous = True
     _stream_id = 0
 
     def write_video(self, timestamp_ms: int, body: bytes) -> bytes:
@@ -63,9 +62,12 @@ class PublishMachine(Client):
         self._command("publish", None, self._stream, "live", chunk_id=_PUBLISH_CHUNKS, stream_id=stream_id)
 
     def _on_status(self, info: Value) -> list[Event]:
-        code, level, text = text_of(info, "code"), text_of(info, "level"), text_of(info, "description")
-        if level == "error" or code in ("NetStream.Publish.BadName", "NetStream.Publish.Denied"):
-            return self._end(Rejected(code, text))
+        code = text_of(info, "code")
+        if is_error(info) or code in ("NetStream.Publish.BadName", "NetStream.Publish.Denied"):
+            if self._concerns_us(code) and not code.startswith("NetStream.Play."):
+                return self._end(rejection_of(info))
+            self._complain(info)
+            return []
         if code.startswith(("NetStream.Unpublish", "NetConnection.Connect.Closed")):
             return self._end(StreamEnded(code))
         if code == "NetStream.Publish.Start" and self.state is ClientState.PUBLISH:
@@ -73,13 +75,10 @@ class PublishMachine(Client):
             return [Started()]
         return []
 
-    def _on_error(self, command: str, info: Value) -> list[Event]:
-        return [] if command in _COURTESIES else super()._on_error(command, info)
-
     def _on_other_command(self, name: str, info: Value) -> list[Event]:
-        # Its good news comes before the publish is asked for, and says nothing about it.
+        # What it says of the stream is said again when publish is answered.
         if name == "onFCPublish" and text_of(info, "code") != "NetStream.Publish.Start":
-            return self._on_status(info)
+            self._complain(info)
         return []
 
     def _media(self, chunk_id: int, type_id: int, timestamp_ms: int, body: bytes) -> bytes:

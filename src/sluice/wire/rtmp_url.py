@@ -1,9 +1,16 @@
-"""An RTMP address taken apart: where to connect, and how the stream is asked for there."""
+"""An RTMP address taken apart as ffmpeg and OBS do: where to connect, and how the stream is asked for there.
 
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+The first segment is the app, with the second one (its instance) where three or more are; what follows names
+the stream. A query belongs to the segment that it stands behind, so that rtmp://host/live?vhost=x/stream asks
+for ``stream`` in the app ``live?vhost=x``.
+"""
+
+from dataclasses import dataclass, replace
+from urllib.parse import unquote, urlsplit
 
 _PORTS = {"rtmp": 1935, "rtmps": 443}
+_SHORTEST_SECRET = 3
+_FORM = "RTMP addresses have the form rtmp://host/app/stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,24 +19,83 @@ class RtmpUrl:
     port: int
     tls: bool
     app: str
-    stream: str  #: with the query; empty when the address names only the app
-    tc_url: str
+    stream: str  #: with its query; empty when the address names only the app
+    user: str = ""
+    password: str = ""
 
     @classmethod
     def parse(cls, url: str) -> "RtmpUrl":
-        """The last segment of the path names the stream, together with the query; the others are the app.
-
-        Raises ValueError for anything that names no server and app.
-        """
-        parts = urlsplit(url, allow_fragments=False)  # a # may be part of a key
+        """Raises ValueError for anything that names no server and app."""
+        parts = urlsplit(url.strip(), allow_fragments=False)  # a # may be part of a key
         host, port = parts.hostname, parts.port
-        app, _, stream = parts.path.strip("/").rpartition("/")
-        if not app:
-            app, stream = stream, ""
-        if parts.scheme not in _PORTS or not host or not app:
-            raise ValueError("RTMP addresses have the form rtmp://host/app/stream")
-        if parts.query:
-            stream += f"?{parts.query}"
-        # User and password have no place in the protocol that servers agree on; the keys are in the query.
-        tc_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{app}"
-        return cls(host, port or _PORTS[parts.scheme], parts.scheme == "rtmps", app, stream, tc_url)
+        if parts.scheme not in _PORTS or not host or port == 0:
+            raise ValueError(_FORM)
+        # What follows a space are options of librtmp, which are not for the server.
+        rest = url.strip()[len(parts.scheme) + 3 + len(parts.netloc) :].partition(" ")[0]
+        app, stream = _split(rest)
+        if not app.strip("/"):
+            raise ValueError(_FORM)
+        return cls(
+            host,
+            port or _PORTS[parts.scheme],
+            parts.scheme == "rtmps",
+            app,
+            _playpath(stream),
+            unquote(parts.username or ""),
+            unquote(parts.password or ""),
+        )
+
+    @property
+    def tc_url(self) -> str:
+        """The server and app as connect names them, without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rtmps' if self.tls else 'rtmp'}://{host}:{self.port}/{self.app}"
+
+    def without_secrets(self, text: str) -> str:
+        """What a server says, which may repeat what it was asked for."""
+        for secret in (self.stream, self.stream.partition("?")[0], self.password):
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
+
+    def with_parameters(self, parameters: str) -> "RtmpUrl":
+        """`parameters`, beginning with ``?``, behind the app: how a login is answered."""
+        return replace(self, app=self.app + parameters)
+
+    def redirected(self, url: str) -> "RtmpUrl":
+        """Where a server sends us: to another server and app, some name the stream there, too. The password
+        goes along to the same server alone. Raises ValueError."""
+        target = RtmpUrl.parse(url)
+        path = "/".join(filter(None, (target.app, target.stream)))
+        name = self.stream.partition("?")[0]
+        if name and path.partition("?")[0].endswith(f"/{name}"):
+            target = replace(target, app=path.partition("?")[0][: -len(name) - 1])
+        else:
+            target = replace(target, app=path.rstrip("/"))
+        if not target.user and (target.host, target.port, target.tls) == (self.host, self.port, self.tls):
+            target = replace(target, user=self.user, password=self.password)
+        return replace(target, stream=self.stream)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """App and stream of what stands behind the authority, its slash included."""
+    mark = path.find("?")
+    if mark >= 0 and "slist=" in path[mark:]:
+        return path[1:], path.partition("slist=")[2].partition("&")[0]
+    if path.startswith("/ondemand/"):
+        return "ondemand", path.removeprefix("/ondemand/")
+    first, slash, rest = path[1:].partition("/")
+    if not slash:
+        return first, ""
+    instance, slash, stream = rest.partition("/")
+    # A colon begins the stream's name: mp4:folder/name.
+    if not slash or ":" in instance:
+        return first, rest
+    return f"{first}/{instance}", stream
+
+
+def _playpath(stream: str) -> str:
+    """Files are asked for by a kind in front, where servers of Adobe's kind know it."""
+    if ":" not in stream and stream.endswith((".f4v", ".mp4")):
+        return f"mp4:{stream}"
+    return stream.removesuffix(".flv")

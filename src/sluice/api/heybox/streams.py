@@ -7,7 +7,6 @@ of the call; it is told to `callback_url`.
 import base64
 import secrets
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import structlog
 from pydantic import AfterValidator, ValidationInfo, field_validator
@@ -27,7 +26,7 @@ from sluice.core.callbacks import check_url
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import BotRoomId, BusinessId, ChannelId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
-from sluice.core.sources import check_source_url
+from sluice.core.sources import check_source_url, host_of
 from sluice.core.tasks import FULL_VOLUME, LIFETIME_S, MediaType, RelaySpec, StreamMode
 from sluice.store.bots import BotRegistry
 from sluice.tasks.port import StartRequest, Tasks
@@ -160,7 +159,7 @@ class StreamHandlers:
 
     def _check_address(self, url: str) -> None:
         """A name is judged when it is resolved, which is too late to tell a bot without a callback."""
-        host = urlsplit(url).hostname or ""
+        host = host_of(url)
         if is_address(host) and not self._addresses.permits(host):
             raise Refusal(INVALID, "stream_url", why=f"{host} has no public address")
 

@@ -8,7 +8,6 @@ however long it keeps the connection. So one that accepts and never reads costs 
 import asyncio
 import contextlib
 import fcntl
-import os
 import socket
 import struct
 import termios
@@ -21,17 +20,21 @@ from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.media.flv_stream import FlvStream
 from sluice.media.packets import TrackKind
+from sluice.media.rtmp_link import READ_BYTES, connect_rtmp
 from sluice.media.sink.backlog import Backlog
 from sluice.media.units import AudioHeaders, Unit
 from sluice.net.dial import Dialer
-from sluice.wire.rtmp import HANDSHAKE_SIZE, ClientState, Event, Rejected, StreamEnded
+from sluice.wire.rtmp import ClientState, Event, Rejected, StreamEnded
 from sluice.wire.rtmp_chunks import RtmpError
 from sluice.wire.rtmp_publish import PublishMachine
 from sluice.wire.rtmp_url import RtmpUrl
 
-_READ_BYTES = 65536
 #: More is left to the backlog, which can drop it, than to the connection, which cannot.
 _MOST_UNSENT = 256 * 1024
+_REASONS = {
+    Reason.SOURCE_UNREACHABLE: Reason.DESTINATION_UNREACHABLE,
+    Reason.SOURCE_REFUSED: Reason.DESTINATION_REFUSED,
+}
 _ACKED_BYTES = struct.Struct("@120xQ")  #: tcpi_bytes_acked in struct tcp_info
 
 
@@ -62,12 +65,7 @@ class RtmpSink:
         self._dialer, self._limits = dialer, limits
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[DestinationError] = self._loop.create_future()
-        self._machine = PublishMachine(
-            app=self._target.app,
-            stream=self._target.stream,
-            tc_url=self._target.tc_url,
-            random=os.urandom(HANDSHAKE_SIZE - 8),
-        )
+        self._machine: PublishMachine
         self.video_frames = self.audio_packets = self.bytes_out = 0
         self._backlog = Backlog()
         self._stream: FlvStream | None = None
@@ -82,18 +80,20 @@ class RtmpSink:
     async def connect(self) -> None:
         """Until the server has granted connect.
 
-        Raises DestinationError, all transient but ADDRESS_NOT_ALLOWED: DESTINATION_UNREACHABLE,
-        DESTINATION_REFUSED.
+        Raises DestinationError, all transient but ADDRESS_NOT_ALLOWED and logins that fail:
+        DESTINATION_UNREACHABLE, DESTINATION_REFUSED.
         """
-        target = self._target
+        step_s = self._limits.step_s
         try:
-            self._reader, self._writer = await self._dialer.connect(target.host, target.port, tls=target.tls)
+            link = await connect_rtmp(
+                self._target, self._dialer, PublishMachine, handshake_s=step_s, reply_s=step_s
+            )
         except SourceError as error:
-            reason = Reason.DESTINATION_UNREACHABLE if error.transient else error.reason
-            raise DestinationError(reason, f"{self._name}: {error}", transient=error.transient) from error
+            reason = _REASONS.get(error.reason, error.reason)
+            text = f"{self._name}: {error}"
+            raise DestinationError(reason, text, transient=error.transient) from error
+        self._reader, self._writer, self._machine = link.reader, link.writer, link.machine
         self._writer.transport.set_write_buffer_limits(high=_MOST_UNSENT)
-        await self._take_step(ClientState.HANDSHAKE)
-        await self._take_step(ClientState.CONNECT)
 
     async def publish(self) -> None:
         """Until the server takes the stream. Raises as `connect` does."""
@@ -121,10 +121,10 @@ class RtmpSink:
                         if (error := self._end_of(event)) is not None:
                             raise error
         except TimeoutError as error:
-            raise self._error(
-                Reason.DESTINATION_UNREACHABLE,
-                f"the server did not answer to {state.value} within {step_s:g} s",
-            ) from error
+            text = f"the server did not answer to {state.value} within {step_s:g} s"
+            if complaint := self._machine.complaint:
+                text += f" ({self._target.without_secrets(complaint)})"
+            raise self._error(Reason.DESTINATION_UNREACHABLE, text) from error
 
     async def _receive(self) -> list[Event]:
         """Sends what the protocol wants, then waits for what the server says. Raises DestinationError."""
@@ -132,7 +132,7 @@ class RtmpSink:
         try:
             self._writer.write(self._machine.to_send())
             await self._writer.drain()
-            data = await self._reader.read(_READ_BYTES)
+            data = await self._reader.read(READ_BYTES)
             events = self._machine.receive(data)
         except RtmpError as error:
             raise self._refused(f"the server breaks the protocol: {error}") from error
@@ -145,7 +145,9 @@ class RtmpSink:
     def _end_of(self, event: Event) -> DestinationError | None:
         match event:
             case Rejected(code, text):
-                return self._refused(f"the server refuses: {self._without_key(text or code)[:300]}")
+                return self._refused(
+                    f"the server refuses: {self._target.without_secrets(text or code)[:300]}"
+                )
             case StreamEnded():
                 return self._gone("ended the stream")
         return None
@@ -277,10 +279,3 @@ class RtmpSink:
 
     def _refused(self, why: str) -> DestinationError:
         return self._error(Reason.DESTINATION_REFUSED, why)
-
-    def _without_key(self, text: str) -> str:
-        """Servers repeat what was asked for in what they say."""
-        for secret in (self._target.stream, self._target.stream.partition("?")[0]):
-            if secret:
-                text = text.replace(secret, "***")
-        return text

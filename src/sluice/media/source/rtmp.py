@@ -1,13 +1,10 @@
-"""RTMP sources: our own client on asyncio, `wire.rtmp` doing the protocol.
+"""RTMP sources: our own client on asyncio, `wire.rtmp` doing the protocol, `rtmp_link` the way in.
 
 Each step has a deadline, and so has the wait for the next media. What arrives is handed on as it arrives;
 back-pressure is TCP's. The end of a live stream is a loss (design 5), so `read` never returns nothing.
 """
 
 import asyncio
-import contextlib
-import os
-from asyncio import StreamReader, StreamWriter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,10 +13,10 @@ from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
+from sluice.media.rtmp_link import READ_BYTES, RtmpLink, connect_rtmp
 from sluice.media.source.flv_tracks import FlvTracks
 from sluice.net.dial import Dialer
 from sluice.wire.rtmp import (
-    HANDSHAKE_SIZE,
     AudioMessage,
     ClientState,
     DataMessage,
@@ -32,8 +29,6 @@ from sluice.wire.rtmp import (
 from sluice.wire.rtmp_chunks import RtmpError
 from sluice.wire.rtmp_play import PlayMachine
 from sluice.wire.rtmp_url import RtmpUrl
-
-_READ_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +46,16 @@ class RtmpSource:
     live: Literal[True] = True
 
     def __init__(self, url: str, dialer: Dialer, timeouts: RtmpTimeouts = RtmpTimeouts()) -> None:
-        """Raises SourceError (permanent) for a URL that names no server, app and stream."""
+        """Raises SourceError (permanent) for a URL that names no server and app."""
         try:
             self._target = RtmpUrl.parse(url)
         except ValueError as error:
             raise _unusable(url) from error
-        if not self._target.stream:
-            raise _unusable(url)
         self._name = mask_url(url)
         self._dialer, self._timeouts = dialer, timeouts
-        self._machine = PlayMachine(
-            app=self._target.app,
-            stream=self._target.stream,
-            tc_url=self._target.tc_url,
-            random=os.urandom(HANDSHAKE_SIZE - 8),
-        )
         self._tracks = FlvTracks()
         self._failure: SourceError | None = None
-        self._reader: StreamReader
-        self._writer: StreamWriter | None = None
+        self._link: RtmpLink[PlayMachine] | None = None
 
     async def open(self) -> Probe:
         """Connects, plays and waits until the tracks are known.
@@ -77,16 +63,19 @@ class RtmpSource:
         Raises SourceError, all transient but ADDRESS_NOT_ALLOWED and SOURCE_UNSUPPORTED (damaged headers):
         SOURCE_UNREACHABLE, SOURCE_REFUSED (by the server, or no such stream), IDLE_TIMEOUT (no media).
         """
-        target = self._target
-        self._reader, self._writer = await self._dialer.connect(target.host, target.port, tls=target.tls)
         limits = self._timeouts
-        for state, seconds in (
-            (ClientState.HANDSHAKE, limits.handshake_s),
-            (ClientState.CONNECT, limits.reply_s),
-            (ClientState.CREATE_STREAM, limits.reply_s),
-            (ClientState.PLAY, limits.reply_s),
-        ):
-            await self._take_step(state, seconds)
+        try:
+            self._link = await connect_rtmp(
+                self._target,
+                self._dialer,
+                PlayMachine,
+                handshake_s=limits.handshake_s,
+                reply_s=limits.reply_s,
+            )
+        except SourceError as error:
+            raise SourceError(error.reason, f"{self._name}: {error}", transient=error.transient) from error
+        for state in (ClientState.CREATE_STREAM, ClientState.PLAY):
+            await self._take_step(self._link.machine, state)
         return await self._probe()
 
     async def read(self) -> list[Packet]:
@@ -100,19 +89,18 @@ class RtmpSource:
         return packets
 
     async def close(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            # Nothing that is still to be sent matters to the server; a polite end could block.
-            writer.transport.abort()
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(1):
-                    await writer.wait_closed()
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
-    async def _take_step(self, state: ClientState, seconds: float) -> None:
+    async def _take_step(self, machine: PlayMachine, state: ClientState) -> None:
+        seconds = self._timeouts.reply_s
         deadline = _now() + seconds
-        while self._machine.state is state:
+        while machine.state is state:
             if not await self._pump(deadline):
                 text = f"{self._name}: the server did not answer to {state.value} within {seconds:g} s"
+                if machine.complaint:
+                    text += f" ({self._target.without_secrets(machine.complaint)})"
                 raise SourceError(Reason.SOURCE_UNREACHABLE, text, transient=True)
             if self._failure is not None:
                 raise self._failure
@@ -138,26 +126,27 @@ class RtmpSource:
         """Takes in what the server sends next; False when `deadline` passes first."""
         if deadline <= _now():
             return False
-        assert self._writer is not None  # noqa: S101 - open comes first
+        link = self._link
+        assert link is not None  # noqa: S101 - open comes first
         try:
             async with asyncio.timeout_at(deadline):
-                self._writer.write(self._machine.to_send())
-                await self._writer.drain()
-                data = await self._reader.read(_READ_BYTES)
+                link.writer.write(link.machine.to_send())
+                await link.writer.drain()
+                data = await link.reader.read(READ_BYTES)
         except TimeoutError:
             return False
         except OSError as error:
             self._fail(self._lost("broke the connection"), error)
         else:
-            self._take_in(data)
+            self._take_in(link.machine, data)
         return True
 
-    def _take_in(self, data: bytes) -> None:
+    def _take_in(self, machine: PlayMachine, data: bytes) -> None:
         if not data:
             self._fail(self._lost("closed the connection"))
             return
         try:
-            for event in self._machine.receive(data):
+            for event in machine.receive(data):
                 self._handle(event)
         except RtmpError as error:
             self._fail(self._refused(f"the server breaks the protocol: {error}"), error)
@@ -173,7 +162,8 @@ class RtmpSource:
             case StreamNotFound():
                 self._fail(self._refused("there is no such stream; is it being published?"))
             case Rejected(code, text):
-                self._fail(self._refused(f"the server refuses: {text or code}"[:300]))
+                words = self._target.without_secrets(text or code)[:300]
+                self._fail(self._refused(f"the server refuses: {words}"))
             case StreamEnded():
                 self._fail(self._lost("ended the stream"))
 

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
+from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.answer import Elsewhere, Endless, Looker, Recorded
 from sluice.media.source.live import LiveHttpSource
 from sluice.media.source.rtmp import RtmpSource
+from sluice.net.context import HttpContext
 from sluice.net.dial import Dialer
 from sluice.net.http import HttpFile
 
@@ -46,10 +48,14 @@ class LiveSource(Protocol):
 
 
 async def source_for(
-    url: str, dialer: Dialer, executor: Executor, kinds: frozenset[TrackKind] = frozenset(TrackKind)
+    url: str,
+    dialer: Dialer,
+    executor: Executor,
+    kinds: frozenset[TrackKind] = frozenset(TrackKind),
+    headers: RequestHeaders = PLAIN,
 ) -> FileSource | LiveSource:
-    """Not opened yet, to be closed in any case. An HTTP address is asked for its first bytes. Tracks of other
-    `kinds` are left out where that is easy.
+    """Not opened yet, to be closed in any case. An HTTP address is asked for its first bytes, with `headers`
+    as everything that it leads to. Tracks of other `kinds` are left out where that is easy.
 
     Raises SourceError: permanent for what nothing plays, and what asking for the address gives.
     """
@@ -57,15 +63,15 @@ async def source_for(
     if scheme in ("rtmp", "rtmps"):
         return RtmpSource(url, dialer)
     if scheme in ("http", "https"):
-        return await _http_source(url, dialer, executor, kinds)
+        return await _http_source(url, dialer, executor, kinds, HttpContext(headers))
     raise SourceError(Reason.SOURCE_UNSUPPORTED, f"the scheme {scheme}:// cannot be played", transient=False)
 
 
 async def _http_source(
-    url: str, dialer: Dialer, executor: Executor, kinds: frozenset[TrackKind]
+    url: str, dialer: Dialer, executor: Executor, kinds: frozenset[TrackKind], context: HttpContext
 ) -> FileSource | LiveSource:
     loop = asyncio.get_running_loop()
-    looker = Looker(lambda address: HttpFile(address, dialer, loop), kinds)
+    looker = Looker(lambda address: HttpFile(address, dialer, loop, context=context), kinds)
 
     def settle(looked: "asyncio.Future[Recorded | Endless | Elsewhere]") -> None:
         if looked.exception() is None:  # nobody else asks for it any more

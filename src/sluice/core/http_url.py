@@ -1,0 +1,160 @@
+"""HTTP addresses as browsers read them (WHATWG URL): where to connect, what to ask for, what a reference is.
+
+Callers and servers write them with spaces, plain UTF-8, backslashes and dots, and mean what a browser makes
+of that. Nothing here judges whether a host may be reached.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+import idna
+
+PORTS = {"http": 80, "https": 443}
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_AROUND = "".join(map(chr, range(0x21)))  #: control characters and the space
+_DROPPED = str.maketrans("", "", "\t\r\n")
+#: What stays as it is in a path and in a query; percent signs do, since addresses come encoded.
+_PATH_SAFE = "!$%&'()*+,-./:;=@[\\]_|~"
+_QUERY_SAFE = "!$%&()*+,-./:;=?@[\\]^_`{|}~"
+_NO_HOST = re.compile(r"[\x00-\x20\x7f#/:<>?@\[\\\]^|%]")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]+")
+_DOT, _DOT_DOT = re.compile(r"\.|%2e", re.IGNORECASE), re.compile(r"(?:\.|%2e){2}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpUrl:
+    """`url` is for people and as a base: as it was written, or joined; the rest is ASCII."""
+
+    url: str
+    scheme: str
+    host: str  #: without brackets
+    port: int
+    path: str  #: with the query, percent-encoded, without the fragment
+    credentials: str | None = None  #: ``user:password``
+
+    @classmethod
+    def parse(cls, url: str) -> "HttpUrl":
+        """Raises ValueError for anything but an http or https address with a host."""
+        text = _trimmed(url)
+        found = _SCHEME.match(text)
+        scheme = found[1].lower() if found else ""
+        if found is None or scheme not in PORTS:
+            raise ValueError("it must begin with http:// or https://")
+        rest, query = _split(text[found.end() :])
+        authority, _, path = rest.lstrip("/").partition("/")
+        userinfo, at, host_port = authority.rpartition("@")
+        host, port = _host_and_port(host_port, PORTS[scheme])
+        target = _encoded(_without_dots("/" + path), _PATH_SAFE)
+        if query is not None:
+            target += "?" + _encoded(query, _QUERY_SAFE)
+        return cls(text, scheme, host, port, target, _credentials(userinfo) if at else None)
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
+
+    @property
+    def authority(self) -> str:
+        """As the header Host has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def join_url(base: str, reference: str) -> str:
+    """The address that `reference` (a redirect's, a playlist's) means in what came from `base`; `//` in paths
+    stays, which urljoin does not grant. Raises ValueError when `base` is no HTTP address."""
+    text = _trimmed(reference)
+    scheme = HttpUrl.parse(base).scheme
+    found = _SCHEME.match(text)
+    if found is not None:
+        rest = text[found.end() :]
+        if found[1].lower() != scheme or rest[:2].replace("\\", "/") == "//":
+            return text
+        text = rest  # http:name, the old way to be relative
+    root, path, query = _taken_apart(_trimmed(base))
+    given, asked = _split(text)
+    if given.startswith("//"):
+        return f"{scheme}:{_restored(given, asked)}"
+    if given.startswith("/"):
+        return root + _restored(_without_dots(given), asked)
+    if given:
+        return root + _restored(_without_dots(path[: path.rfind("/") + 1] + given), asked)
+    return root + _restored(path, asked if asked is not None else query)
+
+
+def _trimmed(url: str) -> str:
+    return url.strip(_AROUND).translate(_DROPPED)
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """What comes before the query, backslashes being slashes there, and the query; no fragment."""
+    before, mark, query = text.partition("#")[0].partition("?")
+    return before.replace("\\", "/"), query if mark else None
+
+
+def _taken_apart(url: str) -> tuple[str, str, str | None]:
+    """Scheme with authority, path and query."""
+    scheme, _, rest = url.partition(":")
+    before, query = _split(rest)
+    authority, _, path = before.lstrip("/").partition("/")
+    return f"{scheme.lower()}://{authority}", "/" + path, query
+
+
+def _restored(path: str, query: str | None) -> str:
+    return path if query is None else f"{path}?{query}"
+
+
+def _without_dots(path: str) -> str:
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for number, segment in enumerate(segments):
+        last = number == len(segments) - 1
+        if _DOT_DOT.fullmatch(segment):
+            del kept[-1:]
+        elif not _DOT.fullmatch(segment):
+            kept.append(segment)
+            continue
+        if last:
+            kept.append("")
+    return "/" + "/".join(kept)
+
+
+def _encoded(text: str, safe: str) -> str:
+    return quote(text, safe=safe)
+
+
+def _credentials(userinfo: str) -> str:
+    user, _, password = userinfo.partition(":")
+    return f"{unquote(user)}:{unquote(password)}"
+
+
+def _host_and_port(text: str, default: int) -> tuple[str, int]:
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?", text)
+    if found is None or not found[1]:
+        raise ValueError("it must name a host, and a port only as a number")
+    port = int(found[2][:9]) if found[2] else default
+    if not 0 < port < 65536:
+        raise ValueError("its port must be 1 to 65535")
+    if found[1].startswith("["):
+        if not _IPV6.fullmatch(found[1][1:-1]):
+            raise ValueError("what stands in brackets must be an IPv6 address")
+        return found[1][1:-1].lower(), port
+    return _ascii_host(unquote(found[1])), port
+
+
+def _ascii_host(host: str) -> str:
+    """As the name service has it (UTS 46, as browsers do)."""
+    name = host.lower()
+    if not host.isascii():
+        try:
+            name = idna.encode(host, uts46=True).decode()
+        except idna.IDNAError:
+            try:
+                name = host.encode("idna").decode().lower()  # the older rules take emoji, as browsers do
+            except UnicodeError as error:
+                raise ValueError("its host is no name that can exist") from error
+    if _NO_HOST.search(name) or not name.strip("."):
+        raise ValueError("its host is no name that can exist")
+    return name

@@ -1,0 +1,130 @@
+"""The way into an RTMP server, for sources and pushes alike: TCP, handshake and connect, with deadlines.
+
+A server that wants a login is answered, one that sends elsewhere is followed, each over a connection of its
+own through the address guard. The password goes to the server alone that it is meant for.
+"""
+
+import asyncio
+import contextlib
+import os
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.core.masking import mask_url
+from sluice.net.dial import Dialer
+from sluice.wire.rtmp import HANDSHAKE_SIZE, Client, ClientState, Rejected, StreamEnded
+from sluice.wire.rtmp_auth import Login, LoginFailed
+from sluice.wire.rtmp_chunks import RtmpError
+from sluice.wire.rtmp_url import RtmpUrl
+
+MOST_REDIRECTS = 5
+READ_BYTES = 65536
+
+ClientT = TypeVar("ClientT", bound=Client)
+
+
+@dataclass(frozen=True, slots=True)
+class RtmpLink(Generic[ClientT]):
+    """`machine` waits for createStream."""
+
+    reader: StreamReader
+    writer: StreamWriter
+    machine: ClientT
+
+    async def close(self) -> None:
+        """Nothing that is still to be sent matters to the server; a polite end could block."""
+        self.writer.transport.abort()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self.writer.wait_closed()
+
+
+async def connect_rtmp(
+    url: RtmpUrl, dialer: Dialer, kind: Callable[..., ClientT], *, handshake_s: float, reply_s: float
+) -> RtmpLink[ClientT]:
+    """`kind` is the machine's class.
+
+    Raises SourceError, permanent for addresses that may not be reached and for logins that fail:
+    SOURCE_UNREACHABLE, SOURCE_REFUSED, ADDRESS_NOT_ALLOWED.
+    """
+    way, login = [url], Login(url.user, url.password)
+    while True:
+        reader, writer = await dialer.connect(url.host, url.port, tls=url.tls)
+        random = os.urandom(HANDSHAKE_SIZE - 8)
+        machine = kind(app=url.app, stream=url.stream, tc_url=url.tc_url, random=random)
+        link = RtmpLink(reader, writer, machine)
+        try:
+            await _step(link, ClientState.HANDSHAKE, handshake_s)
+            rejected = await _step(link, ClientState.CONNECT, reply_s)
+        except BaseException:
+            await link.close()
+            raise
+        if rejected is None:
+            return link
+        await link.close()
+        if rejected.redirect:
+            url = _followed(way, rejected.redirect)
+            login = Login(url.user, url.password)
+        elif Login.is_wanted(rejected.text):
+            url = _logged_in(way[-1], login, rejected.text)
+        else:
+            words = url.without_secrets(rejected.text or rejected.code)[:300]
+            raise _refused(f"the server refuses: {words}")
+
+
+async def _step(link: RtmpLink[ClientT], state: ClientState, seconds: float) -> Rejected | None:
+    machine = link.machine
+    try:
+        async with asyncio.timeout(seconds):
+            while machine.state is state:
+                link.writer.write(machine.to_send())
+                await link.writer.drain()
+                data = await link.reader.read(READ_BYTES)
+                for event in machine.receive(data):
+                    if isinstance(event, Rejected):
+                        return event
+                    if isinstance(event, StreamEnded):
+                        raise _refused("the server ended the connection instead of granting it")
+                if not data:
+                    raise _refused(
+                        f"the server closed the connection at {state.value}; is the address right?"
+                    )
+    except TimeoutError as error:
+        text = f"the server did not answer to {state.value} within {seconds:g} s"
+        raise SourceError(Reason.SOURCE_UNREACHABLE, text, transient=True) from error
+    except RtmpError as error:
+        raise _refused(f"the server breaks the protocol: {error}") from error
+    except OSError as error:
+        raise _refused(f"the server broke the connection at {state.value}") from error
+    return None
+
+
+def _followed(way: list[RtmpUrl], redirect: str) -> RtmpUrl:
+    try:
+        url = way[-1].redirected(redirect)
+    except ValueError as error:
+        raise _refused(
+            f"the server sends us to {mask_url(redirect)[:200]}, which is no RTMP address"
+        ) from error
+    hosts = [f"{hop.host}:{hop.port}" for hop in (*way, url)]
+    if url in way:
+        raise _refused(f"the server redirects in a circle: {' → '.join(hosts)}")
+    if len(way) > MOST_REDIRECTS:
+        raise _refused(f"the server redirects more than {MOST_REDIRECTS} times: {' → '.join(hosts)}")
+    way.append(url)
+    return url
+
+
+def _logged_in(url: RtmpUrl, login: Login, text: str) -> RtmpUrl:
+    try:
+        return url.with_parameters(login.parameters(text, url.app, os.urandom(4).hex()))
+    except LoginFailed as error:
+        raise SourceError(Reason.SOURCE_REFUSED, str(error), transient=False) from error
+
+
+def _refused(text: str) -> SourceError:
+    return SourceError(Reason.SOURCE_REFUSED, text, transient=True)

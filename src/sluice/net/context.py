@@ -1,0 +1,64 @@
+"""What all HTTP requests of one source share: who asks, cookies, and passwords by origin.
+
+Authorization, cookies and headers that smell of a secret never go to another origin than they are meant for.
+Used by several threads at once.
+"""
+
+import base64
+import threading
+import time
+
+from sluice import __version__
+from sluice.core.http_url import HttpUrl
+from sluice.core.request_headers import PLAIN, RequestHeaders, is_secret
+from sluice.wire.cookies import CookieJar
+from sluice.wire.http_answer import Head
+
+_MOST_PASSWORDS = 20
+
+
+class HttpContext:
+    def __init__(self, headers: RequestHeaders = PLAIN) -> None:
+        """The operator's secret `headers` are for the origin that is asked first."""
+        self._headers = headers
+        self._home: tuple[str, str, int] | None = None
+        self._lock = threading.Lock()
+        self._cookies = CookieJar()
+        self._passwords: dict[tuple[str, str, int], str] = {}
+
+    def request(self, url: HttpUrl, begin: int | None) -> bytes:
+        """A GET request for the bytes from `begin` on, None: for the whole (RFC 9112; RFC 9110 14)."""
+        with self._lock:
+            if self._home is None:
+                self._home = url.origin
+            if url.credentials is not None and len(self._passwords) < _MOST_PASSWORDS:
+                self._passwords.setdefault(url.origin, url.credentials)
+            password = url.credentials or self._passwords.get(url.origin)
+            cookie = self._cookies.header(url, time.time())
+        lines = [
+            f"GET {url.path} HTTP/1.1",
+            f"Host: {url.authority}",
+            f"User-Agent: {self._headers.user_agent or f'sluice/{__version__}'}",
+            "Accept-Encoding: identity",
+            "Connection: close",
+        ]
+        if begin is not None:
+            lines.append(f"Range: bytes={begin}-")
+        own = {name.lower(): (name, value) for name, value in self._headers.headers}
+        if url.origin != self._home:
+            own = {name: pair for name, pair in own.items() if not is_secret(name)}
+        if "accept" not in own:
+            lines.append("Accept: */*")
+        if password is not None:
+            own["authorization"] = "Authorization", f"Basic {base64.b64encode(password.encode()).decode()}"
+        if cookie:
+            ours = own.pop("cookie", None)
+            own["cookie"] = "Cookie", f"{ours[1]}; {cookie}" if ours else cookie
+        lines += [f"{name}: {value}" for name, value in own.values()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    def learn(self, url: HttpUrl, head: Head) -> None:
+        """Takes the cookies of an answer."""
+        if lines := head.all("set-cookie"):
+            with self._lock:
+                self._cookies.store(url, lines, time.time())

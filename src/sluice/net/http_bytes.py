@@ -1,0 +1,227 @@
+"""The bytes that an HTTP address stands for, in ranges: redirects, parts of any size, losses. Blocks.
+
+One connection streams until a jump. A part that came whole is followed by the next; a body that breaks off
+is continued with a Range request, at most MOST_LOSSES times without anything coming in between.
+"""
+
+import asyncio
+
+from sluice.core.errors import SourceError
+from sluice.core.http_url import HttpUrl, join_url
+from sluice.core.masking import mask_url
+from sluice.net.context import HttpContext
+from sluice.net.dial import Dialer
+from sluice.net.exchange import ErrorAnswer, Exchange, HttpTimeouts, interrupted, refused
+from sluice.net.target import parse_target
+from sluice.wire.http_answer import Head, HttpError
+
+MOST_REDIRECTS = 10
+MOST_LOSSES = 2
+#: Losses are forgotten after this many bytes without one.
+_FORGET_LOSSES_BYTES = 32 * 1024
+#: A jump forward by less than this is read through: cheaper than a new request.
+_READ_THROUGH_BYTES = 256 * 1024
+#: Read through when a server that honoured Range no longer does.
+_MOST_SKIPPED_BYTES = 16 << 20
+_SKIP_BYTES = 65536
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_GOOD = frozenset({200, 203, 206})
+
+
+class HttpBytes:
+    """`open` first, then `read`, with `seek` in between."""
+
+    def __init__(
+        self,
+        url: str,
+        dialer: Dialer,
+        loop: asyncio.AbstractEventLoop,
+        context: HttpContext,
+        timeouts: HttpTimeouts,
+    ) -> None:
+        """Raises SourceError (permanent) for a URL that is not HTTP's."""
+        self._target = self.final = parse_target(url)
+        self._exchange = Exchange(dialer, loop, context, timeouts)
+        self._stall_s = timeouts.stall_s
+        self._head: Head | None = None  # of the first answer that was no redirect
+        self._asks_ranges = True
+        self.size: int | None = None  #: None when the server does not tell
+        self.ranged = False  #: it honours Range
+        self.position = 0
+        self._streamed = 0  # where the body being read is at
+        self._part_end: int | None = None
+        self._over = False  # there is nothing at the position
+        self._losses = self._since_loss = 0
+
+    def open(self) -> Head:
+        """The head of the first answer. Raises SourceError."""
+        self._exchange.check_aborted()
+        if self._head is None:
+            self._open(0)
+        assert self._head is not None  # noqa: S101 - opened
+        return self._head
+
+    def read(self, size: int) -> bytes:
+        """1 to `size` bytes as they arrive; empty at the end. Raises SourceError."""
+        while not self._at_end():
+            try:
+                if not self._align():
+                    continue
+                data = self._receive(size)
+            except (OSError, HttpError) as error:
+                self._on_loss(error)
+                continue
+            if data:
+                self.position = self._streamed
+                return data
+            if self._part_end is None:
+                break
+            self._end_part()
+        return b""
+
+    def seek(self, position: int) -> None:
+        """The request follows with the next read."""
+        self.position, self._over = position, False
+
+    def close(self) -> None:
+        self._exchange.close()
+
+    def abort(self) -> None:
+        """From any thread: what blocks here fails at once, and so does all that follows."""
+        self._exchange.abort()
+
+    # --- bodies --------------------------------------------------------------------------------------------
+
+    def _at_end(self) -> bool:
+        return self._over or (self.size is not None and self.position >= self.size)
+
+    def _align(self) -> bool:
+        """Brings the body being read to the reader's position: reads on, or asks anew. False to try again."""
+        if not self._exchange.answered or not 0 <= self.position - self._streamed < _READ_THROUGH_BYTES:
+            try:
+                self._open(self.position)
+            except SourceError as error:
+                self._on_loss(error)
+                return False
+        while self._streamed < self.position:
+            if not self._receive(min(_SKIP_BYTES, self.position - self._streamed)):
+                self._exchange.close()  # what is sought lies in the next part
+                return False
+        return not self._over
+
+    def _receive(self, size: int) -> bytes:
+        if self._part_end is not None:
+            size = min(size, self._part_end - self._streamed)
+        data = self._exchange.read1(size) if size > 0 else b""
+        self._streamed += len(data)
+        self._since_loss += len(data)
+        if self._since_loss > _FORGET_LOSSES_BYTES:
+            self._losses = 0
+        return data
+
+    def _end_part(self) -> None:
+        """A part that came whole is no loss: servers may give less than was asked for (RFC 9110 15.3.7)."""
+        if self._streamed == self._part_end:
+            self._losses = 0
+            self._exchange.close()
+        else:
+            self._on_loss(ConnectionError("the connection was closed in the middle of the part"))
+
+    def _on_loss(self, cause: Exception) -> None:
+        """Returns when another attempt is due."""
+        self._exchange.close()
+        self._exchange.check_aborted()
+        self._losses += 1
+        self._since_loss = 0
+        if isinstance(cause, SourceError) and (cause.denied or not cause.transient):
+            raise cause
+        if self._losses > MOST_LOSSES or not (self.ranged or self._part_end):
+            stalled = isinstance(cause, TimeoutError)
+            what = f"nothing came for {self._stall_s:g} s" if stalled else "the connection was lost"
+            where = f"after {self.position} bytes of {mask_url(self._target.url)}"
+            why = f": {cause}" if isinstance(cause, SourceError) else ""
+            raise interrupted(f"{what} {where}{why}") from cause
+
+    # --- requests ------------------------------------------------------------------------------------------
+
+    def _open(self, position: int) -> None:
+        """Asks for what lies at `position` and behind it."""
+        try:
+            if self._head is not None and self.final != self._target:
+                try:
+                    self._accept(*self._walk(self.final, position), position)
+                    return
+                except SourceError:  # where the redirects led may hold for a while only
+                    self._exchange.check_aborted()
+            self._accept(*self._walk(self._target, position), position)
+        except SourceError:
+            self._exchange.close()
+            raise
+
+    def _walk(self, url: HttpUrl, position: int) -> tuple[Head, HttpUrl]:
+        """The first answer that is no redirect, and whose it is."""
+        way = [url]
+        while True:
+            head = self._exchange.ask(way[-1], position if self._asks_ranges else None)
+            location = head.get("location")
+            if head.status not in _REDIRECTS or not location:
+                return head, way[-1]
+            if len(way) > MOST_REDIRECTS:
+                raise _lost_way(way)
+            way.append(parse_target(join_url(way[-1].url, location)))
+
+    def _accept(self, head: Head, url: HttpUrl, position: int) -> None:
+        part = head.content_range if head.status == 206 else None
+        if head.status == 416 and self._is_end(head, position):
+            self._exchange.close()
+            self._over = True
+            self._begin(head, url, position, position if self._head is None else self.size)
+        elif head.status == 416 and self._head is None and self._asks_ranges:
+            self._asks_ranges = False  # some servers answer so to any range
+            self._accept(*self._walk(self._target, position), position)
+        elif head.status not in _GOOD:
+            raise _refusal(head, url)
+        else:
+            size, start = (part.size, part.start) if part else (head.length, 0)
+            ignored = part is None and (head.status == 206 or position > _MOST_SKIPPED_BYTES)
+            if start > position or (position and ignored):
+                raise interrupted(f"the server of {mask_url(url.url)} no longer honours Range")
+            self._begin(head, url, start, size)
+            self._part_end = part.end if part else None
+
+    def _is_end(self, head: Head, position: int) -> bool:
+        """Whether a 416 answer says that nothing lies at `position`, and not that something is wrong."""
+        size = head.size_without_range
+        if size is None:
+            return position > 0 and self.size is None
+        return position >= size
+
+    def _begin(self, head: Head, url: HttpUrl, start: int, size: int | None) -> None:
+        if self._head is None:
+            self._head, self.size = head, size
+            self.ranged = head.content_range is not None and size is not None
+        elif size is not None and self.size is not None and size != self.size:
+            raise interrupted(f"{mask_url(url.url)} has changed: it has {size} bytes now, not {self.size}")
+        self._streamed, self.final = start, url
+
+
+def _lost_way(way: list[HttpUrl]) -> SourceError:
+    addresses = [mask_url(url.url) for url in way]
+    first = addresses.index(addresses[-1])
+    if first < len(addresses) - 1:
+        circle = " → ".join(dict.fromkeys(addresses[first:]))
+        return refused(f"the server redirects in a circle: {circle} → {addresses[-1]}")
+    return refused(f"{addresses[0]} redirects more than {MOST_REDIRECTS} times, at last to {addresses[-1]}")
+
+
+def _refusal(head: Head, url: HttpUrl) -> SourceError:
+    text = f"the server answers {head.status} {head.reason[:80]}".strip() + f" to {mask_url(url.url)}"
+    if head.status == 401:
+        text += "; give user and password in the address (https://user:password@host/…)"
+        if not any(line.lower().startswith("basic") for line in head.all("www-authenticate")):
+            text = text.partition(";")[0] + "; it wants another login than Basic, which cannot be given"
+    elif head.status in _REDIRECTS:
+        text += " and does not say where to"
+    elif head.status in (204, 205):
+        text += ", which has no content"
+    return ErrorAnswer(head.status, text)

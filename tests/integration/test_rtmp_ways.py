@@ -1,0 +1,162 @@
+"""The way into RTMP servers: logins, redirects, and addresses as ffmpeg takes them."""
+
+import asyncio
+import hashlib
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from sluice.core.addresses import AddressPolicy
+from sluice.core.errors import DestinationError, SourceError
+from sluice.core.lifecycle import Reason
+from sluice.media.sink.rtmp import RtmpSink
+from sluice.media.source.rtmp import RtmpSource, RtmpTimeouts
+from sluice.net.dial import Dialer
+from sluice.wire.amf0 import Value
+from tests.integration.rtmp_door import RtmpDoor, redirect, rejected, rtmp_door
+from tests.unit.test_rtmp_url import FORMS
+
+pytestmark = pytest.mark.anyio
+
+_LOOPBACK = Dialer(AddressPolicy(["127.0.0.0/8"]))
+_CHALLENGE = (
+    "[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=needauth&user=u&salt=s&challenge=c&opaque=o"
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def _digest(text: str) -> str:
+    return b64encode(hashlib.md5(text.encode()).digest()).decode()
+
+
+def _adobe(properties: dict[str, Any]) -> Value | None:
+    """A server that wants u and p."""
+    app, _, query = properties["app"].partition("?")
+    assert app == "live"
+    assert properties["tcUrl"].endswith(f"/{properties['app']}")
+    given = dict(pair.split("=", 1) for pair in query.split("&") if pair)
+    if "authmod" not in given:
+        return rejected("[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ")
+    if "response" not in given:
+        return rejected(_CHALLENGE)
+    if given["response"] != _digest(_digest("usp") + "o" + given["challenge"]):
+        return rejected("[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=authfailed&opaque=o")
+    return None
+
+
+async def _push(url: str) -> None:
+    sink = RtmpSink(url, _LOOPBACK)
+    try:
+        await sink.connect()
+        await sink.publish()
+    finally:
+        await sink.close()
+
+
+async def _pull(url: str) -> SourceError:
+    """What it ends with: no server here has media."""
+    source = RtmpSource(url, _LOOPBACK, RtmpTimeouts(media_s=0.1))
+    with pytest.raises(SourceError) as caught:
+        await source.open()
+    await source.close()
+    return caught.value
+
+
+async def _push_error(url: str) -> DestinationError:
+    with pytest.raises(DestinationError) as caught:
+        await _push(url)
+    return caught.value
+
+
+async def test_a_login() -> None:
+    async with rtmp_door(_adobe) as door:
+        await _push(door.url(userinfo="u:p@"))
+        assert len(door.connects) == 3
+        assert door.commands[-1][0] == "publish"
+        assert (await _pull(door.url(userinfo="u:p@"))).reason is Reason.IDLE_TIMEOUT
+        assert door.commands[-1][3] == "key"
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "words", "most"),
+    [("", "rtmp://user:password@host", 1), ("u:wrong@", "refuses the user or the password", 3)],
+)
+async def test_a_login_that_fails_is_not_tried_again(userinfo: str, words: str, most: int) -> None:
+    async with rtmp_door(_adobe) as door:
+        error = await _push_error(door.url(userinfo=userinfo))
+        assert words in str(error)
+        assert "wrong" not in str(error)
+        assert (error.reason, error.transient) == (Reason.DESTINATION_REFUSED, False)
+        assert len(door.connects) == most
+        refused = await _pull(door.url(userinfo=userinfo))
+        assert (refused.reason, refused.transient) == (Reason.SOURCE_REFUSED, False)
+
+
+async def test_a_redirect() -> None:
+    async with rtmp_door() as there, rtmp_door(lambda _: redirect(there.url("other"))) as here:
+        await _push(here.url("live/key?x=1", "u:p@"))
+        assert there.connects[0]["app"] == "other"
+        assert there.commands[-1][:1] + there.commands[-1][3:4] == ["publish", "key?x=1"]
+        await _pull(here.url("live/key?x=1"))
+        assert there.commands[-1][3] == "key?x=1"
+
+
+async def test_a_password_stays_with_its_server() -> None:
+    async with rtmp_door(_adobe) as there, rtmp_door(lambda _: redirect(there.url("live"))) as here:
+        error = await _push_error(here.url(userinfo="u:p@"))
+        assert "wants a password" in str(error)
+        assert [connect["app"] for connect in there.connects] == ["live"]
+
+
+async def test_redirects_that_lead_nowhere() -> None:
+    doors: list[RtmpDoor] = []
+    async with (
+        rtmp_door(lambda _: redirect(doors[1].url("live"))) as first,
+        rtmp_door(lambda _: redirect(doors[0].url("live"))) as second,
+    ):
+        doors += [first, second]
+        text = str(await _push_error(first.url()))
+        circle = f"127.0.0.1:{first.port} → 127.0.0.1:{second.port} → 127.0.0.1:{first.port}"
+        assert f"the server redirects in a circle: {circle}" in text
+        assert len(first.connects) == len(second.connects) == 1
+    async with rtmp_door(lambda properties: redirect(door.url(properties["app"] + "x"))) as door:
+        assert "redirects more than 5 times" in str(await _pull(door.url()))
+        assert len(door.connects) == 6
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("rtmp://10.0.0.1/live", Reason.ADDRESS_NOT_ALLOWED),
+        ("rtmp://[::1]/live", Reason.ADDRESS_NOT_ALLOWED),
+        ("http://127.0.0.1/live?token=secret", Reason.DESTINATION_REFUSED),
+    ],
+)
+async def test_redirects_to_where_nobody_may_go(location: str, reason: Reason) -> None:
+    async with rtmp_door(lambda _: redirect(location)) as door:
+        error = await _push_error(door.url())
+    assert error.reason is reason
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("address", "app", "stream"), [row for row in FORMS if row[0].startswith("h:19/")][::6]
+)
+async def test_ffmpeg_asks_for_the_same(address: str, app: str, stream: str) -> None:
+    async with rtmp_door() as door:
+        url = f"rtmp://127.0.0.1:{door.port}{address.removeprefix('h:19')}"
+        command = ["-nostdin", "-v", "quiet", "-i", url, "-f", "null", "-"]
+        ffmpeg = await asyncio.create_subprocess_exec("ffmpeg", *command)
+        try:
+            async with asyncio.timeout(10):
+                await door.asked.wait()
+        finally:
+            ffmpeg.kill()
+            await ffmpeg.wait()
+        assert (door.connects[0]["app"], door.commands[-1][3]) == (app, stream)
+        assert door.connects[0]["tcUrl"] == f"rtmp://127.0.0.1:{door.port}/{app}"
