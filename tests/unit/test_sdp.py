@@ -94,7 +94,8 @@ def test_without_h264_only_the_sound_is_taken(name: str) -> None:
 
 @pytest.mark.parametrize("direction", ["sendonly", "inactive"])
 def test_a_section_that_would_not_receive_is_not_taken(direction: str) -> None:
-    _, audio, video, _ = sections(answer(CHROMIUM.replace("a=recvonly", f"a={direction}", 1)))
+    offer = CHROMIUM.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 1 0")
+    _, audio, video, _ = sections(answer(offer.replace("a=recvonly", f"a={direction}", 1)))
     assert audio.startswith("m=audio 0 ")
     assert video.startswith("m=video 9 ")
 

@@ -98,11 +98,11 @@ class Offer:
         return [
             n
             for n, m in enumerate(self.media)
-            if m.kind == kind and m.direction in directions and self._open(m)
+            if m.kind == kind and m.direction in directions and self.is_open(m)
         ]
 
-    def _open(self, section: MediaOffer) -> bool:
-        """Port 0 says that the peer itself rejects the section."""
+    def is_open(self, section: MediaOffer) -> bool:
+        """Whether it can be answered with a port: it is RTP, and the peer does not reject it itself (port 0)."""
         bundled = section.bundle_only and self.bundle_of(section)
         return bool((section.port != "0" or bundled) and _RTP.fullmatch(section.protocol))
 

@@ -86,6 +86,7 @@ def _answer(
     offer: Offer, transport: Transport, local: LocalPeer, taken: Mapping[int, list[str]], head: list[str]
 ) -> str:
     """`taken` has the lines of the sections that are taken, by their places in the offer."""
+    taken = {transport.lead: _idle(offer.media[transport.lead]), **taken}
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=ice-lite"]
     if transport.bundled:  # RFC 8843 7.3: no group that was not offered; the first in it leads
         mids = [offer.media[n].mid for n in sorted(taken, key=lambda n: (n != transport.lead, n))]
@@ -117,6 +118,18 @@ def _answer(
             ]
             lines.append("a=inactive")
     return "\r\n".join(lines) + "\r\n"
+
+
+def _idle(section: MediaOffer) -> list[str]:
+    """The head of a bundle of which nothing is taken. With port 0, GStreamer drops the transport that it
+    belongs to, and the others with it."""
+    chosen = next((n for n in section.formats if n in section.rtpmap), section.formats[0])
+    lines = [chosen]
+    if chosen in section.rtpmap:
+        lines.append(f"a=rtpmap:{chosen} {section.rtpmap[chosen]}")
+    if parameters := section.fmtp.get(chosen):
+        lines.append(f"a=fmtp:{chosen} {';'.join('='.join(pair) for pair in parameters.items())}")
+    return [*lines, "a=inactive"]
 
 
 def _media_line(section: MediaOffer, port: int, formats: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ class Fingerprints:
 @dataclass(frozen=True, slots=True)
 class Transport:
     """`ufrag` names the peer's side of the ICE session. `lead` is the place of the section at the head of the
-    bundle, `bundled` whether there is one. `client`: we begin the DTLS handshake."""
+    bundle, taken or not, `bundled` whether there is one. `client`: we begin the DTLS handshake."""
 
     ufrag: str
     fingerprints: Fingerprints
@@ -82,8 +82,18 @@ def _bundle(offer: Offer, taken: Sequence[int]) -> tuple[int, tuple[str, ...]]:
             raise SdpError(
                 f"{other}: it is not in the a=group:BUNDLE of all sections (bundlePolicy max-bundle)"
             )
-    lead = min(taken, key=lambda n: bundle.index(offer.media[n].mid)) if bundle else taken[0]
-    return lead, bundle
+    if not bundle:
+        return taken[0], bundle
+    places = {m.mid: n for n, m in enumerate(offer.media)}
+    order = [places[mid] for mid in bundle if mid in places]
+    head = next(n for n in order if n in taken or offer.media[n].port != "0")
+    if not offer.is_open(offer.media[head]):
+        if any(offer.media[n].bundle_only for n in taken):  # they have no transport but that of the head
+            raise SdpError(
+                f"{offer.media[head]}: the server has no such media; offer it behind audio and video"
+            )
+        head = next(n for n in order if offer.is_open(offer.media[n]))
+    return head, bundle
 
 
 def _client(setup: str) -> bool:
