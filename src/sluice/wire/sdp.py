@@ -7,7 +7,7 @@ and `wire.sdp_transport` (bundle, ICE, DTLS); answers are made in `wire.sdp_answ
 
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -102,7 +102,7 @@ class Offer:
         ]
 
     def is_open(self, section: MediaOffer) -> bool:
-        """Whether it can be answered with a port: it is RTP, and the peer does not reject it itself (port 0)."""
+        """Whether it can be answered with a port: it is RTP, and the peer itself does not reject it."""
         bundled = section.bundle_only and self.bundle_of(section)
         return bool((section.port != "0" or bundled) and _RTP.fullmatch(section.protocol))
 
@@ -172,7 +172,7 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _sections(
-    lines: Iterator[tuple[str, str]] | list[tuple[str, str]],
+    lines: Iterable[tuple[str, str]],
 ) -> tuple[MediaOffer, list[MediaOffer], list[tuple[str, ...]]]:
     """What stands before the first media section, the media sections, and the bundles. Raises SdpError."""
     session = MediaOffer("")
@@ -186,7 +186,7 @@ def _sections(
         elif name == "a":
             key, _, rest = (part.strip() for part in value.partition(":"))
             if key.lower() == "group":
-                semantics, *mids = rest.split()
+                semantics, *mids = rest.split() or [""]
                 bundles += [tuple(mids)] if semantics.upper() == "BUNDLE" else []
             else:
                 _attribute(sections[-1] if sections else session, key.lower(), rest)

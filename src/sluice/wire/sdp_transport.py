@@ -74,26 +74,26 @@ def _bundle(offer: Offer, taken: Sequence[int]) -> tuple[int, tuple[str, ...]]:
     bundle = offer.bundle_of(first)
     for section in (offer.media[n] for n in taken):
         if len(taken) > 1 and not section.mid:
-            raise SdpError(
-                f"{section}: it has no a=mid, which a=group:BUNDLE could name; bundle all sections"
-            )
+            raise SdpError(f"{section}: it has no a=mid, by which a=group:BUNDLE could name it")
         if len(taken) > 1 and section.mid not in bundle:
             other = section if bundle else first
-            raise SdpError(
-                f"{other}: it is not in the a=group:BUNDLE of all sections (bundlePolicy max-bundle)"
-            )
+            raise SdpError(f"{other}: it is not in the a=group:BUNDLE of all (bundlePolicy max-bundle)")
     if not bundle:
         return taken[0], bundle
     places = {m.mid: n for n, m in enumerate(offer.media)}
     order = [places[mid] for mid in bundle if mid in places]
     head = next(n for n in order if n in taken or offer.media[n].port != "0")
     if not offer.is_open(offer.media[head]):
-        if any(offer.media[n].bundle_only for n in taken):  # they have no transport but that of the head
-            raise SdpError(
-                f"{offer.media[head]}: the server has no such media; offer it behind audio and video"
-            )
+        # Browsers give up the transport of a head that is rejected, which with max-bundle is that of all.
+        if any(_needs(offer.media[n], offer.media[head]) for n in taken):
+            raise SdpError(f"{offer.media[head]}: it is not taken here; offer it behind audio and video")
         head = next(n for n in order if offer.is_open(offer.media[n]))
     return head, bundle
+
+
+def _needs(section: MediaOffer, head: MediaOffer) -> bool:
+    """Whether it has no transport but that of the head: port 9 says so beside one that is known."""
+    return section.bundle_only or (section.port == "9" and head.port != "9")
 
 
 def _client(setup: str) -> bool:
