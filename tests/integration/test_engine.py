@@ -210,7 +210,7 @@ async def test_a_peer_with_another_certificate_gets_nothing(
             "v=0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 A\r\n"
             "m=video 9 UDP/TLS/RTP/SAVPF 300\r\na=recvonly\r\na=rtpmap:300 H264/90000\r\n"
             "a=fmtp:300 packetization-mode=1\r\n",
-            "needs H.264",
+            "payload types of a bundle",
         ),
     ],
 )

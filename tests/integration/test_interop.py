@@ -18,9 +18,9 @@ from aiortc.rtp import (
 )
 from aiortc.sdp import SessionDescription
 
+from sluice.rooms.engine.negotiation import agree_to_watch
 from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, Reception, parse, sender_report
 from sluice.wire.rtp import headers
-from sluice.wire.sdp import choose_opus, choose_video, parse_offer
 from sluice.wire.sdp_answer import LocalPeer, Sources, make_watch_answer
 
 pytestmark = pytest.mark.anyio
@@ -88,15 +88,14 @@ async def test_an_offer_of_aiortc_is_answered_in_words_that_it_understands(kinds
             else:
                 peer.addTransceiver(kind, direction="recvonly")
         await peer.setLocalDescription(await peer.createOffer())
-        offer = parse_offer(peer.localDescription.sdp)
+        agreed = agree_to_watch(peer.localDescription.sdp)
     finally:
         await peer.close()
-    video, audio = offer.first("video"), offer.first("audio")
-    h264 = choose_video(video) if video else None
-    opus = choose_opus(audio) if audio else None
+    h264, opus = agreed.video, agreed.opus
     assert (h264 is not None, opus is not None) == ("video" in kinds, "audio" in kinds)
 
-    answer = SessionDescription.parse(make_watch_answer(offer, LOCAL, h264, opus, SOURCES))
+    made = make_watch_answer(agreed.offer, agreed.transport, LOCAL, h264, opus, SOURCES)
+    answer = SessionDescription.parse(made)
     assert [media.port for media in answer.media] == [0 if kind == "data" else 9 for kind in kinds]
     assert answer.group[0].items == [media.rtp.muxId for media in answer.media if media.port]
     for media in answer.media:

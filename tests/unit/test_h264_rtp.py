@@ -85,6 +85,22 @@ def test_a_key_frame_whose_parameter_sets_nobody_knows_is_none() -> None:
     assert depacketizer.dropped == 2
 
 
+def test_parameter_sets_may_come_with_the_offer_alone() -> None:
+    """https://github.com/meetecho/janus-gateway/pull/3149"""
+    depacketizer = H264Depacketizer((SPS, PPS))
+    assert feed(depacketizer, alone(P), alone(IDR, 3000)) == [AccessUnit([SPS, PPS, IDR], 3000, True)]
+    assert feed(depacketizer, alone(P, 6000, lost=1)) == []
+    assert feed(depacketizer, alone(IDR, 9000)) == [AccessUnit([SPS, PPS, IDR], 9000, True)]
+
+
+def test_an_offers_parameter_sets_yield_to_those_of_the_stream() -> None:
+    depacketizer = H264Depacketizer((SPS, PPS))
+    smaller = bytes.fromhex("6742c01e95a0140f")
+    assert feed(depacketizer, *packets(smaller, PPS, IDR))[0].nal_units == [smaller, PPS, IDR]
+    assert feed(depacketizer, alone(IDR, 3000, lost=1)) == [], "what is lost may have been others"
+    assert feed(depacketizer, alone(IDR, 6000)) == [AccessUnit([smaller, PPS, IDR], 6000, True)]
+
+
 def test_nothing_leaves_before_the_first_key_frame() -> None:
     depacketizer = H264Depacketizer()
     assert feed(depacketizer, alone(P, 0), alone(P, 3000)) == []

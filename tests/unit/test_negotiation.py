@@ -30,17 +30,17 @@ def offer(name: str) -> str:
 
 
 def sections(agreed: Agreement) -> list[str]:
-    answer = make_publish_answer(agreed.offer, LOCAL, agreed.video, agreed.opus)
+    answer = make_publish_answer(agreed.offer, agreed.transport, LOCAL, agreed.video, agreed.opus)
     return re.split(r"\r\n(?=m=)", answer.rstrip("\r\n"))
 
 
 @pytest.mark.parametrize(
     ("name", "video", "opus", "transport_id", "reduced_size"),
     [
-        ("chromium", VideoFormat(116, 117, MAIN, (*REPAIR, "transport-cc")), 111, 3, True),
-        ("firefox", VideoFormat(126, 127, BASELINE, (*REPAIR, "transport-cc")), 109, 7, False),
-        ("safari", VideoFormat(96, 97, HIGH, (*REPAIR, "transport-cc")), 111, 3, True),
-        ("obs", VideoFormat(96, None, BASELINE, ("nack", "nack pli", "goog-remb")), 111, 0, False),
+        ("chromium", VideoFormat(116, 117, MAIN, (*REPAIR, "transport-cc"), section=1), 111, 3, True),
+        ("firefox", VideoFormat(126, 127, BASELINE, (*REPAIR, "transport-cc"), section=1), 109, 7, False),
+        ("safari", VideoFormat(96, 97, HIGH, (*REPAIR, "transport-cc"), section=1), 111, 3, True),
+        ("obs", VideoFormat(96, None, BASELINE, ("nack", "nack pli", "goog-remb"), section=1), 111, 0, False),
     ],
 )
 def test_publishers_are_taken(
@@ -92,7 +92,7 @@ def test_one_kind_alone(kind: str) -> None:
 
 def test_what_is_not_ours_to_take_gets_port_0() -> None:
     text = offer("chromium") + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n"
-    text += "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:3\r\na=sendonly\r\na=rtpmap:96 VP8/90000\r\n"
+    text += "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:3\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n"
     head, *_, data, second = sections(agree_to_publish(text, BOTH))
     assert "a=group:BUNDLE 0 1" in head.splitlines()
     assert data.startswith("m=application 0 ")
@@ -108,9 +108,9 @@ def test_a_kind_that_is_not_allowed_is_refused(allowed: tuple[str, ...], says: s
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        ("H264/90000", "VP8/90000", "offer H.264 with packetization-mode=1"),
-        ("packetization-mode=1", "packetization-mode=0", "offer H.264 with packetization-mode=1"),
-        ("opus/48000/2", "PCMU/8000", "offer opus"),
+        ("H264/90000", "VP8/90000", "m=video 9 UDP/TLS/RTP/SAVPF 96 .a=mid:1.: it offers VP8/90000"),
+        ("packetization-mode=1", "packetization-mode=2", "a=fmtp:96 packetization-mode=2: offer H.264 with"),
+        ("opus/48000/2", "PCMU/8000", "it offers PCMU/8000; the server takes opus/48000/2 only"),
         ("a=sendonly", "a=recvonly", "a=sendonly"),
         ("v=0", "{}", "must begin with v=0"),
     ],

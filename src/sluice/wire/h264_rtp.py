@@ -5,6 +5,7 @@ next key frame, because each picture refers to those before it. Whoever asks for
 `key_needed`. Key frames leave with their parameter sets in front, as viewers and CDNs need them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluice.wire.h264 import NAL_IDR, NAL_PPS, NAL_SLICE, NAL_SPS
@@ -27,10 +28,14 @@ class AccessUnit:
 
 
 class H264Depacketizer:
-    def __init__(self) -> None:
+    """`parameter_sets` are those that the sender's offer names (sprop-parameter-sets)."""
+
+    def __init__(self, parameter_sets: Sequence[bytes] = ()) -> None:
         self.key_needed = True  #: nothing leaves before the next key frame
         self.dropped = 0  #: access units, or parts of some
         self._sets = ParameterSets()
+        self._sets.note(parameter_sets)
+        self._sets_sent = not self._sets.units  #: by the stream itself: those of an offer then say nothing
         self._timestamp: int | None = None  #: of the access unit at hand
         self._units: list[bytes] = []
         self._fragments: list[bytes] = []  #: of the unit at hand
@@ -111,9 +116,11 @@ class H264Depacketizer:
         headless = self._headless
         self._begin()
         kinds = {unit[0] & 0x1F for unit in units}
+        self._sets_sent |= bool(kinds & {NAL_SPS, NAL_PPS})
         if not damaged:
             self._sets.note(units)
-        key = NAL_IDR in kinds and not damaged and (not headless or _whole(units, kinds))
+        needed = {NAL_SPS, NAL_PPS} if self._sets_sent else set()
+        key = NAL_IDR in kinds and not damaged and (not headless or _whole(units, kinds, needed))
         if key:
             units = self._with_sets(units, kinds)
         if damaged or not units or (self.key_needed and not key):
@@ -140,8 +147,8 @@ class H264Depacketizer:
         return sets + [unit for unit in units if unit[0] & 0x1F not in (NAL_SPS, NAL_PPS)] if sets else []
 
 
-def _whole(units: list[bytes], kinds: set[int]) -> bool:
+def _whole(units: list[bytes], kinds: set[int], needed: set[int]) -> bool:
     """Whether nothing is missing at the beginning: not the parameter sets, which a lost packet may have
     changed, and not the first slice (7.4.3: its first_mb_in_slice is 0, which is a single bit 1)."""
     first = next(unit for unit in units if unit[0] & 0x1F in (NAL_SLICE, NAL_IDR))
-    return kinds >= {NAL_SPS, NAL_PPS} and len(first) > 1 and first[1] >= 0x80
+    return kinds >= needed and len(first) > 1 and first[1] >= 0x80

@@ -1,54 +1,74 @@
-"""SDP offers of bundled WebRTC peers (RFC 8829, RFC 8843, RFC 8859), and what of them is taken.
+"""SDP offers of WebRTC peers (RFC 8829, RFC 8843, RFC 8859) as they are written, and nouns for what is taken.
 
-Only what an answer needs is read from an offer; anything else in it is ignored. H.264 in packetization-mode 1
-and Opus are taken, nothing else: what people publish is pushed to CDNs without being encoded anew. Answers
-are made in `wire.sdp_answer`.
+Only what an answer needs is read from an offer; anything else in it is ignored. Blanks, blank lines, a byte
+order mark and the case of names do not matter. What of it is taken is decided in `wire.sdp_formats` (codecs)
+and `wire.sdp_transport` (bundle, ICE, DTLS); answers are made in `wire.sdp_answer`.
 """
 
-from collections.abc import Collection
+import re
+import string
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 
 class SdpError(ValueError):
-    """The offer cannot be answered; the text tells its sender why."""
+    """The offer cannot be answered; the text tells its sender why, and names the line."""
 
 
 @dataclass(slots=True)
 class MediaOffer:
-    """One m-section of an offer, as far as an answer depends on it."""
+    """One m-section of an offer, as far as an answer depends on it; or what stands before the first one, with
+    an empty `line`."""
 
-    kind: str
-    protocol: str
-    formats: list[str]
+    line: str  #: its m-line
+    kind: str = ""
+    port: str = ""
+    protocol: str = ""
+    formats: list[str] = field(default_factory=list)
     mid: str = ""
-    direction: str = "sendrecv"
-    setup: str = "actpass"
+    direction: str = ""
+    setup: str = ""
     ufrag: str = ""
     password: str = ""
-    fingerprint: str = ""
+    fingerprints: list[str] = field(default_factory=list)  #: ``algorithm hex:hex…``
     rtpmap: dict[str, str] = field(default_factory=dict)
     fmtp: dict[str, dict[str, str]] = field(default_factory=dict)
     feedback: dict[str, set[str]] = field(default_factory=dict)
-    extensions: dict[str, int] = field(default_factory=dict)  #: ids of header extensions, by URI
+    extensions: dict[str, tuple[int, str]] = field(
+        default_factory=dict
+    )  #: ids and directions, by URI; those that the peer sends
+    mux: bool = False  #: RTP and RTCP share a port (RFC 5761)
     reduced_size: bool = False  #: RTCP packets may come alone (RFC 5506)
+    bundle_only: bool = False  #: port 0 does not mean that the section is rejected (RFC 8843 6)
+    ice_lite: bool = False
+    simulcast: bool = False  #: one source sends several encodings without asking (``a=ssrc-group:SIM``)
+
+    def __str__(self) -> str:
+        return shown(self.line) + (f" (a=mid:{shown(self.mid)})" if self.mid else "")
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
-    """What was agreed on for video; `rtx_type` is None where the offer has no RTX (RFC 4588)."""
+    """What was agreed on for video; `rtx_type` is None where the offer has no RTX (RFC 4588). `section` is
+    the place of its section in the offer."""
 
     payload_type: int
     rtx_type: int | None
     parameters: str
     feedback: tuple[str, ...]
+    parameter_sets: tuple[bytes, ...] = ()  #: the peer's, where it names them in its offer
+    encoding: str = "H264/90000"  #: in the peer's words
+    section: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """What was agreed on for Opus."""
+    """What was agreed on for Opus; the rest as in VideoFormat."""
 
     payload_type: int
     feedback: tuple[str, ...]
+    encoding: str = "opus/48000/2"
+    section: int = 0
 
 
 #: Header extensions that we agree on: the number of a packet in its transport, and the section that it
@@ -59,42 +79,59 @@ MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 #: Directions of a section in which the peer receives, and in which it sends.
 RECEIVES, SENDS = ("recvonly", "sendrecv"), ("sendonly", "sendrecv")
 
+#: Profiles of RTP that WebRTC peers write, all meaning RTP over DTLS with feedback (RFC 8829 5.1.2).
+_RTP = re.compile(r"((UDP|TCP)/(TLS|DTLS)/)?RTP/S?AVPF?", re.IGNORECASE)
+#: An answer has as many sections as its offer, each with our side of the transport.
+_MOST_SECTIONS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """`fingerprint` is ``algorithm hex:hex…`` of the peer's certificate, which DTLS must show."""
+    """`bundles` has the mids of each group of sections that share a transport."""
 
+    session: MediaOffer
     media: tuple[MediaOffer, ...]
-    ufrag: str
-    password: str
-    fingerprint: str
+    bundles: tuple[tuple[str, ...], ...]
 
-    def first(self, kind: str, directions: Collection[str] = RECEIVES) -> MediaOffer | None:
-        """The first section of this kind that has one of these directions."""
-        return next((m for m in self.media if m.kind == kind and m.direction in directions), None)
+    def places(self, kind: str, directions: tuple[str, ...]) -> list[int]:
+        """Where the sections of this kind are that have one of these directions and may be taken."""
+        return [
+            n
+            for n, m in enumerate(self.media)
+            if m.kind == kind and m.direction in directions and self.is_open(m)
+        ]
+
+    def is_open(self, section: MediaOffer) -> bool:
+        """Whether it can be answered with a port: it is RTP, and the peer itself does not reject it."""
+        bundled = section.bundle_only and self.bundle_of(section)
+        return bool((section.port != "0" or bundled) and _RTP.fullmatch(section.protocol))
+
+    def bundle_of(self, section: MediaOffer) -> tuple[str, ...]:
+        """The group that it is in, empty if it is in none."""
+        return next((mids for mids in self.bundles if section.mid and section.mid in mids), ())
 
 
 def parse_offer(text: str) -> Offer:
-    """Raises SdpError for what is no offer of a bundled WebRTC peer."""
-    if not text.startswith("v=0"):
-        raise SdpError("the body is no SDP (it must begin with v=0)")
-    session, sections = _sections(text)
+    """Raises SdpError for what is no offer, and for what no answer could mend."""
+    lines = list(_lines(text))
+    if not lines:
+        raise SdpError("the body is empty; it must be an SDP offer")
+    if lines[0] != ("v", "0"):
+        raise SdpError(f"the body is no SDP: it must begin with v=0, not with {shown('='.join(lines[0]))}")
+    session, sections, bundles = _sections(lines)
     if not sections:
         raise SdpError("the offer has no media section")
-    lead = next((m for m in sections if m.ufrag or session.ufrag), None)
-    if lead is None:
-        raise SdpError("the offer has no ice-ufrag")
-    offer = Offer(
-        tuple(sections),
-        lead.ufrag or session.ufrag,
-        lead.password or session.password,
-        lead.fingerprint or session.fingerprint,
-    )
-    if not offer.password or not offer.fingerprint:
-        raise SdpError("the offer lacks ice-pwd or fingerprint")
-    if (session.setup if lead.setup == "actpass" else lead.setup) == "passive":
-        raise SdpError("the offer says setup:passive, but the server is passive itself")
-    return offer
+    if any(section.ice_lite for section in (session, *sections)):
+        raise SdpError("a=ice-lite: the server is ICE-lite itself, so the offer's side must send the checks")
+    mids = [section.mid for section in sections if section.mid]
+    for mid in mids:
+        if mids.count(mid) > 1 or len(mid.split()) > 1:
+            raise SdpError(f"a=mid:{shown(mid)}: each media section must have a mid of its own, of one word")
+    for section in sections:
+        section.direction = section.direction or session.direction or "sendrecv"
+        section.extensions = {**session.extensions, **section.extensions}
+        section.reduced_size |= session.reduced_size
+    return Offer(session, tuple(sections), tuple(bundles))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +144,7 @@ class Fragment:
 
 def parse_fragment(text: str) -> Fragment:
     """Raises SdpError for what is no ICE fragment. Its candidates are not read: ICE-lite sends no checks."""
-    session, sections = _sections(text)
+    session, sections, _ = _sections(_lines(text))
     lead = next((m for m in (session, *sections) if m.ufrag), session)
     if not sections and not lead.ufrag:
         raise SdpError("the body is no ICE fragment (it has neither a=ice-ufrag nor a media section)")
@@ -116,144 +153,108 @@ def parse_fragment(text: str) -> Fragment:
     return Fragment(lead.ufrag, lead.password)
 
 
-def _sections(text: str) -> tuple[MediaOffer, list[MediaOffer]]:
-    """What stands before the first media section, and the media sections. Raises SdpError."""
-    session = MediaOffer("", "", [])
+def shown(text: str) -> str:
+    """A piece of an offer as an error may show it."""
+    return "".join(c if c.isprintable() else "?" for c in text[:60]) + ("…" if len(text) > 60 else "")
+
+
+# --- lines ------------------------------------------------------------------------------------------------
+
+_BLANK = string.whitespace + "\0\ufeff"
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """Each line as type and value; RFC 8866 9 ends them with CRLF and asks to take LF alone as well."""
+    for line in re.split(r"[\r\n]+", text):
+        if line := line.strip(_BLANK):
+            name, _, value = line.partition("=")
+            yield name.rstrip().lower(), value.lstrip()
+
+
+def _sections(
+    lines: Iterable[tuple[str, str]],
+) -> tuple[MediaOffer, list[MediaOffer], list[tuple[str, ...]]]:
+    """What stands before the first media section, the media sections, and the bundles. Raises SdpError."""
+    session = MediaOffer("")
     sections: list[MediaOffer] = []
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
+    bundles: list[tuple[str, ...]] = []
+    for name, value in lines:
         if name == "m":
+            if len(sections) == _MOST_SECTIONS:
+                raise SdpError(f"the offer has more than {_MOST_SECTIONS} media sections")
             sections.append(_media(value))
         elif name == "a":
-            _attribute(sections[-1] if sections else session, value)
-    return session, sections
+            key, _, rest = (part.strip() for part in value.partition(":"))
+            if key.lower() == "group":
+                semantics, *mids = rest.split() or [""]
+                bundles += [tuple(mids)] if semantics.upper() == "BUNDLE" else []
+            else:
+                _attribute(sections[-1] if sections else session, key.lower(), rest)
+    return session, sections, bundles
 
 
 def _media(value: str) -> MediaOffer:
     parts = value.split()
-    if len(parts) < 4:
-        raise SdpError("a media section is malformed")
-    return MediaOffer(parts[0], parts[2], parts[3:])
+    line = f"m={value}"
+    if len(parts) < 4 or not re.fullmatch(r"[0-9]{1,5}(/[0-9]{1,5})?", parts[1]):
+        raise SdpError(f"{shown(line)}: a media section is m=KIND PORT PROTOCOL FORMAT…")
+    port = parts[1].partition("/")[0].lstrip("0") or "0"
+    return MediaOffer(line, parts[0].lower(), port, parts[2], list(dict.fromkeys(parts[3:])))
 
 
-def _attribute(section: MediaOffer, text: str) -> None:
-    name, _, value = text.partition(":")
+_TEXTS = {"mid": "mid", "ice-ufrag": "ufrag", "ice-pwd": "password"}
+_FLAGS = {
+    "rtcp-mux": "mux",
+    "rtcp-mux-only": "mux",
+    "rtcp-rsize": "reduced_size",
+    "bundle-only": "bundle_only",
+    "ice-lite": "ice_lite",
+}
+
+
+def _attribute(section: MediaOffer, name: str, value: str) -> None:
     if name in ("sendrecv", "sendonly", "recvonly", "inactive"):
         section.direction = name
-    elif name == "mid":
-        section.mid = value
+    elif name in _TEXTS:
+        setattr(section, _TEXTS[name], value)
+    elif name in _FLAGS:
+        setattr(section, _FLAGS[name], True)
     elif name == "setup":
-        section.setup = value
-    elif name == "ice-ufrag":
-        section.ufrag = value
-    elif name == "ice-pwd":
-        section.password = value
+        section.setup = value.lower()
     elif name == "fingerprint":
-        section.fingerprint = value
-    elif name == "rtcp-rsize":
-        section.reduced_size = True
+        section.fingerprints.append(value)
+    elif name == "ssrc-group":
+        section.simulcast |= value.upper().startswith("SIM ")
     elif name == "extmap":
         _extension(section, value)
     elif name in ("rtpmap", "fmtp", "rtcp-fb"):
-        payload_type, _, rest = value.partition(" ")
-        if name == "rtpmap":
-            section.rtpmap[payload_type] = rest.lower()
-        elif name == "fmtp":
-            section.fmtp[payload_type] = _parameters(rest)
-        else:
-            section.feedback.setdefault(payload_type, set()).add(rest.strip())
+        payload_type, *rest = value.split(None, 1) or [""]
+        _format(section, name, payload_type, rest[0] if rest else "")
+
+
+def _format(section: MediaOffer, name: str, payload_type: str, text: str) -> None:
+    if name == "fmtp":
+        section.fmtp.setdefault(payload_type, {}).update(_parameters(text))
+    elif name == "rtcp-fb":
+        section.feedback.setdefault(payload_type, set()).add(" ".join(text.lower().split()))
+    else:
+        encoding = "".join(text.split())
+        before = section.rtpmap.setdefault(payload_type, encoding)
+        if before.lower() != encoding.lower():
+            both = f"a=rtpmap:{shown(payload_type)} {shown(before)} and {shown(encoding)}"
+            raise SdpError(f"{both}: one payload type cannot stand for two formats")
 
 
 def _extension(section: MediaOffer, value: str) -> None:
-    """RFC 8285 8: ``id["/"direction] uri [attributes]``. Ids up to 14 fit heads of one byte."""
-    number, _, rest = value.partition(" ")
-    number = number.partition("/")[0]
-    if rest and number.isascii() and number.isdecimal() and 1 <= int(number[:4]) <= 14:
-        section.extensions.setdefault(rest.split()[0], int(number))
+    """RFC 8285 8: ``id["/"direction] uri [attributes]``, of those that the peer sends. Ids up to 14 fit heads
+    of one byte."""
+    place, *rest = value.split() or [""]
+    number, _, direction = place.partition("/")
+    sent = direction.lower() in ("", *SENDS)
+    if sent and rest and number.isascii() and number.isdecimal() and 1 <= int(number[:4]) <= 14:
+        section.extensions.setdefault(rest[0], (int(number), direction.lower()))
 
 
 def _parameters(text: str) -> dict[str, str]:
-    pairs = (part.strip().partition("=") for part in text.split(";"))
-    return {name.lower(): value for name, _, value in pairs if name}
-
-
-def _is_payload_type(text: str) -> bool:
-    """RFC 3551 6: 7 bits; RFC 5761 4: 64 to 95 could not be told from RTCP on a shared port."""
-    return text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) in _PAYLOAD_TYPES
-
-
-_PAYLOAD_TYPES = frozenset((*range(64), *range(96, 128)))
-
-#: Profiles by what a decoder of them can show, best first (profile_idc in hex).
-_PROFILES = ("64", "4d", "42")
-_VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
-_CONGESTION_FEEDBACK = ("transport-cc", "goog-remb")
-
-
-def choose_video(section: MediaOffer, *, sends: bool = False) -> VideoFormat | None:
-    """H.264, packetization-mode 1, the best profile offered: a copied stream is sent as it is, whatever
-    its profile, and decoders that offer a profile take the lower ones too. `sends`: the peer does."""
-    best: tuple[int, int] | None = None
-    for order, payload_type in enumerate(section.formats):
-        parameters = section.fmtp.get(payload_type, {})
-        profile = parameters.get("profile-level-id", "42001f")[:2].lower()
-        if (
-            _is_payload_type(payload_type)
-            and section.rtpmap.get(payload_type) == "h264/90000"
-            and parameters.get("packetization-mode") == "1"
-            and profile in _PROFILES
-        ):
-            rank = (_PROFILES.index(profile), order)
-            best = rank if best is None or rank < best else best
-    if best is None:
-        return None
-    chosen = section.formats[best[1]]
-    parameters = section.fmtp[chosen]
-    profile_level = parameters.get("profile-level-id", "42001f")
-    if sends and parameters.get("level-asymmetry-allowed") == "1" and len(profile_level) == 6:
-        # RFC 6184 8.2.2: each side then names what it can receive, and we only pass on. Some encoders slow
-        # down to keep the level, and browsers offer 3.1 whatever they can.
-        profile_level = profile_level[:4] + _HIGHEST_LEVEL
-    return VideoFormat(
-        int(chosen),
-        _rtx_of(section, chosen),
-        f"level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile_level}",
-        _agreed(section, chosen, _VIDEO_FEEDBACK + _CONGESTION_FEEDBACK if sends else _VIDEO_FEEDBACK),
-    )
-
-
-_HIGHEST_LEVEL = "34"  # 5.2
-
-
-def _agreed(section: MediaOffer, payload_type: str, names: Collection[str]) -> tuple[str, ...]:
-    """The kinds of feedback among these that are offered."""
-    offered = section.feedback.get(payload_type, set()) | section.feedback.get("*", set())
-    if TRANSPORT_CC not in section.extensions:
-        offered.discard("transport-cc")
-    if "transport-cc" in offered:
-        offered.discard("goog-remb")  # the sender's own estimate is the better one
-    return tuple(name for name in names if name in offered)
-
-
-def _rtx_of(section: MediaOffer, payload_type: str) -> int | None:
-    return next(
-        (
-            int(candidate)
-            for candidate in section.formats
-            if _is_payload_type(candidate)
-            and section.rtpmap.get(candidate) == "rtx/90000"
-            and section.fmtp.get(candidate, {}).get("apt") == payload_type
-        ),
-        None,
-    )
-
-
-def choose_opus(section: MediaOffer, *, sends: bool = False) -> AudioFormat | None:
-    return next(
-        (
-            AudioFormat(int(candidate), _agreed(section, candidate, ("transport-cc",) if sends else ()))
-            for candidate in section.formats
-            if _is_payload_type(candidate) and section.rtpmap.get(candidate) == "opus/48000/2"
-        ),
-        None,
-    )
+    pairs = (part.partition("=") for part in text.split(";"))
+    return {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs if name.strip()}

@@ -1,13 +1,14 @@
 """SDP answers (RFC 8829 5.3): to peers that watch, to peers that publish, and to those that restart ICE.
 
-We are ICE-lite and DTLS server: an answer names our candidates and waits. What is not taken of an offer is
-answered with port 0.
+We are ICE-lite: an answer names our candidates and waits. What is not taken of an offer is answered with
+port 0. Lines that the offer lacks (mid, group, packetization-mode) are not answered either.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sluice.wire.sdp import MID, SENDS, TRANSPORT_CC, AudioFormat, MediaOffer, Offer, VideoFormat
+from sluice.wire.sdp import MID, TRANSPORT_CC, AudioFormat, MediaOffer, Offer, VideoFormat
+from sluice.wire.sdp_transport import Transport
 
 #: Chromium begins with 300 kbit/s and pictures to match, and makes them larger by one step every few seconds
 #: whatever the network takes (measured: 720p after 15 s; from 1000 kbit/s on after 5 s). Where that is too
@@ -38,65 +39,113 @@ class LocalPeer:
 
 
 def make_watch_answer(
-    offer: Offer, local: LocalPeer, video: VideoFormat | None, opus: AudioFormat | None, sources: Sources
+    offer: Offer,
+    transport: Transport,
+    local: LocalPeer,
+    video: VideoFormat | None,
+    opus: AudioFormat | None,
+    sources: Sources,
 ) -> str:
     """The answer to a peer that watches: our tracks are sendonly."""
     taken: dict[int, list[str]] = {}
-    if (section := offer.first("video")) and video:
-        taken[id(section)] = _sent_video(video, sources)
-    if (section := offer.first("audio")) and opus:
-        taken[id(section)] = _sent_audio(opus, sources)
-    return _answer(offer, local, taken, [f"a=msid-semantic: WMS {sources.cname}"])
+    if video:
+        taken[video.section] = _sent_video(video, sources)
+    if opus:
+        taken[opus.section] = _sent_audio(opus, sources)
+    return _answer(offer, transport, local, taken, [f"a=msid-semantic: WMS {sources.cname}"])
 
 
 def make_publish_answer(
-    offer: Offer, local: LocalPeer, video: VideoFormat | None, opus: AudioFormat | None
+    offer: Offer,
+    transport: Transport,
+    local: LocalPeer,
+    video: VideoFormat | None,
+    opus: AudioFormat | None,
 ) -> str:
     """The answer to a peer that publishes: its tracks are recvonly for us."""
     taken: dict[int, list[str]] = {}
-    if (section := offer.first("video", SENDS)) and video:
-        taken[id(section)] = _received_video(section, video)
-    if (section := offer.first("audio", SENDS)) and opus:
-        taken[id(section)] = _received_audio(section, opus)
-    return _answer(offer, local, taken, [])
+    if video:
+        taken[video.section] = _received_video(offer.media[video.section], video)
+    if opus:
+        taken[opus.section] = _received_audio(offer.media[opus.section], opus)
+    return _answer(offer, transport, local, taken, [])
 
 
 def lead_lines(section: MediaOffer) -> tuple[str, ...]:
     """What names the section that leads a bundle in a fragment."""
-    return _media_line(section, 9, section.formats), f"a=mid:{section.mid}"
+    return _media_line(section, 9, section.formats), *_mid_line(section)
 
 
 def make_fragment(lead: Sequence[str], local: LocalPeer) -> str:
     """The answer to an ICE restart (RFC 9725 4.3.3): our new side, in the section that leads the bundle."""
-    return "\r\n".join(["a=ice-lite", *lead, *_ice_lines(local)]) + "\r\n"
-
-
-def _answer(offer: Offer, local: LocalPeer, taken: Mapping[int, list[str]], head: list[str]) -> str:
-    """`taken` has the lines of the sections that are taken, by their id(), the m-line first."""
-    mids = [section.mid for section in offer.media if id(section) in taken]
-    bundle = f"a=group:BUNDLE {' '.join(mids)}"
-    lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=ice-lite", bundle, *head]
-    for section in offer.media:
-        body = taken.get(id(section))
-        if body is None:
-            lines.append(_media_line(section, 0, section.formats))
-            lines += ["c=IN IP4 0.0.0.0", "a=inactive", f"a=mid:{section.mid}"]
-        else:
-            lines += [body[0], "c=IN IP4 0.0.0.0", f"a=mid:{section.mid}", "a=rtcp-mux", "a=setup:passive"]
-            if section.reduced_size:
-                lines.append("a=rtcp-rsize")
-            lines += [f"a=fingerprint:{local.fingerprint}", *_ice_lines(local), *body[1:]]
+    lines = ["a=ice-lite", *lead, *_ice_lines(local), *_candidate_lines(local)]
     return "\r\n".join(lines) + "\r\n"
+
+
+def _answer(
+    offer: Offer, transport: Transport, local: LocalPeer, taken: Mapping[int, list[str]], head: list[str]
+) -> str:
+    """`taken` has the lines of the sections that are taken, by their places in the offer."""
+    taken = {transport.lead: _idle(offer.media[transport.lead]), **taken}
+    lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=ice-lite"]
+    if transport.bundled:  # RFC 8843 7.3: no group that was not offered; the first in it leads
+        mids = [offer.media[n].mid for n in sorted(taken, key=lambda n: (n != transport.lead, n))]
+        lines.append(f"a=group:BUNDLE {' '.join(mids)}")
+    lines += head
+    # In each section, taken or not: GStreamer drops an answer whose rejected sections lack it.
+    side = [
+        *_ice_lines(local),
+        f"a=fingerprint:{local.fingerprint}",
+        f"a=setup:{'active' if transport.client else 'passive'}",
+    ]
+    for n, section in enumerate(offer.media):
+        if n in taken:
+            formats, *body = taken[n]
+            lines += [
+                _media_line(section, 9, formats.split()),
+                "c=IN IP4 0.0.0.0",
+                *_mid_line(section),
+                *side,
+            ]
+            lines += ["a=rtcp-mux", *(["a=rtcp-rsize"] if section.reduced_size else [])]
+            lines += [*_candidate_lines(local), *body]
+        else:
+            lines += [
+                _media_line(section, 0, section.formats),
+                "c=IN IP4 0.0.0.0",
+                *_mid_line(section),
+                *side,
+            ]
+            lines.append("a=inactive")
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _idle(section: MediaOffer) -> list[str]:
+    """The head of a bundle of which nothing is taken. With port 0, GStreamer drops the transport that it
+    belongs to, and the others with it."""
+    chosen = next((n for n in section.formats if n in section.rtpmap), section.formats[0])
+    lines = [chosen]
+    if chosen in section.rtpmap:
+        lines.append(f"a=rtpmap:{chosen} {section.rtpmap[chosen]}")
+    if parameters := section.fmtp.get(chosen):
+        lines.append(f"a=fmtp:{chosen} {';'.join('='.join(pair) for pair in parameters.items())}")
+    return [*lines, "a=inactive"]
 
 
 def _media_line(section: MediaOffer, port: int, formats: Sequence[str]) -> str:
     return f"m={section.kind} {port} {section.protocol} {' '.join(formats)}"
 
 
+def _mid_line(section: MediaOffer) -> list[str]:
+    return [f"a=mid:{section.mid}"] if section.mid else []
+
+
 def _ice_lines(local: LocalPeer) -> list[str]:
+    return [f"a=ice-ufrag:{local.ufrag}", f"a=ice-pwd:{local.password}"]
+
+
+def _candidate_lines(local: LocalPeer) -> list[str]:
     return [
-        f"a=ice-ufrag:{local.ufrag}",
-        f"a=ice-pwd:{local.password}",
         *(
             f"a=candidate:{n} 1 udp {2130706431 - n} {address} {port} typ host"
             for n, (address, port) in enumerate(local.candidates, 1)
@@ -146,18 +195,23 @@ def _received_audio(section: MediaOffer, opus: AudioFormat) -> list[str]:
 
 
 def _extension_lines(section: MediaOffer, feedback: Sequence[str]) -> list[str]:
+    """RFC 8285 7: who offers to send an extension is told that we receive it."""
     wanted = (MID, TRANSPORT_CC) if "transport-cc" in feedback else (MID,)
-    return [f"a=extmap:{section.extensions[uri]} {uri}" for uri in wanted if uri in section.extensions]
+    found = [(*section.extensions[uri], uri) for uri in wanted if uri in section.extensions]
+    return [
+        f"a=extmap:{number}{'/recvonly' if direction == 'sendonly' else ''} {uri}"
+        for number, direction, uri in found
+    ]
 
 
-# --- both -------------------------------------------------------------------------------------------------
+# --- both: the formats of the m-line first ----------------------------------------------------------------
 
 
 def _video_lines(video: VideoFormat) -> list[str]:
     types = [video.payload_type] + ([video.rtx_type] if video.rtx_type is not None else [])
     lines = [
-        f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, types))}",
-        f"a=rtpmap:{video.payload_type} H264/90000",
+        " ".join(map(str, types)),
+        f"a=rtpmap:{video.payload_type} {video.encoding}",
         f"a=fmtp:{video.payload_type} {video.parameters}",
         *(f"a=rtcp-fb:{video.payload_type} {name}" for name in video.feedback),
     ]
@@ -168,8 +222,8 @@ def _video_lines(video: VideoFormat) -> list[str]:
 
 def _audio_lines(opus: AudioFormat) -> list[str]:
     return [
-        f"m=audio 9 UDP/TLS/RTP/SAVPF {opus.payload_type}",
-        f"a=rtpmap:{opus.payload_type} opus/48000/2",
+        f"{opus.payload_type}",
+        f"a=rtpmap:{opus.payload_type} {opus.encoding}",
         f"a=fmtp:{opus.payload_type} {_OPUS}",
         *(f"a=rtcp-fb:{opus.payload_type} {name}" for name in opus.feedback),
     ]

@@ -1,8 +1,8 @@
-"""DTLS-SRTP (RFC 5764) as a server over datagrams that the caller moves: no socket, no timer of its own.
+"""DTLS-SRTP (RFC 5764) over datagrams that the caller moves: no socket, no timer of its own.
 
-`handle` takes a datagram and answers with those to send; `on_timer` is called now and then until the
-handshake is over, for retransmissions. The peer's certificate must match the fingerprint of its offer,
-compared before any key is exported.
+`begin` is called once the peer can be reached; `handle` takes a datagram and answers with those to send;
+`on_timer` is called now and then until the handshake is over, for retransmissions. The peer's certificate
+must match a fingerprint of its offer, compared before any key is exported.
 """
 
 import datetime
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
+from sluice.wire.sdp_transport import Fingerprints
 from sluice.wire.srtp import GCM_KEY, GCM_SALT
 
 _GCM, _CM = b"SRTP_AEAD_AES_128_GCM", b"SRTP_AES128_CM_SHA1_80"
@@ -66,22 +67,35 @@ class DtlsIdentity:
 
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
+    "sha-224": hashes.SHA224,
     "sha-256": hashes.SHA256,
     "sha-384": hashes.SHA384,
     "sha-512": hashes.SHA512,
 }
 
 
-class DtlsServer:
-    """One handshake and what follows it. `keys` is set once the peer has proven itself."""
+class Dtls:
+    """One handshake and what follows it. `client`: we begin it. `keys` is set once the peer has proven
+    itself."""
 
-    def __init__(self, identity: DtlsIdentity, peer_fingerprint: str) -> None:
+    def __init__(self, identity: DtlsIdentity, peer: Fingerprints, *, client: bool) -> None:
         self.keys: SrtpKeys | None = None
         self.closed = False
-        self._fingerprint = peer_fingerprint
+        self._peer = peer
+        self._client = client
         self._connection = SSL.Connection(identity.context, None)
-        self._connection.set_accept_state()
+        if client:
+            self._connection.set_connect_state()
+        else:
+            self._connection.set_accept_state()
         self._connection.set_ciphertext_mtu(_MTU)
+
+    def begin(self) -> list[bytes]:
+        """The datagrams that begin the handshake, if that is ours to do. Raises DtlsError."""
+        if not self._client:
+            return []
+        self._handshake()
+        return self._flight()
 
     def handle(self, datagram: bytes) -> list[bytes]:
         """The datagrams to send in answer. Raises DtlsError when the handshake cannot succeed."""
@@ -124,13 +138,11 @@ class DtlsServer:
         self._export_keys()
 
     def _check_fingerprint(self) -> None:
-        algorithm, _, expected = self._fingerprint.partition(" ")
         certificate = self._connection.get_peer_certificate(as_cryptography=True)
-        kind = _HASHES.get(algorithm.lower())
-        if certificate is None or kind is None:
-            raise DtlsError(f"the peer's fingerprint ({algorithm}) cannot be checked")
-        shown = certificate.fingerprint(kind()).hex(":").upper()
-        if not hmac.compare_digest(shown.encode(), expected.strip().upper().encode()):
+        if certificate is None:
+            raise DtlsError("the peer showed no certificate")
+        shown = certificate.fingerprint(_HASHES[self._peer.algorithm]())
+        if not any(hmac.compare_digest(shown, digest) for digest in self._peer.digests):
             raise DtlsError("the peer's certificate does not match the fingerprint of its offer")
 
     def _export_keys(self) -> None:
@@ -139,11 +151,11 @@ class DtlsServer:
             raise DtlsError("the peer and the server have no SRTP profile in common")
         key, salt = _LENGTHS[profile]
         material = self._connection.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (key + salt))
-        # RFC 5764 4.2: client key, server key, client salt, server salt; we are the server.
+        # RFC 5764 4.2: client key, server key, client salt, server salt.
         salts = material[2 * key :]
-        self.keys = SrtpKeys(
-            profile == _GCM, material[key : 2 * key], salts[salt:], material[:key], salts[:salt]
-        )
+        clients, servers = (material[:key], salts[:salt]), (material[key : 2 * key], salts[salt:])
+        sent, received = (clients, servers) if self._client else (servers, clients)
+        self.keys = SrtpKeys(profile == _GCM, *sent, *received)
 
     def _read(self) -> None:
         try:

@@ -82,7 +82,7 @@ class Engine:
         try:
             agreed = agree_to_watch(request.sdp)
         except SdpError as error:
-            return Refusal(field="offer", why=str(error))
+            return _refused(request, error)
         if self._peers.full:
             return _busy()
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
@@ -103,7 +103,7 @@ class Engine:
             new_peer_id(), agreed, begin, room=room, user_id=UserId(request.viewer), stream=stream
         )
         local = self._peers.local(seat)
-        sdp = make_watch_answer(agreed.offer, local, video, opus, stream.sources)
+        sdp = make_watch_answer(agreed.offer, agreed.transport, local, video, opus, stream.sources)
         return Answer(peer_id=seat.peer.id, etag=local.ufrag, sdp=sdp)
 
     def publish(self, request: Publish) -> Answer | Refusal:
@@ -113,7 +113,7 @@ class Engine:
         except NotAllowed as error:
             return Refusal(field="token", why=str(error), forbidden=True)
         except SdpError as error:
-            return Refusal(field="offer", why=str(error))
+            return _refused(request, error)
         if self._peers.full:
             return _busy()
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
@@ -136,7 +136,7 @@ class Engine:
         self._take_stream(room, key, peer_id)
         stream.reset(_FAR_KEY_FRAME_US)
         local = self._peers.local(seat)
-        sdp = make_publish_answer(agreed.offer, local, agreed.video, agreed.opus)
+        sdp = make_publish_answer(agreed.offer, agreed.transport, local, agreed.video, agreed.opus)
         return Answer(peer_id=peer_id, etag=local.ufrag, sdp=sdp)
 
     def patch_peer(self, request: PatchPeer) -> Patched | Refusal:
@@ -324,6 +324,12 @@ class Engine:
 def _unsubscribe(subscriber: SubscriberLink) -> None:
     subscriber.stream.subscribers.remove(subscriber)
     subscriber.stream.watched -= 1
+
+
+def _refused(request: Watch | Publish, error: SdpError) -> Refusal:
+    """Many clients show the status alone: the text is in our log too."""
+    log.info("x offer", room=request.room_id, user=request.user_id, why=str(error))
+    return Refusal(field="offer", why=str(error))
 
 
 def _busy() -> Refusal:

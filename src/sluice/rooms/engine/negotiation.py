@@ -1,24 +1,30 @@
-"""What an offer and we agree on: which of its sections are taken, and how. No state, no transport.
+"""What an offer and we agree on: which of its sections are taken, and how. No state, no socket.
 
-SdpError says to the sender of an offer what is wrong with it, NotAllowed which right its token lacks.
+An offer is judged whole: whoever gets an answer can connect with it. SdpError says to the sender of an offer
+what is wrong with it, NotAllowed which right its token lacks.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sluice.rooms.engine.publishing import PublishTerms
 from sluice.wire.sdp import (
+    RECEIVES,
     SENDS,
     TRANSPORT_CC,
     AudioFormat,
+    MediaOffer,
     Offer,
     SdpError,
     VideoFormat,
-    choose_opus,
-    choose_video,
     parse_offer,
 )
 from sluice.wire.sdp_answer import lead_lines
+from sluice.wire.sdp_formats import choose_opus, choose_video
+from sluice.wire.sdp_transport import Transport, agree_on_transport
+
+_F = TypeVar("_F", VideoFormat, AudioFormat)
 
 
 class NotAllowed(Exception):
@@ -31,56 +37,87 @@ class Agreement:
     head of the bundle."""
 
     offer: Offer
+    transport: Transport
     lead: tuple[str, ...]
     video: VideoFormat | None
     opus: AudioFormat | None
 
 
 def agree_to_watch(sdp: str) -> Agreement:
-    """Whatever of H.264 and Opus the peer can receive. Raises SdpError."""
+    """Whatever of H.264 and Opus the peer can receive, from the first section of each kind that fits.
+    Raises SdpError."""
     offer = parse_offer(sdp)
-    sections = offer.first("video"), offer.first("audio")
-    video = choose_video(sections[0]) if sections[0] else None
-    opus = choose_opus(sections[1]) if sections[1] else None
+    faults: list[str] = []
+    video = _first_that_fits(choose_video, offer, "video", faults)
+    opus = _first_that_fits(choose_opus, offer, "audio", faults)
     if video is None and opus is None:
-        raise SdpError("nothing in the offer can be received: it needs H.264 (packetization-mode 1) or Opus")
+        why = "; ".join(faults[:4]) or f"{_unused(offer)}: it needs a video or audio section with a=recvonly"
+        raise SdpError(f"the offer can receive nothing: {why}")
     return _agreement(offer, video, opus)
+
+
+def _first_that_fits(
+    choose: Callable[[MediaOffer, int], _F], offer: Offer, kind: str, faults: list[str]
+) -> _F | None:
+    for n in offer.places(kind, RECEIVES):
+        try:
+            return choose(offer.media[n], n)
+        except SdpError as error:
+            faults.append(str(error))
+    return None
 
 
 def agree_to_publish(sdp: str, allowed: Collection[str]) -> Agreement:
     """One section of video and one of audio; what is offered and cannot be taken is refused, lest a person
     speaks to nobody. Raises SdpError and NotAllowed."""
     offer = parse_offer(sdp)
-    sections = offer.first("video", SENDS), offer.first("audio", SENDS)
-    offered = [section.kind for section in sections if section]
-    if not offered:
-        raise SdpError("the offer sends nothing: it needs a video or audio section with a=sendonly")
-    for kind in offered:
-        if kind not in allowed:
+    videos, audios = offer.places("video", SENDS), offer.places("audio", SENDS)
+    if not videos and not audios:
+        raise SdpError(f"the offer sends nothing: {_unused(offer)}: it needs a section with a=sendonly")
+    for kind, places in (("video", videos), ("audio", audios)):
+        if places and kind not in allowed:
             raise NotAllowed(f"the token does not have the privilege to publish {kind}")
-    video = choose_video(sections[0], sends=True) if sections[0] else None
-    opus = choose_opus(sections[1], sends=True) if sections[1] else None
-    if "video" in offered and video is None:
-        raise SdpError("the video cannot be taken: offer H.264 with packetization-mode=1")
-    if "audio" in offered and opus is None:
-        raise SdpError("the audio cannot be taken: offer opus/48000/2")
+        if len(places) > 1:
+            raise SdpError(
+                f"{offer.media[places[1]]}: a stream has one {kind}; publish another with ?stream=screen"
+            )
+        if any(offer.media[n].simulcast for n in places):
+            raise SdpError("a=ssrc-group:SIM: the server takes one picture, not several sizes of it")
+    video = choose_video(offer.media[videos[0]], videos[0], sends=True) if videos else None
+    opus = choose_opus(offer.media[audios[0]], audios[0], sends=True) if audios else None
     return _agreement(offer, video, opus)
 
 
 def publish_terms(agreement: Agreement) -> PublishTerms:
     offer, video, opus = agreement.offer, agreement.video, agreement.opus
-    # One number for all sections of a bundle (RFC 8843 9.2).
-    ids = [section.extensions.get(TRANSPORT_CC, 0) for section in offer.media]
-    numbered = "transport-cc" in (video.feedback if video else ()) + (opus.feedback if opus else ())
+    taken = [offer.media[chosen.section] for chosen in (video, opus) if chosen]
     return PublishTerms(
         video=video,
         opus=opus,
-        transport_id=max(ids) if numbered else 0,
-        reduced_size=all(section.reduced_size for section in offer.media if section.kind != "application"),
+        transport_id=max(_transport_ids(offer, video, opus), default=0),
+        reduced_size=all(section.reduced_size for section in taken),
     )
 
 
 def _agreement(offer: Offer, video: VideoFormat | None, opus: AudioFormat | None) -> Agreement:
-    taken = [kind for kind, chosen in (("video", video), ("audio", opus)) if chosen]
-    lead = next(section for section in offer.media if section.kind in taken)
-    return Agreement(offer, lead_lines(lead), video, opus)
+    if video and opus:
+        for payload_type in {video.payload_type, video.rtx_type} & {opus.payload_type}:
+            raise SdpError(f"a=rtpmap:{payload_type}: it stands for two formats in one bundle")
+    if len(_transport_ids(offer, video, opus)) > 1:
+        raise SdpError(f"a=extmap: {TRANSPORT_CC} must have one id in all sections of a bundle")
+    transport = agree_on_transport(offer, sorted(chosen.section for chosen in (video, opus) if chosen))
+    return Agreement(offer, transport, lead_lines(offer.media[transport.lead]), video, opus)
+
+
+def _transport_ids(offer: Offer, video: VideoFormat | None, opus: AudioFormat | None) -> set[int]:
+    """The ids of the transport-wide number where it was agreed on (RFC 8843 9.2: one for all of a bundle)."""
+    return {
+        offer.media[chosen.section].extensions[TRANSPORT_CC][0]
+        for chosen in (video, opus)
+        if chosen and "transport-cc" in chosen.feedback
+    }
+
+
+def _unused(offer: Offer) -> str:
+    """The sections of an offer of which none is used, as a person may look for them."""
+    return ", ".join(f"{section} (a={section.direction})" for section in offer.media[:4])

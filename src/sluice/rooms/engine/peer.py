@@ -17,9 +17,10 @@ from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
 from sluice.core.ids import PeerId
-from sluice.rooms.engine.dtls import DtlsError, DtlsIdentity, DtlsServer, SrtpKeys
+from sluice.rooms.engine.dtls import Dtls, DtlsError, DtlsIdentity, SrtpKeys
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.wire.rtcp import Feedback, parse
+from sluice.wire.sdp_transport import Transport
 
 log = structlog.get_logger()
 
@@ -64,8 +65,7 @@ class Connection:
 
 
 class Peer:
-    """`fingerprint` is that of its certificate, by its offer; `remote_ufrag` names its ICE session. `begin`
-    makes its role when it is connected."""
+    """`transport` is what its offer says of it. `begin` makes its role when it is connected."""
 
     def __init__(
         self,
@@ -73,9 +73,7 @@ class Peer:
         begin: Callable[[Connection, int], Role],
         socket: MediaSocket,
         identity: DtlsIdentity,
-        *,
-        fingerprint: str,
-        remote_ufrag: str,
+        transport: Transport,
         now_us: int,
     ) -> None:
         self.id = peer_id
@@ -83,11 +81,11 @@ class Peer:
         self.addresses: set[Address] = set()  #: from which it has shown its password
         self.passwords: dict[str, str] = {}  #: ours by our user names, the newest last
         self.remote_ufrag = ""  #: names the peer's side of the ICE session
-        self.restart(remote_ufrag)
+        self.restart(transport.ufrag)
         self._begin = begin
         self._role: Role | None = None
         self._socket = socket
-        self._dtls = DtlsServer(identity, fingerprint)
+        self._dtls = Dtls(identity, transport.fingerprints, client=transport.client)
         self._receive: Session | None = None
         self._connection: Connection | None = None
         self._address: Address | None = None
@@ -125,7 +123,9 @@ class Peer:
         if self._address is None or "USE-CANDIDATE" in request.attributes:
             if name == self.ufrag:
                 self.passwords = {name: self.passwords[name]}
-            self._address = address
+            reached, self._address = self._address is not None, address
+            if not reached:
+                self._send(self._dtls.begin())
             if self._connection is not None and self._role is not None:
                 self._socket.open_path(address)
                 self._connection.address = address
@@ -139,8 +139,7 @@ class Peer:
         if self._address is None:
             return True
         try:
-            for datagram in self._dtls.handle(data):
-                self._socket.send(datagram, self._address)
+            self._send(self._dtls.handle(data))
         except DtlsError as error:
             log.info("x peer", peer=self.id, why=str(error))
             return False
@@ -187,20 +186,21 @@ class Peer:
         self.phase = Phase.CLOSED
         if self._role is not None:
             self._role.close()
-        for datagram in self._dtls.close():
-            if self._address is not None:
-                self._socket.send(datagram, self._address)
+        self._send(self._dtls.close())
 
     # --- inside -------------------------------------------------------------------------------------------
 
     def _retry_handshake(self) -> bool:
         try:
-            for datagram in self._dtls.on_timer():
-                if self._address is not None:
-                    self._socket.send(datagram, self._address)
+            self._send(self._dtls.on_timer())
         except DtlsError:
             return False
         return True
+
+    def _send(self, datagrams: list[bytes]) -> None:
+        for datagram in datagrams:
+            if self._address is not None:
+                self._socket.send(datagram, self._address)
 
     def _connect(self, keys: SrtpKeys, now_us: int) -> None:
         assert self._address is not None  # noqa: S101 - DTLS is not answered before

@@ -81,15 +81,7 @@ class Peers:
         stream: Stream,
     ) -> Seat:
         """A new peer, which is waited for; `begin` makes its role when it is connected."""
-        peer = Peer(
-            peer_id,
-            begin,
-            self._socket,
-            self._identity,
-            fingerprint=agreed.offer.fingerprint,
-            remote_ufrag=agreed.offer.ufrag,
-            now_us=clock_us(),
-        )
+        peer = Peer(peer_id, begin, self._socket, self._identity, agreed.transport, clock_us())
         seat = self._seats[peer_id] = Seat(peer, room, user_id, stream, agreed.lead)
         self._name(seat)
         stream.watched += 1

@@ -78,7 +78,8 @@ class Publishing:
         self._reduced_size = terms.reduced_size
         self._video: _Source | None = None
         self._audio: _Source | None = None
-        self._depacketizer = H264Depacketizer()
+        self._parameter_sets = terms.video.parameter_sets if terms.video else ()
+        self._depacketizer = H264Depacketizer(self._parameter_sets)
         self._clock = MediaClock()
         self._transport = TransportFeedback()
         self._flowing: set[str] = set()
@@ -115,7 +116,7 @@ class Publishing:
         if video is None or video.ssrc != packet.ssrc:
             retransmission = "nack" in self._video_feedback
             video = self._video = _Source(packet.ssrc, VIDEO_RATE, retransmission=retransmission)
-            self._depacketizer = H264Depacketizer()
+            self._depacketizer = H264Depacketizer(self._parameter_sets)
         video.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
         self._take_video(video.buffer.push(packet, now_us), now_us)
         self._ask_again(video, now_us)

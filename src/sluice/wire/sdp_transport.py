@@ -1,0 +1,129 @@
+"""The transport that the sections of an offer share: bundle (RFC 8843), ICE, and DTLS (RFC 5763, RFC 8122).
+
+We have one transport for all that is taken, are ICE-lite, and speak both roles of DTLS. SdpError names the
+line that keeps a peer from connecting: it is told before the peer waits for something that cannot come.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sluice.wire.sdp import MediaOffer, Offer, SdpError, shown
+
+_T = TypeVar("_T")
+
+#: Digests that a certificate can be checked by, the strongest first (RFC 8122 5), and their lengths in bytes.
+HASHES = {"sha-512": 64, "sha-384": 48, "sha-256": 32, "sha-224": 28}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """The peer's certificate has one of these digests."""
+
+    algorithm: str
+    digests: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """`ufrag` names the peer's side of the ICE session. `lead` is the place of the section at the head of the
+    bundle, taken or not, `bundled` whether there is one. `client`: we begin the DTLS handshake."""
+
+    ufrag: str
+    fingerprints: Fingerprints
+    client: bool
+    lead: int
+    bundled: bool
+
+
+def agree_on_transport(offer: Offer, taken: Sequence[int]) -> Transport:
+    """What the sections at these places share. Raises SdpError."""
+    lead, bundle = _bundle(offer, taken)
+    section = offer.media[lead]
+    # RFC 8843 7.1.3: bundle-only sections, and any but the first, may leave it to that one.
+    others = [m for m in offer.media if m.mid in bundle and m is not section]
+    said = _Said([section, offer.session, *others])
+    if not said.first(lambda m: m.mux):
+        raise SdpError(f"{section}: it has no a=rtcp-mux, and the server has one port for RTP and RTCP")
+    ufrag, password = said.first(lambda m: m.ufrag), said.first(lambda m: m.password)
+    if not ufrag or not password:
+        raise SdpError(f"the offer has no a=ice-{'pwd' if ufrag else 'ufrag'}")
+    return Transport(
+        ufrag,
+        _fingerprints(said),
+        _client(said.first(lambda m: m.setup) or "active"),
+        lead,
+        bundled=bool(bundle),
+    )
+
+
+class _Said:
+    """What is said of the transport, by whoever says it first."""
+
+    def __init__(self, sections: list[MediaOffer]) -> None:
+        self._sections = sections
+
+    def first(self, what: Callable[[MediaOffer], _T]) -> _T | None:
+        return next((found for section in self._sections if (found := what(section))), None)
+
+
+def _bundle(offer: Offer, taken: Sequence[int]) -> tuple[int, tuple[str, ...]]:
+    """The place of the section that leads the bundle, and its mids; none for a section without a bundle."""
+    first = offer.media[taken[0]]
+    bundle = offer.bundle_of(first)
+    for section in (offer.media[n] for n in taken):
+        if len(taken) > 1 and not section.mid:
+            raise SdpError(f"{section}: it has no a=mid, by which a=group:BUNDLE could name it")
+        if len(taken) > 1 and section.mid not in bundle:
+            other = section if bundle else first
+            raise SdpError(f"{other}: it is not in the a=group:BUNDLE of all (bundlePolicy max-bundle)")
+    if not bundle:
+        return taken[0], bundle
+    places = {m.mid: n for n, m in enumerate(offer.media)}
+    order = [places[mid] for mid in bundle if mid in places]
+    head = next(n for n in order if n in taken or offer.media[n].port != "0")
+    if not offer.is_open(offer.media[head]):
+        # Browsers give up the transport of a head that is rejected, which with max-bundle is that of all.
+        if any(_needs(offer.media[n], offer.media[head]) for n in taken):
+            raise SdpError(f"{offer.media[head]}: it is not taken here; offer it behind audio and video")
+        head = next(n for n in order if offer.is_open(offer.media[n]))
+    return head, bundle
+
+
+def _needs(section: MediaOffer, head: MediaOffer) -> bool:
+    """Whether it has no transport but that of the head: port 9 says so beside one that is known."""
+    return section.bundle_only or (section.port == "9" and head.port != "9")
+
+
+def _client(setup: str) -> bool:
+    """RFC 5763 5: who leaves the choice to us gets a server. RFC 4145 4: who says nothing is active."""
+    if setup not in ("actpass", "active", "passive"):
+        raise SdpError(f"a=setup:{shown(setup)}: it must be actpass, active or passive")
+    return setup == "passive"
+
+
+def _fingerprints(said: _Said) -> Fingerprints:
+    """Of the section that has any that we can check, those with the strongest digest."""
+    found = said.first(lambda m: _usable(m.fingerprints))
+    if found is not None:
+        return found
+    lines = said.first(lambda m: m.fingerprints)
+    if not lines:
+        raise SdpError("the offer has no a=fingerprint, by which the server knows its sender's certificate")
+    raise SdpError(f"a=fingerprint:{shown(lines[0])}: it must be a digest by {', '.join(HASHES)}")
+
+
+def _usable(lines: list[str]) -> Fingerprints | None:
+    for algorithm, size in HASHES.items():
+        digests = tuple(
+            bytes.fromhex(value.replace(":", ""))
+            for name, _, value in (line.partition(" ") for line in lines)
+            if name.lower() == algorithm and re.fullmatch(_HEX.format(size), value.strip())
+        )
+        if digests:
+            return Fingerprints(algorithm, digests)
+    return None
+
+
+_HEX = "([0-9a-fA-F]{{2}}:?){{{}}}"
