@@ -79,8 +79,9 @@ def scene() -> Scene:
     return Scene()
 
 
-def state(present: bool, video: bool, audio: bool) -> dict[str, Any]:
-    return {"publisher": {"present": present, "video": video, "audio": audio}}
+def state(present: bool, video: bool, audio: bool, *, still: str = "") -> dict[str, Any]:
+    trouble = {"video": still} if still else {}
+    return {"publisher": {"present": present, "video": video, "audio": audio, "trouble": trouble}}
 
 
 def test_it_is_told_of_its_publisher_at_once_and_of_each_change_once(scene: Scene) -> None:
@@ -96,6 +97,10 @@ def test_it_is_told_of_its_publisher_at_once_and_of_each_change_once(scene: Scen
     room.flow(KEY, "audio")
     room.flow(KEY, "video")
     assert scene.link.documents() == [state(True, False, True), state(True, True, True)]
+    room.trouble(KEY, "video", "it stands still")
+    assert scene.link.documents() == [state(True, True, True, still="it stands still")]
+    room.cease(KEY, "video")
+    assert scene.link.documents() == [state(True, False, True)]
     room.unpublish("peer_1")
     assert scene.link.documents() == [state(True, False, False)]
     for holder in ("events_1", "peer_1", "peer_2"):

@@ -23,6 +23,7 @@ from sluice.process.control import (
     Leave,
     Message,
     PatchPeer,
+    PeerSends,
     Publish,
     Ready,
     Refusal,
@@ -119,6 +120,8 @@ class RoomProcess:
             return self._engine.publish(message)
         if isinstance(message, PatchPeer):
             return self._engine.patch_peer(message)
+        if isinstance(message, PeerSends):
+            return self._engine.peer_sends(message)
         if isinstance(message, ClosePeer):
             return self._engine.close_peer(message)
         if isinstance(message, Enter):

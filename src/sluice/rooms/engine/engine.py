@@ -23,6 +23,7 @@ from sluice.process.control import (
     Leave,
     Patched,
     PatchPeer,
+    PeerSends,
     Publish,
     Refusal,
     Retire,
@@ -38,7 +39,7 @@ from sluice.rooms.engine.peer import Connection, Role
 from sluice.rooms.engine.peers import Peers, Seat, clock_us
 from sluice.rooms.engine.publisher import Hello, PublisherLink
 from sluice.rooms.engine.publishing import Publishing
-from sluice.rooms.engine.room import Room, StreamKey
+from sluice.rooms.engine.room import Place, Room, StreamKey
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.subscriber import SubscriberLink, Subscription
@@ -126,7 +127,7 @@ class Engine:
                 connection,
                 stream,
                 terms,
-                on_flow=lambda kind: room.flow(key, kind),
+                listener=Place(room, key),
                 now_us=now_us,
             )
             self._publishing[peer_id] = publishing
@@ -158,6 +159,13 @@ class Engine:
         self._peers.restart(seat, fragment.ufrag)
         made = make_fragment(seat.lead, self._peers.local(seat))
         return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
+
+    def peer_sends(self, request: PeerSends) -> Done:
+        seat, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
+        if seat is None or publishing is None or seat.user_id != request.user_id:
+            return Done(found=False)
+        publishing.says(request.kinds, clock_us())
+        return Done(found=True)
 
     def close_peer(self, request: ClosePeer) -> Done:
         seat = self._peers.get(request.peer_id)

@@ -15,7 +15,7 @@ import random
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
@@ -42,12 +42,13 @@ NEAR_KEY_FRAME_US = 100_000
 
 @dataclass(frozen=True, slots=True)
 class PublisherState:
-    """What a subscriber is told of the user whose stream it is: whether it is in the room, and which kinds of
-    the stream are published."""
+    """What a subscriber is told of the user whose stream it is: whether it is in the room, which kinds of the
+    stream are published, and what is wrong with one of them (by kind)."""
 
     present: bool
     video: bool
     audio: bool
+    trouble: dict[str, str] = field(default_factory=dict)
 
 
 class Subscriber(Protocol):
@@ -91,6 +92,10 @@ class Stream:
         next video begins with a key frame, because nothing before it can be a reference any more."""
         self.key_frame_us = key_frame_us
         self._offset_us = None
+        self._key_needed = True
+
+    def end_pictures(self) -> None:
+        """No picture of before is shown to anybody who comes now; the next begins with a key frame."""
         self._key_needed = True
 
     def video(self, nal_units: Sequence[NalUnit], media_us: int, key: bool, now_us: int) -> None:
