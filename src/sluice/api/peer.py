@@ -115,8 +115,8 @@ class PeerResource:
         return PlainTextResponse(text, status)
 
     async def _note_media(self, request: Request, user_id: UserId) -> Response:
-        """Which kinds a publisher sends from now on: a page whose person turns the camera off can say so in no
-        other way, and pictures that stay away would be a fault."""
+        """Which kinds a publisher sends from now on: a page whose person turns the camera off can say so in
+        no other way, and pictures that stay away would be a fault."""
         found = await self._engine.peer_sends(
             AppId(path_id(request, "app_id")),
             RoomId(path_id(request, "room_id")),

@@ -63,8 +63,8 @@ class PatchPeer(_Message):
 
 
 class PeerSends(_Message):
-    """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on; answered by
-    Done (whether there is such a peer)."""
+    """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on; answered
+    by Done (whether there is such a peer)."""
 
     type: Literal["peer_sends"] = "peer_sends"
     peer_id: str
@@ -162,8 +162,8 @@ class Done(_Message):
 
 
 class PublishedStream(_Message):
-    """`media` is what flows in it (also a kind that stands still), `trouble` what is wrong with a kind that is
-    being sent, for people."""
+    """`media` is what flows in it (also a kind that stands still), `trouble` what is wrong with a kind that
+    is being sent, for people."""
 
     stream: int
     media: tuple[str, ...]
@@ -184,8 +184,8 @@ class Roster(_Message):
 
 
 class RoomChanged(_Message):
-    """Something in a room changed; `kind` is joined, left, published, media or unpublished. `change` counts the
-    changes of the room, so that a reader of the roster knows which it has seen.
+    """Something in a room changed; `kind` is joined, left, published, media or unpublished. `change` counts
+    the changes of the room, so that a reader of the roster knows which it has seen.
 
     `device` belongs to joined (``server`` for a virtual user, else what is known), `why` to left, `media` and
     `trouble` to published, and to media, which tells that they changed (see PublishedStream).

@@ -39,8 +39,8 @@ class SliceType(IntEnum):
 class Sps:
     """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1).
 
-    The rest is what slice headers depend on: widths of their fields in bits, `order_bits` of the picture order
-    count where it is sent (pic_order_cnt_type 0), else 0.
+    The rest is what slice headers depend on: widths of their fields in bits, `order_bits` of the picture
+    order count where it is sent (pic_order_cnt_type 0), else 0.
     """
 
     profile_idc: int
@@ -155,7 +155,7 @@ class SliceHead:
 
 
 def begins_picture(nal: bytes | memoryview) -> bool:
-    """Whether a coded slice is a picture's first: its first_mb_in_slice is 0, which is a single bit 1 (9.1)."""
+    """Whether a coded slice is a picture's first: first_mb_in_slice is 0, which is a single bit 1 (9.1)."""
     return len(nal) > 1 and nal[1] >= 0x80
 
 
@@ -210,7 +210,7 @@ def _slice_begin(nal: bytes | memoryview) -> tuple[SliceType, _Bits]:
     """Its type, and what follows in the header."""
     if not nal or nal[0] & 0x1F not in SLICES:
         raise H264Error("this NAL unit is no slice")
-    # What is read of a slice header are four Exp-Golomb codes and a few bits: these bytes hold them, escaped too.
+    # Four Exp-Golomb codes and a few bits are all that is read; these bytes hold them, escaped too.
     bits = _Bits(_unescape(nal[1:49]))
     bits.ue()  # first_mb_in_slice
     value = bits.ue()

@@ -4,7 +4,7 @@ What leaves can be decoded: an access unit that lost a packet is dropped, and wi
 next key frame, because each picture refers to those before it. Whoever asks for that key frame sees
 `key_needed`. Key frames leave with their parameter sets in front, as viewers and CDNs need them.
 
-A picture ends where the next one begins, which its NAL units tell (H.264 7.4.1.2.3): publishers set the marker
+A picture ends where the next one begins, which NAL units tell (H.264 7.4.1.2.3): publishers set the marker
 bit on each slice or on none, and stamp slices of one picture differently. A marker only lets a picture leave
 sooner, once it has been right for a picture, and is not looked at any more once it was wrong.
 """
@@ -25,8 +25,8 @@ _PART_BYTES = 64  #: what keeping a part costs beside its bytes
 #: Units that, behind a slice, begin the next access unit (7.4.1.2.3).
 _SETS = frozenset({NAL_SPS, NAL_PPS})
 _HEADS = _SETS | {NAL_SEI, _NAL_AUD, *range(14, 19)}
-#: Pictures whose markers must have been right before they are believed. The first is a key frame, the largest:
-#: who cuts pictures into slices cuts that one.
+#: Pictures whose markers must have been right before they are believed. The first is a key frame, the
+#: largest: who cuts pictures into slices cuts that one.
 _PROOFS = 1
 
 

@@ -16,7 +16,7 @@ VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 #: Pictures are moved by a twentieth of the time that passes at most.
 _SLEW = 20
 _JUMP_US = 1_000_000
-#: Two packets are at least a tick of either RTP clock apart: what shares a time stamp is one picture to receivers.
+#: Two packets are a tick of either RTP clock apart at least: what shares a stamp is one picture to receivers.
 _LEAST_US = 21
 #: Timestamps and arrivals that differ by more than this from one packet to the next: another clock.
 _BREAK_US = 10_000_000

@@ -98,7 +98,7 @@ class RoomLink:
         return bool(out)
 
     def sends(self, kinds: Iterable[str]) -> None:
-        """The kinds (audio, video) that go on. Another that was sent is over on purpose: nobody shall miss it."""
+        """The kinds (audio, video) that go on. Another that was sent is over on purpose: nobody misses it."""
         self._trunk.write([pack_control({"sends": list(kinds)}, self._number)])
 
     def counts(self) -> tuple[int, int, int, int]:

@@ -2,8 +2,8 @@
 
 Its hello is ``{"hello": {app_id, room_id, user_id, stream, run_id}}``; then come access units and Opus
 packets, and ``{"sends": ["audio"]}`` when a kind that was sent is over on purpose. The room says
-``{"key_frame": true}`` when a viewer needs one and ``{"replaced": true}`` before it closes the link of a run that
-is over or that another took the place of.
+``{"key_frame": true}`` when a viewer needs one and ``{"replaced": true}`` before it closes the link of a run
+that is over or that another took the place of.
 """
 
 from collections.abc import Callable

@@ -4,8 +4,8 @@ The way of a packet: header, transport-wide number, jitter buffer, depacketizer,
 congestion feedback ten times a second (without it browsers send little and in small pictures), NACKs at once,
 key frame requests where a picture is lost or somebody wants one, and a receiver report each second.
 
-Pictures that come in decoding order (B-frames) are refused, and that is told, while the sound goes on: browsers
-show what they get in the order in which it comes, and who encodes for a room can turn B-frames off.
+Pictures that come in decoding order (B-frames) are refused, and that is told, while the sound goes on:
+browsers show what they get in the order in which it comes, and who encodes for a room can turn B-frames off.
 """
 
 import random
@@ -38,8 +38,8 @@ _POLL_US = 10_000
 #: A picture that only waits for the next one to begin leaves when nothing has come for so long.
 _PICTURE_WAIT_US = 50_000
 _B_FRAMES = (
-    "its pictures are refused: they come in decoding order (B-frames), which browsers cannot show in real time; "
-    "turn B-frames off in the encoder (x264: bframes=0 or tune=zerolatency), then publish again"
+    "its pictures are refused: they come in decoding order (B-frames), which browsers cannot show in real "
+    "time; turn B-frames off in the encoder (x264: bframes=0 or tune=zerolatency), then publish again"
 )
 #: For senders that know no other feedback than REMB: no limit but their own, which follows the loss.
 _REMB_BPS = 20_000_000

@@ -1,8 +1,9 @@
 """What a publisher sends, judged for each kind of media: which kinds exist, and what is wrong with one.
 
-A kind (``video``, ``audio``) exists from its first packet on, decodable or not, until the publisher says that it
-is over: with RTCP's goodbye, or by `sends`, since a browser's page can say nothing in RTP. One that exists and
-of which nothing usable went on for a while is in trouble, with a text for people. Pure: time is an argument.
+A kind (``video``, ``audio``) exists from its first packet on, decodable or not, until the publisher says that
+it is over: with RTCP's goodbye, or by `says`, since a browser's page can say nothing in RTP. One that exists,
+and of which nothing usable went on for a while, is in trouble, with a text for people. Pure: time is an
+argument.
 """
 
 from collections.abc import Collection
@@ -35,9 +36,7 @@ class Listener(Protocol):
 class Supply:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._sends: frozenset[str] | None = (
-            None  #: what the publisher says that it sends; None: nothing said
-        )
+        self._sends: frozenset[str] | None = None  #: as the publisher says; None: it said nothing
         self._arrived_us: dict[str, int] = {}  #: the newest packet of each kind that exists
         self._left_us: dict[str, int] = {}  #: the newest usable media, at first the first packet
         self._ended_us: dict[str, int] = {}
