@@ -5,6 +5,7 @@ argument, in microseconds of the event loop's clock.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sluice.core.room_clock import RoomClock
 from sluice.media.interleave import Interleaver
@@ -53,7 +54,8 @@ class Conversion:
         if now_us - self._sound_at_us < SOUND_PAUSE_US:
             return []
         at_us = self._clock.now(now_us)
-        return self._interleaver.push(self._sound_until(at_us).silence(at_us))
+        silence = self._sound_until(at_us).silence(at_us)
+        return self._interleaver.push([replace(unit, made=True) for unit in silence])
 
     def begin_anew(self) -> None:
         """The room's next frame is of another media clock."""

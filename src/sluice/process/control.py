@@ -330,12 +330,14 @@ class Lost(_Message):
 
 
 class Stage(_Message):
-    """A push is at another step (core.push.PushStage); `text` says why where it is not obvious."""
+    """A push is at another step (core.push.PushStage); `text` says why where it is not obvious, and `reason`
+    (core.lifecycle.Reason) where callers are told that."""
 
     type: Literal["stage"] = "stage"
     run_id: str
     stage: str
     text: str = ""
+    reason: str = ""
 
 
 class Finished(_Message):
