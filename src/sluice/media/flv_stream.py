@@ -9,8 +9,9 @@ from sluice.media.units import AudioHeaders, Unit, VideoHeaders
 from sluice.wire.flv import write_metadata
 from sluice.wire.rtmp_publish import PublishMachine
 
-#: Sound waits so long for the picture that it is to begin with: players look at what comes first.
-_PICTURE_WAIT_US = 2_000_000
+#: Sound waits so long for the picture that it is to begin with: players look at what comes first. Less than
+#: what makes missing pictures a fault, which is then theirs alone.
+_PICTURE_WAIT_US = 1_500_000
 
 
 class FlvStream:

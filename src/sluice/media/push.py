@@ -211,7 +211,9 @@ class Push:
             self._judge_anew()
 
     def _begin(self, sink: RtmpSink) -> None:
-        sink.begin(self._outlet.open(), pictures=self._pictures, pictures_expected=self._publisher.video)
+        publisher = self._publisher
+        expected = publisher.video and "video" not in publisher.trouble
+        sink.begin(self._outlet.open(), pictures=self._pictures, pictures_expected=expected)
         self._sink, self._connected_since = sink, self._now()
         self._judge_anew()
         if self._pictures:
