@@ -76,6 +76,10 @@ def serve(  # noqa: PLR0913 - every setting is an option
     ] = None,
     room_processes: Annotated[int | None, typer.Option(help="Default: one per four cores")] = None,
     media_processes: Annotated[int | None, typer.Option(help="Default: one per core")] = None,
+    most_kept_mb: Annotated[
+        int | None,
+        typer.Option(help="Memory of a room process for pictures that late viewers begin with. Default: 256"),
+    ] = None,
     allow_networks: Annotated[
         str | None, typer.Option(help="CIDR,… that sources may be in, besides public addresses.")
     ] = None,

@@ -54,6 +54,9 @@ class Subscriber:
     def send_audio(self, data: bytes) -> None:
         self.audio.append(data)
 
+    def send_group(self, data: list[bytes]) -> None:
+        self.video += data
+
 
 @dataclass
 class Sender:

@@ -12,7 +12,7 @@ from sluice.media.interleave import Interleaver
 from sluice.media.pipe.aac import AacPipe
 from sluice.media.pipe.flv_video import FlvVideo
 from sluice.media.units import AudioHeaders, Unit
-from sluice.process.link import KEY_FRAME, FrameType, LinkFrame
+from sluice.process.link import KEY_FRAME, PAST, FrameType, LinkFrame
 
 #: A microphone that sends nothing for so long is off; before, its packets are late. Less than the window of
 #: the interleaver, so that silence comes in order, too.
@@ -46,7 +46,7 @@ class Conversion:
             elif frame.type == FrameType.VIDEO:
                 unit = self._video.push(frame.payload, at_us, key=bool(frame.flags & KEY_FRAME))
                 if unit is not None:
-                    units.append(unit)
+                    units.append(replace(unit, past=True) if frame.flags & PAST else unit)
         return self._interleaver.push(units)
 
     def fill(self, now_us: int) -> list[Unit]:

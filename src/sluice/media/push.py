@@ -39,6 +39,7 @@ _WATCH_S = 0.5
 _PROGRESS_S = 1.0
 #: A room tells at once who publishes; before, nobody is said to be waited for.
 _ROOM_ANSWERS_S = 0.3
+_NO_KEY_FRAME = "no key frame has come to begin with; the publisher makes none when it is asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,17 @@ class Push:
             return False
         return self._publisher.audio if kind is TrackKind.AUDIO else self._publisher.video and self._pictures
 
+    def _why(self, kind: TrackKind) -> str:
+        """What keeps it from leaving, as far as anybody knows."""
+        waits = kind is TrackKind.VIDEO and self._sink is not None and self._sink.needs_key_frame
+        return self._publisher.trouble.get(kind.value) or (_NO_KEY_FRAME if waits else "")
+
     def _judge_anew(self) -> None:
         """After a change of what is published, or of the connection."""
         for kind in TrackKind:
             if self._expects(kind):
                 self._flow.expect(kind, self._now())
-                self._flow.blame(kind, self._publisher.trouble.get(kind.value, ""))
+                self._flow.blame(kind, self._why(kind))
             else:
                 self._flow.forget(kind)
 

@@ -27,7 +27,8 @@ class AudioHeaders:
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One access unit or AAC frame at `at_us` of the clock that both tracks share. `headers` are those that a
-    picture needs; None for sound. `made`: it is silence, since there is no sound."""
+    picture needs; None for sound. `made`: it is silence, since there is no sound. `past`: it was sent before,
+    and is for who cannot go on without."""
 
     kind: TrackKind
     at_us: int
@@ -35,3 +36,4 @@ class Unit:
     key: bool = False
     headers: VideoHeaders | None = None
     made: bool = False
+    past: bool = False

@@ -106,9 +106,10 @@ class Subscription(asyncio.Protocol):
         if frames:
             self._on_frames(frames)
 
-    def request_key_frame(self) -> None:
+    def request_key_frame(self, *, begin: bool) -> None:
+        """`begin`: someone cannot go on without one, and takes the current group of pictures instead."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(pack_control({"key_frame": True}))
+            self._transport.write(pack_control({"key_frame": True, "begin": begin}))
 
     def close(self) -> None:
         """`on_end` is not called any more."""

@@ -33,6 +33,7 @@ from sluice.process.control import (
 )
 from sluice.process.link import LinkError
 from sluice.rooms.engine.dtls import DtlsIdentity
+from sluice.rooms.engine.history import settle
 from sluice.rooms.engine.link import LinkChannel, LinkEnd
 from sluice.rooms.engine.negotiation import NotAllowed, agree_to_publish, agree_to_watch, publish_terms
 from sluice.rooms.engine.peer import Connection, Role
@@ -56,7 +57,8 @@ _FAR_KEY_FRAME_US = 500_000
 
 
 class Engine:
-    """`emit` gets the changes of all rooms; `start_drain` is called when a first backlog appears."""
+    """`emit` gets the changes of all rooms; `start_drain` is called when a first backlog appears. Pictures
+    that are kept for who comes late take `most_kept_bytes` in all."""
 
     def __init__(
         self,
@@ -66,10 +68,12 @@ class Engine:
         *,
         emit: Callable[[RoomChanged], None],
         start_drain: Callable[[], None],
+        most_kept_bytes: int,
     ) -> None:
         self._peers = Peers(socket, identity, candidates, self._on_gone)
         self._emit = emit
         self._start_drain = start_drain
+        self._most_kept_bytes = most_kept_bytes
         self._rooms: dict[tuple[AppId, RoomId], Room] = {}
         self._links: dict[str, PublisherLink] = {}  #: by run
         self._publishing: dict[str, Publishing] = {}  #: by peer, once it is connected
@@ -257,8 +261,18 @@ class Engine:
         for key, room in list(self._rooms.items()):
             room.expire(now_us)
             room.forget_idle_streams()
+            for stream in room.streams.values():
+                stream.on_timer(now_us)
             if room.empty:
                 del self._rooms[key]
+        self._bound_memory()
+
+    def _bound_memory(self) -> None:
+        histories = (stream.history for room in self._rooms.values() for stream in room.streams.values())
+        gave_way = settle(histories, self._most_kept_bytes)
+        if gave_way:
+            why = "more pictures than may be kept: who comes late waits for the next key frame"
+            log.warning("x kept pictures", why=why, streams=gave_way, most_bytes=self._most_kept_bytes)
 
     def drain(self, elapsed_s: float) -> bool:
         """Sends from the backlogs; True while there are any."""
@@ -330,7 +344,7 @@ class Engine:
 
 
 def _unsubscribe(subscriber: SubscriberLink) -> None:
-    subscriber.stream.subscribers.remove(subscriber)
+    subscriber.stream.unsubscribe(subscriber)
     subscriber.stream.watched -= 1
 
 
