@@ -1,7 +1,7 @@
 """Hand-written fakes, one per port, that keep the port's promises in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -159,6 +159,7 @@ class FakeRooms:
         self.peers: set[PeerId] = set()
         self.patches: list[PeerPatch] = []
         self.patched = PatchAnswer(PatchOutcome.TAKEN)  #: what the next patches are answered
+        self.sends: list[set[str]] = []  #: what peers said that they send
         self.users: tuple[RosterEntry, ...] = ()
         self.expelled: list[tuple[RoomId | None, UserId | None]] = []
         self.present: list[UserId] = []  #: who holds an event stream
@@ -185,6 +186,14 @@ class FakeRooms:
             raise self.error
         self.patches.append(patch)
         return self.patched
+
+    async def peer_sends(
+        self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId, kinds: Collection[str]
+    ) -> bool:
+        if self.error is not None:
+            raise self.error
+        self.sends.append(set(kinds))
+        return peer_id in self.peers
 
     async def close_peer(self, peer_id: PeerId) -> bool:
         if self.error is not None:

@@ -172,6 +172,7 @@ def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
                 "port": first_port + n if first_port else 0,
                 "public_ips": list(public),
                 "link": str(run_folder / f"room-{n}-{secrets.token_hex(4)}.sock"),
+                "most_kept_mb": settings.rooms.most_kept_mb,
                 "log_level": settings.log_level,
             },
         )

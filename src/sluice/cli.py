@@ -133,7 +133,8 @@ def serve(  # noqa: PLR0913 - every setting is an option
     """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml.
 
     SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that browsers are told of:
-    stun:host:port or turn:user:password@host:port. No flag: others could read the password.
+    stun:host:port or turn:user:password@host:port. No flag: others could read the password. most_kept_mb
+    (256) is what a room process may keep of pictures for late viewers.
     """
     options = locals()  # each parameter is the setting of its name
     settings = settings_with({**options, "public_ip": tuple(public_ip) if public_ip else None})

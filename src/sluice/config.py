@@ -34,11 +34,12 @@ class ListenSettings:
 @dataclass(frozen=True, slots=True)
 class RoomSettings:
     """Room process `i` uses the UDP port `media_port + i`, with `media_port` 0 any free one; `public_ip` are
-    the addresses in candidates."""
+    the addresses in candidates. `most_kept_mb`: what each may keep of pictures for who comes late."""
 
     processes: int
     media_port: int
     public_ip: tuple[str, ...]
+    most_kept_mb: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         data=raw.data,
         log_level=raw.log_level,
         listen=raw.listen,
-        rooms=RoomSettings(raw.room_processes, raw.media_port, raw.public_ip),
+        rooms=RoomSettings(raw.room_processes, raw.media_port, raw.public_ip, raw.most_kept_mb),
         media=MediaSettings(raw.media_processes, raw.allow_networks),
         callbacks=CallbackSettings(
             _RETRIES[raw.callback_retry], tuple(callback.registration() for callback in raw.callbacks)
@@ -247,6 +248,7 @@ class _Raw(BaseModel):
     listen: Annotated[ListenSettings, BeforeValidator(_parse_listen)] = ListenSettings("127.0.0.1", 8080)
     media_port: _Port = 40000
     public_ip: Annotated[tuple[str, ...], BeforeValidator(_parse_addresses)] = ()
+    most_kept_mb: Annotated[int, Field(ge=16, le=65536)] = 256
     room_processes: _Processes = Field(default_factory=lambda: max(1, _cores() // 4))
     media_processes: _Processes = Field(default_factory=_cores)
     allow_networks: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()

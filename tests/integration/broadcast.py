@@ -42,7 +42,7 @@ class Room:
         self.path = path
         self.subscriptions: list[dict[str, Any]] = []
         self.key_frame_requests = 0
-        self.publisher = {"present": False, "video": False, "audio": False}
+        self.publisher: dict[str, Any] = {"present": False, "video": False, "audio": False}
         self.on_key_frame_request: Callable[[], None] = lambda: None
         self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
@@ -62,8 +62,10 @@ class Room:
     def subscribers(self) -> int:
         return len(self._writers)
 
-    def say(self, *, present: bool, video: bool, audio: bool) -> None:
-        self.publisher = {"present": present, "video": video, "audio": audio}
+    def say(self, *, present: bool, video: bool, audio: bool, **trouble: str) -> None:
+        """`trouble` says what is wrong with a kind, as ``video_wrong`` and ``audio_wrong``."""
+        wrong = {name.removesuffix("_wrong"): text for name, text in trouble.items()}
+        self.publisher = {"present": present, "video": video, "audio": audio, "trouble": wrong}
         self._send(pack_control({"publisher": self.publisher}))
 
     def video(self, units: list[bytes], media_us: int, *, key: bool) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from sluice.process.control import Flowing, Planned
+from sluice.media import flow
+from sluice.process.control import Flowing, Planned, Stage
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.flv import PacketType, parse_video_tag
 from sluice.wire.h264 import AvcConfig, Sps, split_avcc
@@ -395,6 +397,80 @@ class TestPublisher:
         assert {b - a for a, b in pairwise(stamps(to.audio()))} == {23, 24}
         assert push.stages[-1] == "pushing"
         assert max(b - a for a, b in pairwise(stamps(to.video()))) < 3000
+
+
+class TestStall:
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(flow, "SILENT_S", 0.6)
+
+    @pytest.mark.parametrize(
+        ("kinds", "reason"),
+        [
+            (("video",), "pictures_stopped"),
+            (("audio",), "sound_stopped"),
+            (("video", "audio"), "source_interrupted"),
+        ],
+    )
+    async def test_a_kind_that_stops_is_told_and_again_when_it_is_back(
+        self, stage: Pushing, server: Cdn, kinds: tuple[str, ...], reason: str
+    ) -> None:
+        push = stage.begin(server.url())
+        publisher = Broadcaster(stage.room)
+        with playing(publisher):
+            await until(lambda: push.stages[-1:] == ["pushing"])
+            lost = len(push.lost)
+            for kind in kinds:
+                setattr(publisher, kind, False)
+            await until(lambda: push.stages[-1] == "stalled")
+            assert push.lost[lost:] == [reason]
+            assert push.of(Stage)[-1].reason == reason
+            heard = len(server.connections[0].audio())
+            await until(lambda: len(server.connections[0].audio()) >= heard + 20)
+            assert push.stages[-1] == "stalled", "silence is no sound"
+            for kind in kinds:
+                setattr(publisher, kind, True)
+            await until(lambda: push.stages[-1] == "pushing")
+            await until(lambda: len(push.of(Flowing)) == 2)
+        assert len(server.connections) == 1
+
+    async def test_what_is_turned_off_on_purpose_is_not_missed(self, stage: Pushing, server: Cdn) -> None:
+        push = stage.begin(server.url())
+        publisher = Broadcaster(stage.room)
+        with playing(publisher):
+            await until(lambda: push.stages[-1:] == ["pushing"])
+            publisher.video = False
+            publisher.say()
+            heard = len(server.connections[0].audio())
+            await until(lambda: len(server.connections[0].audio()) >= heard + 60)
+        assert "stalled" not in push.stages
+
+    async def test_pictures_that_never_come_are_told_with_the_room_s_reason(
+        self, stage: Pushing, server: Cdn
+    ) -> None:
+        push = stage.begin(server.url())
+        publisher = Broadcaster(stage.room)
+        publisher.video = False
+        why = "its key frames come without parameter sets"
+        publisher.say = partial(  # type: ignore[method-assign]
+            stage.room.say, present=True, video=True, audio=True, video_wrong=why
+        )
+        with playing(publisher):
+            await until(lambda: push.stages[-1:] == ["stalled"])
+            (told,) = (stage for stage in push.of(Stage) if stage.stage == "stalled")
+            assert told.text == f"pictures have stopped, the sound goes on: {why}"
+            assert push.of(Flowing) == []
+            assert push.stages[-3:] == ["connecting", "publishing", "stalled"]
+
+    async def test_nothing_to_push_for_the_idle_time_ends_it(self, stage: Pushing, server: Cdn) -> None:
+        push = stage.begin(server.url(), idle_s=1.5)
+        publisher = Broadcaster(stage.room)
+        with playing(publisher):
+            await until(lambda: push.stages[-1:] == ["pushing"])
+            publisher.video = publisher.audio = False
+            reason, text = await push.end()
+        assert reason == "idle_timeout"
+        assert text == "nothing could be pushed for 1.5 s: no packet left for 0.6 s"
 
 
 class TestStop:

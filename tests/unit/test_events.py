@@ -12,7 +12,7 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import RoomError
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.rooms.port import RoomEvent, RoomEventKind, RosterEntry
+from sluice.rooms.port import RoomEvent, RoomEventKind, RosterEntry, StreamMedia
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import call
@@ -117,7 +117,9 @@ def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
         assert rooms.present == ["viewer"]
         rooms.told.put_nowait(RoomEvent(RoomEventKind.LEFT, UserId("relay")))
         rooms.told.put_nowait(RoomEvent(RoomEventKind.PUBLISHED, UserId("anna"), 1))
-        await reader.until("published")
+        media = StreamMedia(("audio",), {"video": "no key frame has come yet"})
+        rooms.told.put_nowait(RoomEvent(RoomEventKind.MEDIA, UserId("anna"), 1, media=media))
+        await reader.until("event: media")
         rooms.told.put_nowait(None)
         async with asyncio.timeout(5):
             await reading
@@ -129,6 +131,8 @@ def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
         '{"user_id": "viewer", "streams": []}]}\n\n'
         'event: left\ndata: {"user_id": "relay"}\n\n'
         'event: published\ndata: {"user_id": "anna", "stream": 1}\n\n'
+        'event: media\ndata: {"user_id": "anna", "stream": 1, "media": ["audio"], '
+        '"trouble": {"video": "no key frame has come yet"}}\n\n'
     )
 
 

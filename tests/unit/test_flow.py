@@ -58,6 +58,34 @@ def test_why_is_told_until_it_leaves_again() -> None:
     assert fault.text == Reason.PICTURES_STOPPED.text
 
 
+def test_why_may_be_taken_back() -> None:
+    flow = both()
+    flow.blame(VIDEO, "no key frame has come")
+    flow.blame(VIDEO, "")
+    flow.sent(AUDIO, LATER)
+    fault = flow.fault(LATER)
+    assert fault is not None
+    assert fault.text == Reason.PICTURES_STOPPED.text
+
+
+def test_kinds_that_stopped_together_are_told_together() -> None:
+    flow = both()
+    flow.sent(AUDIO, 0.4)
+    fault = flow.fault(LATER)
+    assert fault is not None
+    assert fault.reason is Reason.SOURCE_INTERRUPTED
+
+
+def test_it_is_complete_when_some_of_each_kind_has_left() -> None:
+    flow = Flow()
+    flow.expect(VIDEO, 0)
+    flow.expect(AUDIO, 0)
+    flow.sent(AUDIO, 0.1)
+    assert not flow.complete
+    flow.sent(VIDEO, 0.2)
+    assert flow.complete
+
+
 def test_what_is_expected_is_missed_after_a_while_and_what_is_forgotten_never() -> None:
     flow = Flow()
     flow.sent(AUDIO, 0)

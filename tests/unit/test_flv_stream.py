@@ -1,6 +1,7 @@
 """What one connection to a CDN carries: headers, first pictures, times; and pictures on their way into it."""
 
 import struct
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -77,10 +78,26 @@ def test_sound_alone_begins_at_once() -> None:
         assert told(messages) == [("metadata 0", 0), ("aac", 0), ("aac", 0), ("aac", 23)]
 
 
+def past(first_ms: int) -> list[Unit]:
+    return [
+        replace(unit, past=True) for unit in (key(first_ms), picture(first_ms + 1), picture(first_ms + 2))
+    ]
+
+
+def test_pictures_of_the_past_let_a_connection_begin() -> None:
+    messages = told(sent(picture(-5), *past(0), picture(3), sound(4)))
+    assert messages[3:] == [("key", 0), ("pic", 1), ("pic", 2), ("pic", 3), ("aac", 4)]
+
+
+def test_pictures_of_the_past_are_nothing_to_who_has_begun() -> None:
+    messages = told(sent(key(0), *past(20), picture(40)))
+    assert messages[3:] == [("key", 0), ("pic", 40)]
+
+
 def test_pictures_that_do_not_come_are_waited_for_a_little() -> None:
     messages = sent(*(sound(n * 20) for n in range(120)))
-    assert len(messages) == 2 + 20, "two seconds of it were left out"
-    assert messages[-1].timestamp == 19 * 20
+    assert len(messages) == 2 + 45, "a second and a half of it were left out"
+    assert messages[-1].timestamp == 44 * 20
 
 
 def test_pictures_that_come_minutes_later() -> None:

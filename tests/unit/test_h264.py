@@ -88,7 +88,14 @@ def test_sps_with_scaling_lists_and_the_second_kind_of_picture_order() -> None:
     bits.u(1, 0)
     bits.ue(39, 29)
     bits.u(4, 0b1100)  # frames only, direct 8x8, no cropping, no VUI
-    assert Sps.parse(bits.nal(0x67)) == Sps(100, 30, 640, 480)
+    assert Sps.parse(bits.nal(0x67)) == Sps(
+        *(100, 30, 640, 480),
+        separate_planes=False,
+        frame_number_bits=4,
+        order_type=1,
+        order_bits=0,
+        frames_only=True,
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.wire.h264 import Sps
 from sluice.wire.h264_rtp import AccessUnit, H264Depacketizer
 from sluice.wire.jitter_buffer import JitterBuffer
 from sluice.wire.rtp import MAX_PAYLOAD, RtpPacket, h264_payloads
 
 SPS, PPS = bytes.fromhex("6742c01f95a01400"), bytes.fromhex("68ce3c80")
 IDR, P = b"\x65\x88" + bytes(10), b"\x41\x9a" + bytes(10)
+REST = b"\x41\x42" + bytes(10)  #: another slice of the picture: its first_mb_in_slice is not 0
 
 
 def packets(*units: bytes, timestamp: int = 0, sequence: int = 0, marker: bool = True) -> list[RtpPacket]:
@@ -28,7 +30,8 @@ def alone(payload: bytes, timestamp: int = 0, *, marker: bool = True, lost: int 
 
 
 def feed(depacketizer: H264Depacketizer, *fed: RtpPacket) -> list[AccessUnit]:
-    return [unit for packet in fed for unit in depacketizer.feed(packet)]
+    """What leaves with these packets, and by the marker of the last one."""
+    return [unit for packet in fed for unit in depacketizer.feed(packet)] + depacketizer.flush()
 
 
 @pytest.fixture
@@ -58,13 +61,75 @@ def test_fragments(started: H264Depacketizer) -> None:
 
 
 def test_several_slices(started: H264Depacketizer) -> None:
-    large = b"\x41\x9a" + bytes(3 * MAX_PAYLOAD)
-    assert feed(started, *packets(P, large, P, timestamp=3000)) == [AccessUnit([P, large, P], 3000, False)]
+    large = REST + bytes(3 * MAX_PAYLOAD)
+    fed = packets(P, large, REST, timestamp=3000)
+    assert feed(started, *fed) == [AccessUnit([P, large, REST], 3000, False)]
 
 
-def test_without_a_marker_the_next_timestamp_ends_it(started: H264Depacketizer) -> None:
-    assert feed(started, alone(P, 3000, marker=False), alone(P, 3000, marker=False)) == []
-    assert feed(started, alone(P, 6000, marker=False)) == [AccessUnit([P, P], 3000, False)]
+def test_without_a_marker_the_next_picture_ends_it(started: H264Depacketizer) -> None:
+    assert feed(started, alone(P, 3000, marker=False), alone(REST, 3000, marker=False)) == []
+    assert feed(started, alone(P, 6000, marker=False)) == [AccessUnit([P, REST], 3000, False)]
+
+
+@pytest.mark.parametrize("head", ["0900", "0605", "6742c01f95a01400", "68ce3c80", "0e00"])
+def test_what_stands_before_a_picture_ends_the_one_before(started: H264Depacketizer, head: str) -> None:
+    fed = alone(P, 3000, marker=False), alone(bytes.fromhex(head), 3000, marker=False)
+    assert feed(started, *fed) == [AccessUnit([P], 3000, False)]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_marker_on_each_slice(step: int) -> None:
+    """And, with a step, a stamp of its own for each: the picture has that of its first slice."""
+    depacketizer, got = H264Depacketizer(), list[AccessUnit]()
+    for n in range(6):
+        head = [SPS, PPS, IDR] if n == 0 else [P]
+        for m, unit in enumerate([*head, REST, REST]):
+            got += depacketizer.feed(alone(unit, 3000 * n + step * m))
+    assert [unit.nal_units for unit in got] == [[SPS, PPS, IDR, REST, REST]] + [[P, REST, REST]] * 4
+    assert [unit.timestamp - unit.timestamp % 3000 for unit in got] == [0, 3000, 6000, 9000, 12000]
+    assert depacketizer.dropped == 0
+    assert depacketizer.flush() == [], "no marker tells that the last one is whole"
+
+
+def test_a_marker_that_was_right_is_believed(started: H264Depacketizer) -> None:
+    for n in range(1, 4):
+        feed(started, alone(P, 3000 * n))
+    assert started.feed(alone(P, 12000)) == [AccessUnit([P], 12000, False)], "at once"
+    assert feed(started, alone(REST, 12000)) == [], "it was not whole after all"
+    assert feed(started, alone(P, 15000)) == []
+    assert started.key_needed
+    got = feed(started, *packets(SPS, PPS, IDR, timestamp=18000), alone(P, 21000), alone(P, 24000))
+    assert [unit.timestamp for unit in got] == [18000, 21000], "and is not believed any more"
+
+
+def test_two_pictures_with_one_time_stamp_are_two(started: H264Depacketizer) -> None:
+    assert len(feed(started, alone(P, 3000), alone(P, 3000))) == 2
+
+
+def test_the_fields_of_a_frame_stay_together() -> None:
+    """An SPS with frame_mbs_only_flag 0."""
+    fields = bytes.fromhex("674d4015f40a19a1000003000100000300321f142aa0")
+    assert not Sps.parse(fields).frames_only
+    depacketizer = H264Depacketizer()
+    fed = [alone(unit, 0, marker=False) for unit in (fields, PPS, IDR, P)]
+    assert feed(depacketizer, *fed, alone(P, 3000, marker=False)) == [
+        AccessUnit([fields, PPS, IDR, P], 0, True)
+    ]
+
+
+def test_parameter_sets_of_the_offer() -> None:
+    (unit,) = feed(H264Depacketizer([SPS, PPS]), alone(IDR))
+    assert unit.nal_units == [SPS, PPS, IDR]
+
+
+def test_why_nothing_leaves() -> None:
+    depacketizer = H264Depacketizer()
+    feed(depacketizer, alone(P))
+    assert depacketizer.why == "no key frame has come yet"
+    feed(depacketizer, alone(IDR, 3000))
+    assert "without parameter sets" in depacketizer.why
+    feed(depacketizer, *packets(SPS, PPS, IDR, timestamp=6000), alone(P, 9000, lost=2))
+    assert depacketizer.why == "packets of the pictures are lost, and no key frame has come since"
 
 
 def test_padding_is_nothing(started: H264Depacketizer) -> None:
@@ -204,6 +269,7 @@ def test_under_loss_reordering_and_duplication(
         for packet in [wire[n]] * network.choice([1, 1, 1, 2]) if n not in lost else []:
             got += [unit for ready in buffer.push(packet, 0) for unit in depacketizer.feed(ready)]
     got += [unit for ready in buffer.poll(1_000_000) for unit in depacketizer.feed(ready)]
+    got += depacketizer.flush()
     assert_decodable(got, sent)
     if not lost:
         assert got == sent

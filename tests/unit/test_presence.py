@@ -36,9 +36,10 @@ def test_what_begins_and_ends_in_a_stream() -> None:
     began = presence.handle(change("published", stream=1, media=("audio", "video")), 1.0)
     assert kinds(began) == [EventKind.AUDIO_STARTED, EventKind.VIDEO_STARTED]
     assert began[0].data["stream"] == 1
-    muted = presence.handle(change("published", stream=1, media=("video",)), 2.0)
+    muted = presence.handle(change("media", stream=1, media=("video",)), 2.0)
     assert kinds(muted) == [EventKind.AUDIO_STOPPED]
-    assert presence.handle(change("published", stream=1, media=("video",)), 3.0) == []
+    still = {"video": "it stands still"}
+    assert presence.handle(change("media", stream=1, media=("video",), trouble=still), 3.0) == []
     assert kinds(presence.handle(change("unpublished", stream=1), 4.0)) == [EventKind.VIDEO_STOPPED]
     assert presence.handle(change("published", stream=0), 5.0) == [], "nobody knows what flows"
 

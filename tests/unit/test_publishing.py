@@ -9,9 +9,10 @@ import pytest
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.publishing import Publishing, PublishTerms
 from sluice.rooms.engine.stream import PublisherState, Stream
-from sluice.wire.rtcp import Nack, PictureLoss, Reception, SenderReport, parse
+from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, Reception, SenderReport, parse
 from sluice.wire.rtp import MAX_PAYLOAD, audio_header, h264_payloads, headers
 from sluice.wire.sdp import AudioFormat, VideoFormat
+from tests.unit.test_picture_order import B_FRAMES, units
 
 MS, S, FRAME_US = 1000, 1_000_000, 40_000
 VIDEO, RTX, OPUS, TRANSPORT_ID = 102, 103, 111, 3
@@ -19,6 +20,22 @@ VIDEO_SSRC, RTX_SSRC, AUDIO_SSRC = 7, 8, 9
 SPS, PPS = bytes.fromhex("6742c01f95a01400"), bytes.fromhex("68ce3c80")
 IDR, P = b"\x65\x88", b"\x41\x9a"
 FULL = ("nack", "nack pli", "ccm fir", "transport-cc")
+
+
+class Told:
+    """What is told of a publisher, as texts."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def flow(self, kind: str) -> None:
+        self.texts.append(kind)
+
+    def cease(self, kind: str) -> None:
+        self.texts.append(f"no {kind}")
+
+    def trouble(self, kind: str, text: str) -> None:
+        self.texts.append(f"{kind}: {text}")
 
 
 class Subscriber:
@@ -37,6 +54,9 @@ class Subscriber:
     def send_audio(self, data: bytes) -> None:
         self.audio.append(data)
 
+    def send_group(self, data: list[bytes]) -> None:
+        self.video += data
+
 
 @dataclass
 class Sender:
@@ -45,7 +65,7 @@ class Sender:
     feedback: tuple[str, ...] = FULL
     reduced_size: bool = True
     now_us: int = 50 * S
-    flows: list[str] = field(default_factory=list)
+    listener: Told = field(default_factory=Told)
     sent: list[bytes] = field(default_factory=list)  #: video packets
     told: list[bytes] = field(default_factory=list)
 
@@ -61,7 +81,7 @@ class Sender:
         )
         self.peer_id = "peer"
         self.role = Publishing(
-            cast(Connection, self), self.stream, terms, on_flow=self.flows.append, now_us=self.now_us
+            cast(Connection, self), self.stream, terms, listener=self.listener, now_us=self.now_us
         )
         self._transport = 0
         self._sequence = self._sound = 0
@@ -72,7 +92,9 @@ class Sender:
 
     def frame(self, *, key: bool = False, size: int = 100, lose: tuple[int, ...] = ()) -> None:
         """One picture; the packets at these places are lost."""
-        units = [SPS, PPS, IDR + bytes(size)] if key else [P + bytes(size)]
+        self.picture([SPS, PPS, IDR + bytes(size)] if key else [P + bytes(size)], lose)
+
+    def picture(self, units: list[bytes], lose: tuple[int, ...] = ()) -> None:
         payloads = h264_payloads(units)
         heads = headers(VIDEO, self._sequence, self._frames * 3600, VIDEO_SSRC, len(payloads))
         self._sequence += len(payloads)
@@ -101,6 +123,9 @@ class Sender:
         self.now_us += us
         self.role.on_timer(self.now_us, 0.0)
 
+    def told_of(self) -> list[str]:
+        return self.listener.texts
+
     def requests(self) -> Iterator[Nack | PictureLoss]:
         """What was asked for since the last look."""
         told, self.told = self.told, []
@@ -126,11 +151,13 @@ def sender() -> Sender:
 
 def test_media_flows_with_its_first_frame_of_each_kind(sender: Sender) -> None:
     sender.frame(key=True)
-    assert sender.flows == ["video"]
+    assert sender.told_of() == []
+    sender.tick(10 * MS)
+    assert sender.told_of() == ["video"], "the first picture leaves though no next one has begun"
     sender.sound()
     sender.frame()
     sender.sound()
-    assert sender.flows == ["video", "audio"]
+    assert sender.told_of() == ["video", "audio"]
     assert (len(sender.got.video), len(sender.got.audio)) == (2, 2)
     assert not list(sender.requests())
 
@@ -235,7 +262,7 @@ def test_feedback_comes_behind_a_report_where_it_may_not_come_alone() -> None:
 def test_what_is_no_packet_or_of_no_agreed_type_is_left_out(sender: Sender) -> None:
     for packet in (b"", b"\x80", headers(99, 0, 0, 1, 1)[0] + b"x", audio_header(RTX, 0, 0, 1) + b"\0\0x"):
         sender.role.on_rtp(packet, sender.now_us)
-    assert sender.flows == []
+    assert sender.told_of() == []
 
 
 def test_a_new_source_begins_anew(sender: Sender) -> None:
@@ -244,8 +271,80 @@ def test_a_new_source_begins_anew(sender: Sender) -> None:
     sender.sent.clear()
     other = headers(VIDEO, 40_000, 5, 77, 1)[0]
     sender.role.on_rtp(other + P, sender.now_us)
+    sender.role.on_rtp(headers(VIDEO, 40_001, 6, 77, 1)[0] + P, sender.now_us)
     assert len(sender.got.video) == 1, "no picture refers to another source's"
     assert list(sender.requests()) == [PictureLoss(77)]
+
+
+def test_pictures_that_stay_away_are_told_and_the_sound_goes_on(sender: Sender) -> None:
+    for n in range(5):
+        sender.frame(key=n == 0)
+        sender.sound()
+    began_us = sender.now_us
+    while len(sender.told_of()) == 2:
+        sender.sound()
+        sender.tick(80 * MS)
+    assert 2 * S <= sender.now_us - began_us < 2.3 * S
+    assert sender.told_of()[2:] == ["video: the publisher sends no pictures any more"]
+    sender.frame()
+    assert sender.told_of()[3:] == ["video"]
+    for _ in range(30):
+        sender.frame()
+        sender.tick(40 * MS)
+    assert sender.told_of()[4:] == ["audio: the publisher sends no sound any more"]
+
+
+def test_pictures_that_nobody_can_decode_are_told(sender: Sender) -> None:
+    for _ in range(30):
+        sender.frame()
+        sender.sound()
+        sender.tick(20 * MS)
+    text = "its pictures cannot be decoded: no key frame has come yet"
+    assert sender.told_of() == ["audio", f"video: {text}"]
+    sender.frame(key=True)
+    sender.frame()
+    assert sender.told_of()[2:] == ["video"]
+
+
+@pytest.mark.parametrize("how", ["goodbye", "says"])
+def test_what_the_publisher_ends_is_not_missed(sender: Sender, how: str) -> None:
+    for n in range(5):
+        sender.frame(key=n == 0)
+        sender.sound()
+    if how == "goodbye":
+        sender.role.on_rtcp([Goodbye(VIDEO_SSRC)], sender.now_us)
+    else:
+        sender.role.says(["audio"], sender.now_us)
+    assert sender.told_of()[2:] == ["no video"]
+    sender.frame()  # was on its way
+    for _ in range(40):
+        sender.sound()
+        sender.tick(80 * MS)
+    assert len(sender.told_of()) == 3
+    sender.role.says(["audio", "video"], sender.now_us)
+    sender.frame(key=True)
+    sender.frame()
+    assert sender.told_of()[3:] == ["video"]
+
+
+def test_pictures_in_decoding_order_are_refused_and_the_sound_goes_on(sender: Sender) -> None:
+    """Whether they are stamped by decoding, as here, or by showing."""
+    for picture in B_FRAMES[:3]:
+        sender.picture(units(picture))
+        sender.sound()
+    sender.tick(60 * MS)
+    seen = len(sender.got.video)
+    assert seen <= 2, "those before the first that goes back"
+    assert len(sender.told_of()) == 3
+    assert "B-frames" in sender.told_of()[-1]
+    assert "bframes=0" in sender.told_of()[-1]
+    for picture in B_FRAMES * 20:
+        sender.picture(units(picture))
+        sender.sound()
+        sender.tick()
+    assert len(sender.got.video) == seen
+    assert len(sender.got.audio) > 100
+    assert len(sender.told_of()) == 3, "once"
 
 
 def test_lips_follow_the_voice(sender: Sender) -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.process.control import RoomChanged
-from sluice.rooms.engine.room import LINGER_US, Room
-from sluice.rooms.engine.stream import Stream
+from sluice.process.control import PublishedStream, RoomChanged
+from sluice.rooms.engine.room import LINGER_US, Place, Room
+from sluice.rooms.engine.stream import PublisherState, Stream
 
 ANNA, RELAY = UserId("anna"), UserId("relay")
 KEY = (RELAY, 0)
@@ -22,13 +22,16 @@ class Told:
         assert (change.app_id, change.room_id) == ("app", "room")
         stream = "" if change.stream is None else f" {change.stream}"
         self._told.append(f"{change.kind} {change.user_id}{stream}")
+        self.newest = change
 
     def take(self) -> list[str]:
         told, self._told = self._told, []
         return told
 
     def roster(self) -> dict[str, tuple[int, ...]]:
-        return {user.user_id: user.streams for user in self.room.roster().users}
+        return {
+            user.user_id: tuple(stream.stream for stream in user.streams) for user in self.room.roster().users
+        }
 
 
 @pytest.fixture
@@ -121,6 +124,33 @@ def test_two_streams_of_a_user(told: Told) -> None:
     room.retire("run_0", 0)
     assert told.roster() == {"relay": (1,)}
     assert told.take()[-1] == "unpublished relay 0"
+
+
+def test_what_flows_and_what_is_wrong_is_told_of_each_kind(told: Told) -> None:
+    room, place = told.room, Place(told.room, KEY)
+    room.streams[KEY] = Stream("name", lambda: None)
+    room.publish(KEY, "peer_1")
+    room.enter(RELAY, "peer_1")
+    told.take()
+    place.trouble("video", "no key frame")
+    assert told.take() == ["published relay 0"], "who could be seen if all were well is there"
+    assert (told.newest.media, told.newest.trouble) == ((), {"video": "no key frame"})
+    assert room.state_of(KEY) == PublisherState(True, True, False, {"video": "no key frame"})
+    place.flow("audio")
+    place.flow("video")
+    assert told.take() == ["media relay 0", "media relay 0"]
+    assert (told.newest.media, told.newest.trouble) == (("audio", "video"), {})
+    place.trouble("video", "it stands still")
+    assert room.roster().users[0].streams == (
+        PublishedStream(stream=0, media=("audio", "video"), trouble={"video": "it stands still"}),
+    )
+    place.cease("video")
+    assert (told.newest.media, told.newest.trouble) == (("audio",), {})
+    assert room.state_of(KEY) == PublisherState(True, False, True)
+    place.cease("audio")
+    assert told.take() == ["media relay 0", "media relay 0", "unpublished relay 0"]
+    place.flow("audio")
+    assert told.take() == ["published relay 0"]
 
 
 def test_streams_without_publisher_and_viewer_are_forgotten(told: Told) -> None:

@@ -133,13 +133,55 @@ def test_a_joiner_waits_for_a_key_frame_when_no_gop_is_kept(scene: Scene) -> Non
     assert early.take() == []
     scene.frames(2, key=True)
     assert len(early.take()) == 2
-    scene.frames(300)  # longer than is kept
+    scene.frames(300)
+    scene.stream.history.give_way()
     _, late = scene.viewer()
     scene.frames(1)
     assert late.take() == []
     scene.frames(2, key=True)
     assert_gapless(packets := late.take())
     assert len(packets) == 2
+
+
+def test_a_long_group_is_shown_when_no_key_frame_comes_instead(scene: Scene) -> None:
+    scene.stream.reset(500_000)
+    scene.frames(300, key=True)
+    _, late = scene.viewer()
+    assert scene.asked[-1] == scene.now_us
+    asked = len(scene.asked)
+    scene.frames(10)
+    scene.stream.on_timer(scene.now_us)
+    scene.drain()
+    assert late.take() == [], "it has half a second for a key frame"
+    scene.frames(3)
+    scene.stream.on_timer(scene.now_us)
+    scene.frames(1)
+    scene.drain()
+    assert_gapless(packets := late.take())
+    assert len(packets) == 314
+    assert len(scene.asked) <= asked + 2
+
+
+def test_a_key_frame_that_is_made_when_asked_is_all_that_a_late_joiner_needs(scene: Scene) -> None:
+    scene.frames(300, key=True)
+    _, late = scene.viewer()
+    scene.frames(5, key=True)
+    scene.stream.on_timer(scene.now_us)
+    scene.drain()
+    assert len(late.take()) == 5
+
+
+def test_a_key_frame_ends_the_catching_up(scene: Scene) -> None:
+    """What waits behind a group of the past is of no use any more."""
+    scene.frames(200, key=True)
+    viewer, socket = scene.viewer(REMOTE)
+    viewer.drain(0.1, scene.stream.sources.video)
+    sent = len(socket.sent)
+    assert 0 < sent < 200
+    scene.frames(3, key=True)
+    assert_gapless(packets := socket.take())
+    assert len(packets) == sent + 3
+    assert ticks(packets)[-2:] == [3600, 3600]
 
 
 def test_sound_does_not_wait(scene: Scene) -> None:
@@ -203,23 +245,21 @@ def test_a_gop_of_before_the_reset_is_not_shown_to_a_joiner(scene: Scene) -> Non
 
 
 def test_what_is_kept_is_bounded_in_time_and_bytes(scene: Scene) -> None:
+    """Before the current group, which stays whole."""
     viewer, socket = scene.viewer()
     scene.frames(1, key=True)
     first = sequence(socket.take()[0])
-    scene.frames(200)
+    scene.frames(300)
     assert repeated(scene, viewer, socket, first) == 1
-    scene.frames(100)
+    scene.frames(200, key=True)
     assert repeated(scene, viewer, socket, first) == 0
     scene.frames(1, key=True, size=3 << 20)
     last = sequence(socket.take()[-1])
     assert repeated(scene, viewer, socket, last) == 1
     scene.frames(1, size=2 << 20)
+    assert repeated(scene, viewer, socket, last) == 1
+    scene.frames(20, key=True)
     assert repeated(scene, viewer, socket, last) == 0
-    scene.frames(1, key=True, size=5 << 20)  # alone over the bound
-    assert repeated(scene, viewer, socket, sequence(socket.sent[-1])) == 0
-    _, late = scene.viewer()
-    scene.drain()
-    assert late.take() == []
 
 
 def test_what_was_never_sent_is_not_repeated(scene: Scene) -> None:

@@ -7,11 +7,13 @@ import pytest
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.process.link import (
     KEY_FRAME,
+    PAST,
     FrameParser,
     FrameType,
     LinkError,
     LinkFrame,
     pack_control,
+    pack_frame,
     parse_control,
 )
 from sluice.rooms.engine.link import LinkChannel
@@ -79,8 +81,9 @@ def scene() -> Scene:
     return Scene()
 
 
-def state(present: bool, video: bool, audio: bool) -> dict[str, Any]:
-    return {"publisher": {"present": present, "video": video, "audio": audio}}
+def state(present: bool, video: bool, audio: bool, *, still: str = "") -> dict[str, Any]:
+    trouble = {"video": still} if still else {}
+    return {"publisher": {"present": present, "video": video, "audio": audio, "trouble": trouble}}
 
 
 def test_it_is_told_of_its_publisher_at_once_and_of_each_change_once(scene: Scene) -> None:
@@ -96,6 +99,10 @@ def test_it_is_told_of_its_publisher_at_once_and_of_each_change_once(scene: Scen
     room.flow(KEY, "audio")
     room.flow(KEY, "video")
     assert scene.link.documents() == [state(True, False, True), state(True, True, True)]
+    room.trouble(KEY, "video", "it stands still")
+    assert scene.link.documents() == [state(True, True, True, still="it stands still")]
+    room.cease(KEY, "video")
+    assert scene.link.documents() == [state(True, False, True)]
     room.unpublish("peer_1")
     assert scene.link.documents() == [state(True, False, False)]
     for holder in ("events_1", "peer_1", "peer_2"):
@@ -130,6 +137,37 @@ def test_a_key_frame_may_be_asked_for(scene: Scene) -> None:
     scene.subscriber.take(LinkFrame(FrameType.VIDEO, 0, 0, b""))
     with pytest.raises(LinkError):
         scene.subscriber.take(LinkFrame(FrameType.CONTROL, 0, 0, b"{"))
+
+
+def test_one_that_cannot_begin_gets_the_group_where_no_key_frame_comes(scene: Scene) -> None:
+    begin = LinkFrame(FrameType.CONTROL, 0, 0, b'{"key_frame": true, "begin": true}')
+    scene.picture(key=True)
+    for _ in range(4):
+        scene.picture()
+    live = scene.link.read()[-5:]
+    scene.subscriber.take(begin)
+    assert scene.asked == 1
+    scene.stream.on_timer(5_050_000)
+    assert scene.link.read() == [], "the publisher has a moment for a key frame"
+    scene.stream.on_timer(5_200_000)
+    group = scene.link.read()
+    assert [frame.payload for frame in group] == [frame.payload for frame in live]
+    assert [frame.flags for frame in group] == [KEY_FRAME | PAST] + [PAST] * 4
+    assert [live[-1].media_us - frame.media_us for frame in group] == [4000, 3000, 2000, 1000, 0]
+    scene.subscriber.take(begin)
+    scene.stream.on_timer(6_000_000)
+    assert scene.link.read() == [], "not again at once"
+
+
+def test_a_group_may_be_more_than_what_else_may_wait(scene: Scene) -> None:
+    scene.picture(key=True)
+    scene.subscriber.send_group([pack_frame(FrameType.VIDEO, bytes(5 << 20))])
+    scene.link.buffered = 5 << 20
+    scene.picture()
+    assert (scene.subscriber.dropped, len(scene.link.read())) == (0, 4)
+    scene.link.buffered = 10 << 20
+    scene.picture()
+    assert scene.subscriber.dropped == 1
 
 
 def test_one_that_does_not_keep_up_loses_frames_up_to_a_key_frame(scene: Scene) -> None:

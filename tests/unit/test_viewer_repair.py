@@ -90,6 +90,7 @@ def test_a_gop_that_is_not_kept_whole_repairs_nothing() -> None:
     scene = Scene()
     viewer, socket = scene.viewer()
     scene.frames(300, key=True)
+    scene.stream.history.give_way()
     socket.take()
     scene.stream.repair(viewer, scene.now_us)
     scene.drain()

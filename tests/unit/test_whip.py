@@ -198,7 +198,18 @@ def test_a_patch_says_which_session_it_is_for(whip: Whip) -> None:
 
 def test_a_patch_of_another_type_is_415(whip: Whip) -> None:
     answer = whip.patch(kind="application/sdp")
-    assert (answer.status, answer.headers["accept-patch"]) == (415, FRAGMENT)
+    assert (answer.status, answer.headers["accept-patch"]) == (415, f"{FRAGMENT}, application/json")
+
+
+def test_a_publisher_says_what_it_sends(whip: Whip) -> None:
+    whip.rooms.peers.add(PeerId("peer_1"))
+    assert whip.patch(kind="application/json", if_match=None, body=b'{"sends": ["audio"]}').status == 204
+    assert whip.rooms.sends == [{"audio"}]
+    whip.rooms.peers.clear()
+    assert whip.patch(kind="application/json", body=b'{"sends": []}').status == 404
+    for body in (b"", b"{}", b"[]", b'{"sends": "audio"}', b'{"sends": [["audio"]]}', b'{"sends": ["x"]}'):
+        answer = whip.patch(kind="application/json", body=body)
+        assert (answer.status, answer.body[:5]) == (400, b"sends")
 
 
 def test_the_token_is_checked_again(whip: Whip) -> None:

@@ -1,6 +1,7 @@
 """``GET /rooms/{app}/{room}/events``: who is in a room and what they publish, as server-sent events.
 
-The first event is the roster, then one for each change (design 6). Whoever holds the stream open is in the
+The first event is the roster, then one for each change (design 6). `media` tells of each published stream
+which kinds its publisher sends, and what is wrong with one of them. Whoever holds the stream open is in the
 room. A comment line every 15 s keeps proxies from closing it. Streams end when `closing` is set: the server
 waits for them before it stops.
 """
@@ -17,7 +18,7 @@ from sluice.api.bearer import path_id, refuse_barred, status_of, watching_user
 from sluice.core.apps import Apps
 from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.rooms.port import Bans, RoomEngine, RoomEvent
+from sluice.rooms.port import Bans, RoomEngine, RoomEvent, RoomEventKind
 
 _KEEP_ALIVE_S = 15.0
 
@@ -84,4 +85,6 @@ def _text(event: RoomEvent) -> str:
         ]
     if event.stream is not None:
         document["stream"] = event.stream
+    if event.kind is RoomEventKind.MEDIA:
+        document |= {"media": list(event.media.kinds), "trouble": dict(event.media.wrong)}
     return f"event: {event.kind.value}\ndata: {json.dumps(document)}\n\n"

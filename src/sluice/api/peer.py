@@ -2,9 +2,11 @@
 
 An offer that is posted to an endpoint makes a peer; its Location, which cannot be guessed, is the right to
 end it. ``PATCH`` there trickles candidates or restarts ICE, for the peer's own user only. The ETag names the
-ICE session, so that what belongs to an older one is told apart (4.3.1).
+ICE session, so that what belongs to an older one is told apart (4.3.1). With a JSON body ``PATCH`` says which
+kinds a publisher sends from now on: ``{"sends": ["audio"]}``.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
@@ -21,10 +23,12 @@ from sluice.rooms.port import Bans, PatchOutcome, PeerAnswer, PeerPatch, RoomEng
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
+_JSON = "application/json"
+_PATCHES = f"{FRAGMENT}, {_JSON}"
 _MOST_BYTES = 64 << 10
 _HINTS = {
     401: {"WWW-Authenticate": "Bearer"},
-    415: {"Accept-Post": SDP, "Accept-Patch": FRAGMENT},
+    415: {"Accept-Post": SDP, "Accept-Patch": _PATCHES},
     503: {"Retry-After": "1"},
 }
 _SAID = {
@@ -85,6 +89,8 @@ class PeerResource:
 
     async def _patch(self, request: Request) -> Response:
         user_id = self._user_of(request)
+        if _type_of(request) == _JSON:
+            return await self._note_media(request, user_id)
         fragment = await body_of(request, FRAGMENT)
         if_match = request.headers.get("if-match")
         if if_match is None:
@@ -107,6 +113,18 @@ class PeerResource:
             return Response(answer.fragment, 200, {"ETag": f'"{answer.etag}"'}, FRAGMENT)
         status, text = _SAID[answer.outcome]
         return PlainTextResponse(text, status)
+
+    async def _note_media(self, request: Request, user_id: UserId) -> Response:
+        """Which kinds a publisher sends from now on: a page whose person turns the camera off can say so in
+        no other way, and pictures that stay away would be a fault."""
+        found = await self._engine.peer_sends(
+            AppId(path_id(request, "app_id")),
+            RoomId(path_id(request, "room_id")),
+            user_id,
+            _peer_id(request),
+            _sends_of(await body_of(request, _JSON)),
+        )
+        return Response(status_code=204) if found else PlainTextResponse(_SAID[PatchOutcome.UNKNOWN][1], 404)
 
     async def _end(self, request: Request) -> Response:
         found = await self._engine.close_peer(_peer_id(request))
@@ -132,7 +150,7 @@ def answered(handler: Handler) -> Handler:
 
 async def body_of(request: Request, kind: str) -> str:
     """The body, which must be of this media type. Raises BadInput."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+    if _type_of(request) != kind:
         raise _WrongType("Content-Type", f"the body must be of type {kind}")
     data = b""
     async for chunk in request.stream():
@@ -143,6 +161,21 @@ async def body_of(request: Request, kind: str) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise BadInput("body", "must be UTF-8") from None
+
+
+def _type_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _sends_of(text: str) -> set[str]:
+    """The kinds in ``{"sends": ["audio", "video"]}``. Raises BadInput."""
+    try:
+        sends = set(json.loads(text)["sends"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        sends = {"?"}
+    if not sends <= {"audio", "video"}:
+        raise BadInput("sends", 'must be a list of the kinds that are sent: "audio", "video", both or none')
+    return sends
 
 
 def stream_of(request: Request) -> int:
@@ -159,7 +192,7 @@ def _peer_id(request: Request) -> PeerId:
 
 async def _options(request: Request) -> Response:
     # RFC 9725 4.2. What browsers ask before a request (CORS) is answered where all resources of a room are.
-    return Response(status_code=200, headers={"Accept-Post": SDP, "Accept-Patch": FRAGMENT})
+    return Response(status_code=200, headers={"Accept-Post": SDP, "Accept-Patch": _PATCHES})
 
 
 def _link(server: IceServer) -> str:

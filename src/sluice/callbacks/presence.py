@@ -44,7 +44,7 @@ class Presence:
             return []
         if change.kind == "left":
             return list(self._leave(key, room, change.user_id, change.why, now))
-        media = change.media if change.kind == "published" else ()
+        media = change.media if change.kind in ("published", "media") else ()
         return list(_capture(key, change.user_id, user, change.stream or 0, media, now))
 
     def lose(self, lost: Callable[[AppId, RoomId], bool], now: float) -> list[CallbackEvent]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from sluice.core.errors import Culprit, SluiceError
 from sluice.core.ids import AppId, BusinessId, RoomId
 from sluice.core.lifecycle import Reason, State
-from sluice.core.push import push_report
+from sluice.core.push import PushStage, push_report
 from sluice.core.tasks import Dialect, PushSpec, RelaySpec, Task
 
 
@@ -206,7 +206,7 @@ def _push_events(task: Task[PushSpec], now: float, *, staged: bool) -> tuple[Cal
     else:
         kinds = ()  # its stages tell
     report = push_report(task.state, task.stage, task.reason)
-    data = _data_of(task, now) | asdict(report)
+    data = _data_of(task, now) | asdict(report) | {"stalled": task.stage is PushStage.STALLED}
     return tuple(_event(kind, task, data, now) for kind in kinds)
 
 

@@ -6,28 +6,27 @@ PAUSE_S = 1.0
 
 class KeyFrames:
     def __init__(self) -> None:
-        self._wanted = False
+        self.wanted = False  #: someone cannot begin without one
         self._since: float | None = None  #: when one came, or the first picture of all
         self._asked_at = float("-inf")
         self._pictures = False  #: some came since the last request
 
     def want(self) -> None:
-        """Someone cannot begin without one."""
-        self._wanted = True
+        self.wanted = True
 
     def on_picture(self, now: float, *, key: bool) -> None:
         self._pictures = True
         if self._since is None or key:
             self._since = now
         if key:
-            self._wanted = False
+            self.wanted = False
 
     def ask(self, now: float, every_s: float) -> bool:
         """True when one must be asked for now: it is wanted, or none came for `every_s` of pictures."""
         overdue = (
             self._pictures and self._since is not None and now - max(self._since, self._asked_at) >= every_s
         )
-        if not (self._wanted or overdue) or now - self._asked_at < PAUSE_S:
+        if not (self.wanted or overdue) or now - self._asked_at < PAUSE_S:
             return False
         self._asked_at, self._pictures = now, False
         return True

@@ -22,6 +22,7 @@ class PushStage(Enum):
     RECONNECTING = ("reconnecting", 3)  #: every later attempt, and the pauses between them
     PUBLISHING = ("publishing", 4)  #: connected, asking to publish
     PUSHING = ("pushing", 5)
+    STALLED = ("stalled", 4)  #: connected, and a kind of media that is published does not leave
 
     @classmethod
     def of(cls, code: str) -> "PushStage":

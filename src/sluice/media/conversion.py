@@ -5,13 +5,14 @@ argument, in microseconds of the event loop's clock.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sluice.core.room_clock import RoomClock
 from sluice.media.interleave import Interleaver
 from sluice.media.pipe.aac import AacPipe
 from sluice.media.pipe.flv_video import FlvVideo
 from sluice.media.units import AudioHeaders, Unit
-from sluice.process.link import KEY_FRAME, FrameType, LinkFrame
+from sluice.process.link import KEY_FRAME, PAST, FrameType, LinkFrame
 
 #: A microphone that sends nothing for so long is off; before, its packets are late. Less than the window of
 #: the interleaver, so that silence comes in order, too.
@@ -45,7 +46,7 @@ class Conversion:
             elif frame.type == FrameType.VIDEO:
                 unit = self._video.push(frame.payload, at_us, key=bool(frame.flags & KEY_FRAME))
                 if unit is not None:
-                    units.append(unit)
+                    units.append(replace(unit, past=True) if frame.flags & PAST else unit)
         return self._interleaver.push(units)
 
     def fill(self, now_us: int) -> list[Unit]:
@@ -53,7 +54,8 @@ class Conversion:
         if now_us - self._sound_at_us < SOUND_PAUSE_US:
             return []
         at_us = self._clock.now(now_us)
-        return self._interleaver.push(self._sound_until(at_us).silence(at_us))
+        silence = self._sound_until(at_us).silence(at_us)
+        return self._interleaver.push([replace(unit, made=True) for unit in silence])
 
     def begin_anew(self) -> None:
         """The room's next frame is of another media clock."""

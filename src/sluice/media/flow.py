@@ -15,6 +15,8 @@ from sluice.media.packets import TrackKind
 SILENT_S = 2.0
 _STEP_S = 0.5
 _STEPS = 3
+#: Kinds that stopped within this of each other stopped together.
+_TOGETHER_S = 0.5
 _REASONS = {TrackKind.VIDEO: Reason.PICTURES_STOPPED, TrackKind.AUDIO: Reason.SOUND_STOPPED}
 
 
@@ -29,10 +31,11 @@ class _Kind:
     left_at: float
     steps: deque[float] = field(default_factory=lambda: deque(maxlen=_STEPS))
     why: str = ""
+    seen: bool = False  #: some of it has left
 
     def sent(self, now: float) -> None:
         step = now - self.left_at
-        self.left_at = now
+        self.left_at, self.why, self.seen = now, "", True
         if step > _STEP_S:
             self.steps.append(step)
         elif self.steps:
@@ -49,6 +52,11 @@ class Flow:
     def __init__(self) -> None:
         self._kinds: dict[TrackKind, _Kind] = {}
 
+    @property
+    def complete(self) -> bool:
+        """Whether some of each kind that exists has left."""
+        return all(known.seen for known in self._kinds.values())
+
     def expect(self, kind: TrackKind, now: float) -> None:
         """It exists, and has `SILENT_S` from now until it is missed."""
         if kind not in self._kinds:
@@ -61,19 +69,22 @@ class Flow:
         """New media of this kind left, in a form that can be decoded."""
         known = self._kinds.get(kind)
         if known is None:
-            self._kinds[kind] = _Kind(now)
-        else:
-            known.sent(now)
-            known.why = ""
+            known = self._kinds[kind] = _Kind(now)
+        known.sent(now)
 
     def blame(self, kind: TrackKind, why: str) -> None:
-        """What keeps it from leaving, for the text; until some leaves again."""
+        """What keeps it from leaving, for the text; until some leaves again. An empty text takes it back."""
         if kind in self._kinds:
             self._kinds[kind].why = why
 
     def silent(self, now: float) -> list[TrackKind]:
         """The kinds that exist and do not leave."""
-        return [kind for kind, known in self._kinds.items() if known.is_silent(now)]
+        silent = [kind for kind, known in self._kinds.items() if known.is_silent(now)]
+        if not silent:
+            return []
+        oldest = min(self._kinds[kind].left_at for kind in silent)
+        together = [kind for kind, known in self._kinds.items() if known.left_at <= oldest + _TOGETHER_S]
+        return list(dict.fromkeys((*silent, *together)))
 
     def all_silent(self, now: float) -> bool:
         return len(self.silent(now)) == len(self._kinds)
@@ -83,7 +94,7 @@ class Flow:
         missing = self.silent(now)
         if not missing:
             return None
-        why = next((self._kinds[kind].why for kind in missing if self._kinds[kind].why), "")
+        why = "; ".join(self._kinds[kind].why for kind in missing if self._kinds[kind].why)
         if len(missing) == len(self._kinds):
             return Fault(Reason.SOURCE_INTERRUPTED, why or f"no packet left for {SILENT_S:g} s")
         reason = _REASONS[missing[0]]

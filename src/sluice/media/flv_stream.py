@@ -1,6 +1,7 @@
 """One connection's stream to a CDN: headers before media, the first picture a key frame, times from zero on.
 
-Times rise strictly on each track, with one zero for both. Pictures that pause and come back need nothing
+Times rise strictly on each track, with one zero for both. Pictures of the past, which let a connection begin
+between two key frames, are a millisecond apart. Pictures that pause and come back need nothing
 special; those that come minutes after the sound, or with another size, get their headers first. Pure.
 """
 
@@ -9,8 +10,9 @@ from sluice.media.units import AudioHeaders, Unit, VideoHeaders
 from sluice.wire.flv import write_metadata
 from sluice.wire.rtmp_publish import PublishMachine
 
-#: Sound waits so long for the picture that it is to begin with: players look at what comes first.
-_PICTURE_WAIT_US = 2_000_000
+#: Sound waits so long for the picture that it is to begin with: players look at what comes first. Less than
+#: what makes missing pictures a fault, which is then theirs alone.
+_PICTURE_WAIT_US = 1_500_000
 
 
 class FlvStream:
@@ -27,6 +29,7 @@ class FlvStream:
         is the time on the wire to begin with."""
         #: The next picture that is of use must be a key frame.
         self.needs_key_frame = pictures
+        self._catches_up = False  #: with a group of pictures of the past
         self._machine = machine
         self._audio_headers = audio_headers
         self._pictures, self._first_ms = pictures, first_ms
@@ -63,15 +66,23 @@ class FlvStream:
 
     def _wants(self, unit: Unit) -> bool:
         if unit.kind is TrackKind.VIDEO:
-            if not self._pictures or (self.needs_key_frame and not unit.key):
-                return False
-            self.needs_key_frame = False
-            return True
+            return self._pictures and self._wants_picture(unit)
         if self._zero_us is not None:
             return unit.at_us >= self._zero_us
         if self._waiting_since_us is None:
             self._waiting_since_us = unit.at_us
         return unit.at_us - self._waiting_since_us >= self._wait_us
+
+    def _wants_picture(self, unit: Unit) -> bool:
+        if unit.key:
+            self._catches_up = unit.past and self.needs_key_frame
+        if unit.past:
+            if not self._catches_up:
+                return False  # for another connection
+        elif self.needs_key_frame and not unit.key:
+            return False
+        self.needs_key_frame = False
+        return True
 
     def _stamp(self, unit: Unit) -> int:
         assert self._zero_us is not None  # noqa: S101 - set before

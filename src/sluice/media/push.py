@@ -1,9 +1,10 @@
 """One push: waits for its publisher, takes the stream to a CDN, and tries again when that is lost.
 
 It tells the node what is true and nothing else: each stage, `Flowing` when media leaves, `Lost` when none
-leaves any more, `Finished` once, at the end. The idle time counts while nobody publishes; a CDN that takes
-nothing for as long is given up, too. What does not depend on the CDN is shared with the other pushes of the
-stream (`media.tap`).
+leaves any more, `Finished` once, at the end. It pushes while each kind of media that is published leaves;
+one that does not is told with the reason that the room knows. The idle time counts while there is nothing to
+push; a CDN that takes nothing for as long is given up, too. What does not depend on the CDN is shared with
+the other pushes of the stream (`media.tap`).
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from sluice.core.push import PushStage
 from sluice.core.retry import DESTINATION_PAUSES_S, IdleClock, pause_s
 from sluice.core.tasks import MediaType
 from sluice.media.attempt import Workshop
+from sluice.media.flow import Fault, Flow
+from sluice.media.packets import TrackKind
 from sluice.media.session import Outcome
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import Publisher, StreamAddress
@@ -36,6 +39,7 @@ _WATCH_S = 0.5
 _PROGRESS_S = 1.0
 #: A room tells at once who publishes; before, nobody is said to be waited for.
 _ROOM_ANSWERS_S = 0.3
+_NO_KEY_FRAME = "no key frame has come to begin with; the publisher makes none when it is asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,11 @@ class Push:
         self._stage: PushStage | None = None
         self._tried = self._published = job.connected_before
         self._pushed = False
+        self._flow = Flow()
+        self._fault: Fault | None = None
         self._flowing_since: float | None = None
+        self._connected_since: float | None = None
+        self._sent = (0, 0)  #: video frames and audio packets over this connection
         self._cause: DestinationError | None = None
         self._sink: RtmpSink | None = None
         self._totals: tuple[int, ...] = (0, 0, 0, 0, 0)
@@ -111,6 +119,7 @@ class Push:
     def on_publisher(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._published = self._published or publisher.publishes
+        self._judge_anew()
         self._news.set()
 
     def on_units(self, units: list[Unit]) -> None:
@@ -118,12 +127,41 @@ class Push:
         if sink is None:
             return
         sink.send(units)
-        if self._flowing_since is None and sink.bytes_out:
-            self._flowing_since, self._pushed, self._cause = self._now(), True, None
-            self._shop.report(Flowing(run_id=self._job.run_id))
-            self._at(PushStage.PUSHING)
+        self._note_sent(sink, units)
+        whole = self._flow.complete and self._flow.fault(self._now()) is None
+        if self._flowing_since is None and sink.bytes_out and whole:
+            self._flows()
 
     # --- attempts ----------------------------------------------------------------------------------------
+
+    def _note_sent(self, sink: RtmpSink, units: list[Unit]) -> None:
+        now, before = self._now(), self._sent
+        self._sent = sink.video_frames, sink.audio_packets
+        if self._sent[0] > before[0] and self._expects(TrackKind.VIDEO):
+            self._flow.sent(TrackKind.VIDEO, now)
+        heard = any(unit.kind is TrackKind.AUDIO and not unit.made for unit in units)
+        if heard and self._sent[1] > before[1] and self._expects(TrackKind.AUDIO):
+            self._flow.sent(TrackKind.AUDIO, now)
+
+    def _expects(self, kind: TrackKind) -> bool:
+        """Whether this kind is to leave: it is published, and there is somewhere to send it."""
+        if self._sink is None:
+            return False
+        return self._publisher.audio if kind is TrackKind.AUDIO else self._publisher.video and self._pictures
+
+    def _why(self, kind: TrackKind) -> str:
+        """What keeps it from leaving, as far as anybody knows."""
+        waits = kind is TrackKind.VIDEO and self._sink is not None and self._sink.needs_key_frame
+        return self._publisher.trouble.get(kind.value) or (_NO_KEY_FRAME if waits else "")
+
+    def _judge_anew(self) -> None:
+        """After a change of what is published, or of the connection."""
+        for kind in TrackKind:
+            if self._expects(kind):
+                self._flow.expect(kind, self._now())
+                self._flow.blame(kind, self._why(kind))
+            else:
+                self._flow.forget(kind)
 
     async def _attempts(self) -> Outcome:
         with contextlib.suppress(TimeoutError):
@@ -140,7 +178,7 @@ class Push:
                 if not error.transient:
                     return Outcome(error.reason, str(error))
                 self._cause = error
-            if self._flowing_since is not None and self._now() - self._flowing_since >= self._limits.stable_s:
+            if self._connected_s >= self._limits.stable_s:
                 tries = 0
             self._lost(self._cause.reason, str(self._cause))
             self._at(PushStage.RECONNECTING, str(self._cause))
@@ -157,7 +195,7 @@ class Push:
     async def _push_once(self) -> None:
         """One connection, until nobody publishes any more. Raises DestinationError."""
         self._at(PushStage.RECONNECTING if self._tried else PushStage.CONNECTING)
-        self._tried = True
+        self._tried, self._connected_since = True, None
         sink = RtmpSink(self._job.url, self._shop.dialer, self._limits.rtmp)
         try:
             await sink.connect()
@@ -175,11 +213,15 @@ class Push:
         finally:
             self._outlet.shut()
             await sink.close()
-            self._totals, self._sink = self._counts(), None
+            self._totals, self._sink, self._sent, self._fault = self._counts(), None, (0, 0), None
+            self._judge_anew()
 
     def _begin(self, sink: RtmpSink) -> None:
-        sink.begin(self._outlet.open(), pictures=self._pictures, pictures_expected=self._publisher.video)
-        self._sink = sink
+        publisher = self._publisher
+        expected = publisher.video and "video" not in publisher.trouble
+        sink.begin(self._outlet.open(), pictures=self._pictures, pictures_expected=expected)
+        self._sink, self._connected_since = sink, self._now()
+        self._judge_anew()
         if self._pictures:
             self._outlet.want_key_frame()
 
@@ -202,10 +244,22 @@ class Push:
 
     # --- what is true ------------------------------------------------------------------------------------
 
-    def _at(self, stage: PushStage, text: str = "") -> None:
+    def _at(self, stage: PushStage, text: str = "", reason: str = "") -> None:
         if stage is not self._stage:
             self._stage = stage
-            self._shop.report(Stage(run_id=self._job.run_id, stage=stage.code, text=text))
+            self._shop.report(Stage(run_id=self._job.run_id, stage=stage.code, text=text, reason=reason))
+
+    def _flows(self) -> None:
+        self._flowing_since, self._pushed, self._cause, self._fault = self._now(), True, None, None
+        self._shop.report(Flowing(run_id=self._job.run_id))
+        self._at(PushStage.PUSHING)
+
+    def _stall(self, fault: Fault) -> None:
+        """A kind of media that is published does not leave."""
+        if fault != self._fault:
+            self._fault = fault
+            self._lost(fault.reason, fault.text)
+            self._at(PushStage.STALLED, fault.text, fault.reason.code)
 
     def _lost(self, reason: Reason, text: str) -> None:
         self._flowing_since = None
@@ -216,11 +270,15 @@ class Push:
         now = self._now()
         if self._sink is not None:
             self._sink.watch()
-            if self._sink.needs_key_frame:
+            if self._pictures and self._sink.needs_key_frame:
                 self._outlet.want_key_frame()
-        if self._publisher.publishes:
+            self._judge_anew()  # the room's reasons, which something that left late may have taken back
+            if (fault := self._flow.fault(now)) is not None:
+                self._stall(fault)
+        nothing = self._fault is not None and self._fault.reason is Reason.SOURCE_INTERRUPTED
+        if self._publisher.publishes and not nothing:
             self._unpublished.media_at(now)
-        if self._flowing_since is not None or not self._publisher.publishes:
+        if self._sink is not None or not self._publisher.publishes:
             self._unreached.media_at(now)
         if not self._unpublished.left_s(now):
             self._end(self._idle_outcome())
@@ -233,6 +291,8 @@ class Push:
     def _idle_outcome(self) -> Outcome:
         """Contract/volcengine.md 9.3: who left is told from who does not publish."""
         limit = f"{self._job.idle_s:g} s"
+        if self._publisher.publishes and self._fault is not None:
+            return Outcome(Reason.IDLE_TIMEOUT, f"nothing could be pushed for {limit}: {self._fault.text}")
         if self._published and not self._publisher.present:
             return Outcome(
                 Reason.PUBLISHER_LEFT, f"the publisher left the room and did not return within {limit}"
@@ -267,6 +327,11 @@ class Push:
                 dropped={"destination_slow": late, **self._outlet.dropped()},
             )
         )
+
+    @property
+    def _connected_s(self) -> float:
+        """How long the last connection has lasted."""
+        return self._now() - self._connected_since if self._connected_since is not None else 0.0
 
     def _now(self) -> float:
         return self._loop.time()

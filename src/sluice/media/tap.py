@@ -146,7 +146,7 @@ class Tap:
             return
         every_s = min(outlet.key_frame_s for outlet in self._open)
         if self._keys.ask(self._loop.time(), every_s):
-            self._link.request_key_frame()
+            self._link.request_key_frame(begin=self._keys.wanted)
 
     def _now_us(self) -> int:
         return int(self._loop.time() * 1e6)

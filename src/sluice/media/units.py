@@ -27,10 +27,13 @@ class AudioHeaders:
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One access unit or AAC frame at `at_us` of the clock that both tracks share. `headers` are those that a
-    picture needs; None for sound."""
+    picture needs; None for sound. `made`: it is silence, since there is no sound. `past`: it was sent before,
+    and is for who cannot go on without."""
 
     kind: TrackKind
     at_us: int
     body: bytes
     key: bool = False
     headers: VideoHeaders | None = None
+    made: bool = False
+    past: bool = False

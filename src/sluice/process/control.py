@@ -69,6 +69,16 @@ class PatchPeer(_Message):
     fragment: str
 
 
+class PeerSends(_Message):
+    """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on; answered
+    by Done (whether there is such a peer)."""
+
+    type: Literal["peer_sends"] = "peer_sends"
+    peer_id: str
+    user_id: str
+    kinds: tuple[str, ...]
+
+
 class ClosePeer(_Message):
     """Answered by Done."""
 
@@ -158,9 +168,18 @@ class Done(_Message):
     found: bool
 
 
+class PublishedStream(_Message):
+    """`media` is what flows in it (also a kind that stands still), `trouble` what is wrong with a kind that
+    is being sent, for people."""
+
+    stream: int
+    media: tuple[str, ...]
+    trouble: dict[str, str]
+
+
 class RosterUser(_Message):
     user_id: str
-    streams: tuple[int, ...]
+    streams: tuple[PublishedStream, ...]
 
 
 class Roster(_Message):
@@ -172,11 +191,11 @@ class Roster(_Message):
 
 
 class RoomChanged(_Message):
-    """Something in a room changed; `kind` is joined, left, published or unpublished. `change` counts the
-    changes of the room, so that a reader of the roster knows which it has seen.
+    """Something in a room changed; `kind` is joined, left, published, media or unpublished. `change` counts
+    the changes of the room, so that a reader of the roster knows which it has seen.
 
-    `device` belongs to joined (``server`` for a virtual user, else what is known), `why` to left, and `media`
-    to published: what flows in the stream now. Published comes again when that changes.
+    `device` belongs to joined (``server`` for a virtual user, else what is known), `why` to left, `media` and
+    `trouble` to published, and to media, which tells that they changed (see PublishedStream).
     """
 
     type: Literal["room_changed"] = "room_changed"
@@ -188,7 +207,8 @@ class RoomChanged(_Message):
     stream: int | None = None
     device: str = ""
     why: Literal["left", "dropped", "removed"] = "left"
-    media: tuple[Literal["audio", "video"], ...] = ()
+    media: tuple[str, ...] = ()
+    trouble: dict[str, str] = {}
 
 
 # --- node -> media process ------------------------------------------------------------------------------
@@ -317,12 +337,14 @@ class Lost(_Message):
 
 
 class Stage(_Message):
-    """A push is at another step (core.push.PushStage); `text` says why where it is not obvious."""
+    """A push is at another step (core.push.PushStage); `text` says why where it is not obvious, and `reason`
+    (core.lifecycle.Reason) where callers are told that."""
 
     type: Literal["stage"] = "stage"
     run_id: str
     stage: str
     text: str = ""
+    reason: str = ""
 
 
 class Finished(_Message):
@@ -353,6 +375,7 @@ Message = (
     | Watch
     | Publish
     | PatchPeer
+    | PeerSends
     | ClosePeer
     | Enter
     | Leave

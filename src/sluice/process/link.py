@@ -30,7 +30,8 @@ class FrameType(IntEnum):
     END = 3
 
 
-KEY_FRAME = 1  #: flag of a VIDEO frame that a decoder can start with
+#: Flags of a VIDEO frame: a decoder can start with it; it was sent before, and is sent again to who needs it.
+KEY_FRAME, PAST = 1, 2
 
 
 class LinkFrame(NamedTuple):

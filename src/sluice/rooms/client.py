@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
@@ -21,7 +21,9 @@ from sluice.process.control import (
     Message,
     Patched,
     PatchPeer,
+    PeerSends,
     Publish,
+    PublishedStream,
     Refusal,
     Retire,
     RoomChanged,
@@ -38,6 +40,7 @@ from sluice.rooms.port import (
     RoomEvent,
     RoomEventKind,
     RosterEntry,
+    StreamMedia,
     WatchOffer,
 )
 
@@ -118,6 +121,13 @@ class RoomProcesses:
         if isinstance(reply, Patched):
             return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment)
         raise _refused(reply)
+
+    async def peer_sends(
+        self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId, kinds: Collection[str]
+    ) -> bool:
+        request = PeerSends(peer_id=peer_id, user_id=user_id, kinds=tuple(kinds))
+        reply = await self._ask(self._process_of(app_id, room_id), request)
+        return isinstance(reply, Done) and reply.found
 
     async def close_peer(self, peer_id: PeerId) -> bool:
         # A process that is gone has taken its peers with it.
@@ -221,12 +231,26 @@ def _offer(queue: _Watcher, change: RoomChanged | None) -> None:
 
 async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
     yield RoomEvent(RoomEventKind.ROSTER, roster=_entries(roster))
+    for user in roster.users:
+        for stream in user.streams:
+            yield _media_event(UserId(user.user_id), stream.stream, stream)
     while (change := await queue.get()) is not None:
-        # Published is told again when its second kind flows; that is no news to who reads streams.
-        again = change.kind == "published" and len(change.media) > 1
-        if change.change > roster.change and not again:
-            yield RoomEvent(RoomEventKind(change.kind), user_id=UserId(change.user_id), stream=change.stream)
+        if change.change <= roster.change:
+            continue
+        user_id = UserId(change.user_id)
+        if change.kind != "media":
+            yield RoomEvent(RoomEventKind(change.kind), user_id=user_id, stream=change.stream)
+        if change.kind in ("published", "media"):
+            yield _media_event(user_id, change.stream, change)
+
+
+def _media_event(user_id: UserId, stream: int | None, told: PublishedStream | RoomChanged) -> RoomEvent:
+    media = StreamMedia(told.media, told.trouble)
+    return RoomEvent(RoomEventKind.MEDIA, user_id=user_id, stream=stream, media=media)
 
 
 def _entries(roster: Roster) -> tuple[RosterEntry, ...]:
-    return tuple(RosterEntry(UserId(user.user_id), user.streams) for user in roster.users)
+    return tuple(
+        RosterEntry(UserId(user.user_id), tuple(stream.stream for stream in user.streams))
+        for user in roster.users
+    )

@@ -3,9 +3,9 @@
 A second engine (another SFU) is a second implementation of `RoomEngine`.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -17,6 +17,7 @@ class RoomEventKind(Enum):
     JOINED = "joined"
     LEFT = "left"
     PUBLISHED = "published"
+    MEDIA = "media"
     UNPUBLISHED = "unpublished"
 
 
@@ -29,13 +30,24 @@ class RosterEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamMedia:
+    """What is in a stream: `kinds` (audio, video) that its publisher sends, and what is `wrong` with one of
+    them, by kind and for people. A kind that never could be decoded is in `wrong` alone."""
+
+    kinds: tuple[str, ...] = ()
+    wrong: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RoomEvent:
-    """`roster` is filled for the kind ROSTER, `user_id` for the others, `stream` for (un)published."""
+    """`roster` is filled for the kind ROSTER, `user_id` for the others, `stream` for those of a stream, and
+    `media` for MEDIA, which follows each published stream, and again when it changes."""
 
     kind: RoomEventKind
     user_id: UserId | None = None
     stream: int | None = None
     roster: tuple[RosterEntry, ...] = ()
+    media: StreamMedia = StreamMedia()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,13 @@ class RoomEngine(Protocol):
 
     async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
         """Takes trickled candidates, or restarts ICE. Raises BadInput and RoomError."""
+        ...
+
+    async def peer_sends(
+        self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId, kinds: Collection[str]
+    ) -> bool:
+        """The user's publishing peer sends these kinds from now on, and the others no more. False when there
+        is no such peer. Raises RoomError."""
         ...
 
     async def close_peer(self, peer_id: PeerId) -> bool:

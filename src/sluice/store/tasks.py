@@ -166,14 +166,30 @@ _SET_STAGE = (
     update(tasks)
     .where(tasks.c.id == bindparam("run_id"), _LIVE, tasks.c.state != State.STOPPING.value)
     .where(tasks.c.stage != bindparam("new_stage"))
-    .values(stage=bindparam("new_stage"), reason_text=bindparam("text"), epoch=tasks.c.epoch + 1)
+    .values(
+        stage=bindparam("new_stage"),
+        reason=func.coalesce(bindparam("why"), tasks.c.reason),
+        reason_text=bindparam("text"),
+        epoch=tasks.c.epoch + 1,
+    )
     .returning(tasks)
 )
 
 
-def set_stage(conn: Connection, run_id: RunId, stage: PushStage, text: str, now: float) -> Task[Any] | None:
-    """The push at its next stage, told as a change of state is; None when it is there already or is over."""
-    row = conn.execute(_SET_STAGE, {"run_id": run_id, "new_stage": stage.code, "text": text}).one_or_none()
+def set_stage(
+    conn: Connection,
+    run_id: RunId,
+    stage: PushStage,
+    text: str,
+    now: float,
+    *,
+    reason: Reason | None = None,
+) -> Task[Any] | None:
+    """The push at its next stage, told as a change of state is; None when it is there already or is over.
+    Without a `reason` it keeps the one that it has."""
+    why = reason.code if reason is not None else None
+    values = {"run_id": run_id, "new_stage": stage.code, "why": why, "text": text}
+    row = conn.execute(_SET_STAGE, values).one_or_none()
     if row is None:
         return None
     task = _task_of(row)

@@ -242,7 +242,7 @@ class TaskService:
             self._spawn(self._apply(run, Event.FLOWING, Reason.NONE, ""))
         elif isinstance(message, Stage):
             run.note = message.text
-            self._spawn(self._set_stage(run, PushStage.of(message.stage), message.text))
+            self._spawn(self._set_stage(run, message))
         elif isinstance(message, Lost):
             run.note = message.text
             run.lose(self._clock())
@@ -377,12 +377,15 @@ class TaskService:
             self._runs.pop(task.id, None)
         return task
 
-    async def _set_stage(self, run: Run, stage: PushStage, text: str) -> None:
-        now = self._clock()
-        task = await self._store.run(lambda conn: set_stage(conn, run.task.id, stage, text, now))
+    async def _set_stage(self, run: Run, told: Stage) -> None:
+        now, stage = self._clock(), PushStage.of(told.stage)
+        reason = Reason.of(told.reason) if told.reason else None
+        task = await self._store.run(
+            lambda conn: set_stage(conn, run.task.id, stage, told.text, now, reason=reason)
+        )
         if task is not None:
             run.task = task
-            log.info("push", run=task.id, stage=stage.code, text=text)
+            log.info("push", run=task.id, stage=stage.code, text=told.text)
 
     async def _save_positions(self) -> None:
         notes = [

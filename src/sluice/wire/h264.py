@@ -1,8 +1,8 @@
 """H.264 as containers carry it: configuration records, length-prefixed and Annex B units, SPS, slice types.
 
 Sources: ITU-T H.264 (7.3 syntax, 7.4 semantics, Annex B) and ISO/IEC 14496-15 (5.3.3 decoder configuration).
-Only what a relay needs is read: picture size, profile, level and whether a slice is a B slice. Whatever is
-malformed raises H264Error; nothing is guessed.
+Only what a relay needs is read: picture size, profile, level, whether a slice is a B slice, and what says in
+which order pictures are shown. Whatever is malformed raises H264Error; nothing is guessed.
 """
 
 import re
@@ -14,6 +14,8 @@ _MOST_PIXELS = 16880
 _START_CODE = re.compile(rb"\x00\x00\x01")
 
 NAL_SLICE, NAL_PARTITION_A, NAL_IDR, NAL_SEI, NAL_SPS, NAL_PPS = 1, 2, 5, 6, 7, 8
+#: Units that begin a coded slice.
+SLICES = frozenset({NAL_SLICE, NAL_PARTITION_A, NAL_IDR})
 
 #: Profiles whose SPS carries the chroma and scaling fields (7.3.2.1.1).
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
@@ -35,13 +37,22 @@ class SliceType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sps:
-    """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1); by how many
-    pictures output differs from decoding order, None where the set does not tell (E.2.1)."""
+    """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1).
+
+    The rest is what slice headers depend on: widths of their fields in bits, `order_bits` of the picture
+    order count where it is sent (pic_order_cnt_type 0), else 0; and by how many pictures output differs from
+    decoding order, None where the set does not tell (E.2.1).
+    """
 
     profile_idc: int
     level_idc: int
     width: int
     height: int
+    separate_planes: bool
+    frame_number_bits: int
+    order_type: int
+    order_bits: int
+    frames_only: bool
     reorder_frames: int | None = None
 
     @classmethod
@@ -52,9 +63,9 @@ class Sps:
         bits = _Bits(_unescape(nal[1:]))
         profile, _constraints, level = bits.take(8), bits.take(8), bits.take(8)
         bits.ue()  # seq_parameter_set_id
-        chroma = _read_chroma(bits) if profile in _HIGH_PROFILES else 1
-        bits.ue()  # log2_max_frame_num_minus4
-        _skip_picture_order(bits)
+        chroma, separate = _read_chroma(bits) if profile in _HIGH_PROFILES else (1, False)
+        frame_number_bits = bits.ue() + 4
+        order_type, order_bits = _read_picture_order(bits)
         bits.ue()  # max_num_ref_frames
         bits.take(1)  # gaps_in_frame_num_value_allowed_flag
         width, height_units = (bits.ue() + 1) * 16, (bits.ue() + 1) * 16
@@ -70,7 +81,15 @@ class Sps:
             height -= (top + bottom) * unit_y * (2 - frames_only)
         if not (0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS):
             raise H264Error(f"the sequence parameter set gives an impossible picture size ({width}x{height})")
-        return cls(profile, level, width, height, _reorder_frames(bits))
+        return cls(
+            *(profile, level, width, height),
+            separate_planes=separate,
+            frame_number_bits=frame_number_bits,
+            order_type=order_type,
+            order_bits=order_bits,
+            frames_only=bool(frames_only),
+            reorder_frames=_reorder_frames(bits),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +146,39 @@ def split_annexb(data: bytes) -> list[bytes]:
 
 def slice_type(nal: bytes | memoryview) -> SliceType:
     """The type of a coded slice (NAL types 1, 2 and 5). Raises H264Error for other units. (7.3.3)"""
-    if not nal or nal[0] & 0x1F not in (NAL_SLICE, NAL_PARTITION_A, NAL_IDR):
-        raise H264Error("this NAL unit is no slice")
-    # Two Exp-Golomb codes of at most 65 bits each are all that is read; 24 bytes hold them, escaped too.
-    bits = _Bits(_unescape(nal[1:25]))
-    bits.ue()  # first_mb_in_slice
-    value = bits.ue()
-    if value > 9:
-        raise H264Error(f"slice type {value} does not exist")
-    return SliceType(value % 5)
+    return _slice_begin(nal)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceHead:
+    """Of a slice header (7.3.3); `order` is its pic_order_cnt_lsb, 0 where none is sent."""
+
+    slice_type: SliceType
+    order: int
+
+
+def begins_picture(nal: bytes | memoryview) -> bool:
+    """Whether a coded slice is a picture's first: first_mb_in_slice is 0, which is a single bit 1 (9.1)."""
+    return len(nal) > 1 and nal[1] >= 0x80
+
+
+def pps_of_slice(nal: bytes | memoryview) -> int:
+    """The id of the picture parameter set of a coded slice. Raises H264Error."""
+    return _slice_begin(nal)[1].ue()
+
+
+def slice_head(nal: bytes | memoryview, sps: Sps) -> SliceHead:
+    """Of a coded slice (NAL types 1, 2 and 5) under its sequence parameter set. Raises H264Error."""
+    kind, bits = _slice_begin(nal)
+    bits.ue()  # pic_parameter_set_id
+    if sps.separate_planes:
+        bits.take(2)  # colour_plane_id
+    bits.take(sps.frame_number_bits)
+    if not sps.frames_only and bits.take(1):  # field_pic_flag
+        bits.take(1)  # bottom_field_flag
+    if nal[0] & 0x1F == NAL_IDR:
+        bits.ue()  # idr_pic_id
+    return SliceHead(kind, bits.take(sps.order_bits))
 
 
 class _Bits:
@@ -166,14 +209,28 @@ class _Bits:
         return (code + 1) // 2 if code % 2 else -(code // 2)
 
 
+def _slice_begin(nal: bytes | memoryview) -> tuple[SliceType, _Bits]:
+    """Its type, and what follows in the header."""
+    if not nal or nal[0] & 0x1F not in SLICES:
+        raise H264Error("this NAL unit is no slice")
+    # Four Exp-Golomb codes and a few bits are all that is read; these bytes hold them, escaped too.
+    bits = _Bits(_unescape(nal[1:49]))
+    bits.ue()  # first_mb_in_slice
+    value = bits.ue()
+    if value > 9:
+        raise H264Error(f"slice type {value} does not exist")
+    return SliceType(value % 5), bits
+
+
 _EXTENDED_SAR = 255
 _MOST_CPB = 32
 #: Width and height of the cropping unit by chroma_format_idc (table 6-1, equations 7-19 to 7-22).
 _CROP_UNITS = {0: (1, 1), 1: (2, 2), 2: (2, 1), 3: (1, 1)}
 
 
-def _read_chroma(bits: _Bits) -> int:
-    """Chroma format for the cropping unit; planes coded separately count as monochrome (7.4.2.1.1)."""
+def _read_chroma(bits: _Bits) -> tuple[int, bool]:
+    """Chroma format for the cropping unit; planes coded separately (which is told, too) count as monochrome
+    (7.4.2.1.1)."""
     chroma = bits.ue()
     if chroma > 3:
         raise H264Error(f"chroma format {chroma} does not exist")
@@ -185,7 +242,7 @@ def _read_chroma(bits: _Bits) -> int:
         for index in range(8 if chroma != 3 else 12):
             if bits.take(1):
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
-    return 0 if separate else chroma
+    return (0, True) if separate else (chroma, False)
 
 
 def _reorder_frames(bits: _Bits) -> int | None:
@@ -247,11 +304,12 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         last = following or last
 
 
-def _skip_picture_order(bits: _Bits) -> None:
+def _read_picture_order(bits: _Bits) -> tuple[int, int]:
+    """pic_order_cnt_type, and the bits of pic_order_cnt_lsb in slice headers."""
     kind = bits.ue()
     if kind == 0:
-        bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
-    elif kind == 1:
+        return kind, bits.ue() + 4
+    if kind == 1:
         bits.take(1)  # delta_pic_order_always_zero_flag
         bits.se()  # offset_for_non_ref_pic
         bits.se()  # offset_for_top_to_bottom_field
@@ -262,6 +320,7 @@ def _skip_picture_order(bits: _Bits) -> None:
             bits.se()
     elif kind > 2:
         raise H264Error(f"picture order count type {kind} does not exist")
+    return kind, 0
 
 
 def _read_sets(avcc: bytes, offset: int, count: int) -> tuple[tuple[bytes, ...], int]:

@@ -3,19 +3,31 @@
 What leaves can be decoded: an access unit that lost a packet is dropped, and with it everything up to the
 next key frame, because each picture refers to those before it. Whoever asks for that key frame sees
 `key_needed`. Key frames leave with their parameter sets in front, as viewers and CDNs need them.
+
+A picture ends where the next one begins, which NAL units tell (H.264 7.4.1.2.3): publishers set the marker
+bit on each slice or on none, and stamp slices of one picture differently. A marker only lets a picture leave
+sooner, once it has been right for a picture, and is not looked at any more once it was wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sluice.wire.h264 import NAL_IDR, NAL_PPS, NAL_SLICE, NAL_SPS
+from sluice.wire.h264 import NAL_IDR, NAL_PPS, NAL_SEI, NAL_SPS, SLICES, H264Error, Sps, begins_picture
 from sluice.wire.parameter_sets import ParameterSets
 from sluice.wire.rtp import RtpPacket
 
+_NAL_AUD = 9
 _STAP_A, _FU_A = 24, 28
 _START, _END = 0x80, 0x40
 #: A larger access unit is no camera's; frame links end at 16 MB.
 _MOST_BYTES = 4 << 20
+_PART_BYTES = 64  #: what keeping a part costs beside its bytes
+#: Units that, behind a slice, begin the next access unit (7.4.1.2.3).
+_SETS = frozenset({NAL_SPS, NAL_PPS})
+_HEADS = _SETS | {NAL_SEI, _NAL_AUD, *range(14, 19)}
+#: Pictures whose markers must have been right before they are believed. The first is a key frame, the
+#: largest: who cuts pictures into slices cuts that one.
+_PROOFS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,60 +40,114 @@ class AccessUnit:
 
 
 class H264Depacketizer:
-    """`parameter_sets` are those that the sender's offer names (sprop-parameter-sets)."""
+    """`sets` are parameter sets that are known before any packet (sprop-parameter-sets of an offer)."""
 
-    def __init__(self, parameter_sets: Sequence[bytes] = ()) -> None:
+    def __init__(self, sets: Iterable[bytes] = ()) -> None:
         self.key_needed = True  #: nothing leaves before the next key frame
         self.dropped = 0  #: access units, or parts of some
+        self.why = "no key frame has come yet"  #: nothing leaves, while `key_needed`
         self._sets = ParameterSets()
-        self._sets.note(parameter_sets)
+        self._fields = False  #: two pictures with one time stamp are the fields of a frame
+        self._note_sets(sets)
         self._sets_sent = not self._sets.units  #: by the stream itself: those of an offer then say nothing
-        self._timestamp: int | None = None  #: of the access unit at hand
+        self._proofs: int | None = 0  #: pictures with a right marker; None: it was wrong once
+        self._timestamp = 0  #: of the access unit at hand
         self._units: list[bytes] = []
         self._fragments: list[bytes] = []  #: of the unit at hand
         self._bytes = 0
-        self._damaged = False
-        self._headless = True  #: its first packets may be lost
+        self._sliced = self._marked = self._damaged = False
+        self._headless = not self._sets.units  #: its first packets may be lost
+        self._ended: list[AccessUnit] = []
 
     def feed(self, packet: RtpPacket) -> list[AccessUnit]:
-        """The access units that end with this packet, or with the one before it (no marker, another time)."""
-        ended: list[AccessUnit] = []
+        """The access units that end with this packet, or with the one before it."""
         if packet.lost_before:
-            self._lose(packet.timestamp)
-        elif packet.timestamp != self._timestamp and self._timestamp is not None:
-            ended += self._end()
-        payload = packet.payload
-        if payload:  # else padding, which probes the network
-            self._timestamp = packet.timestamp
-            self._take(payload)
-            if packet.marker:
-                ended += self._end()
+            self._lose()
+        if packet.payload:  # else padding, which probes the network
+            self._take(packet.payload, packet.timestamp)
+            if packet.marker and not self._fragments:
+                self._mark()
+        ended, self._ended = self._ended, []
         return ended
 
-    def _lose(self, timestamp: int) -> None:
-        """Packets before the one with this timestamp are lost: of which access units nobody knows."""
-        self.key_needed = True
-        if self._timestamp is not None:
+    def flush(self) -> list[AccessUnit]:
+        """To be called when no packet has come for a while: the picture that waits for the next one leaves,
+        if a marker says that it is whole."""
+        if self._marked and self._proofs is not None:
+            self._end()
+        ended, self._ended = self._ended, []
+        return ended
+
+    # --- borders ------------------------------------------------------------------------------------------
+
+    def _border(self, unit: bytes, timestamp: int) -> None:
+        """Ends the access unit at hand where `unit`, of which the first bytes are enough, begins the next."""
+        kind = unit[0] & 0x1F
+        begins = kind in _HEADS or (kind in SLICES and begins_picture(unit))
+        if begins and (self._sliced or self._damaged) and not self._is_second_field(kind, timestamp):
+            # What was damaged before any slice may have belonged to this picture, if the time is the same.
+            headless = not self._sliced and timestamp == self._timestamp
+            self._end()
+            self._headless = headless
+        if kind in SLICES:
+            if not begins and (self._marked or not (self._sliced or self._headless)):
+                self._distrust()
+            if not self._sliced:
+                self._timestamp = timestamp
+            self._sliced, self._marked = True, False
+
+    def _is_second_field(self, kind: int, timestamp: int) -> bool:
+        return self._fields and kind in SLICES and timestamp == self._timestamp
+
+    def _mark(self) -> None:
+        """The marker says that the access unit at hand is whole."""
+        if not self._sliced:
+            return
+        self._marked = True
+        if self._proofs is not None and self._proofs >= _PROOFS:
+            self._end()
+
+    def _distrust(self) -> None:
+        """The picture goes on behind its marker; what left of it before is no picture."""
+        self._proofs = None
+        self._damaged |= not self._sliced
+
+    def _lose(self) -> None:
+        """Packets are lost: of which access units nobody knows."""
+        if self._marked and self._proofs is not None:
+            self._end()
+        self._need_key("packets of the pictures are lost")
+        if self._units or self._fragments:
             self.dropped += 1
             self._begin()
         self._headless = True
 
-    def _take(self, payload: bytes) -> None:
+    def _need_key(self, why: str) -> None:
+        if not self.key_needed:
+            self.key_needed, self.why = True, f"{why}, and no key frame has come since"
+
+    # --- packets ------------------------------------------------------------------------------------------
+
+    def _take(self, payload: bytes, timestamp: int) -> None:
         kind = payload[0] & 0x1F
-        self._bytes += len(payload)
-        if self._bytes > _MOST_BYTES:
-            self._damaged = True
-            self._units, self._fragments = [], []
-        elif kind == _FU_A:
-            self._take_fragment(payload)
+        if not (self._units or self._fragments or self._damaged):
+            self._timestamp = timestamp
+        if kind == _FU_A:
+            self._take_fragment(payload, timestamp)
         elif kind == _STAP_A:
-            self._take_aggregate(payload)
+            self._take_aggregate(payload, timestamp)
         elif 0 < kind < _STAP_A:
-            self._units.append(payload)
+            self._take_unit(payload, timestamp)
         else:
             self._damaged = True  # not of this packetization mode (5.4, table 3)
 
-    def _take_fragment(self, payload: bytes) -> None:
+    def _take_unit(self, unit: bytes, timestamp: int) -> None:
+        self._border(unit, timestamp)
+        if unit[0] & 0x1F in _SETS:
+            self._note_sets((unit,))
+        self._keep(self._units, unit)
+
+    def _take_fragment(self, payload: bytes, timestamp: int) -> None:
         """RFC 6184 5.8."""
         if len(payload) < 3:
             self._damaged = True
@@ -89,16 +155,22 @@ class H264Depacketizer:
         head = payload[1]
         if head & _START:
             self._damaged |= bool(self._fragments)
-            self._fragments = [bytes(((payload[0] & 0xE0) | (head & 0x1F),)), payload[2:]]
+            self._fragments = []
+            first = bytes(((payload[0] & 0xE0) | (head & 0x1F),))
+            self._border(first + payload[2:3], timestamp)
+            self._keep(self._fragments, first + payload[2:])
         elif self._fragments:
-            self._fragments.append(payload[2:])
+            self._keep(self._fragments, payload[2:])
         else:
             self._damaged = True
         if head & _END and self._fragments:
-            self._units.append(b"".join(self._fragments))
+            unit = b"".join(self._fragments)
             self._fragments = []
+            self._units.append(unit)
+            if unit[0] & 0x1F in _SETS:
+                self._note_sets((unit,))
 
-    def _take_aggregate(self, payload: bytes) -> None:
+    def _take_aggregate(self, payload: bytes, timestamp: int) -> None:
         """RFC 6184 5.7.1."""
         at = 1
         while at < len(payload):
@@ -107,48 +179,67 @@ class H264Depacketizer:
             if at == start or at > len(payload):
                 self._damaged = True
                 return
-            self._units.append(payload[start:at])
+            self._take_unit(payload[start:at], timestamp)
 
-    def _end(self) -> list[AccessUnit]:
+    def _keep(self, parts: list[bytes], part: bytes) -> None:
+        self._bytes += len(part) + _PART_BYTES
+        if self._bytes > _MOST_BYTES:
+            self._damaged = True
+            self._units, self._fragments = [], []
+        else:
+            parts.append(part)
+
+    # --- access units -------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
         """The access unit at hand is over."""
-        units, timestamp = self._units, self._timestamp
+        units, headless, timestamp = self._units, self._headless, self._timestamp
         damaged = self._damaged or bool(self._fragments)
-        headless = self._headless
+        if self._marked and self._proofs is not None:
+            self._proofs += 1
         self._begin()
         kinds = {unit[0] & 0x1F for unit in units}
-        self._sets_sent |= bool(kinds & {NAL_SPS, NAL_PPS})
-        if not damaged:
-            self._sets.note(units)
-        needed = {NAL_SPS, NAL_PPS} if self._sets_sent else set()
-        key = NAL_IDR in kinds and not damaged and (not headless or _whole(units, kinds, needed))
+        self._sets_sent |= bool(kinds & _SETS)
+        needed = _SETS if self._sets_sent else frozenset()
+        idr = NAL_IDR in kinds and not damaged
+        if idr and not self._sets.units:
+            self.why = "its key frames come without parameter sets (SPS, PPS), and its offer has none"
+        key = idr and (not headless or _whole(units, kinds, needed))
         if key:
             units = self._with_sets(units, kinds)
-        if damaged or not units or (self.key_needed and not key):
+        if damaged or not units:
+            self._need_key("pictures were damaged")
+        if self.key_needed and not (key and units):
             self.dropped += 1
-            self.key_needed |= damaged or not units
-            return []
-        if not kinds & {NAL_SLICE, NAL_IDR}:
-            return []  # parameter sets alone
-        self.key_needed = False
-        assert timestamp is not None  # noqa: S101 - it has units
-        return [AccessUnit(units, timestamp, key)]
+        else:
+            self.key_needed = False
+            self._ended.append(AccessUnit(units, timestamp, key))
 
     def _begin(self) -> None:
-        self._timestamp = None
         self._units, self._fragments = [], []
         self._bytes = 0
-        self._damaged = self._headless = False
+        self._sliced = self._marked = self._damaged = self._headless = False
+
+    def _note_sets(self, units: Iterable[bytes]) -> None:
+        before = self._sets.sps
+        self._sets.note(units)
+        sps = self._sets.sps
+        if sps is not None and sps is not before:
+            try:
+                self._fields = not Sps.parse(sps).frames_only
+            except H264Error:
+                self._fields = False
 
     def _with_sets(self, units: list[bytes], kinds: set[int]) -> list[bytes]:
         """With parameter sets in front where some are missing; empty when they are not known."""
-        if kinds >= {NAL_SPS, NAL_PPS}:
+        if kinds >= _SETS:
             return units
         sets = self._sets.units
-        return sets + [unit for unit in units if unit[0] & 0x1F not in (NAL_SPS, NAL_PPS)] if sets else []
+        return sets + [unit for unit in units if unit[0] & 0x1F not in _SETS] if sets else []
 
 
-def _whole(units: list[bytes], kinds: set[int], needed: set[int]) -> bool:
+def _whole(units: list[bytes], kinds: set[int], needed: frozenset[int]) -> bool:
     """Whether nothing is missing at the beginning: not the parameter sets, which a lost packet may have
-    changed, and not the first slice (7.4.3: its first_mb_in_slice is 0, which is a single bit 1)."""
-    first = next(unit for unit in units if unit[0] & 0x1F in (NAL_SLICE, NAL_IDR))
-    return kinds >= needed and len(first) > 1 and first[1] >= 0x80
+    changed, and not the first slice."""
+    first = next(unit for unit in units if unit[0] & 0x1F in SLICES)
+    return kinds >= needed and begins_picture(first)

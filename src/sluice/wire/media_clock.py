@@ -16,6 +16,8 @@ VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 #: Pictures are moved by a twentieth of the time that passes at most.
 _SLEW = 20
 _JUMP_US = 1_000_000
+#: Two packets are a tick of either RTP clock apart at least: what shares a stamp is one picture to receivers.
+_LEAST_US = 21
 #: Timestamps and arrivals that differ by more than this from one packet to the next: another clock.
 _BREAK_US = 10_000_000
 
@@ -36,7 +38,7 @@ class _Track:
         self._ticks, self._arrived_us = self._extend(timestamp), now_us
         own_us = self._own_us(self._ticks)
         if before is None:
-            self.offset_us, self._last_us = now_us - own_us, now_us - 1
+            self.offset_us, self._last_us = now_us - own_us, now_us - _LEAST_US
             return 0
         passed_us = own_us - self._own_us(before)
         if abs(passed_us - (now_us - before_us)) > _BREAK_US:
@@ -46,7 +48,7 @@ class _Track:
     def media_us(self) -> int:
         """The media time of the packet at hand."""
         assert self._ticks is not None  # noqa: S101 - a packet was taken
-        self._last_us = max(self._last_us + 1, self._own_us(self._ticks) + self.offset_us)
+        self._last_us = max(self._last_us + _LEAST_US, self._own_us(self._ticks) + self.offset_us)
         return self._last_us
 
     def on_report(self, report: SenderReport) -> None:

@@ -32,6 +32,14 @@ class ParameterSets:
         """The first SPS."""
         return next(iter(self._sps.values()), None)
 
+    def sps_of(self, pps_id: int) -> bytes | None:
+        """The SPS that the PPS with this id belongs to."""
+        pps = self._pps.get(pps_id)
+        if pps is None:
+            return None
+        _, size = _ue(pps[1:9])
+        return self._sps.get(_ue(pps[1:9], size)[0])
+
     @property
     def units(self) -> list[bytes]:
         """All of them, SPS first; empty while one kind is missing."""
@@ -53,9 +61,15 @@ def _put(sets: dict[int, bytes], number: int, unit: bytes) -> None:
 
 def _first_ue(data: bytes | memoryview) -> int:
     """The Exp-Golomb code (9.1) at the beginning: the id of a parameter set, in at most 4 bytes."""
-    value = int.from_bytes(bytes(data).ljust(4, b"\0"), "big")
-    zeros = 32 - value.bit_length()
-    return (value >> max(0, 31 - 2 * zeros)) - 1
+    return _ue(data)[0]
+
+
+def _ue(data: bytes | memoryview, skip: int = 0) -> tuple[int, int]:
+    """The Exp-Golomb code behind `skip` bits, and how many bits it has."""
+    bits = 64 - skip
+    value = int.from_bytes(bytes(data).ljust(8, b"\0"), "big") & ((1 << bits) - 1)
+    size = 2 * (bits - value.bit_length()) + 1
+    return (value >> max(0, bits - size)) - 1, size
 
 
 def _sized(unit: bytes) -> bytes:

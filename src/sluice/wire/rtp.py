@@ -46,6 +46,29 @@ def h264_payloads(nal_units: Iterable[NalUnit]) -> list[bytes]:
     return payloads
 
 
+def nal_units_of(payloads: Iterable[bytes]) -> list[bytes]:
+    """The access unit that `h264_payloads` made these of."""
+    units: list[bytes] = []
+    fragments: list[bytes] = []
+    for payload in payloads:
+        kind = payload[0] & 0x1F
+        if kind == _FU_A:
+            if payload[1] & 0x80:
+                fragments = [bytes(((payload[0] & 0xE0) | (payload[1] & 0x1F),))]
+            fragments.append(payload[2:])
+            if payload[1] & 0x40:
+                units.append(b"".join(fragments))
+        elif kind == _STAP_A:
+            at = 1
+            while at < len(payload):
+                end = at + 2 + int.from_bytes(payload[at : at + 2], "big")
+                units.append(payload[at + 2 : end])
+                at = end
+        else:
+            units.append(payload)
+    return units
+
+
 def _aggregate(nal_units: Sequence[NalUnit]) -> bytes:
     """RFC 6184 5.7.1; a single unit stays as it is (5.6)."""
     if len(nal_units) == 1:

@@ -90,9 +90,12 @@ class VolcengineForm:
 
 
 def _push(entry: OutboxEntry) -> Mapping[str, object]:
-    """5.2: one superset of fields in all four events."""
+    """5.2: one superset of fields in all four events. A push of which one kind of media does not leave says
+    so in the fields that are for failures: its state alone would look as it does before the first picture."""
     data = entry.data
-    failed = State(data["state"]) is State.FAILED
+    state = State(data["state"])
+    stalled = state.live and state is not State.STOPPING and data.get("stalled", False)
+    failed = state is State.FAILED or stalled
     return {
         "AppId": entry.app_id,
         "BusinessId": data["business_id"],
@@ -103,7 +106,7 @@ def _push(entry: OutboxEntry) -> Mapping[str, object]:
         "Status": data["status"],
         "PushStreamState": data["push_stream_state"],
         "StopReason": data["stop_reason"],
-        "Reason": data["stop_reason"],
+        "Reason": data["reason"] if stalled else data["stop_reason"],
         "Timestamp": _ms(data["at"]),
     }
 

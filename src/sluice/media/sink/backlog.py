@@ -31,7 +31,7 @@ class Backlog:
             if unit.key:
                 self.needs_key_frame = False
             self._units.append(unit)
-            self._bytes += len(unit.body)
+            self._bytes += _cost(unit)
         if self._units and (
             self._bytes > MOST_BYTES or self._units[-1].at_us - self._units[0].at_us > MOST_US
         ):
@@ -42,7 +42,7 @@ class Backlog:
         taken: list[Unit] = []
         while self._units and most_bytes > 0:
             unit = self._units.popleft()
-            self._bytes -= len(unit.body)
+            self._bytes -= _cost(unit)
             most_bytes -= len(unit.body)
             taken.append(unit)
         return taken
@@ -58,4 +58,9 @@ class Backlog:
             kept = sound[len(sound) // 2 :]
         self.dropped += len(units) - len(kept)
         self._units = deque(kept)
-        self._bytes = sum(len(unit.body) for unit in kept)
+        self._bytes = sum(map(_cost, kept))
+
+
+def _cost(unit: Unit) -> int:
+    """What the past costs is bounded where it comes from."""
+    return 0 if unit.past else len(unit.body)

@@ -163,6 +163,8 @@ class RtmpSink:
             self._write(units)
             return
         self._backlog.add(units)
+        if self._backlog.needs_key_frame and self._stream is not None:
+            self._stream.needs_key_frame = True  # it may begin again with pictures of the past
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
 

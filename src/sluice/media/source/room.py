@@ -4,19 +4,21 @@ What it brings goes to callbacks at once. A link that breaks (the room process d
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from sluice.process.link import FrameParser, FrameType, LinkError, LinkFrame, pack_control, parse_control
 
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """The user whose stream it is: in the room by any means, and publishing these tracks."""
+    """The user whose stream it is: in the room by any means, and publishing these tracks. `trouble` says why
+    one of them (by ``video``, ``audio``) does not come, as far as the room knows."""
 
     present: bool = False
     video: bool = False
     audio: bool = False
+    trouble: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def publishes(self) -> bool:
@@ -27,7 +29,9 @@ class Publisher:
         """Raises LinkError."""
         if not isinstance(document, dict):
             raise LinkError("the state of a publisher is no object")
-        return cls(*(document.get(name) is True for name in ("present", "video", "audio")))
+        present, video, audio = (document.get(name) is True for name in ("present", "video", "audio"))
+        trouble = document.get("trouble")
+        return cls(present, video, audio, trouble if isinstance(trouble, dict) else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +106,10 @@ class Subscription(asyncio.Protocol):
         if frames:
             self._on_frames(frames)
 
-    def request_key_frame(self) -> None:
+    def request_key_frame(self, *, begin: bool) -> None:
+        """`begin`: someone cannot go on without one, and takes the current group of pictures instead."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(pack_control({"key_frame": True}))
+            self._transport.write(pack_control({"key_frame": True, "begin": begin}))
 
     def close(self) -> None:
         """`on_end` is not called any more."""

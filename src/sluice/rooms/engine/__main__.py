@@ -1,7 +1,7 @@
 """The room process: one UDP port for its peers, one unix socket for the sessions that publish into
 its rooms or subscribe to them.
 
-Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link.
+Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from sluice.process.control import (
     Leave,
     Message,
     PatchPeer,
+    PeerSends,
     Publish,
     Ready,
     Refusal,
@@ -35,6 +36,7 @@ from sluice.rooms.engine.engine import Engine
 from sluice.rooms.engine.link import FrameLink
 from sluice.rooms.engine.socket import MediaSocket
 
+MOST_KEPT_MB = 256
 _TIMER_S = 0.1
 _DRAIN_S = 0.002
 #: Datagrams taken per wake-up, so that a flood cannot keep frames waiting.
@@ -64,6 +66,7 @@ class RoomProcess:
             [(address, self._socket.port) for address in addresses],
             emit=lambda change: self._channel.notify(change),
             start_drain=lambda: self._schedule_drain(time.monotonic()),
+            most_kept_bytes=config.get("most_kept_mb", MOST_KEPT_MB) << 20,
         )
         self._channel: Channel
 
@@ -122,6 +125,8 @@ class RoomProcess:
             return self._engine.publish(message)
         if isinstance(message, PatchPeer):
             return self._engine.patch_peer(message)
+        if isinstance(message, PeerSends):
+            return self._engine.peer_sends(message)
         if isinstance(message, ClosePeer):
             return self._engine.close_peer(message)
         if isinstance(message, Enter):

@@ -23,6 +23,7 @@ from sluice.process.control import (
     Leave,
     Patched,
     PatchPeer,
+    PeerSends,
     Publish,
     Refusal,
     Retire,
@@ -32,13 +33,14 @@ from sluice.process.control import (
 )
 from sluice.process.link import LinkError
 from sluice.rooms.engine.dtls import DtlsIdentity
+from sluice.rooms.engine.history import settle
 from sluice.rooms.engine.link import LinkChannel, LinkEnd
 from sluice.rooms.engine.negotiation import NotAllowed, agree_to_publish, agree_to_watch, publish_terms
 from sluice.rooms.engine.peer import Connection, Role
 from sluice.rooms.engine.peers import Peers, Seat, clock_us
 from sluice.rooms.engine.publisher import Hello, PublisherLink
 from sluice.rooms.engine.publishing import Publishing
-from sluice.rooms.engine.room import Room, StreamKey
+from sluice.rooms.engine.room import Place, Room, StreamKey
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.subscriber import SubscriberLink, Subscription
@@ -55,7 +57,8 @@ _FAR_KEY_FRAME_US = 500_000
 
 
 class Engine:
-    """`emit` gets the changes of all rooms; `start_drain` is called when a first backlog appears."""
+    """`emit` gets the changes of all rooms; `start_drain` is called when a first backlog appears. Pictures
+    that are kept for who comes late take `most_kept_bytes` in all."""
 
     def __init__(
         self,
@@ -65,10 +68,12 @@ class Engine:
         *,
         emit: Callable[[RoomChanged], None],
         start_drain: Callable[[], None],
+        most_kept_bytes: int,
     ) -> None:
         self._peers = Peers(socket, identity, candidates, self._on_gone)
         self._emit = emit
         self._start_drain = start_drain
+        self._most_kept_bytes = most_kept_bytes
         self._rooms: dict[tuple[AppId, RoomId], Room] = {}
         self._links: dict[str, PublisherLink] = {}  #: by run
         self._publishing: dict[str, Publishing] = {}  #: by peer, once it is connected
@@ -126,7 +131,7 @@ class Engine:
                 connection,
                 stream,
                 terms,
-                on_flow=lambda kind: room.flow(key, kind),
+                listener=Place(room, key),
                 now_us=now_us,
             )
             self._publishing[peer_id] = publishing
@@ -158,6 +163,13 @@ class Engine:
         self._peers.restart(seat, fragment.ufrag)
         made = make_fragment(seat.lead, self._peers.local(seat))
         return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
+
+    def peer_sends(self, request: PeerSends) -> Done:
+        seat, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
+        if seat is None or publishing is None or seat.user_id != request.user_id:
+            return Done(found=False)
+        publishing.says(request.kinds, clock_us())
+        return Done(found=True)
 
     def close_peer(self, request: ClosePeer) -> Done:
         seat = self._peers.get(request.peer_id)
@@ -249,8 +261,18 @@ class Engine:
         for key, room in list(self._rooms.items()):
             room.expire(now_us)
             room.forget_idle_streams()
+            for stream in room.streams.values():
+                stream.on_timer(now_us)
             if room.empty:
                 del self._rooms[key]
+        self._bound_memory()
+
+    def _bound_memory(self) -> None:
+        histories = (stream.history for room in self._rooms.values() for stream in room.streams.values())
+        gave_way = settle(histories, self._most_kept_bytes)
+        if gave_way:
+            why = "more pictures than may be kept: who comes late waits for the next key frame"
+            log.warning("x kept pictures", why=why, streams=gave_way, most_bytes=self._most_kept_bytes)
 
     def drain(self, elapsed_s: float) -> bool:
         """Sends from the backlogs; True while there are any."""
@@ -322,7 +344,7 @@ class Engine:
 
 
 def _unsubscribe(subscriber: SubscriberLink) -> None:
-    subscriber.stream.subscribers.remove(subscriber)
+    subscriber.stream.unsubscribe(subscriber)
     subscriber.stream.watched -= 1
 
 

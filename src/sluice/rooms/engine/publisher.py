@@ -1,20 +1,23 @@
 """A session that publishes one stream of one user over a frame link.
 
 Its hello is ``{"hello": {app_id, room_id, user_id, stream, run_id}}``; then come access units and Opus
-packets. The room says ``{"key_frame": true}`` when a viewer needs one and ``{"replaced": true}`` before it
-closes the link of a run that is over or that another took the place of.
+packets, and ``{"sends": ["audio"]}`` when a kind that was sent is over on purpose. The room says
+``{"key_frame": true}`` when a viewer needs one and ``{"replaced": true}`` before it closes the link of a run
+that is over or that another took the place of.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.process.link import KEY_FRAME, FrameType, LinkError, LinkFrame
+from sluice.process.link import KEY_FRAME, FrameType, LinkError, LinkFrame, parse_control
 from sluice.rooms.engine.link import LinkChannel
 from sluice.rooms.engine.room import Room, StreamKey
 from sluice.rooms.engine.stream import Stream
 from sluice.wire.h264 import split_avcc
+
+_KINDS: dict[int, str] = {FrameType.VIDEO: "video", FrameType.AUDIO: "audio"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class PublisherLink:
         self._link = link
         self._rooms = rooms
         self._clock_us = clock_us
-        self._flowing: set[int] = set()
+        self._flowing: set[str] = set()
         self._place = rooms.link_opened(self, hello)
         if self._place is None:
             self.replace()
@@ -62,17 +65,27 @@ class PublisherLink:
         return self.hello.run_id
 
     def take(self, frame: LinkFrame) -> None:
-        if self._place is None or frame.type == FrameType.CONTROL:
+        if self._place is None:
             return  # closed from our side; what was on its way is dropped
         room, stream = self._place
-        if frame.type not in self._flowing:
-            self._flowing.add(frame.type)
-            room.flow(self.hello.key, "video" if frame.type == FrameType.VIDEO else "audio")
+        kind = _KINDS.get(frame.type)
+        if kind is None:
+            self._say(room, parse_control(frame.payload))
+        elif kind not in self._flowing:
+            self._flowing.add(kind)
+            room.flow(self.hello.key, kind)
         if frame.type == FrameType.VIDEO:
             units = split_avcc(frame.payload, 4)
             stream.video(units, frame.media_us, bool(frame.flags & KEY_FRAME), self._clock_us())
         elif frame.type == FrameType.AUDIO:
             stream.audio(frame.payload, frame.media_us, self._clock_us())
+
+    def _say(self, room: Room, document: dict[str, Any]) -> None:
+        sends = document.get("sends")
+        if isinstance(sends, list):
+            for kind in self._flowing.difference(sends):
+                self._flowing.discard(kind)
+                room.cease(self.hello.key, kind)
 
     def lost(self) -> None:
         self._place = None

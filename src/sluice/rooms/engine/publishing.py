@@ -3,10 +3,13 @@
 The way of a packet: header, transport-wide number, jitter buffer, depacketizer, media clock, stream. Back go
 congestion feedback ten times a second (without it browsers send little and in small pictures), NACKs at once,
 key frame requests where a picture is lost or somebody wants one, and a receiver report each second.
+
+Pictures that come in decoding order (B-frames) are refused, and that is told, while the sound goes on:
+browsers show what they get in the order in which it comes, and who encodes for a room can turn B-frames off.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import structlog
@@ -14,12 +17,14 @@ import structlog
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.socket import Address
 from sluice.rooms.engine.stream import Stream
+from sluice.rooms.engine.supply import Listener, Supply
 from sluice.wire import rtcp
-from sluice.wire.h264_rtp import H264Depacketizer
+from sluice.wire.h264_rtp import AccessUnit, H264Depacketizer
 from sluice.wire.jitter_buffer import JitterBuffer
 from sluice.wire.media_clock import AUDIO_RATE, VIDEO_RATE, MediaClock
+from sluice.wire.picture_order import PictureOrder
 from sluice.wire.reception import ReceptionStatistics
-from sluice.wire.rtcp import Feedback, SenderReport
+from sluice.wire.rtcp import Feedback, Goodbye, SenderReport
 from sluice.wire.rtp import RtpError, RtpPacket, extension_element, original_of_rtx, parse_rtp
 from sluice.wire.sdp import AudioFormat, VideoFormat
 from sluice.wire.transport_feedback import TransportFeedback
@@ -30,6 +35,12 @@ _FEEDBACK_US = 100_000
 _REPORT_US = 1_000_000
 #: How often, at most, packets that arrive make us look at what waits.
 _POLL_US = 10_000
+#: A picture that only waits for the next one to begin leaves when nothing has come for so long.
+_PICTURE_WAIT_US = 50_000
+_B_FRAMES = (
+    "its pictures are refused: they come in decoding order (B-frames), which browsers cannot show in real "
+    "time; turn B-frames off in the encoder (x264: bframes=0 or tune=zerolatency), then publish again"
+)
 #: For senders that know no other feedback than REMB: no limit but their own, which follows the loss.
 _REMB_BPS = 20_000_000
 
@@ -55,7 +66,7 @@ class _Source:
 
 
 class Publishing:
-    """`on_flow` is called with ``video`` and with ``audio`` when the first of it arrives."""
+    """`listener` is told what flows and what is wrong with it."""
 
     def __init__(
         self,
@@ -63,12 +74,11 @@ class Publishing:
         stream: Stream,
         terms: PublishTerms,
         *,
-        on_flow: Callable[[str], None],
+        listener: Listener,
         now_us: int,
     ) -> None:
         self._connection = connection
         self._stream = stream
-        self._on_flow = on_flow
         self._ssrc = random.randrange(1, 1 << 32)  # of our reports
         self._video_type = terms.video.payload_type if terms.video else None
         self._rtx_type = terms.video.rtx_type if terms.video else None
@@ -80,9 +90,12 @@ class Publishing:
         self._audio: _Source | None = None
         self._parameter_sets = terms.video.parameter_sets if terms.video else ()
         self._depacketizer = H264Depacketizer(self._parameter_sets)
+        self._order = PictureOrder()
+        self._refused = False  #: the pictures
         self._clock = MediaClock()
+        self._supply = Supply(listener)
         self._transport = TransportFeedback()
-        self._flowing: set[str] = set()
+        self._picture_at_us = now_us  #: the newest packet
         self._intra_requests = 0
         self._poll_at_us = self._feedback_at_us = 0
         self._report_at_us = now_us + _REPORT_US
@@ -116,7 +129,10 @@ class Publishing:
         if video is None or video.ssrc != packet.ssrc:
             retransmission = "nack" in self._video_feedback
             video = self._video = _Source(packet.ssrc, VIDEO_RATE, retransmission=retransmission)
-            self._depacketizer = H264Depacketizer(self._parameter_sets)
+            self._take_pictures(self._depacketizer.flush(), now_us)
+            self._depacketizer, self._order = H264Depacketizer(self._parameter_sets), PictureOrder()
+        self._picture_at_us = now_us
+        self._supply.arrived("video", now_us)
         video.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
         self._take_video(video.buffer.push(packet, now_us), now_us)
         self._ask_again(video, now_us)
@@ -133,6 +149,7 @@ class Publishing:
         audio = self._audio
         if audio is None or audio.ssrc != packet.ssrc:
             audio = self._audio = _Source(packet.ssrc, AUDIO_RATE, retransmission=False)
+        self._supply.arrived("audio", now_us)
         audio.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
         self._take_audio(audio.buffer.push(packet, now_us), now_us)
 
@@ -140,28 +157,36 @@ class Publishing:
         depacketizer = self._depacketizer
         dropped = depacketizer.dropped
         for packet in packets:
-            for unit in depacketizer.feed(packet):
-                self._flow("video")
-                media_us = self._clock.video_us(unit.timestamp, now_us)
-                self._stream.video(unit.nal_units, media_us, unit.key, now_us)
+            self._take_pictures(depacketizer.feed(packet), now_us)
         if depacketizer.dropped != dropped:
             self._stream.ask_key_frame(now_us)
+
+    def _take_pictures(self, units: list[AccessUnit], now_us: int) -> None:
+        for unit in units:
+            if not self._refused and self._order.goes_back(unit.nal_units):
+                self._refused = True
+                log.warning("x pictures", why=_B_FRAMES, peer=self._connection.peer_id)
+                self._supply.refuse("video", _B_FRAMES)
+                self._stream.end_pictures()
+            if self._refused:
+                return
+            # First, so that the user is there before his pictures are.
+            self._supply.left("video", now_us)
+            media_us = self._clock.video_us(unit.timestamp, now_us)
+            self._stream.video(unit.nal_units, media_us, unit.key, now_us)
 
     def _take_audio(self, packets: list[RtpPacket], now_us: int) -> None:
         for packet in packets:
             if packet.payload:
-                self._flow("audio")
+                self._supply.left("audio", now_us)
                 self._stream.audio(packet.payload, self._clock.audio_us(packet.timestamp, now_us), now_us)
-
-    def _flow(self, kind: str) -> None:
-        if kind not in self._flowing:
-            self._flowing.add(kind)
-            self._on_flow(kind)
 
     # --- feedback -----------------------------------------------------------------------------------------
 
     def on_rtcp(self, feedback: list[Feedback], now_us: int) -> None:
         for item in feedback:
+            if isinstance(item, Goodbye):
+                self._on_goodbye(item.ssrc, now_us)
             if not isinstance(item, SenderReport):
                 continue
             if self._video is not None and item.ssrc == self._video.ssrc:
@@ -171,8 +196,20 @@ class Publishing:
                 self._audio.statistics.on_report(item, now_us)
                 self._clock.on_audio_report(item)
 
+    def says(self, sends: Collection[str], now_us: int) -> None:
+        """As of Supply."""
+        self._supply.says(sends, now_us)
+
+    def _on_goodbye(self, ssrc: int, now_us: int) -> None:
+        """RFC 3550 6.6."""
+        if self._video is not None and ssrc == self._video.ssrc:
+            self._supply.end("video", now_us)
+        elif self._audio is not None and ssrc == self._audio.ssrc:
+            self._supply.end("audio", now_us)
+
     def on_timer(self, now_us: int, unix_time: float) -> None:
         self._poll(now_us)
+        self._supply.poll(now_us, f"its pictures cannot be decoded: {self._depacketizer.why}")
         if now_us >= self._report_at_us:
             self._report_at_us = now_us + _REPORT_US
             self._report(now_us)
@@ -200,6 +237,8 @@ class Publishing:
         if self._video is not None:
             self._take_video(self._video.buffer.poll(now_us), now_us)
             self._ask_again(self._video, now_us)
+            if now_us - self._picture_at_us >= _PICTURE_WAIT_US:
+                self._take_pictures(self._depacketizer.flush(), now_us)
         if self._audio is not None:
             self._take_audio(self._audio.buffer.poll(now_us), now_us)
         if now_us >= self._feedback_at_us:

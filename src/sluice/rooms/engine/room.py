@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.process.control import RoomChanged, Roster, RosterUser
+from sluice.process.control import PublishedStream, RoomChanged, Roster, RosterUser
 from sluice.rooms.engine.stream import PublisherState, Stream
 
 LINGER_US = 5_000_000
@@ -26,15 +26,20 @@ class _Presence:
 
 @dataclass(slots=True)
 class Publication:
-    """What a run or a peer publishes: `kinds` (video, audio) are those that have flowed. The first frame
-    makes it visible."""
+    """What a run or a peer publishes: `kinds` (video, audio) are those that have flowed and were not ended,
+    `trouble` says what is wrong with a kind that is being sent. The first of either makes it visible."""
 
     publisher: str
     kinds: set[str] = field(default_factory=set)
+    trouble: dict[str, str] = field(default_factory=dict)
 
     @property
-    def flowing(self) -> bool:
-        return bool(self.kinds)
+    def visible(self) -> bool:
+        return bool(self.kinds or self.trouble)
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        return tuple(sorted(self.kinds))
 
 
 class Room:
@@ -95,11 +100,9 @@ class Room:
                 RosterUser(
                     user_id=user_id,
                     streams=tuple(
-                        sorted(
-                            stream
-                            for (publisher, stream), publication in self.publications.items()
-                            if publisher == user_id and publication.flowing
-                        )
+                        PublishedStream(stream=stream, media=publication.media, trouble=publication.trouble)
+                        for (publisher, stream), publication in sorted(self.publications.items(), key=_number)
+                        if publisher == user_id and publication.visible
                     ),
                 )
                 for user_id in self._users
@@ -120,14 +123,36 @@ class Room:
         return before.publisher if before is not None else None
 
     def flow(self, key: StreamKey, kind: str) -> None:
-        """The publication's first frame of this kind: from now on it and its user are there."""
+        """The publication's first frame of this kind, or the first after trouble: from now on it and its user
+        are there."""
         publication = self.publications[key]
-        if kind in publication.kinds:
+        if kind in publication.kinds and kind not in publication.trouble:
             return
+        seen = publication.visible
         publication.kinds.add(kind)
+        publication.trouble.pop(kind, None)
         # A peer's user is there already: who joins by his first frame is a virtual user.
         self.enter(key[0], publication.publisher, device="server")
-        self._tell("published", key[0], stream=key[1], media=tuple(sorted(publication.kinds)))
+        self._tell_media(key, "media" if seen else "published")
+
+    def trouble(self, key: StreamKey, kind: str, text: str) -> None:
+        """This kind is sent, and nobody can see or hear it, for the reason in `text`."""
+        publication = self.publications[key]
+        seen = publication.visible
+        publication.trouble[kind] = text
+        self._tell_media(key, "media" if seen else "published")
+
+    def cease(self, key: StreamKey, kind: str) -> None:
+        """The publisher has ended this kind; it may begin it again."""
+        publication = self.publications[key]
+        publication.kinds.discard(kind)
+        publication.trouble.pop(kind, None)
+        if kind == "video" and key in self.streams:
+            self.streams[key].end_pictures()
+        if publication.visible:
+            self._tell_media(key, "media")
+        else:
+            self._tell("unpublished", key[0], stream=key[1])
 
     def unpublish(self, publisher: str) -> None:
         """Its streams end; it may still hold its user."""
@@ -139,7 +164,7 @@ class Room:
         publication = self.publications.pop(key)
         if key in self.streams:
             self.streams[key].reset()
-        if publication.flowing:
+        if publication.visible:
             self._tell("unpublished", key[0], stream=key[1])
 
     def retire(self, run_id: str, now_us: int) -> None:
@@ -148,9 +173,10 @@ class Room:
         self.leave(run_id, now_us, linger=False)
 
     def state_of(self, key: StreamKey) -> PublisherState:
-        publication = self.publications.get(key)
-        kinds = publication.kinds if publication else set()
-        return PublisherState(key[0] in self._users, "video" in kinds, "audio" in kinds)
+        publication = self.publications.get(key) or Publication("")
+        kinds = publication.kinds | set(publication.trouble)
+        present = key[0] in self._users
+        return PublisherState(present, "video" in kinds, "audio" in kinds, dict(publication.trouble))
 
     def forget_idle_streams(self) -> None:
         """A stream that nobody publishes, watches or subscribes to holds nothing worth keeping."""
@@ -161,6 +187,11 @@ class Room:
     @property
     def empty(self) -> bool:
         return not (self._users or self.streams or self.publications)
+
+    def _tell_media(self, key: StreamKey, kind: str) -> None:
+        publication = self.publications[key]
+        trouble = dict(publication.trouble)
+        self._tell(kind, key[0], stream=key[1], media=publication.media, trouble=trouble)
 
     def _tell(self, kind: str, user_id: UserId, **details: Any) -> None:
         """`details` are fields of RoomChanged."""
@@ -183,3 +214,23 @@ class Room:
             if key[0] == user_id:
                 for subscriber in stream.subscribers:
                     subscriber.tell(self.state_of(key))
+
+
+class Place:
+    """A publisher's place in a room, for what it tells of its media (`supply.Listener`)."""
+
+    def __init__(self, room: Room, key: StreamKey) -> None:
+        self._room, self._key = room, key
+
+    def flow(self, kind: str) -> None:
+        self._room.flow(self._key, kind)
+
+    def cease(self, kind: str) -> None:
+        self._room.cease(self._key, kind)
+
+    def trouble(self, kind: str, text: str) -> None:
+        self._room.trouble(self._key, kind, text)
+
+
+def _number(item: tuple[StreamKey, Publication]) -> int:
+    return item[0][1]

@@ -9,27 +9,31 @@ everything later follows the media's own time. Sender reports use the same clock
 
 Beside its viewers a stream has subscribers (sessions that push it somewhere): they get the same access units
 and Opus packets as they came, with the time of the stream's clock.
+
+Who comes late begins with the current group of pictures. Where it is long, or is not kept any more, the
+publisher is asked for a key frame first; many make none when asked, and then the group must do.
 """
 
 import random
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from sluice.process.link import KEY_FRAME, FrameType, pack_parts
+from sluice.process.link import KEY_FRAME, PAST, FrameType, pack_parts
 from sluice.rooms.engine.frame import Frame, runs_of
+from sluice.rooms.engine.history import History
 from sluice.rooms.engine.viewer import Viewer
-from sluice.wire.rtp import NalUnit, h264_payloads
+from sluice.wire.rtp import NalUnit, h264_payloads, nal_units_of
 from sluice.wire.sdp_answer import Sources
 
 VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 
-#: What is kept of the video for late joiners and NACKs.
-_MOST_BYTES = 4 << 20
-_MOST_US = 10_500_000
+#: A longer group of pictures is shown to who comes late only if the publisher makes no key frame when asked.
+_LONG_US = 10_500_000
+#: A repair's time stamps lie between two live ones, a tick apart.
+_MOST_REPAIR_FRAMES = 1000
+#: The distance of the pictures of a group that a subscriber is sent: the least that FLV knows.
+_PAST_STEP_US = 1000
 _KEY_FRAME_PAUSE_US = 500_000
 _STANDS_STILL_US = 1_000_000
 #: Assumed distance of two frames where only one is known.
@@ -42,12 +46,13 @@ NEAR_KEY_FRAME_US = 100_000
 
 @dataclass(frozen=True, slots=True)
 class PublisherState:
-    """What a subscriber is told of the user whose stream it is: whether it is in the room, and which kinds of
-    the stream are published."""
+    """What a subscriber is told of the user whose stream it is: whether it is in the room, which kinds of the
+    stream are published, and what is wrong with one of them (by kind)."""
 
     present: bool
     video: bool
     audio: bool
+    trouble: dict[str, str] = field(default_factory=dict)
 
 
 class Subscriber(Protocol):
@@ -58,6 +63,10 @@ class Subscriber(Protocol):
     def send_video(self, data: bytes, *, key: bool) -> None: ...
 
     def send_audio(self, data: bytes) -> None: ...
+
+    def send_group(self, data: list[bytes]) -> None:
+        """The current group of pictures, whose last one is the newest of the stream."""
+        ...
 
 
 class Stream:
@@ -70,10 +79,10 @@ class Stream:
         self.watched = 0  #: peers and subscribers that hold this stream, connected or not
         self._request_key_frame = request_key_frame
         self._asked_key_at = -_KEY_FRAME_PAUSE_US
-        self._waiting: set[Viewer] = set()
-        self._frames: deque[Frame] = deque()
-        self._bytes_kept = 0
-        self._key_number = -1
+        self.history = History()
+        #: Who waits for a key frame, since when.
+        self._waiting: dict[Viewer, int] = {}
+        self._wanting: dict[Subscriber, int] = {}
         self._video_sequence = random.randrange(1 << 15)
         self._audio_sequence = random.randrange(1 << 15)
         self._video_base = random.randrange(1 << 32)
@@ -91,7 +100,12 @@ class Stream:
         next video begins with a key frame, because nothing before it can be a reference any more."""
         self.key_frame_us = key_frame_us
         self._offset_us = None
+        self.end_pictures()
+
+    def end_pictures(self) -> None:
+        """No picture of before is shown to anybody who comes now; the next begins with a key frame."""
         self._key_needed = True
+        self.history.give_way()
 
     def video(self, nal_units: Sequence[NalUnit], media_us: int, key: bool, now_us: int) -> None:
         """One access unit at media time `media_us`, sent to all viewers that can start or go on with it."""
@@ -110,11 +124,12 @@ class Stream:
             for subscriber in self.subscribers:
                 subscriber.send_video(data, key=key)
         frame = self._frame(payloads, clock_us, key)
-        self._keep(frame)
-        if key and self._waiting:
+        self.history.keep(frame)
+        if key:
             for viewer in self._waiting:
                 viewer.begin_live(frame.sequence)
             self._waiting.clear()
+            self._wanting.clear()
         ssrc = self.sources.video
         for viewer in self.viewers:
             viewer.send_video(frame, ssrc)
@@ -157,34 +172,51 @@ class Stream:
         self._video_sequence += len(payloads)
         return frame
 
-    def _keep(self, frame: Frame) -> None:
-        frames = self._frames
-        frames.append(frame)
-        self._bytes_kept += frame.size
-        if frame.key:
-            self._key_number = frame.number
-        while self._bytes_kept > _MOST_BYTES or frame.clock_us - frames[0].clock_us > _MOST_US:
-            self._bytes_kept -= frames.popleft().size
-            if not frames:
-                break
-
     # --- viewers ------------------------------------------------------------------------------------------
 
     def join(self, viewer: Viewer, now_us: int) -> None:
-        """From now on the viewer gets everything, and first the current GOP, if it is kept whole."""
+        """From now on the viewer gets everything, and first the current group, unless that is long."""
         viewer.begin_audio(self._audio_sequence)
         group = self._group()
-        if group:
+        if group and _lasts_us(group) <= _LONG_US:
             viewer.begin_with(group, self._rate(group))
         else:
-            self._waiting.add(viewer)
+            self._waiting[viewer] = now_us
             self.ask_key_frame(now_us)
         self.viewers.append(viewer)
+
+    def on_timer(self, now_us: int) -> None:
+        """To be called a few times a second: who has waited long enough for a key frame gets what is kept."""
+        if not self._waiting and not self._wanting:
+            return
+        viewers = [viewer for viewer, at_us in self._waiting.items() if now_us - at_us >= self.key_frame_us]
+        wanting = [one for one, at_us in self._wanting.items() if now_us - at_us >= self.key_frame_us]
+        group = self._group() if viewers or wanting else []
+        if not group:
+            self.ask_key_frame(now_us)
+            return
+        for viewer in viewers:
+            del self._waiting[viewer]
+            viewer.begin_with(group, self._rate(group))
+        if wanting:
+            data = _packed(group)
+            for subscriber in wanting:
+                del self._wanting[subscriber]
+                subscriber.send_group(data)
 
     def leave(self, viewer: Viewer) -> None:
         if viewer in self.viewers:
             self.viewers.remove(viewer)
-            self._waiting.discard(viewer)
+            self._waiting.pop(viewer, None)
+
+    def want_group(self, subscriber: Subscriber, now_us: int) -> None:
+        """The subscriber cannot go on without a key frame, or the current group."""
+        self._wanting.setdefault(subscriber, now_us)
+        self.ask_key_frame(now_us)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        self.subscribers.remove(subscriber)
+        self._wanting.pop(subscriber, None)
 
     def ask_key_frame(self, now_us: int) -> None:
         """Asks the publisher, at most every half second."""
@@ -193,10 +225,11 @@ class Stream:
             self._request_key_frame()
 
     def repair(self, viewer: Viewer, now_us: int) -> None:
-        """Sends the current GOP to the viewer once more, if it is kept whole. Not while the source stands
-        still: a browser asks for a picture then because none comes, and the old ones would put it behind."""
+        """Sends the current GOP to the viewer once more, if it is kept whole and not long. Not while the
+        source stands still: a browser asks for a picture then because none comes, and the old ones would put
+        it behind."""
         group = self._group()
-        if group and now_us - self._newest_at_us <= _STANDS_STILL_US:
+        if 0 < len(group) <= _MOST_REPAIR_FRAMES and now_us - self._newest_at_us <= _STANDS_STILL_US:
             viewer.repair(group, self._rate(group), self._video_sequence)
 
     def pause(self, viewer: Viewer) -> None:
@@ -205,20 +238,12 @@ class Stream:
 
     def retransmit(self, viewer: Viewer, number: int, now_us: int) -> None:
         """Answers a NACK of the viewer for a packet of the video, by the 16-bit number it was sent with."""
-        viewer.retransmit(number, self._find, self._video_sequence, self.sources, now_us)
+        viewer.retransmit(number, self.history.find, self._video_sequence, self.sources, now_us)
 
     @property
     def newest_key(self) -> int:
         """The number of the newest key frame, -1 before the first."""
-        return self._key_number
-
-    def _find(self, sequence: int) -> tuple[Frame, int] | None:
-        at = bisect_right(self._frames, sequence, key=lambda frame: frame.sequence) - 1
-        if at < 0:
-            return None
-        frame = self._frames[at]
-        index = sequence - frame.sequence
-        return (frame, index) if index < len(frame.payloads) else None
+        return self.history.newest_key
 
     def timestamps(self, now_us: int) -> tuple[int, int]:
         """RTP times (video, audio) of the moment `now_us`, for sender reports."""
@@ -229,14 +254,25 @@ class Stream:
 
     def _group(self) -> list[Frame]:
         """The frames since the last key frame, empty if they are no longer all there."""
-        frames = self._frames
-        if self._key_needed or not frames or self._key_number < frames[0].number:
-            return []
-        return list(islice(frames, self._key_number - frames[0].number, None))
+        return [] if self._key_needed else self.history.group()
 
     @staticmethod
     def _rate(group: list[Frame]) -> float:
         """Packets per second of the video, from what a joiner is sent. More than it is where little is known:
         one who catches up slower than the stream runs never arrives."""
-        seconds = max(group[-1].clock_us - group[0].clock_us, _FRAME_US) / 1e6
+        seconds = max(_lasts_us(group), _FRAME_US) / 1e6
         return sum(len(frame.payloads) for frame in group) / seconds
+
+
+def _lasts_us(group: list[Frame]) -> int:
+    return group[-1].clock_us - group[0].clock_us
+
+
+def _packed(group: list[Frame]) -> list[bytes]:
+    """Frames of a frame link, with times so close before the newest that all of it is the past at once."""
+    data = []
+    for n, frame in enumerate(reversed(group)):
+        parts = [part for nal in nal_units_of(frame.payloads) for part in (len(nal).to_bytes(4, "big"), nal)]
+        at_us = group[-1].clock_us - n * _PAST_STEP_US
+        data.append(pack_parts(FrameType.VIDEO, parts, at_us, PAST | (KEY_FRAME if frame.key else 0)))
+    return data[::-1]

@@ -3,8 +3,9 @@
 Its hello is ``{"subscribe": {app_id, room_id, user_id, stream}}``. The room says at once, and whenever it
 changes, ``{"publisher": {present, video, audio}}``: whether the user is in the room, and which kinds of this
 stream are published and have flowed. While it is published the frames come as the room gets them, video from
-the next key frame on, which the session may ask for with ``{"key_frame": true}``. A copied relay cannot make
-one.
+the next key frame on, which the session may ask for with ``{"key_frame": true}``. Many publishers make none
+when asked, copied relays among them: who adds ``"begin": true`` then gets the current group of pictures, as
+frames with the flag PAST.
 
 What waits for a slow session is bounded: beyond it frames are dropped up to the next key frame, and counted.
 """
@@ -23,6 +24,8 @@ from sluice.rooms.engine.stream import PublisherState, Stream
 log = structlog.get_logger()
 
 _MOST_WAITING = 4 << 20
+#: A group is no small thing: a session that cannot go on with one is not sent the next at once.
+_GROUP_PAUSE_US = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,20 @@ class SubscriberLink:
         self._state: PublisherState | None = None
         self._skipping = True  #: video, up to the next key frame
         self._full = False
+        self._most_waiting = _MOST_WAITING
+        self._group_at_us = 0  #: not before
 
     @property
     def name(self) -> str:
         return f"subscriber of {self.subscription.user_id}"
 
     def take(self, frame: LinkFrame) -> None:
-        if frame.type == FrameType.CONTROL and parse_control(frame.payload).get("key_frame") is True:
-            self.stream.ask_key_frame(self._clock_us())
+        document = parse_control(frame.payload) if frame.type == FrameType.CONTROL else {}
+        now_us = self._clock_us()
+        if document.get("begin") is True and now_us >= self._group_at_us:
+            self.stream.want_group(self, now_us)
+        elif document.get("key_frame") is True:
+            self.stream.ask_key_frame(now_us)
 
     def lost(self) -> None:
         self._on_lost(self)
@@ -83,8 +92,15 @@ class SubscriberLink:
             self._state = state
             self._link.tell({"publisher": asdict(state)})
 
+    def send_group(self, data: list[bytes]) -> None:
+        whole = b"".join(data)
+        self._group_at_us = self._clock_us() + _GROUP_PAUSE_US
+        self._most_waiting = _MOST_WAITING + self._link.buffered + len(whole)
+        self._skipping = self._full = False
+        self._link.write(whole)
+
     def send_video(self, data: bytes, *, key: bool) -> None:
-        if self._link.buffered > _MOST_WAITING:
+        if self._is_full():
             self._drop()
         elif self._skipping and not key:
             self.dropped += self._full
@@ -93,10 +109,16 @@ class SubscriberLink:
             self._link.write(data)
 
     def send_audio(self, data: bytes) -> None:
-        if self._link.buffered > _MOST_WAITING:
+        if self._is_full():
             self._drop()
         else:
             self._link.write(data)
+
+    def _is_full(self) -> bool:
+        waiting = self._link.buffered
+        if waiting <= _MOST_WAITING:
+            self._most_waiting = _MOST_WAITING  # a group that was sent is gone
+        return waiting > self._most_waiting
 
     def _drop(self) -> None:
         if not self._full:

@@ -111,6 +111,8 @@ class Viewer:
         self._skipping = False  #: until the next key frame: after a pause or too long a backlog
         self._resume_at = 0  #: number of the next packet, while skipping
         self._backlog: deque[tuple[Frame, int]] = deque()
+        self._catching_up = False  #: the backlog began with a group of the past
+        self._most_backlog = _MOST_BACKLOG_FRAMES
         self._pending = 0  #: packets in the backlog
         self._rate = 0.0
         self._allowance = 0.0
@@ -196,6 +198,8 @@ class Viewer:
 
     def _send_group(self, group: list[Frame], packets_per_s: float) -> None:
         self._rate = _LOOPBACK_PACKETS_PER_S if self._loopback else _CATCH_UP_FACTOR * packets_per_s
+        self._most_backlog = _MOST_BACKLOG_FRAMES + len(group)
+        self._catching_up = True
         for frame in group:
             self._defer(frame)
 
@@ -208,6 +212,10 @@ class Viewer:
         if self._skipping and not self._may_go_on_with(frame):
             return
         count = len(frame.payloads)
+        if self._catching_up and frame.key:
+            # Nothing that still waits is needed any more.
+            self._skip(self._next(frame.sequence))
+            self._may_go_on_with(frame)
         if self._backlog or (count > _BURST_PACKETS and not self._loopback):
             if not self._backlog:
                 self._rate = count / _KEY_FRAME_SPREAD_S
@@ -232,7 +240,7 @@ class Viewer:
     # --- backlog ------------------------------------------------------------------------------------------
 
     def _defer(self, frame: Frame) -> None:
-        if len(self._backlog) >= _MOST_BACKLOG_FRAMES:
+        if len(self._backlog) >= self._most_backlog:
             # The network takes less than the stream has: begin again with the next key frame.
             self.dropped += self._pending
             self._skip(self._next(frame.sequence))
@@ -247,6 +255,7 @@ class Viewer:
     def forget_backlog(self) -> None:
         self._backlog.clear()
         self._pending = 0
+        self._catching_up, self._most_backlog = False, _MOST_BACKLOG_FRAMES
 
     def drain(self, elapsed_s: float, ssrc: int) -> bool:
         """Sends what the rate allows; True while something is left."""
@@ -259,6 +268,8 @@ class Viewer:
             self._send_part(frame, start, end, ssrc)
             self._allowance -= end - start
             self._pending -= end - start
+        if not self._backlog:
+            self.forget_backlog()
         return bool(self._backlog)
 
     def _send_part(self, frame: Frame, start: int, end: int, ssrc: int) -> None:
