@@ -59,10 +59,20 @@ class Stage:
 class Attempt:
     """`play` once. `position` follows what was sent: microseconds in the pass, and its number."""
 
-    def __init__(self, spec: RelaySpec, shop: Workshop, stage: Stage, position: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        spec: RelaySpec,
+        shop: Workshop,
+        stage: Stage,
+        position: tuple[int, int],
+        *,
+        resumed: bool = False,
+    ) -> None:
+        """`resumed`: the position is that of what this session sent last."""
         self.live: bool | None = None  #: what is played is no recording; None: not known yet
         self._spec, self._shop, self._stage = spec, shop, stage
-        self._begin = position
+        self._begin, self._resumed = position, resumed
+        self._source: FileSource | LiveSource | None = None
         self._tracks: Tracks | None = None
         self._playback: Playback | None = None
 
@@ -76,6 +86,10 @@ class Attempt:
     def plan(self) -> Plan | None:
         """What is done at this moment; None until that is known."""
         return self._tracks.plan if self._tracks is not None else None
+
+    def notes(self) -> list[str]:
+        """What the source has told since the last time."""
+        return self._source.notes.take() if self._source is not None else []
 
     @property
     def kinds(self) -> list[TrackKind]:
@@ -104,7 +118,7 @@ class Attempt:
         """From opening the source to its end. Raises SourceError, and what `into_room` does."""
         kinds = _KINDS[self._spec.media_type]
         source = await source_for(self._spec.url, self._shop.dialer, self._shop.executor, kinds)
-        self.live = source.live
+        self._source, self.live = source, source.live
         if source.live:
             await self._play_live(source)
         else:
@@ -207,7 +221,9 @@ class Attempt:
             return LiveReading(source, tracks)
         begin_us, pass_number = self._begin
         passes = None if self._spec.loop else max(1, self._spec.plays - pass_number + 1)
-        return FileReading(source, tracks, begin_us=begin_us, passes=passes, probe=probe)
+        return FileReading(
+            source, tracks, begin_us=begin_us, passes=passes, probe=probe, resumed=self._resumed
+        )
 
 
 def _not_open() -> Refusal:

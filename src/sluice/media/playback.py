@@ -102,6 +102,7 @@ class Playback:
         self._newest_picture_us = self._sent_picture_us = -(1 << 62)
         self._paced = False
         self._news = asyncio.Event()
+        self._repeats: list[OutFrame] = []  #: was sent before, and waits for what follows
         self._jump: tuple[int, asyncio.Future[None]] | None = None
         self._change: Change | None = None
 
@@ -214,7 +215,11 @@ class Playback:
 
     def _take(self, stretch: Stretch) -> None:
         self._until_us = stretch.until_us
-        for frame in stretch.frames:
+        self._repeats += stretch.frames
+        if all(frame.again for frame in self._repeats):
+            return  # until there is something new: an attempt that has nothing shows nothing again
+        frames, self._repeats = self._repeats, []
+        for frame in frames:
             if frame.type is FrameType.VIDEO:
                 if frame.key and frame.media_us <= self._newest_picture_us:
                     self._replace_pictures(frame.media_us)

@@ -16,6 +16,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.source.table import FileSource
+from sluice.process.link import FrameType
 
 FIRST_READ_US = 200_000
 READ_US = 500_000
@@ -83,7 +84,9 @@ class FileReading:
         begin_us: int,
         passes: int | None,
         probe: Probe,
+        resumed: bool = False,
     ) -> None:
+        """`resumed`: what is at `begin_us` was the last that was sent."""
         self._source = source
         self._tracks = tracks
         self.jumps = 0
@@ -95,6 +98,7 @@ class FileReading:
         self._horizon_us = begin_us + FIRST_READ_US
         self._base_us = 0  #: session time at which this pass began
         self._over = False
+        self._resumed = resumed
         self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last decoding time and its distance per track
         self._kept: list[Packet] = []  #: what comes next, where it was read already
         self._barren = 0  #: passes that gave no frame, since the last one that did
@@ -128,7 +132,7 @@ class FileReading:
             raise
         self._ends.clear()
         self._kept.clear()
-        self._over = False
+        self._over = self._resumed = False
         self._left = self._left + back if self._left is not None else None
         self._base_us, self._horizon_us = session_us - position_us, position_us + FIRST_READ_US
         self._tracks.restart(session_us)
@@ -147,14 +151,20 @@ class FileReading:
             packet.dts_us += self._base_us
             packet.pts_us += self._base_us
         made = self._tracks.push_all(packets)
-        if again_us:
-            for frame in made:
-                frame.again = frame.media_us < self._base_us + again_us
-        frames += made
+        frames += self._without_repeats(made, self._base_us + again_us) if again_us else made
         if frames:
             self._barren = 0
         self._horizon_us += self._step_us
         return Stretch(frames, until_us, pass_us)
+
+    def _without_repeats(self, made: list[OutFrame], again_us: int) -> list[OutFrame]:
+        """Decoders need the pictures before this time; nobody needs sound that was sent."""
+        last_us = again_us if self._resumed else again_us - 1
+        for frame in made:
+            frame.again = frame.media_us <= last_us
+        if not self._resumed:
+            return made
+        return [frame for frame in made if not frame.again or frame.type is FrameType.VIDEO]
 
     @property
     def _step_us(self) -> int:

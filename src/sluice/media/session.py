@@ -8,6 +8,7 @@ the sources' matter; the session bounds the whole by the idle time.
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 
 _WATCH_S = 0.5
 _PROGRESS_S = 1.0
+_MOST_NOTES = 20
 _KINDS = {FrameType.VIDEO: TrackKind.VIDEO, FrameType.AUDIO: TrackKind.AUDIO}
 #: What stays changed in further attempts.
 _LASTING = {"paused", "volume", "normalize"}
@@ -87,6 +89,7 @@ class Session:
         self._flowing = False
         self._flow = Flow()
         self._plan: Plan | None = None  #: that was told
+        self._notes: deque[str] = deque(maxlen=_MOST_NOTES)
         # Limited tries are those of a start; what it begins with is then no progress.
         self._ever_flowed = job.start_tries is None and (job.position_us > 0 or job.pass_number > 1)
         self._cause: SourceError | None = None
@@ -288,14 +291,20 @@ class Session:
     def _next_attempt(self) -> Attempt:
         self._flow = Flow()
         stage = Stage(self._until_start, self._into_room, self._send, self._resumed)
-        return Attempt(self._spec, self._shop, stage, self._position)
+        return Attempt(
+            self._spec, self._shop, stage, self._position, resumed=self._sent_at > self._begun_at
+        )
 
     def _tell_plan(self) -> None:
         """When it is another one: tracks begin and change as they like."""
-        plan = self._attempt.plan
-        if plan is not None and plan != self._plan:
+        plan, notes = self._attempt.plan, self._attempt.notes()
+        self._notes += notes
+        if plan is not None and (plan != self._plan or notes):
             self._plan = plan
-            self._shop.report(Planned(run_id=self._job.run_id, plan=plan.document()))
+            document: dict[str, Any] = dict(plan.document())
+            if self._notes:
+                document["notes"] = list(self._notes)
+            self._shop.report(Planned(run_id=self._job.run_id, plan=document))
 
     async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Plays through a new link, until the source or the link ends."""

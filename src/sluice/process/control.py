@@ -4,7 +4,7 @@ Messages are small JSON documents; frames never travel here (see `process.link`)
 answers are paired by `process.channel`, so no message carries a correlation id of its own.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -313,11 +313,12 @@ class Accepted(_Message):
 
 
 class Planned(_Message):
-    """The source is open and this is what happens to its tracks (core.plan.Plan.document)."""
+    """What happens to the tracks of a source now (core.plan.Plan.document), with `notes`: what was left out, or
+    is played in place of something, in words."""
 
     type: Literal["planned"] = "planned"
     run_id: str
-    plan: dict[str, dict[str, str]]
+    plan: dict[str, Any]
 
 
 class Flowing(_Message):

@@ -18,7 +18,7 @@ class Run:
     task: Task[Any]
     position_us: int = 0
     pass_number: int = 1
-    plan: dict[str, dict[str, str]] | None = None
+    plan: dict[str, Any] | None = None
     process: Supervised | None = None
     accepted: bool = False  #: the process has it
     note: str = ""  #: why it is not running, while it tries

@@ -68,6 +68,7 @@ class Tracks:
         self._audio_track: AudioTrack | None = None
         #: Of each kind: decoding time of what was taken last, and of that when something came of it last.
         self._taken_us, self._gave_us = dict.fromkeys(TrackKind, 0), dict.fromkeys(TrackKind, 0)
+        self._lost_then = dict.fromkeys(TrackKind, 0)  #: how many could not be decoded by then
         if probe.video is not None:
             self._begin_video(probe.video)
         if probe.audio is not None:
@@ -99,8 +100,9 @@ class Tracks:
         return self._audio.end_us if self._audio is not None and self._video is None else None
 
     def stuck(self, kind: TrackKind) -> bool:
-        """Whether packets of this kind go in and nothing comes out."""
-        return self._taken_us[kind] - self._gave_us[kind] > _STUCK_US
+        """Whether packets of this kind go in, cannot be decoded, and nothing comes out."""
+        late = self._taken_us[kind] - self._gave_us[kind] > _STUCK_US
+        return late and self._undecodable(kind) > self._lost_then[kind]
 
     def push(self, packet: Packet) -> list[OutFrame]:
         """Raises SourceError when the packet shows that the source cannot be played after all."""
@@ -253,3 +255,8 @@ class Tracks:
         self._taken_us[packet.kind] = packet.dts_us
         if made or packet.hidden:
             self._gave_us[packet.kind] = packet.dts_us
+            self._lost_then[packet.kind] = self._undecodable(packet.kind)
+
+    def _undecodable(self, kind: TrackKind) -> int:
+        pipe = self._video if kind is TrackKind.VIDEO else self._audio
+        return pipe.dropped if pipe is not None else 0

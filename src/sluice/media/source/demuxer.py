@@ -22,6 +22,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
+from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.streams import StreamTrack, playable, unsupported
 from sluice.media.source.timeline import Timeline
@@ -37,6 +38,8 @@ _LOOK_AHEAD, _LOOK_AHEAD_LIVE = 32, 2
 #: How long announced tracks are waited for once another has begun: media, bytes, and time.
 _WAIT_US, _WAIT_BYTES, _WAIT_S = 30_000_000, 4 << 20, 3.0
 WAIT_LIVE_US, WAIT_LIVE_S = 10_000_000, 1.5
+#: How much media FFmpeg looks at, in microseconds, of a live source and where another container goes on.
+_LOOK_LIVE, _LOOK_ON = "500000", "100000"
 #: A source that brings so much without a track that can be decoded has none.
 _MOST_BARREN_BYTES = 64 << 20
 #: A stream that gave nothing for so long, while another of its kind does, is over.
@@ -68,9 +71,10 @@ class Demuxer:
         live: bool = False,
         begun: bool = False,
         kinds: frozenset[TrackKind] | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """`live`: probe no longer than needed. `begun`: the file goes on from another. `kinds`: the tracks
-        wanted, None for all."""
+        wanted, None for all. `notes`: of the source that it is a part of."""
         self._file = file
         self._live, self._begun = live, live or begun
         self._kinds = kinds or frozenset(TrackKind)
@@ -85,15 +89,16 @@ class Demuxer:
         self.first_us = 0
         self._begin_us = 0  #: of the first packet, which may come before what is shown or heard
         self.dropped = 0
-        self.notes: list[str] = []  #: what is left out, in words
+        self.notes = notes or Notes()
 
     def open(self) -> Probe:
         """Raises SourceError: the file's own, or SOURCE_UNSUPPORTED for no media, or encrypted media."""
+        until_s = time.monotonic() + (WAIT_LIVE_S if self._live else _WAIT_S)
         container = self._open_container()
         name, duration = _name(container), container.duration
         if name in _JUMPING:
             self._timeline = Timeline()
-        self._look_ahead()
+        self._look_ahead(until_s)
         if name == _MOV:
             self._begin_us = min(0, *(packet.dts_us for packet in self._ahead))
         tracks = {kind: stream.track() for kind, stream in self._playing.items()}
@@ -137,8 +142,8 @@ class Demuxer:
         """The present one of the file. Raises SourceError."""
         begun = not self._reading.is_first or self._begun
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "enable_drefs": "0"}
-        if begun:
-            options["analyzeduration"] = "1500000"
+        if begun:  # what comes later joins: nothing is to be waited for
+            options["analyzeduration"] = _LOOK_LIVE if self._reading.is_first else _LOOK_ON
         try:
             container = av.open(cast(Any, self._reading), "r", options=options, io_open=_refuse)
         except av.FFmpegError as error:
@@ -149,7 +154,8 @@ class Demuxer:
         assert isinstance(container, InputContainer)  # noqa: S101 - opened for reading
         self._container = container
         found, left_out = playable(container, self._kinds)
-        self.notes += left_out
+        for text in left_out:
+            self.notes.add(text)
         if not found and self._reading.is_first:
             raise unsupported(self._nothing(left_out))
         if _name(container) not in _OPEN_ENDED:  # one of each kind will do
@@ -200,10 +206,10 @@ class Demuxer:
 
     # --- packets ------------------------------------------------------------------------------------------
 
-    def _look_ahead(self) -> None:
+    def _look_ahead(self, until_s: float) -> None:
         """Reads until every track that was announced has begun, or was waited for."""
         first: dict[TrackKind, int] = {}
-        videos, newest_us, until_s = 0, 0, time.monotonic() + (WAIT_LIVE_S if self._live else _WAIT_S)
+        videos, newest_us = 0, 0
         wanted = {stream.kind for stream in self._streams.values()}
         while (packet := self._demux_present() if first else self._demux()) is not None:
             self._ahead.append(packet)

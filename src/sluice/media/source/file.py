@@ -14,6 +14,7 @@ from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.containers import Container, container_for
 from sluice.media.source.gather import Gather
+from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import SniffedFile
 from sluice.net.http import HttpFile
 
@@ -40,6 +41,10 @@ class DemuxSource:
         self._probe: Probe | None
         self._demuxer, self._probe = opened or (container_for(head, kinds=kinds), None)
         self._gather = Gather(self._pull)
+
+    @property
+    def notes(self) -> Notes:
+        return self._demuxer.notes
 
     def open(self) -> Probe:
         """Raises SourceError."""

@@ -13,6 +13,7 @@ from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged
 from sluice.media.source.flv_tracks import FlvTracks
+from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.streams import unsupported
 from sluice.media.source.timeline import Timeline
@@ -46,7 +47,7 @@ class FlvDemuxer:
         self.first_us = 0
         self._data_at = 0  #: where the tags begin
         self._known: set[TrackKind] = set()  #: what it began with
-        self.notes: list[str] = []
+        self.notes = Notes()
 
     @property
     def dropped(self) -> int:

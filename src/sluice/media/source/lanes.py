@@ -179,7 +179,7 @@ class Lane:
         if self._run is not None and self.rendition.form() is Form.AUDIO:
             file = _Tagged(file)
             timed = file.timestamp_us is not None
-        self._demuxer = Demuxer(file, live=live, begun=self._end_us is not None, kinds=self.kinds)
+        self._demuxer = Demuxer(file, live=live, begun=self._end_us is not None, kinds=self.kinds, notes=self.rendition.notes)
         try:
             probe = self._demuxer.open()
         except SourceError as error:

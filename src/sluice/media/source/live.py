@@ -17,6 +17,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
 from sluice.media.source.answer import Endless
+from sluice.media.source.notes import Notes
 
 #: Packets that wait to be taken; then the server waits.
 _MOST_WAITING = 1000
@@ -39,6 +40,10 @@ class LiveHttpSource:
         self._closing = threading.Event()
         self._first: tuple[float, int] | None = None  #: when the first packet came, and its time
         self._pumping: asyncio.Future[None] | None = None
+
+    @property
+    def notes(self) -> Notes:
+        return self._demuxer.notes
 
     async def open(self) -> Probe:
         self._pumping = self._loop.run_in_executor(self._executor, self._pump)

@@ -15,6 +15,7 @@ from sluice.core.plan import Probe
 from sluice.media.packets import Packet
 from sluice.media.rtmp_link import READ_BYTES, RtmpLink, connect_rtmp
 from sluice.media.source.flv_tracks import FlvTracks
+from sluice.media.source.notes import Notes
 from sluice.net.dial import Dialer
 from sluice.wire.rtmp import (
     AudioMessage,
@@ -53,6 +54,7 @@ class RtmpSource:
             raise _unusable(url) from error
         self._name = mask_url(url)
         self._dialer, self._timeouts = dialer, timeouts
+        self.notes = Notes()
         self._tracks = FlvTracks()
         self._failure: SourceError | None = None
         self._link: RtmpLink[PlayMachine] | None = None

@@ -16,6 +16,7 @@ from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.answer import Elsewhere, Endless, Looker, Recorded
 from sluice.media.source.live import LiveHttpSource
+from sluice.media.source.notes import Notes
 from sluice.media.source.rtmp import RtmpSource
 from sluice.net.context import HttpContext
 from sluice.net.dial import Dialer
@@ -24,6 +25,9 @@ from sluice.net.http import HttpFile
 
 class FileSource(Protocol):
     live: Literal[False]
+
+    @property
+    def notes(self) -> Notes: ...
 
     def open(self) -> Probe: ...
 
@@ -39,6 +43,9 @@ class FileSource(Protocol):
 
 class LiveSource(Protocol):
     live: Literal[True]
+
+    @property
+    def notes(self) -> Notes: ...
 
     async def open(self) -> Probe: ...
 
