@@ -99,14 +99,17 @@ class FileReading:
         self._base_us = 0  #: session time at which this pass began
         self._over = False
         self._resumed = resumed
+        self._sent_until_us: int | None = None  #: session time, while what is read may have been sent
         self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last decoding time and its distance per track
         self._kept: list[Packet] = []  #: what comes next, where it was read already
         self._barren = 0  #: passes that gave no frame, since the last one that did
         self._announce_end()
 
     def read(self, ready_us: int) -> Stretch | None:
-        again_us, self._begin_us = self._begin_us, 0
-        packets = self._from(again_us) if again_us else self._next()
+        packets = self._from(self._begin_us) if self._begin_us else self._next()
+        if self._begin_us:
+            self._sent_until_us = self._base_us + self._begin_us
+        self._begin_us = 0
         frames: list[OutFrame] = []
         pass_us: int | None = None
         if not packets:
@@ -119,7 +122,7 @@ class FileReading:
             self._next_pass()
             pass_us = self._base_us
             packets = self._source.read(self._horizon_us)
-        return self._convert(packets, frames, pass_us, again_us)
+        return self._convert(packets, frames, pass_us)
 
     def jump(self, position_us: int, session_us: int, back: int) -> Stretch:
         """Goes on at a position of the pass that began `back` passes ago, which is then `session_us`. Raises
@@ -137,12 +140,10 @@ class FileReading:
         self._base_us, self._horizon_us = session_us - position_us, position_us + FIRST_READ_US
         self._tracks.restart(session_us)
         self._announce_end()
-        return self._convert(packets, [], None, position_us)
+        self._sent_until_us = session_us
+        return self._convert(packets, [], None)
 
-    def _convert(
-        self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None, again_us: int = 0
-    ) -> Stretch:
-        """`again_us`: where it goes on; frames before that are no progress."""
+    def _convert(self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None) -> Stretch:
         # At its end there is less than was asked for: the next pass is to be there before that is sent.
         until_us = self._base_us + min(self._horizon_us, packets[-1].dts_us if packets else self._horizon_us)
         for packet in packets:
@@ -151,17 +152,20 @@ class FileReading:
             packet.dts_us += self._base_us
             packet.pts_us += self._base_us
         made = self._tracks.push_all(packets)
-        frames += self._without_repeats(made, self._base_us + again_us) if again_us else made
+        frames += self._without_repeats(made) if self._sent_until_us is not None else made
         if frames:
             self._barren = 0
         self._horizon_us += self._step_us
         return Stretch(frames, until_us, pass_us)
 
-    def _without_repeats(self, made: list[OutFrame], again_us: int) -> list[OutFrame]:
-        """Decoders need the pictures before this time; nobody needs sound that was sent."""
-        last_us = again_us if self._resumed else again_us - 1
+    def _without_repeats(self, made: list[OutFrame]) -> list[OutFrame]:
+        """Where it goes on decoders need the pictures before; nobody needs sound that was sent."""
+        assert self._sent_until_us is not None  # noqa: S101 - asked for then
+        last_us = self._sent_until_us - (not self._resumed)
         for frame in made:
             frame.again = frame.media_us <= last_us
+        if made and not any(frame.again for frame in made):
+            self._sent_until_us = None
         if not self._resumed:
             return made
         return [frame for frame in made if not frame.again or frame.type is FrameType.VIDEO]

@@ -313,8 +313,8 @@ class Accepted(_Message):
 
 
 class Planned(_Message):
-    """What happens to the tracks of a source now (core.plan.Plan.document), with `notes`: what was left out, or
-    is played in place of something, in words."""
+    """What happens to the tracks of a source now (core.plan.Plan.document), with `notes`: what was left out,
+    or is played in place of something, in words."""
 
     type: Literal["planned"] = "planned"
     run_id: str

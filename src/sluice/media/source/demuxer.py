@@ -83,7 +83,8 @@ class Demuxer:
         self._streams: dict[int, StreamTrack] = {}
         self._playing: dict[TrackKind, StreamTrack] = {}
         self._packets: Iterator[Any] = iter(())
-        self._ahead: deque[Packet] = deque()
+        self._ahead: deque[Packet] = deque()  #: was looked at, or put back
+        self._made: deque[Packet] = deque()  #: comes next from the container
         self._timeline: Timeline | None = None
         self._read_bytes = self._errors = 0
         self.first_us = 0
@@ -178,6 +179,7 @@ class Demuxer:
     def _restart(self) -> None:
         assert self._container is not None  # noqa: S101 - open comes first
         self._ahead.clear()
+        self._made.clear()
         if self._timeline is not None:
             self._timeline = Timeline()
         for stream in self._streams.values():
@@ -254,11 +256,14 @@ class Demuxer:
         """The next packet of the present container."""
         while True:
             try:
+                if self._made:
+                    return self._made.popleft()
                 for packet in self._packets:
                     self._errors = 0
-                    made = self._convert(packet) if packet.size else None
-                    if made is not None:
-                        return made
+                    if packet.size:
+                        self._convert(packet)
+                    if self._made:
+                        return self._made.popleft()
             except (av.FFmpegError, IndexError) as error:  # IndexError: a stream that was not there before
                 self._take_error(error)
             else:
@@ -279,30 +284,31 @@ class Demuxer:
         streams = [s for s in self._container.streams if s.index in self._streams]
         self._packets = self._container.demux(cast(Any, streams))
 
-    def _convert(self, packet: Any) -> Packet | None:
-        if packet.dts is None and packet.pts is None:
-            self.dropped += 1
-            return None
+    def _convert(self, packet: Any) -> None:
+        """What can be used of it, to `_made`."""
         stream = self._streams[packet.stream_index]
         playing = self._playing.get(stream.kind)
         if playing is not None and playing is not stream and not self._takes_over(packet, stream, playing):
-            return None
+            return
         self._read_bytes += packet.size
         made = stream.convert(packet)
-        if made is None:
-            self.dropped += 1
+        if not made:
+            self.dropped += not stream.waits
             if not self._playing and self._read_bytes > _MOST_BARREN_BYTES:
                 raise self._no_media()
-            return None
+            return
         if playing is not stream:
             self._playing[stream.kind] = stream
-            made.track = stream.track()
+            made[0].track = stream.track()
         if self._timeline is not None:
-            self._timeline.place(made)
-        return made
+            for each in made:
+                self._timeline.place(each)
+        self._made += made
 
     def _takes_over(self, packet: Any, stream: StreamTrack, playing: StreamTrack) -> bool:
         """Whether the stream that was played has ended, and this one goes on."""
+        if packet.dts is None and packet.pts is None:
+            return False
         at_us = stream.time_us(packet)
         return playing.last_us is not None and at_us > playing.last_us + _OVER_US
 

@@ -179,7 +179,8 @@ class Lane:
         if self._run is not None and self.rendition.form() is Form.AUDIO:
             file = _Tagged(file)
             timed = file.timestamp_us is not None
-        self._demuxer = Demuxer(file, live=live, begun=self._end_us is not None, kinds=self.kinds, notes=self.rendition.notes)
+        begun, notes = self._end_us is not None, self.rendition.notes
+        self._demuxer = Demuxer(file, live=live, begun=begun, kinds=self.kinds, notes=notes)
         try:
             probe = self._demuxer.open()
         except SourceError as error:

@@ -25,6 +25,8 @@ _NO_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.
 #: Containers that say how the picture is to be turned.
 _TURNING = ("mov", "matroska")
 _MP4 = "mp4"
+#: Packets without a time that wait for one: a PES packet holds fewer frames.
+_MOST_UNTIMED = 64
 _BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 
 
@@ -38,6 +40,8 @@ class StreamTrack:
         self.begun = False
         self.reordered = False  #: its times showed B-frames
         self.last_us: int | None = None  #: decoding time of the last packet
+        self._step_us = 0  #: and its length, where that is known
+        self._untimed: list[Any] = []  #: packets that wait for the time of one behind them
         self._stream, self._begun = stream, begun
         base = stream.time_base
         assert base is not None  # noqa: S101 - every demuxed stream has one
@@ -53,10 +57,28 @@ class StreamTrack:
         self._rotation: int | None = None if turning and not live else 0  #: None: not known yet
         self._hiding = False  #: what came last is not to be shown
 
-    def convert(self, packet: Any) -> Packet | None:
-        """None for what cannot be used."""
+    def convert(self, packet: Any) -> list[Packet]:
+        """What can be used of it, and of those before it that had no time of their own: demuxers tell that of
+        the first frame in a PES packet only, and its length when they have seen more."""
+        if packet.dts is None and packet.pts is None:
+            if self.last_us is None or len(self._untimed) >= _MOST_UNTIMED:
+                return []
+            if not self._step_us:
+                self._untimed.append(packet)
+                return []
+            at_us = self.last_us + self._step_us
+            return self._convert(packet, at_us, at_us)
         pts, dts_us = packet.pts, self.time_us(packet)
+        made: list[Packet] = []
+        if self._untimed and self.last_us is not None:
+            begin_us, step_us = self.last_us, (dts_us - self.last_us) // (len(self._untimed) + 1)
+            for n, waiting in enumerate(self._untimed, 1):
+                made += self._convert(waiting, begin_us + n * step_us, begin_us + n * step_us)
+            self._untimed.clear()
         pts_us = dts_us if pts is None else pts * self._numerator // self._denominator
+        return made + self._convert(packet, dts_us, pts_us)
+
+    def _convert(self, packet: Any, dts_us: int, pts_us: int) -> list[Packet]:
         made = Packet(self.kind, bytes(packet), dts_us, pts_us, packet.is_keyframe)
         made.hidden = packet.is_discard
         # Asked for once: each question for one kind costs more than the answer that there are none.
@@ -71,9 +93,15 @@ class StreamTrack:
             self._trims.apply(packet, made)
             self.begun = True
         elif not self._convert_picture(packet, made):
-            return None
+            return []
         self.last_us = dts_us
-        return made
+        self._step_us = (packet.duration or 0) * self._numerator // self._denominator
+        return [made]
+
+    @property
+    def waits(self) -> bool:
+        """Whether packets are held that `convert` gives later."""
+        return bool(self._untimed)
 
     def time_us(self, packet: Any) -> int:
         """Decoding time of a packet that has one."""
@@ -83,6 +111,7 @@ class StreamTrack:
     def restart(self) -> None:
         """After a jump."""
         self.last_us = None
+        self._untimed.clear()
         if self._trims is not None:
             self._trims.restart()
 
