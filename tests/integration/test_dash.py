@@ -1,6 +1,8 @@
 """MPEG-DASH from nginx, written by ffmpeg: recorded and live, and what manifests may not make us do."""
 
 import asyncio
+import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -10,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -232,6 +235,66 @@ def test_the_last_segment_that_was_only_counted_may_be_missing(
     assert played.pictures() == _pictures_of(nginx.www / "base.mp4")
 
 
+def _segmented(bases: str, *representations: str, sound: str = "1") -> str:
+    """Six segments of a second from the first of `bases` that answers, of the best representation that is
+    there; each is a stream's number in the file names."""
+    sets = "".join(
+        f'<AdaptationSet mimeType="{kind}/mp4" startWithSAP="1"><SegmentTemplate duration="1" '
+        'initialization="init-stream$RepresentationID$.m4s" '
+        'media="chunk-stream$RepresentationID$-$Number%05d$.m4s"/>'
+        + "".join(f'<Representation id="{n}" bandwidth="{9 - at}"/>' for at, n in enumerate(numbers))
+        + "</AdaptationSet>"
+        for kind, numbers in (("video", representations), ("audio", (sound,)))
+    )
+    return _manifest(f"{bases}<Period>{sets}</Period>")
+
+
+@pytest.mark.parametrize(
+    ("bases", "representations"),
+    [
+        ("<BaseURL>gone/</BaseURL><BaseURL>vod/</BaseURL>", ["0"]),
+        ("<BaseURL>http://127.0.0.1:1/</BaseURL><BaseURL>vod/</BaseURL>", ["0"]),
+        ("<BaseURL> </BaseURL><BaseURL>vod/</BaseURL>", ["0"]),
+        ("<BaseURL>vod/</BaseURL>", ["gone", "0"]),
+        ("<BaseURL>vod/</BaseURL>", ["gone", "lost", "0"]),
+    ],
+    ids=["place", "server", "empty", "representation", "two representations"],
+)
+def test_where_one_fails_another_is_asked(
+    nginx: Nginx, executor: ThreadPoolExecutor, bases: str, representations: list[str]
+) -> None:
+    (nginx.www / "another.mpd").write_text(_segmented(bases, *representations))
+    played = _play(nginx.http("another.mpd"), executor)
+    assert played.error is None
+    assert played.pictures() == _pictures_of(nginx.www / "base.mp4")
+    played.check_steps()
+
+
+def test_a_representation_that_dies_is_left_for_another(nginx: Nginx, executor: ThreadPoolExecutor) -> None:
+    folder = nginx.www / "dies"
+    shutil.copytree(nginx.www / "vod", folder)
+    for path in list(folder.glob("*stream0*")):
+        if not path.name.endswith(("4.m4s", "5.m4s", "6.m4s")):
+            shutil.copy(path, folder / path.name.replace("stream0", "stream7"))
+    (nginx.www / "dies.mpd").write_text(_segmented("<BaseURL>dies/</BaseURL>", "7", "0"))
+    played = _play(nginx.http("dies.mpd"), executor)
+    assert played.error is None
+    assert played.pictures() == _pictures_of(nginx.www / "base.mp4")
+    played.check_steps()
+    assert any("another variant" in note for note in played.notes)
+
+
+def test_without_an_initialization_the_pictures_are_played_alone(
+    nginx: Nginx, executor: ThreadPoolExecutor
+) -> None:
+    (nginx.www / "alone.mpd").write_text(_segmented("<BaseURL>vod/</BaseURL>", "0", sound="gone"))
+    played = _play(nginx.http("alone.mpd"), executor)
+    assert played.error is None
+    assert played.pictures() == _pictures_of(nginx.www / "base.mp4")
+    assert played.of(TrackKind.AUDIO) == []
+    assert "init-streamgone.m4s" in played.notes[0]
+
+
 # --- live ---------------------------------------------------------------------------------------------------
 
 
@@ -329,18 +392,27 @@ def test_waiting_at_the_edge_can_be_aborted(nginx: Nginx, executor: ThreadPoolEx
     assert asyncio.run(run()) < 1
 
 
-def test_live_that_begins_anew_is_lost(nginx: Nginx, executor: ThreadPoolExecutor) -> None:
+def test_live_that_begins_anew_is_played_on(
+    nginx: Nginx, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hls_rendition, "_STALL_S", 1.0)
     first = _stopped(nginx, "anew.mpd")
     path = nginx.www / "vod/anew.mpd"
+    before = path.read_text()
 
     def begin_anew(packets: list[Packet]) -> bool:
-        text = path.read_text().replace("<MPD ", '<MPD availabilityStartTime="2026-01-01T00:00:00Z" ', 1)
-        path.write_text(text if text.count("availabilityStartTime") == 1 else path.read_text())
+        path.write_text(before.replace("<MPD ", '<MPD availabilityStartTime="2026-01-01T00:00:00Z" ', 1))
         return False
 
-    error = _play(first, executor, begin_anew).error
-    assert error is not None
-    assert (error.transient, str(error)) == (True, "the live source began anew")
+    played = _play(first, executor, begin_anew)
+    # The last three seconds of both, but for what is read when it fails.
+    right = _pictures_of(nginx.www / "base.mp4")[3 * _RATE :] * 2
+    count = len(played.pictures())
+    assert played.pictures() == right[:count]
+    assert count > 5.5 * _RATE
+    assert max(b - a for a, b in pairwise(p.dts_us for p in played.of(TrackKind.VIDEO))) < 60_000
+    assert "began anew" in played.notes[0]
+    assert "did not grow" in str(played.error)
 
 
 def _by_clock(base: str, *, ahead_s: float, inside: str = "") -> str:
@@ -394,6 +466,74 @@ def test_the_server_may_tell_its_clock(nginx: Nginx, executor: ThreadPoolExecuto
     path.write_text(_by_clock(nginx.http("vod/"), ahead_s=3600, inside=clocks))
     played = _play(nginx.http("clock.mpd"), executor, lambda _: True)
     assert played.pictures()[0] in (nginx.www / "vod/chunk-stream0-00004.m4s").read_bytes()
+
+
+@pytest.mark.parametrize(("clock", "age"), [("", 0), ("", 500), ("http-head:2014", 0)])
+def test_else_the_date_of_its_answers_is_its_clock(
+    nginx: Nginx, executor: ThreadPoolExecutor, clock: str, age: int
+) -> None:
+    """A segment that is not there yet by its clock would not be there for an hour."""
+    text = ""
+
+    def answer(request: str, connection: socket.socket) -> None:
+        path = request.split()[1][1:]
+        body = text.encode() if path == "live.mpd" else (nginx.www / "vod" / path).read_bytes()
+        hour_s = 0 if clock and path == "live.mpd" else 3600
+        date = format_datetime(datetime.fromtimestamp(time.time() + hour_s - age, UTC), usegmt=True)
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nDate: {date}\r\nAge: {age}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    with ScriptedServer(answer) as server:
+        timing = f'<UTCTiming schemeIdUri="urn:mpeg:dash:utc:{clock}" value="{server.url("/index.mpd")}"/>'
+        text = _by_clock(server.url(), ahead_s=3600, inside=timing if clock else "")
+        played = _play(server.url("/live.mpd"), executor, lambda _: True)
+    assert played.pictures()[0] in (nginx.www / "vod/chunk-stream0-00004.m4s").read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["older", "502", "page", "cut"])
+def test_a_manifest_that_cannot_be_read_again_for_once(
+    nginx: Nginx, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(hls_rendition, "_LONGEST_TARGET_S", 0.1)
+    vod = (nginx.www / "vod/index.mpd").read_text().replace('type="static"', 'type="dynamic"')
+    asked = 0
+
+    def listed(count: int) -> bytes:
+        def first(found: re.Match[str]) -> str:
+            entries = re.findall(r"<S [^>]*/>", found[0])
+            told = [e for entry in entries for e in _unrolled(entry)][:count]
+            return f"<SegmentTimeline>{''.join(told)}</SegmentTimeline>"
+
+        text = re.sub(r"<SegmentTimeline>.*?</SegmentTimeline>", first, vod, flags=re.S)
+        return (text if count < 6 else text.replace('type="dynamic"', 'type="static"')).encode()
+
+    faults = {"older": listed(3), "page": b"<html></html>", "cut": listed(5)[:400]}
+
+    def answer(request: str, connection: socket.socket) -> None:
+        nonlocal asked
+        path = request.split()[1][1:]
+        body, status = b"", "200 OK"
+        if path == "live.mpd":
+            asked += 1
+            body = faults.get(fault, b"") if asked == 2 else listed(min(6, 2 + asked + (asked == 1)))
+            status = "502 Bad Gateway" if not body else status
+        else:
+            body = (nginx.www / "vod" / path).read_bytes()
+        connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    with ScriptedServer(answer) as server:
+        played = _play(server.url("/live.mpd"), executor)
+    assert asked > 3
+    assert played.error is None
+    assert played.pictures() == _pictures_of(nginx.www / "base.mp4")[_RATE:]
+    played.check_steps()
+
+
+def _unrolled(entry: str) -> list[str]:
+    """Of a segment of a timeline and its repetitions."""
+    again = re.search(r' r="(\d+)"', entry)
+    one = re.sub(r' r="\d+"', "", entry)
+    return [one] + [re.sub(r' t="\d+"', "", one)] * (int(again[1]) if again else 0)
 
 
 def test_live_without_segments_is_waited_for(nginx: Nginx, executor: ThreadPoolExecutor) -> None:
@@ -487,6 +627,16 @@ _LIST = (
 )
 
 
+def test_sound_at_an_address_that_is_none_is_left_out(nginx: Nginx, executor: ThreadPoolExecutor) -> None:
+    for address in ("file:///etc/passwd", "concat:/etc/passwd", "gone.m4a"):
+        (nginx.www / "mute.mpd").write_text(_manifest(f"<Period>{_FILES.format('v.mp4', address)}</Period>"))
+        played = _play(nginx.http("mute.mpd"), executor)
+        assert played.error is None
+        assert played.pictures() == _pictures_of(nginx.www / "base.mp4")
+        assert "the sound is left out" in played.notes[0]
+        assert address in played.notes[0]
+
+
 @pytest.mark.parametrize(
     "manifest",
     [
@@ -510,6 +660,8 @@ _LIST = (
 def test_a_manifest_leads_nowhere_but_to_permitted_addresses(
     nginx: Nginx, executor: ThreadPoolExecutor, manifest: str, elsewhere: str, reason: Reason, words: str
 ) -> None:
+    if reason is Reason.SOURCE_UNSUPPORTED and "{}a.m4a" in manifest:
+        manifest = manifest.replace("v.mp4", "{}v.mp4")  # pictures would be played without this sound
     (nginx.www / "leads.mpd").write_text(_manifest(manifest.replace("{}", elsewhere)))
     with pytest.raises(SourceError) as caught:
         _play(nginx.http("leads.mpd"), executor)

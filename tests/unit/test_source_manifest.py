@@ -122,6 +122,40 @@ class TestSegments:
         assert [segment.start_us // S for segment in found] == [0, 2, 6, 8, 10]
         assert len({segment.run for segment in found}) == 2
 
+    def test_several_bases_are_places_with_the_same(self) -> None:
+        (found,) = segments(
+            "<BaseURL>http://a.example/x/</BaseURL><BaseURL> b/ </BaseURL><BaseURL/>"
+            '<SegmentList><SegmentURL media="1.m4s" mediaRange="0-9"/></SegmentList>'
+        )
+        assert found.part == Part("http://a.example/x/1.m4s", 0, 10, ("https://host.example/live/b/1.m4s",))
+
+    def test_bases_do_not_multiply(self) -> None:
+        many = "".join(f"<BaseURL>{n}/</BaseURL>" for n in range(100))
+        (found,) = parse(
+            f"{many}<Period>{many}<AdaptationSet mimeType='video/mp4'>{many}"
+            "<Representation/></AdaptationSet></Period>"
+        ).segments(VIDEO, 0)
+        assert len(found.part.others) < 10
+
+    @pytest.mark.parametrize(
+        ("timeline", "right"),
+        [
+            ('<S t="0" d="2" r="99999999999999999999"/>', ["0", "2", "4", "6", "8", "10"]),
+            ('<S t="0" d="2" r="1"/><S t="50" d="2" r="9999999999"/><S t="6" d="4"/>', ["0", "2", "6"]),
+        ],
+    )
+    def test_what_lies_behind_the_end_is_not_counted(self, timeline: str, right: list[str]) -> None:
+        found = segments(f'<SegmentTemplate media="$Time$">{TIMELINE.format(timeline)}</SegmentTemplate>')
+        assert urls(found) == right
+
+    def test_wide_numbers(self) -> None:
+        begin = 2**64 - 20
+        found = segments(
+            f'<SegmentTemplate media="$Time$" presentationTimeOffset="{begin}">'
+            f'{TIMELINE.format(f"""<S t="{begin}" d="6" r="1"/>""")}</SegmentTemplate>'
+        )
+        assert spans(found) == [(0, 6), (6, 4.5)]
+
 
 class TestLive:
     TEMPLATE = '<SegmentTemplate duration="2" media="$Number$"/>'
@@ -269,6 +303,26 @@ def test_a_manifest_that_cannot_be_read_is_refused(text: str, words: str) -> Non
 )
 def test_segments_that_cannot_be_told_are_refused(inside: str, words: str) -> None:
     check_refusal(mpd(f"<Period>{video(inside)}</Period>"), words)
+
+
+@pytest.mark.parametrize(
+    "segment", ['<S t="0" d="1" r="99999999999999999999"/>', '<S t="0" d="1" r="999999"/>' * 20]
+)
+def test_endless_segments_without_a_length_are_refused(segment: str) -> None:
+    timeline = TIMELINE.format(segment)
+    inside = f'<SegmentTemplate media="$Time$" timescale="99999999999999999">{timeline}</SegmentTemplate>'
+    check_refusal(mpd(f"<Period>{video(inside)}</Period>"), "more than 100000 segments")
+
+
+def test_a_set_of_many_representations_is_read_at_once() -> None:
+    many = "".join(f'<Representation id="{n}" bandwidth="{n}"/>' for n in range(20_000))
+    manifest = parse(
+        f'<Period><AdaptationSet mimeType="video/mp4"><SegmentTemplate duration="2" '
+        f'media="$RepresentationID$"/>{many}</AdaptationSet></Period>'
+    )
+    assert urls(manifest.segments(VIDEO, 0))[0] == "19999"
+    assert urls(manifest.segments(VIDEO, 0, 1))[0] == "19998"
+    assert manifest.choices(VIDEO) < 20
 
 
 def test_a_recording_without_an_end_is_refused() -> None:

@@ -7,10 +7,12 @@ recording ends, and so does a live presentation whose manifest says that it beca
 is a loss.
 """
 
+import re
 import time
 from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from functools import partial
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
@@ -24,26 +26,33 @@ from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.lanes import Lane
 from sluice.media.source.notes import Notes
 from sluice.media.source.segmented import SegmentedSource
+from sluice.net.http import HttpFile
 
 #: How far behind its edge a live presentation is joined, in segments: without a word of its manifest, and at
 #: least; the next segment is seen up to a segment and a half later.
 _DELAY_SEGMENTS, _LEAST_SEGMENTS = 3, 2
 #: Sound that begins earlier than the picture by less than this may be played.
 _EARLY_US = 20_000
+#: The Date of an answer is no better than seconds, and caches make it worse.
+_DATE_ROUGH_US = 2_000_000
+_AGE = re.compile(r"\d{1,9}", re.ASCII)
 _UTC = "urn:mpeg:dash:utc:"
 
 
 class DashSource(SegmentedSource):
     def open(self) -> Probe:
         """Raises SourceError."""
-        presentation = _Presentation(parse_manifest(read_text(self._head), self._file.url), self._fetcher)
+        manifest = parse_manifest(read_text(self._head), self._file.url)
+        presentation = _Presentation(manifest, self._fetcher, self.notes, _skew_of(self._file))
         # What is alone in its manifest may hold both.
         kinds = [k for k in presentation.kinds if k in self._kinds] or presentation.kinds
         clocks: dict[int, int] = {}
         leader: Rendition | None = None
         for kind in kinds:
-            wanted = frozenset({kind}) if len(presentation.kinds) > 1 else self._kinds
-            rendition = presentation.rendition(kind, self.notes, leader)
+            wanted = frozenset({kind}) if len(manifest.kinds()) > 1 else self._kinds
+            rendition = presentation.rendition(kind, leader)
+            if leader is not None and rendition.peek() is None:
+                continue  # told in the notes
             leader = leader or rendition
             self._lanes.add(Lane(rendition, wanted, clocks))
         probes = self._lanes.open()
@@ -65,82 +74,140 @@ class _Presentation:
     The renditions ask in turn, and one request serves them all.
     """
 
-    def __init__(self, manifest: Manifest, fetcher: Fetcher) -> None:
-        """Raises SourceError when there are no segments (yet)."""
-        self._fetcher = fetcher
-        self._location, self._available_at_us = manifest.location, manifest.available_at_us
-        self.live = self._growing = manifest.live
-        #: Those to be played, the one that sets the rhythm first.
-        self.kinds = [kind for kind in TrackKind if kind in manifest.kinds()]
+    def __init__(self, manifest: Manifest, fetcher: Fetcher, notes: Notes, skew_us: int | None) -> None:
+        """`skew_us`: how far the clock of the server is ahead of ours that gave the manifest. Raises
+        SourceError when there are no segments (yet)."""
+        self._fetcher, self._notes = fetcher, notes
+        self.live = manifest.live
         self._round = 0  #: counts the reloads
-        self._seen = dict.fromkeys(self.kinds, 0)
-        self._skew_us = self._clock_skew_us(manifest.clocks) if manifest.follows_clock() else 0
-        self._segments: dict[TrackKind, list[Segment]] = {kind: [] for kind in self.kinds}
+        self._skew_us = self._clock_skew_us(manifest, skew_us) if manifest.follows_clock() else 0
+        all_kinds = [kind for kind in TrackKind if kind in manifest.kinds()]
+        self._seen = dict.fromkeys(all_kinds, 0)
+        self._choices = dict.fromkeys(all_kinds, 0)
+        self._segments: dict[TrackKind, list[Segment]] = {kind: [] for kind in all_kinds}
         self._take(manifest)
-        if not all(self._segments.values()):
+        #: Those to be played, the one that sets the rhythm first.
+        self.kinds = [kind for kind in all_kinds if self._segments[kind]]
+        if not self.kinds:
             raise SourceError(
                 Reason.IDLE_TIMEOUT if self.live else Reason.SOURCE_UNSUPPORTED,
                 "the DASH manifest has no segments" + (" yet" if self.live else ""),
                 transient=self.live,
             )
-        main = self._segments[self.kinds[0]]
-        longest_us = _longest_us(main)
-        delay_us = manifest.delay_us or _DELAY_SEGMENTS * longest_us
-        self._delay_us = max(delay_us, _LEAST_SEGMENTS * longest_us)
-        self._zero_us = self._first_us(main)
+        if len(self.kinds) < len(all_kinds):
+            self._notes.add(f"the source begins with {self.kinds[0].value} only, which is played alone")
+        self._delay_us = self._delay_of(manifest)
+        self._zero_us = self._first_us(self._segments[self.kinds[0]])
 
-    def rendition(self, kind: TrackKind, notes: Notes, leader: Rendition | None) -> Rendition:
+    def rendition(self, kind: TrackKind, leader: Rendition | None) -> Rendition:
+        first, *others = [partial(self._reload, kind, n) for n in range(self._manifest.choices(kind))]
         return Rendition(
-            self._playlist(kind), self._fetcher, lambda: self._reload(kind), notes=notes, leader=leader
+            self._playlist(kind), self._fetcher, first, notes=self._notes, others=others, leader=leader
         )
 
-    def _reload(self, kind: TrackKind) -> MediaPlaylist:
+    def _reload(self, kind: TrackKind, choice: int) -> MediaPlaylist:
+        """`choice`: which representation; the best is 0."""
+        if self._choices[kind] != choice:
+            self._choices[kind] = choice
+            self._take(self._manifest)
+            return self._playlist(kind)
         if self._seen[kind] == self._round:
             # Whatever its minimumUpdatePeriod: it also tells the end, before segments are missed.
-            manifest = parse_manifest(*self._fetcher.text(self._location))
-            if manifest.live and manifest.available_at_us != self._available_at_us:
-                raise SourceError(Reason.SOURCE_INTERRUPTED, "the live source began anew", transient=True)
-            self._take(manifest)
+            manifest = parse_manifest(*self._fetcher.text(self._manifest.location))
+            if manifest.live and manifest.available_at_us != self._manifest.available_at_us:
+                self._begin_anew(manifest)
+            else:
+                self._take(manifest)
             self._round += 1
         self._seen[kind] = self._round
         return self._playlist(kind)
 
     def _take(self, manifest: Manifest) -> None:
-        now_us = _wall_us() + self._skew_us
         for kind, before in self._segments.items():
-            self._segments[kind] = _follow(manifest.segments(kind, now_us), before)
-        self._location, self._growing = manifest.location, manifest.live
+            self._segments[kind] = _follow(self._listed(manifest, kind), before)
+        self._manifest = manifest
+
+    def _begin_anew(self, manifest: Manifest) -> None:
+        """Another presentation is to be found there now: it goes on where the one before ended. Raises
+        SourceError when it has no segments yet."""
+        found = {kind: self._listed(manifest, kind) for kind in self._segments}
+        main = self.kinds[0]
+        if not found[main]:
+            raise SourceError(Reason.SOURCE_INTERRUPTED, "the live source began anew", transient=True)
+        end_us = self._segments[main][-1].end_us - self._zero_us
+        self._delay_us = self._delay_of(manifest, found[main])
+        begin_us = self._first_us(found[main])
+        for kind, segments in found.items():
+            number = self._segments[kind][-1].sequence + 1 if self._segments[kind] else 0
+            new = (segment for segment in segments if segment.end_us > begin_us)
+            self._segments[kind] = [replace(s, sequence=number + n) for n, s in enumerate(new)]
+        self._zero_us = begin_us - end_us
+        self._manifest = manifest
+        self._notes.add("the live source began anew; it is played on from there")
+
+    def _listed(self, manifest: Manifest, kind: TrackKind) -> list[Segment]:
+        return manifest.segments(kind, _wall_us() + self._skew_us, self._choices[kind])
 
     def _playlist(self, kind: TrackKind) -> MediaPlaylist:
         segments = self._segments[kind]
         return MediaPlaylist(
             tuple(_shift(segment, -self._zero_us) for segment in segments),
             _longest_us(segments),
-            ended=not self._growing,
+            ended=not self._manifest.live,
             # Joined at zero, and where it has to be joined again as far behind the edge as then.
             hold_back_us=self._delay_us,
             start_offset_us=0 if self._round == 0 else None,
         )
 
+    def _delay_of(self, manifest: Manifest, segments: list[Segment] | None = None) -> int:
+        longest_us = _longest_us(segments or self._segments[self.kinds[0]])
+        delay_us = manifest.delay_us or _DELAY_SEGMENTS * longest_us
+        return max(delay_us, _LEAST_SEGMENTS * longest_us)
+
     def _first_us(self, segments: list[Segment]) -> int:
         """Where to begin."""
         if not self.live:
             return segments[0].start_us
-        join_us = segments[-1].start_us + segments[-1].duration_us - self._delay_us
-        return next(s.start_us for s in segments if s.start_us + s.duration_us > join_us)
+        join_us = segments[-1].end_us - self._delay_us
+        return next(s.start_us for s in segments if s.end_us > join_us)
 
-    def _clock_skew_us(self, clocks: Iterable[tuple[str, str]]) -> int:
-        """How far the server's clock is ahead of ours, where it tells (5.8.4.11); else they are the same."""
-        for scheme, value in clocks:
+    def _clock_skew_us(self, manifest: Manifest, skew_us: int | None) -> int:
+        """How far the server's clock is ahead of ours, where the manifest tells (5.8.4.11) or the answer that
+        it came with; else they are the same."""
+        for scheme, value in manifest.clocks:
             name = scheme.removeprefix(_UTC).partition(":")[0]
             try:
                 if name == "direct":
                     return unix_us(value) - _wall_us()
-                if name in ("http-iso", "http-xsdate") and value.split():
-                    return unix_us(self._fetcher.text(value.split()[0])[0]) - _wall_us()
+                told_us = self._ask_skew(name, value.split()[0]) if value.split() else None
             except SourceError:
                 self._fetcher.wait(0)  # raises when it was we who broke it off
-        return 0
+                continue
+            if told_us is not None:
+                return told_us
+        return skew_us if skew_us is not None and abs(skew_us) > _DATE_ROUGH_US else 0
+
+    def _ask_skew(self, name: str, url: str) -> int | None:
+        if name in ("http-iso", "http-xsdate"):
+            return unix_us(self._fetcher.text(url)[0]) - _wall_us()
+        if name != "http-head":
+            return None
+        file = self._fetcher.open(url)
+        try:
+            return _skew_of(file)
+        finally:
+            self._fetcher.close(file)
+
+
+def _skew_of(file: HttpFile) -> int | None:
+    """From Date, which a cache keeps and adds an Age to (RFC 9110 6.6.1, RFC 9111 5.1); half a second is what
+    Date leaves out on average."""
+    age = file.header("age").strip()
+    try:
+        told_s = parsedate_to_datetime(file.date).timestamp() + 0.5
+    except (ValueError, OverflowError):
+        return None
+    return int((told_s + (int(age) if _AGE.fullmatch(age) else 0)) * 1e6) - _wall_us()
 
 
 def _wall_us() -> int:
@@ -148,11 +215,14 @@ def _wall_us() -> int:
 
 
 def _follow(segments: list[Segment], before: list[Segment]) -> list[Segment]:
-    """`segments` numbered on from `before`, of which they may repeat some; `before` when there are none."""
+    """`segments` numbered on from `before`, of which they may repeat some; `before` when there are none, or
+    only older ones, as caches give at times."""
     first = 0
-    if before:
+    if before and segments:
         newest = before[-1]
         beyond_us = newest.start_us + newest.duration_us // 2
+        if segments[-1].end_us <= newest.start_us:
+            return before
         known = bisect_left(segments, beyond_us, key=lambda segment: segment.start_us)
         first = newest.sequence + 1 - known
     return [replace(segment, sequence=first + n) for n, segment in enumerate(segments)] or before

@@ -7,12 +7,11 @@ presentation; for a live one zero is its `availabilityStartTime`.
 
 from dataclasses import dataclass
 from itertools import islice
-from urllib.parse import urljoin
 from xml.etree.ElementTree import Element
 
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_segments import Track, Window, follows_clock, segments_of
-from sluice.media.source.dash_xml import duration_us, integer, parse_xml, unix_us, unsupported
+from sluice.media.source.dash_xml import duration_us, integer, join, parse_xml, unix_us, unsupported
 from sluice.media.source.hls_playlist import Segment
 
 #: A manifest with more is refused: 27 h of 2 s.
@@ -22,6 +21,7 @@ _PREFERRED = {TrackKind.VIDEO: ("avc1", "avc3"), TrackKind.AUDIO: ("mp4a", "opus
 _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "vorbis", "mha1", "mhm1", "dts")
 #: An EssentialProperty that only describes colours; others, such as trick play, make a set unfit.
 _HARMLESS_PROPERTY = "urn:mpeg:mpegB:cicp:"
+_MOST_CHOICES, _MOST_BASES = 8, 4
 _KINDS = {kind.value: kind for kind in TrackKind}
 
 
@@ -33,23 +33,29 @@ class Manifest:
     available_at_us: int  #: `availabilityStartTime`, since 1970; 0 for a recording
     depth_us: int | None  #: `timeShiftBufferDepth`: how long segments stay
     clocks: tuple[tuple[str, str], ...]  #: UTCTiming: scheme and value
-    periods: tuple[dict[TrackKind, Track], ...]
+    periods: tuple[dict[TrackKind, tuple[Track, ...]], ...]  #: the best of each kind first
 
     def kinds(self) -> frozenset[TrackKind]:
         return frozenset(kind for period in self.periods for kind in period)
 
     def follows_clock(self) -> bool:
         """True where the time tells which segments are there, at least in part."""
-        return self.live and any(follows_clock(t) for period in self.periods for t in period.values())
+        tracks = (tracks[0] for period in self.periods for tracks in period.values())
+        return self.live and any(follows_clock(track) for track in tracks)
 
-    def segments(self, kind: TrackKind, now_us: int) -> list[Segment]:
-        """What is there at `now_us` (since 1970), over all periods, not numbered. Raises SourceError
-        (permanent)."""
+    def choices(self, kind: TrackKind) -> int:
+        """Among how many representations there is to choose, where there are most."""
+        return max(len(period.get(kind, ())) for period in self.periods)
+
+    def segments(self, kind: TrackKind, now_us: int, choice: int = 0) -> list[Segment]:
+        """What is there at `now_us` (since 1970), over all periods, not numbered: of the best
+        representations, or of worse ones. Raises SourceError (permanent)."""
         window = None
         if self.live:
             end_us = now_us - self.available_at_us
             window = Window(end_us - self.depth_us if self.depth_us is not None else 0, end_us)
-        tracks = [period[kind] for period in self.periods if kind in period]
+        periods = [period[kind] for period in self.periods if kind in period]
+        tracks = [tracks[min(choice, len(tracks) - 1)] for tracks in periods]
         # A period that is still to come has no segments yet.
         found = (segment for track in tracks for segment in segments_of(track, window))
         segments = list(islice(found, _MOST_SEGMENTS + 1))
@@ -67,7 +73,7 @@ def parse_manifest(text: str, base: str) -> Manifest:
     location = root.findtext("Location")
     manifest = Manifest(
         live=live,
-        location=urljoin(base, location.strip()) if location else base,
+        location=join(base, location.strip()) if location else base,
         delay_us=duration_us(root.get("suggestedPresentationDelay")),
         available_at_us=unix_us(root.get("availabilityStartTime", "1970-01-01T00:00:00Z")) if live else 0,
         depth_us=duration_us(root.get("timeShiftBufferDepth")),
@@ -116,49 +122,81 @@ class _Candidate:
 
 def _tracks(
     root: Element, base: str, period: Element, start_us: int, end_us: int | None
-) -> dict[TrackKind, Track]:
-    base = _base(_base(base, root), period)
+) -> dict[TrackKind, tuple[Track, ...]]:
+    bases = _bases(_bases((base,), root), period)
     found: list[_Candidate] = []
-    for group in period.findall("AdaptationSet"):
-        properties = group.findall("EssentialProperty")
+    for node in period.findall("AdaptationSet"):
+        properties = node.findall("EssentialProperty")
         if all(p.get("schemeIdUri", "").startswith(_HARMLESS_PROPERTY) for p in properties):
-            for node in group.findall("Representation"):
-                address = _base(_base(base, group), node)
-                bandwidth = integer(node.get("bandwidth"), 0)
-                levels = (period, group, node)
-                track = Track(address, node.get("id", ""), bandwidth, start_us, end_us, levels)
-                candidate = _candidate(group, node, track)
+            group = _Group.of(node, _bases(bases, node))
+            for representation in node.findall("Representation"):
+                track = Track(
+                    _bases(group.bases, representation),
+                    representation.get("id", ""),
+                    integer(representation.get("bandwidth"), 0),
+                    start_us,
+                    end_us,
+                    (period, node, representation),
+                )
+                candidate = group.candidate(representation, track)
                 if candidate is not None:
                     found.append(candidate)
     kinds = {candidate.kind for candidate in found}
-    return {kind: _best([candidate for candidate in found if candidate.kind is kind]) for kind in kinds}
+    return {kind: _ranked([candidate for candidate in found if candidate.kind is kind]) for kind in kinds}
 
 
-def _candidate(group: Element, node: Element, track: Track) -> _Candidate | None:
-    """None for what is neither picture nor sound."""
-    codecs = node.get("codecs") or group.get("codecs") or ""
-    texts = [node.get("mimeType"), group.get("mimeType"), group.get("contentType")]
-    texts += [component.get("contentType") for component in group.findall("ContentComponent")]
-    kind = next((_KINDS.get(text.partition("/")[0].lower()) for text in texts if text), None)
-    if kind is None:
-        return None
-    if codecs and all(codec.strip().lower().startswith(_SOUND) for codec in codecs.split(",")):
-        kind = TrackKind.AUDIO  # whatever its container is called
-    roles = {role.get("value") for role in group.findall("Role")}
-    encrypted = any(level.find("ContentProtection") is not None for level in (group, node))
-    return _Candidate(kind, track, codecs, group.get("lang", ""), encrypted, not roles or "main" in roles)
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What an AdaptationSet tells of all its representations."""
+
+    bases: tuple[str, ...]
+    codecs: str
+    types: tuple[str | None, ...]
+    language: str
+    encrypted: bool
+    main: bool
+
+    @classmethod
+    def of(cls, node: Element, bases: tuple[str, ...]) -> "_Group":
+        components = (component.get("contentType") for component in node.findall("ContentComponent"))
+        roles = {role.get("value") for role in node.findall("Role")}
+        return cls(
+            bases,
+            node.get("codecs", ""),
+            (node.get("mimeType"), node.get("contentType"), *components),
+            node.get("lang", ""),
+            node.find("ContentProtection") is not None,
+            not roles or "main" in roles,
+        )
+
+    def candidate(self, node: Element, track: Track) -> _Candidate | None:
+        """None for what is neither picture nor sound."""
+        codecs = node.get("codecs") or self.codecs
+        texts = (node.get("mimeType"), *self.types)
+        kind = next((_KINDS.get(text.partition("/")[0].lower()) for text in texts if text), None)
+        if kind is None:
+            return None
+        if codecs and all(codec.strip().lower().startswith(_SOUND) for codec in codecs.split(",")):
+            kind = TrackKind.AUDIO  # whatever its container is called
+        encrypted = self.encrypted or node.find("ContentProtection") is not None
+        return _Candidate(kind, track, codecs, self.language, encrypted, self.main)
 
 
-def _best(candidates: list[_Candidate]) -> Track:
-    """The main one before commentaries and the like, in the first language, in the best quality."""
+def _ranked(candidates: list[_Candidate]) -> tuple[Track, ...]:
+    """The main one before commentaries and the like, in the first language, in the best quality; others of
+    the same behind it."""
     clear = [candidate for candidate in candidates if not candidate.encrypted]
     if not clear:
         raise unsupported("the source is encrypted (DRM), and there is no key for it")
     main = [candidate for candidate in clear if candidate.main] or clear
-    return max((c for c in main if c.language == main[0].language), key=_Candidate.rank).track
+    alike = [candidate for candidate in main if candidate.language == main[0].language]
+    return tuple(c.track for c in sorted(alike, key=_Candidate.rank, reverse=True)[:_MOST_CHOICES])
 
 
-def _base(base: str, node: Element) -> str:
-    """5.6: the first of several is as good as any."""
-    address = node.findtext("BaseURL")
-    return urljoin(base, address.strip()) if address else base
+def _bases(bases: tuple[str, ...], node: Element) -> tuple[str, ...]:
+    """5.6: several are places with the same; the next one is asked where the first fails."""
+    told = [text.strip() for found in node.findall("BaseURL") if (text := found.text) and text.strip()]
+    if not told:
+        return bases
+    joined = dict.fromkeys(join(base, address) for address in told[:_MOST_BASES] for base in bases)
+    return tuple(joined)[:_MOST_BASES]

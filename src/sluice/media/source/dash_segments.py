@@ -6,16 +6,17 @@ a second as its `timescale` says, on the clock of the media.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from urllib.parse import urljoin
 from xml.etree.ElementTree import Element
 
-from sluice.media.source.dash_xml import integer, unsupported
+from sluice.media.source.dash_xml import integer, join, unsupported
 from sluice.media.source.hls_playlist import Header, Part, Segment
 
 #: Of a period of a live presentation the newest are kept; we stay close to its edge.
 _MOST_LIVE = 300
+#: A few bytes of timeline can make endless segments, all of them without a length.
+_MOST_EXAMINED = 100_000
 #: A few bytes of template can make endless addresses.
 _LONGEST_URL = 4096
 #: 5.3.9.4.4; $SubNumber$ is for what we ask for as a whole.
@@ -27,7 +28,7 @@ _BYTES = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 class Track:
     """A representation of a period, chosen to be played."""
 
-    base: str  #: what its addresses are relative to
+    bases: tuple[str, ...]  #: what its addresses are relative to: several places with the same
     id: str
     bandwidth: int
     start_us: int  #: of the period
@@ -53,7 +54,7 @@ def segments_of(track: Track, window: Window | None) -> Iterator[Segment]:
             return
     length_us = (track.end_us or track.start_us) - track.start_us
     # Where its media's clock begins only the file itself tells.
-    yield Segment(0, _part(track.base), track.start_us, length_us, track.start_us, None, None, whole=True)
+    yield Segment(0, _part(track.bases), track.start_us, length_us, track.start_us, None, None, whole=True)
 
 
 def follows_clock(track: Track) -> bool:
@@ -118,7 +119,10 @@ class _Listing:
         track, info = self.track, self.info
         header = _header(track, info)
         shift_us = track.start_us - self._us(info.offset)
-        for index, begin, each in self._newest(self._stretches()):
+        stretches = [self._up_to_the_end(stretch) for stretch in self._stretches()]
+        for examined, (index, begin, each) in enumerate(self._newest(stretches)):
+            if examined > _MOST_EXAMINED:
+                raise unsupported(f"the DASH manifest has more than {_MOST_EXAMINED} segments")
             start_us = self._us(begin) + shift_us
             end_us = start_us + self._us(each)
             if track.end_us is not None:
@@ -137,6 +141,14 @@ class _Listing:
                 # The end of the period is that of its longest track.
                 optional=not self._named and (self._window is not None or end_us == track.end_us),
             )
+
+    def _up_to_the_end(self, stretch: _Stretch) -> _Stretch:
+        """Without what would begin behind the end of the period."""
+        if self.track.end_us is None:
+            return stretch
+        length = -(-(self.track.end_us - self.track.start_us) * self.info.timescale // 1_000_000)
+        fitting = -((stretch.begin - self.info.offset - length) // stretch.each)
+        return replace(stretch, count=max(0, min(stretch.count, fitting)))
 
     def _is_gone(self, end_us: int) -> bool:
         """What a timeline or a list names is there; of the others the time tells."""
@@ -208,34 +220,34 @@ def _templated(of: _Listing, index: int, begin: int) -> Part:
     media = of.info.text("media")
     if media is None:
         raise unsupported("the DASH manifest has a segment template without an address")
-    return _part(of.track.base, _fill(media, of.track, of.start_number + index, begin))
+    return _part(of.track.bases, _fill(media, of.track, of.start_number + index, begin))
 
 
 def _listed(of: _Listing, index: int, begin: int) -> Part:
     if index >= len(of.urls):
         raise unsupported("the DASH manifest has more segments in its timeline than in its list")
-    return _part(of.track.base, of.urls[index].get("media"), of.urls[index].get("mediaRange"))
+    return _part(of.track.bases, of.urls[index].get("media"), of.urls[index].get("mediaRange"))
 
 
 def _header(track: Track, info: _Info) -> Header | None:
     """The initialization section; none where each segment can stand alone, as in MPEG-TS."""
     template = info.text("initialization")
     if template is not None:
-        return Header(_part(track.base, _fill(template, track, 0, 0)))
+        return Header(_part(track.bases, _fill(template, track, 0, 0)))
     node = info.child("Initialization")
-    return None if node is None else Header(_part(track.base, node.get("sourceURL"), node.get("range")))
+    return None if node is None else Header(_part(track.bases, node.get("sourceURL"), node.get("range")))
 
 
-def _part(base: str, url: str | None = None, span: str | None = None) -> Part:
-    address = urljoin(base, url) if url else base
-    if len(address) > _LONGEST_URL:
+def _part(bases: tuple[str, ...], url: str | None = None, span: str | None = None) -> Part:
+    first, *others = [join(base, url) for base in bases]
+    if len(first) > _LONGEST_URL:
         raise unsupported(f"the DASH manifest has an address of more than {_LONGEST_URL} characters")
     if span is None:
-        return Part(address)
+        return Part(first, others=tuple(others))
     found = _BYTES.fullmatch(span.strip())
     if found is None or int(found[2]) < int(found[1]):
         raise unsupported(f"the DASH manifest has a malformed byte range: {span[:40]!r}")
-    return Part(address, int(found[1]), int(found[2]) - int(found[1]) + 1)
+    return Part(first, int(found[1]), int(found[2]) - int(found[1]) + 1, tuple(others))
 
 
 def _fill(template: str, track: Track, number: int, time: int) -> str:

@@ -5,6 +5,7 @@ Whatever cannot be read raises SourceError (permanent), as everything does that 
 
 import re
 from datetime import UTC, datetime
+from urllib.parse import urljoin
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -15,7 +16,7 @@ from sluice.core.lifecycle import Reason
 _DURATION = re.compile(
     r"P(?:0+Y)?(?:0+M)?(?:(\d{1,6})D)?(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9}(?:\.\d*)?)S)?)?", re.ASCII
 )
-_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
 
 
 def parse_xml(text: str) -> Element:
@@ -60,6 +61,14 @@ def integer(text: str | None, default: int) -> int:
     if not _INTEGER.fullmatch(text.strip()):
         raise unsupported(f"the DASH manifest has a malformed number: {text[:40]!r}")
     return int(text)
+
+
+def join(base: str, url: str | None) -> str:
+    """An absolute address. What is none stays as it is: whoever opens it says so."""
+    try:
+        return urljoin(base, url) if url else base
+    except ValueError:
+        return url or base
 
 
 def unsupported(text: str) -> SourceError:

@@ -6,6 +6,7 @@ thread; `Fetcher.abort` breaks every wait.
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
@@ -45,6 +46,12 @@ class Fetcher:
             self._open.add(file)
         return file
 
+    def that_answers(self, part: Part) -> Part:
+        """With one address, which is there. Raises SourceError."""
+        self.close(self.open_part(part))
+        urls = (part.url, *part.others)
+        return replace(part, url=urls[self._place % len(urls)], others=())
+
     def open_part(self, part: Part) -> HttpFile:
         """Connected, to the first of its addresses that answers. Raises SourceError."""
         urls = (part.url, *part.others)
@@ -61,7 +68,8 @@ class Fetcher:
                 self.wait(0)
                 first = first or error
             else:
-                self._place = place
+                if part.others:
+                    self._place = place
                 return file
         assert first is not None  # noqa: S101 - there is one address at least
         raise first

@@ -7,7 +7,7 @@ longer grows. Everything blocks on a worker thread; `Fetcher.abort` breaks every
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
@@ -15,7 +15,7 @@ from sluice.core.masking import mask_url
 from sluice.media.source.hls_fetch import Body, Fetcher, interrupted, is_media
 from sluice.media.source.hls_forms import Form
 from sluice.media.source.hls_numbering import Change, Numbering
-from sluice.media.source.hls_playlist import MediaPlaylist, Segment
+from sluice.media.source.hls_playlist import MediaPlaylist, Part, Segment
 from sluice.media.source.notes import Notes
 from sluice.net.http import ErrorAnswer
 
@@ -93,6 +93,7 @@ class Rendition:
         self._dry_since: float | None = None
         self._dead_until: float | None = None
         self._held: SourceError | None = None
+        self._places: dict[Part, Part] = {}
         self.taken_us = 0  #: where the last segment begins that was taken, on the clock of `begin_us`
 
     @property
@@ -201,7 +202,7 @@ class Rendition:
                 self._check_end()
                 return None
             if segment.whole:
-                return segment
+                return replace(segment, part=self._found(segment.part))
             opened = self._opened
             if opened is not None and (opened[0].sequence, opened[0].origin) == (
                 segment.sequence,
@@ -211,6 +212,12 @@ class Rendition:
             self._drop()
             if (found := self._open(segment)) is not None:
                 return found
+
+    def _found(self, part: Part) -> Part:
+        """Of a file that somebody else opens, where it is. Raises SourceError when it is nowhere."""
+        if part not in self._places:
+            self._places = {part: self.fetcher.that_answers(part)}
+        return self._places[part]
 
     def _listed(self) -> Segment | None:
         while True:
