@@ -7,7 +7,6 @@ with the clock.
 """
 
 import re
-import struct
 import time
 from itertools import pairwise
 from typing import Protocol
@@ -50,7 +49,6 @@ def is_stored(answer: Answer, head: bytes) -> bool:
 
 # --- formats ------------------------------------------------------------------------------------------------
 
-_FLV_NUMBER = re.compile(rb"\x00\x08(duration|filesize)\x00(.{8})", re.DOTALL)
 #: What encoders write that cannot come back to fill in the size lies above this.
 _WAV_LARGEST = 0x7FFF0000
 _EBML_DURATION = re.compile(rb"\x44\x89(?:\x84(.{4})|\x88(.{8}))", re.DOTALL)
@@ -59,13 +57,8 @@ _FLAC_SAMPLES = slice(21, 26)  #: of which the last 36 bits count (RFC 9639 8.2)
 
 
 def tells_length(head: bytes) -> bool:
-    """The container says how long it is, or has what only files have before their media."""
-    if head.startswith(b"FLV"):
-        # Encoders that send a file as a live stream may give its duration, and no size.
-        told: dict[bytes, float] = {
-            name: struct.unpack(">d", value)[0] for name, value in _FLV_NUMBER.findall(head)
-        }
-        return told.get(b"duration", 0) > 0 and told.get(b"filesize", 0) > 0
+    """The container says how long it is, or has what only files have before their media. FLV is not asked:
+    who sends a file as a live stream passes its duration and size on."""
     if head.startswith(b"RIFF"):
         return 0 < int.from_bytes(head[4:8], "little") < _WAV_LARGEST
     if head.startswith(b"fLaC"):
