@@ -84,7 +84,7 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
                 _callbacks(settings, store, rooms) as callbacks,
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
-                tasks = TaskService(store, media, rooms, time.time)
+                tasks = TaskService(store, media, rooms, time.time, registry.apps)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 natives = [
                     native.routes(tasks, credentials.admin_token),

@@ -18,6 +18,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Plan
+from sluice.core.request_headers import RequestHeaders
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 from sluice.media.attempt import Attempt, Stage, Workshop
@@ -287,7 +288,8 @@ class Session:
 
     def _next_attempt(self) -> Attempt:
         self._flow = Flow()
-        stage = Stage(self._until_start, self._into_room, self._send, self._resumed)
+        headers = RequestHeaders(self._job.user_agent, tuple(self._job.headers.items()))
+        stage = Stage(self._until_start, self._into_room, self._send, self._resumed, headers)
         return Attempt(self._spec, self._shop, stage, self._position)
 
     def _tell_plan(self) -> None:
