@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -94,7 +95,7 @@ async def _running(settings: Settings, listener: Listener) -> AsyncIterator[Node
                 _callbacks(settings, store, rooms) as callbacks,
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
-                tasks = TaskService(store, media, rooms, time.time)
+                tasks = TaskService(store, media, rooms, time.time, registry.apps)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 natives = [
                     native.routes(tasks, credentials.admin_token),
@@ -197,13 +198,17 @@ def _surface(
     in_rooms: Sequence[BaseRoute],
 ) -> ASGIApp:
     """Everything that HTTP reaches; what nobody else answers is the signed dialect's."""
-    app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     for router in natives:
         app.include_router(router)
-    policy = Policy(extra_hosts=http.signed_hosts, allow_unsigned_body=http.unsigned_bodies)
+    base = urlsplit(http.base_url)
+    hosts = (*http.signed_hosts, *filter(None, [base.netloc]))
+    policy = Policy(extra_hosts=hosts, allow_unsigned_body=http.unsigned_bodies)
     door = FrontDoor(actions, apps, time.time, policy)
     rest = Mount("", app=_for_browsers(Router(in_rooms, default=door)))
-    app.router.routes.extend([*page.routes(), *docs.routes(actions, __version__), rest])
+    app.router.routes.extend(
+        [*page.routes(), *docs.routes(actions, __version__), docs.native_route(app.openapi), rest]
+    )
 
     async def surface(scope: Scope, receive: Receive, send: Send) -> None:
         # The way through all other routes would take longer than a door itself.
@@ -211,7 +216,7 @@ def _surface(
         part = door if path in ("", "/") else bot_door if path.startswith(BOT_ROOT) else app
         await part(scope, receive, send)
 
-    return TrustedProxies(surface, http.trusted_proxies)
+    return TrustedProxies(surface, http.trusted_proxies, base.path)
 
 
 def _for_browsers(router: Router) -> CORSMiddleware:

@@ -102,8 +102,10 @@ def serve(  # noqa: PLR0913 - every setting is an option
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
     trusted_proxies: Annotated[
-        str | None, typer.Option(help="CIDR,… of proxies whose X-Forwarded-For, -Proto and -Host count.")
+        str | None,
+        typer.Option(help="CIDR,… of proxies whose X-Forwarded-For, -Proto, -Host, -Prefix count."),
     ] = None,
+    base_url: Annotated[str | None, typer.Option(help="https://host/path that callers see.")] = None,
     signed_hosts: Annotated[
         str | None, typer.Option(help="HOST,… that callers sign where a proxy sends another one.")
     ] = None,

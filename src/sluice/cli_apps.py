@@ -61,15 +61,36 @@ def app_set(
     app_id: Annotated[str | None, typer.Argument(help="Default: the app of credentials.json")] = None,
     relay: Annotated[Switch | None, typer.Option(help="Streams may be relayed into rooms.")] = None,
     push: Annotated[Switch | None, typer.Option(help="Streams may be pushed out.")] = None,
+    user_agent: Annotated[
+        str | None, typer.Option(help="Sources are asked with it; '' for sluice's.")
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(help="'Name: value' that sources are asked with, or @FILE of such lines; '' for none."),
+    ] = None,
     url: UrlOption = NODE_URL,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Switches features of an app; tasks that run go on."""
+    """Switches features of an app, and says what its sources are asked with; tasks that run go on."""
     credentials = load_credentials(data)
-    wanted = {"relay": relay and relay is Switch.ON, "push": push and push is Switch.ON}
+    wanted: dict[str, object] = {"relay": relay and relay is Switch.ON, "push": push and push is Switch.ON}
+    wanted |= {"user_agent": user_agent, "headers": None if header is None else _headers(header)}
     path = f"/apps/{quote(app_id or credentials.app_id, safe='')}"
     print_document(client_with(url, credentials).native("PATCH", path, given(wanted)), as_json)
+
+
+def _headers(texts: list[str]) -> dict[str, str]:
+    lines: list[str] = []
+    try:
+        for text in texts:
+            lines += Path(text[1:]).read_text().splitlines() if text.startswith("@") else [text]
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(str(error), param_hint="--header") from error
+    pairs = [line.partition(":") for line in lines if line.strip()]
+    if not all(colon for _, colon, _ in pairs):
+        raise typer.BadParameter("write 'Name: value'", param_hint="--header")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 @key_cli.command("list")

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sluice.api.proxies import is_prefix
 from sluice.callbacks.forms.volcengine import events_of
 from sluice.core.bots import NO_LIMITS, StreamLimits
 from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan, check_url
@@ -71,13 +73,15 @@ class HttpSettings:
     """What stands between callers and the API. `tls`: PEM files of the certificate chain and of its key.
 
     `trusted_proxies`: CIDR texts of proxies whose X-Forwarded headers count. `signed_hosts`: what callers
-    sign as Host where a proxy sends another one. `unsigned_bodies`: whether presigned calls may have a body,
-    which their signature does not cover (contract/signature.md P4).
+    sign as Host where a proxy sends another one. `base_url`: where callers see the node, if a proxy puts it
+    under a path; empty or without a slash at its end. `unsigned_bodies`: whether presigned calls may have a
+    body, which their signature does not cover (contract/signature.md P4).
     """
 
     tls: tuple[Path, Path] | None = None
     trusted_proxies: tuple[str, ...] = ()
     signed_hosts: tuple[str, ...] = ()
+    base_url: str = ""
     unsigned_bodies: bool = False
 
 
@@ -141,6 +145,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
             tls=(raw.tls_cert, raw.tls_key) if raw.tls_cert and raw.tls_key else None,
             trusted_proxies=raw.trusted_proxies,
             signed_hosts=raw.signed_hosts,
+            base_url=raw.base_url,
             unsigned_bodies=raw.allow_unsigned_bodies,
         ),
         ice_servers=raw.ice_server,
@@ -196,6 +201,15 @@ def _check_id(value: str) -> str:
     if value and not is_valid_id(value):
         raise ValueError("write 1 to 128 of a-z A-Z 0-9 _ @ - .")
     return value
+
+
+def _check_base_url(value: str) -> str:
+    parts = urlsplit(value)
+    path = parts.path.rstrip("/")
+    named = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    if value and (not named or parts.query or parts.fragment or (path and not is_prefix(path))):
+        raise ValueError("write where callers see the node, such as https://example.com/sluice")
+    return value.rstrip("/")
 
 
 def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
@@ -256,6 +270,7 @@ class _Raw(BaseModel):
     tls_key: Path | None = None
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()
     signed_hosts: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
+    base_url: Annotated[str, AfterValidator(_check_base_url)] = ""
     allow_unsigned_bodies: bool = False
     callback_retry: Literal["long", "vendor"] = "long"
     callbacks: tuple[_Callback, ...] = ()

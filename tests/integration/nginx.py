@@ -77,7 +77,7 @@ class Nginx:
             stderr=subprocess.DEVNULL,
         )
         for port in (self.rtmp_port, self.http_port):
-            self._await(port)
+            await_port(port, self._process)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -89,16 +89,18 @@ class Nginx:
     def http(self, path: str) -> str:
         return f"http://127.0.0.1:{self.http_port}/{path}"
 
-    def _await(self, port: int) -> None:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except ConnectionRefusedError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+
+def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the process listens there."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except ConnectionRefusedError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def free_port() -> int:

@@ -207,6 +207,25 @@ async def test_what_may_come_is_tried_until_the_idle_time_is_over(
     assert stage.of(Flowing) == []
 
 
+async def test_a_source_is_asked_with_the_headers_of_its_job(stage: Stage, clips: Path) -> None:
+    seen: list[str | None] = []
+
+    async def clip(request: web.Request) -> web.StreamResponse:
+        seen.extend(request.headers.get(name) for name in ("User-Agent", "Referer", "Authorization"))
+        return web.FileResponse(clips / "short.mp4")
+
+    app = web.Application()
+    app.router.add_get("/a b", clip)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://u:p@127.0.0.1:{runner.addresses[0][1]}/a b"
+    stage.begin(url, user_agent="Player/1", headers={"Referer": "https://site/"})
+    assert (await stage.end())[0] == "end_of_stream"
+    await runner.cleanup()
+    assert seen[:3] == ["Player/1", "https://site/", "Basic dTpw"]
+
+
 async def test_a_source_that_comes_late_is_played(stage: Stage, files: str, clips: Path) -> None:
     late = clips / "late.mp4"
     stage.begin(f"{files}/late.mp4")

@@ -192,12 +192,25 @@ def test_http(toml: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"), [("https://h/a/b/", "https://h/a/b"), ("http://h:8443", "http://h:8443"), ("", "")]
+)
+def test_base_url(toml: Path, given: str, kept: str) -> None:
+    assert load_settings({"base_url": given}, {}, toml).http.base_url == kept
+
+
+@pytest.mark.parametrize(
     ("flags", "says"),
     [
         ({"tls_cert": "c"}, "--tls-cert: is of no use without tls_key"),
         ({"tls_key": "k"}, "--tls-key: is of no use without tls_cert"),
         ({"trusted_proxies": "proxy.example"}, "--trusted-proxies: write networks"),
         ({"allow_unsigned_bodies": "perhaps"}, "--allow-unsigned-bodies: "),
+        ({"base_url": "example.com/sluice"}, "--base-url: write where callers see the node"),
+        ({"base_url": "https://h/a/../b"}, "--base-url: write where callers see the node"),
+        ({"base_url": "https://h//a"}, "--base-url: write where callers see the node"),
+        ({"base_url": "https://u:p@h/a"}, "--base-url: write where callers see the node"),
+        ({"base_url": "https://h/a?b=c"}, "--base-url: write where callers see the node"),
+        ({"base_url": "https://[h/"}, "--base-url: "),
     ],
 )
 def test_bad_http(toml: Path, flags: dict[str, str], says: str) -> None:

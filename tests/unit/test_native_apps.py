@@ -52,13 +52,45 @@ def node(store: MemoryStore) -> Node:
 
 def test_an_app_comes_with_a_key_and_is_known_at_once(node: Node) -> None:
     made = node.made("/apps")
-    assert set(made) == {"app_id", "app_key", "access_key", "secret_key", "relay", "push", "created_at"}
+    shown = {"app_id", "relay", "push", "user_agent", "headers", "created_at"}
+    assert set(made) == shown | {"app_key", "access_key", "secret_key"}
     assert len(made["app_id"]) == 24
     app, key = node.registry.apps.app(made["app_id"]), node.registry.apps.access_key(made["access_key"])
     assert app is not None
     assert key is not None
     assert (app.app_key, app.features) == (made["app_key"], frozenset(Feature))
     assert (key.secret_key, key.app_ids) == (made["secret_key"], frozenset({made["app_id"]}))
+
+
+def test_what_sources_are_asked_with(node: Node, store: MemoryStore) -> None:
+    path = f"/apps/{node.made('/apps')['app_id']}"
+    wanted = {"user_agent": "Player/1", "headers": {"Referer": "https://site/", "X-Api-Key": "secret"}}
+    shown = node.call("PATCH", path, wanted).json()
+    assert shown["user_agent"] == "Player/1"
+    assert shown["headers"] == {"Referer": "https://site/", "X-Api-Key": "***"}
+    assert "secret" not in json.dumps(node.call("GET", "/apps").json())
+    node.call("PATCH", path, {"relay": False})
+    app = node.registry.apps.app(shown["app_id"])
+    assert app is not None
+    assert app.source_headers.headers == (("Referer", "https://site/"), ("X-Api-Key", "secret"))
+    emptied = node.call("PATCH", path, {"user_agent": "", "headers": {}}).json()
+    assert (emptied["user_agent"], emptied["headers"]) == ("", {})
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"user_agent": "a\nb"},
+        {"headers": {"Host": "x"}},
+        {"headers": {"Content-Length": "5"}},
+        {"headers": {"Connection": "close"}},
+        {"headers": {"X": "a\r\nY: b"}},
+        {"headers": {"X": 5}},
+    ],
+)
+def test_headers_that_no_request_may_have(node: Node, wanted: dict[str, object]) -> None:
+    path = f"/apps/{node.made('/apps')['app_id']}"
+    assert node.call("PATCH", path, wanted).status == 400
 
 
 def test_what_the_operator_brings_along(node: Node) -> None:

@@ -8,12 +8,14 @@ import pytest
 from starlette.routing import Router
 
 from sluice.api import docs
+from sluice.api.proxies import TrustedProxies
 from sluice.api.volcengine.actions import action_table
 from tests.testing import FakeBans, FakeCallbacks, FakeRooms, FakeTasks
 from tests.unit.asgi import call
 
 ACTIONS = action_table(FakeTasks(lambda: 0.0), FakeRooms(), FakeBans(), FakeCallbacks())
-APP = Router(docs.routes(ACTIONS, "1.2.3"))
+ROUTES = [*docs.routes(ACTIONS, "1.2.3"), docs.native_route(lambda: {"openapi": "3.1.0"})]
+APP = Router(ROUTES)
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,10 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert b"http://" not in answer.body
     assert b"https://" not in answer.body
+
+
+def test_behind_a_path_prefix() -> None:
+    app = TrustedProxies(Router(ROUTES), (), "/sluice")
+    for path in ("/openapi/volcengine.json", "/openapi.json"):
+        assert call(app, "GET", path).json()["servers"] == [{"url": "/sluice"}]
+        assert "servers" not in call(APP, "GET", path).json()

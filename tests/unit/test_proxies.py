@@ -5,12 +5,18 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from sluice.api.proxies import TrustedProxies
+from sluice.api.proxies import TrustedProxies, prefix_of
 
 NETWORKS = ("10.0.0.0/8", "fd00::/8")
 
 
-def seen(client: str | None, *headers: tuple[str, str], networks: tuple[str, ...] = NETWORKS) -> Scope:
+def seen(
+    client: str | None,
+    *headers: tuple[str, str],
+    networks: tuple[str, ...] = NETWORKS,
+    path: str = "/whip/a/b",
+    prefix: str = "",
+) -> Scope:
     """The scope that the application behind gets."""
     scopes: list[Scope] = []
 
@@ -28,11 +34,12 @@ def seen(client: str | None, *headers: tuple[str, str], networks: tuple[str, ...
         "type": "http",
         "scheme": "http",
         "headers": lines,
+        "path": path,
         "client": (client, 4711) if client else None,
     }
 
     async def drive() -> None:
-        await TrustedProxies(app, networks)(scope, receive, send)
+        await TrustedProxies(app, networks, prefix)(scope, receive, send)
 
     asyncio.run(drive())
     return scopes[0]
@@ -94,3 +101,35 @@ def test_schemes(given: str, scheme: str) -> None:
 
 def test_a_proxy_that_is_seen_as_mapped_ipv6() -> None:
     assert seen("::ffff:10.1.2.3", *ALL)["scheme"] == "https"
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "prefix", "inner"),
+    [
+        ("/sluice", "/whip/a/b", "/sluice", "/whip/a/b"),
+        ("/sluice/", "/sluice/whip/a/b", "/sluice", "/whip/a/b"),
+        ("/outer, /a/b-c", "/a/b-c", "/a/b-c", "/"),
+        ("/sluice", "/sluices/x", "/sluice", "/sluices/x"),
+        ("/", "/whip", "", "/whip"),
+        ("//evil.example", "/whip", "", "/whip"),
+        ("https://evil.example", "/whip", "", "/whip"),
+        ("/a/../b", "/whip", "", "/whip"),
+        ("/a b", "/whip", "", "/whip"),
+        ("/a?b", "/whip", "", "/whip"),
+        ("/x" * 9, "/whip", "", "/whip"),
+    ],
+)
+def test_prefixes(given: str, path: str, prefix: str, inner: str) -> None:
+    scope = seen("10.1.2.3", ("X-Forwarded-Prefix", given), path=path)
+    assert (prefix_of(scope), scope["path"]) == (prefix, inner)
+
+
+def test_a_prefix_that_a_stranger_forwards() -> None:
+    scope = seen("203.0.113.7", ("X-Forwarded-Prefix", "/sluice"))
+    assert prefix_of(scope) == ""
+
+
+def test_a_prefix_of_the_operator() -> None:
+    scope = seen("203.0.113.7", ("X-Forwarded-Prefix", "/evil"), path="/sluice/room", prefix="/sluice")
+    assert (prefix_of(scope), scope["path"]) == ("/sluice", "/room")
+    assert prefix_of(seen("10.1.2.3", ("X-Forwarded-Prefix", "/b"), prefix="/sluice")) == "/b"

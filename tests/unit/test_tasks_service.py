@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from sluice.core.apps import App, Apps
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
+from sluice.core.request_headers import RequestHeaders
 from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
-from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, Progress, StopSession
+from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, Progress, RelayJob, StopSession
 from sluice.store.tasks import insert_task
 from sluice.store.thread import Store
 from sluice.tasks import service as module
@@ -39,13 +41,13 @@ class Node:
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
         self.store = MemoryStore()
+        self.apps = Apps()
         self._begin()
 
     def _begin(self) -> None:
         self.media, self.rooms = FakeMedia(2), FakeRunRooms()
-        self.tasks = TaskService(
-            cast(Store, self.store), cast(MediaProcesses, self.media), self.rooms, lambda: self.now
-        )
+        store, media = cast(Store, self.store), cast(MediaProcesses, self.media)
+        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps)
 
     async def restart(self) -> None:
         await self.tasks.close()
@@ -107,6 +109,16 @@ async def node(anyio_backend: str) -> AsyncIterator[Node]:
     yield node
     await node.tasks.close()
     node.store.close()
+
+
+async def test_sources_are_asked_with_what_the_app_has(node: Node) -> None:
+    headers = RequestHeaders("Player/1", (("Referer", "https://site/"),))
+    node.apps.replace([App(APP, "key", source_headers=headers)], [])
+    task = await node.start()
+    job = node.place(task.id).jobs[-1]
+    assert isinstance(job, RelayJob)
+    assert (job.user_agent, job.headers) == ("Player/1", {"Referer": "https://site/"})
+    assert "https://site/" not in repr(job)
 
 
 async def test_a_start_is_durable_and_placed(node: Node) -> None:

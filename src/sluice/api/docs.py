@@ -1,19 +1,19 @@
 """``/docs``: both APIs to read and to try, in a page of our own, which reads ``/openapi/volcengine.json`` and
-FastAPI's ``/openapi.json``.
+``/openapi.json``, FastAPI's document. Behind a path prefix both say so, and the page asks beside itself.
 
 The page signs calls in the browser with keys that the reader types; they stay in its memory. It loads
 nothing from elsewhere.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from sluice.api.proxies import prefix_of
 from sluice.api.volcengine.actions import Action
 from sluice.api.volcengine.openapi import document
 
@@ -25,16 +25,30 @@ _POLICY = (
 
 def routes(actions: Sequence[Action[Any]], version: str) -> list[BaseRoute]:
     html = files("sluice.api").joinpath("docs.html").read_text()
-    volcengine = json.dumps(document(actions, version))
+    volcengine = document(actions, version)
 
     async def page(request: Request) -> Response:
         headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
         return HTMLResponse(html, headers=headers)
 
     async def volcengine_document(request: Request) -> Response:
-        return Response(volcengine, media_type="application/json")
+        return _placed(volcengine, request)
 
     return [
         Route("/docs", page, methods=["GET"]),
         Route("/openapi/volcengine.json", volcengine_document, methods=["GET"]),
     ]
+
+
+def native_route(openapi: Callable[[], dict[str, Any]]) -> BaseRoute:
+    """`openapi` is FastAPI's."""
+
+    async def native_document(request: Request) -> Response:
+        return _placed(openapi(), request)
+
+    return Route("/openapi.json", native_document, methods=["GET"])
+
+
+def _placed(document: dict[str, Any], request: Request) -> Response:
+    prefix = prefix_of(request.scope)
+    return JSONResponse(document | ({"servers": [{"url": prefix}]} if prefix else {}))

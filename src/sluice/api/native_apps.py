@@ -7,11 +7,12 @@ keys along, so that programs and tokens go on working unchanged.
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sluice.api.native import FAILURES, NativeRoute, operator_only
 from sluice.core.apps import Feature
 from sluice.core.ids import AppId
+from sluice.core.request_headers import check_headers, check_user_agent
 from sluice.store.apps import AppRecord, AppRegistry, KeyRecord, new_app, new_key
 
 #: What RTC tokens carry (contract/token.md 1), in the syntax of ids.
@@ -36,17 +37,25 @@ class NewApp(_Document):
     """Signs API calls; random when left out."""
 
 
-class Features(_Document):
+class AppChange(_Document):
     relay: bool | None = None
     """Whether streams may be relayed into rooms; tasks that run go on."""
     push: bool | None = None
     """Whether streams may be pushed out; tasks that run go on."""
+    user_agent: Annotated[str, AfterValidator(check_user_agent)] | None = None
+    """User-Agent of requests to sources over HTTP, from the next start of a task on; empty for sluice's."""
+    headers: Annotated[dict[str, str], AfterValidator(check_headers)] | None = None
+    """Further headers of these requests; they replace all that there were. Those that smell of a secret go to
+    the origin of the source's address alone."""
 
 
 class AppDocument(_Document):
     app_id: str
     relay: bool
     push: bool
+    user_agent: str
+    headers: dict[str, str]
+    """Secret values are masked."""
     created_at: float
 
 
@@ -123,10 +132,12 @@ def _add_apps(api: APIRouter, registry: AppRegistry) -> None:
             **_app(record), app_key=app.app_key, access_key=key.access_key, secret_key=key.secret_key
         )
 
-    @api.patch("/apps/{app_id}", summary="Switch features on or off")
-    async def switch_features(app_id: str, wanted: Features) -> AppDocument:
-        changes = {Feature(name): on for name, on in wanted.model_dump(exclude_none=True).items()}
-        return AppDocument(**_app(await registry.switch_features(AppId(app_id), changes)))
+    @api.patch("/apps/{app_id}", summary="Switch features on or off, and set what sources are asked with")
+    async def change_app(app_id: str, wanted: AppChange) -> AppDocument:
+        switches = {Feature.RELAY: wanted.relay, Feature.PUSH: wanted.push}
+        features = {feature: on for feature, on in switches.items() if on is not None}
+        record = await registry.change_app(AppId(app_id), features, wanted.user_agent, wanted.headers)
+        return AppDocument(**_app(record))
 
 
 def _add_keys(api: APIRouter, registry: AppRegistry) -> None:
@@ -153,7 +164,14 @@ def _add_keys(api: APIRouter, registry: AppRegistry) -> None:
 
 def _app(record: AppRecord) -> dict[str, Any]:
     features = {feature.value: feature in record.app.features for feature in Feature}
-    return {"app_id": record.app.app_id, "created_at": record.created_at, **features}
+    sent = record.app.source_headers
+    return {
+        "app_id": record.app.app_id,
+        "user_agent": sent.user_agent,
+        "headers": sent.masked(),
+        "created_at": record.created_at,
+        **features,
+    }
 
 
 def _key(record: KeyRecord) -> dict[str, Any]:

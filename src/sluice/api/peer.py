@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sluice.api.bearer import path_id, refuse_barred, status_of
+from sluice.api.proxies import prefix_of
 from sluice.core.errors import BadInput, SluiceError
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
@@ -82,7 +83,9 @@ class PeerResource:
         return answer
 
     def created(self, request: Request, answer: PeerAnswer) -> Response:
-        headers = {"Location": f"{request.url.path}/{answer.peer_id}", "ETag": f'"{answer.etag}"'}
+        # With the whole path: clients resolve less.
+        place = f"{prefix_of(request.scope)}{request.url.path}/{answer.peer_id}"
+        headers = {"Location": place, "ETag": f'"{answer.etag}"'}
         if self._links:
             headers["Link"] = self._links
         return Response(answer.sdp, 201, headers, SDP)

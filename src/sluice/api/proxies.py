@@ -1,10 +1,12 @@
 """Proxies in front: what a trusted one forwards takes the place of what it did itself.
 
-X-Forwarded-For names the caller, X-Forwarded-Proto and -Host what he sent to the proxy. From anybody else
-these headers mean nothing: they are left alone and nobody reads them.
+X-Forwarded-For names the caller, X-Forwarded-Proto and -Host what he sent to the proxy, X-Forwarded-Prefix
+what stood before the path there. From anybody else these headers mean nothing: they are left alone and nobody
+reads them. Everything behind sees paths without the prefix; who makes an address asks `prefix_of`.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,18 +14,36 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class TrustedProxies:
-    """An ASGI middleware; `networks` are CIDR texts."""
+_PREFIX = "sluice.prefix"
+#: One slash in front: two would make an address on another host of it.
+_PREFIX_FORM = re.compile(r"(?:/[A-Za-z0-9._~%-]{1,64}){1,8}")
 
-    def __init__(self, app: ASGIApp, networks: Iterable[str]) -> None:
+
+def prefix_of(scope: Scope) -> str:
+    """What stands before the paths of this node where callers see them, empty or with a slash in front."""
+    prefix: str = scope.get(_PREFIX, "")
+    return prefix
+
+
+def is_prefix(text: str) -> bool:
+    return _PREFIX_FORM.fullmatch(text) is not None and "/.." not in text
+
+
+class TrustedProxies:
+    """An ASGI middleware; `networks` are CIDR texts, `prefix` stands where no proxy says another one."""
+
+    def __init__(self, app: ASGIApp, networks: Iterable[str], prefix: str = "") -> None:
         self._app = app
         self._networks = [ipaddress.ip_network(network) for network in networks]
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._networks and scope["type"] == "http" and scope.get("client"):
+        if scope["type"] == "http" and self._networks and scope.get("client"):
             address = _address(scope["client"][0])
             if address is not None and self._trusts(address):
                 scope = self._as_forwarded(scope)
+        if scope["type"] == "http" and (prefix := scope.get(_PREFIX, self._prefix)):
+            scope = _without_prefix(scope, prefix)
         await self._app(scope, receive, send)
 
     def _trusts(self, address: _Address) -> bool:
@@ -42,6 +62,9 @@ class TrustedProxies:
         if host:
             others = [line for line in scope["headers"] if line[0] != b"host"]
             forwarded["headers"] = [(b"host", host[0].encode("latin-1")), *others]
+        prefix = _items(scope, b"x-forwarded-prefix")[-1:]
+        if prefix and is_prefix(prefix[0].rstrip("/")):
+            forwarded[_PREFIX] = prefix[0].rstrip("/")
         return forwarded
 
     def _caller(self, items: list[str]) -> _Address | None:
@@ -55,6 +78,13 @@ class TrustedProxies:
             if not self._trusts(address):
                 break
         return caller
+
+
+def _without_prefix(scope: Scope, prefix: str) -> Scope:
+    """A proxy may pass paths on with the prefix or without."""
+    path: str = scope["path"]
+    inner = path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
+    return {**scope, _PREFIX: prefix, "path": inner or "/"}
 
 
 def _items(scope: Scope, name: bytes) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from sluice.core.ids import AppId
+from sluice.core.request_headers import PLAIN, RequestHeaders
 
 
 class Feature(Enum):
@@ -19,6 +20,7 @@ class App:
     app_id: AppId  #: 24 characters, as RTC tokens demand (contract/token.md 1)
     app_key: str = field(repr=False)  #: signs RTC tokens
     features: frozenset[Feature] = frozenset(Feature)
+    source_headers: RequestHeaders = PLAIN  #: what the sources of its tasks are asked with
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from sluice.core.plan import Plan, Probe
+from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.tasks import MediaType, RelaySpec
 from sluice.media.pacer import Pacer
 from sluice.media.packets import TrackKind
@@ -54,6 +55,7 @@ class Stage:
     into_room: Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
     send: Send
     resumed: asyncio.Event
+    headers: RequestHeaders = PLAIN  #: that the source is asked with
 
 
 class Attempt:
@@ -117,7 +119,8 @@ class Attempt:
     async def play(self) -> None:
         """From opening the source to its end. Raises SourceError, and what `into_room` does."""
         kinds = _KINDS[self._spec.media_type]
-        source = await source_for(self._spec.url, self._shop.dialer, self._shop.executor, kinds)
+        shop, headers = self._shop, self._stage.headers
+        source = await source_for(self._spec.url, shop.dialer, shop.executor, kinds, headers)
         self._source, self.live = source, source.live
         if source.live:
             await self._play_live(source)

@@ -19,6 +19,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Plan
+from sluice.core.request_headers import RequestHeaders
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 from sluice.media.attempt import Attempt, Stage, Workshop
@@ -290,10 +291,9 @@ class Session:
 
     def _next_attempt(self) -> Attempt:
         self._flow = Flow()
-        stage = Stage(self._until_start, self._into_room, self._send, self._resumed)
-        return Attempt(
-            self._spec, self._shop, stage, self._position, resumed=self._sent_at > self._begun_at
-        )
+        headers = RequestHeaders(self._job.user_agent, tuple(self._job.headers.items()))
+        stage = Stage(self._until_start, self._into_room, self._send, self._resumed, headers)
+        return Attempt(self._spec, self._shop, stage, self._position, resumed=self._sent_at > self._begun_at)
 
     def _tell_plan(self) -> None:
         """When it is another one: tracks begin and change as they like."""

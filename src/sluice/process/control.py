@@ -243,6 +243,8 @@ class RelayJob(_Message):
     normalize: bool = False
     paused: bool = False  #: it begins paused
     start_tries: int | None = None  #: of a source that cannot be opened; None: until `idle_s` is over
+    user_agent: str = ""  #: for requests to the source; empty: ours
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)  #: further ones
 
 
 class StartSession(_Message):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sluice.core.apps import AccessKey, App, Apps, Feature
 from sluice.core.errors import BadInput, NotFound, SluiceError
 from sluice.core.ids import AppId
+from sluice.core.request_headers import RequestHeaders
 from sluice.store.schema import access_key_apps, access_keys, apps, revisions
 from sluice.store.thread import Store
 
@@ -116,7 +117,8 @@ def list_keys(conn: Connection) -> list[KeyRecord]:
 
 def _app_of(row: Row[Any]) -> AppRecord:
     features = frozenset(feature for feature in Feature if getattr(row, feature.value))
-    return AppRecord(App(AppId(row.app_id), row.app_key, features), row.created_at)
+    headers = RequestHeaders(row.user_agent, tuple(row.headers.items()))
+    return AppRecord(App(AppId(row.app_id), row.app_key, features, headers), row.created_at)
 
 
 def _revision(conn: Connection) -> int:
@@ -169,20 +171,28 @@ class AppRegistry:
 
         return await self._change(create)
 
-    async def switch_features(self, app_id: AppId, changes: Mapping[Feature, bool]) -> AppRecord:
-        """Raises NotFound."""
+    async def change_app(
+        self,
+        app_id: AppId,
+        features: Mapping[Feature, bool],
+        user_agent: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AppRecord:
+        """What is None stays; `headers` take the place of all that there were. Raises NotFound."""
+        values: dict[str, Any] = {feature.value: on for feature, on in features.items()}
+        values |= {"user_agent": user_agent} if user_agent is not None else {}
+        values |= {"headers": dict(headers)} if headers is not None else {}
 
-        def switch(conn: Connection) -> AppRecord:
+        def change(conn: Connection) -> AppRecord:
             here = apps.c.app_id == app_id
-            if changes:
-                values = {feature.value: on for feature, on in changes.items()}
+            if values:
                 conn.execute(update(apps).where(here).values(values))
             row = conn.execute(select(apps).where(here)).one_or_none()
             if row is None:
                 raise NotFound(f"there is no app {app_id}")
             return _app_of(row)
 
-        return await self._change(switch)
+        return await self._change(change)
 
     async def create_key(self, key: AccessKey) -> KeyRecord:
         """Raises NotFound for an app that there is not, BadInput for a key that there is already."""

@@ -34,6 +34,8 @@ apps = Table(
     Column("created_at", Double, nullable=False),
     Column("relay", Boolean, nullable=False, server_default=true()),
     Column("push", Boolean, nullable=False, server_default=true()),
+    Column("user_agent", Text, nullable=False, server_default=text("''")),
+    Column("headers", JSON, nullable=False, server_default=text("'{}'")),
 )
 
 access_keys = Table(

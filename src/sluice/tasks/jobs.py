@@ -4,6 +4,7 @@ from typing import Any
 
 from sluice.core.lifecycle import State
 from sluice.core.push import PushStage
+from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.tasks import PushSpec, RelaySpec, Task
 from sluice.process.control import PushJob, RelayJob, StartPush, StartSession
 from sluice.tasks.runs import Run
@@ -12,14 +13,17 @@ from sluice.tasks.runs import Run
 _LEAST_IDLE_S = 1.0
 
 
-def start_message(run: Run, link: str, now: float) -> StartSession | StartPush:
-    """`link` is the path of the frame socket of the process that has the room."""
+def start_message(
+    run: Run, link: str, now: float, headers: RequestHeaders = PLAIN
+) -> StartSession | StartPush:
+    """`link` is the path of the frame socket of the process that has the room; a relay's source is asked with
+    `headers`."""
     if isinstance(run.task.spec, PushSpec):
         return StartPush(job=_push_job(run.task, link))
-    return StartSession(job=relay_job(run, link, now))
+    return StartSession(job=relay_job(run, link, now, headers))
 
 
-def relay_job(run: Run, link: str, now: float) -> RelayJob:
+def relay_job(run: Run, link: str, now: float, headers: RequestHeaders = PLAIN) -> RelayJob:
     task: Task[RelaySpec] = run.task
     return RelayJob(
         run_id=task.id,
@@ -44,6 +48,8 @@ def relay_job(run: Run, link: str, now: float) -> RelayJob:
         normalize=task.spec.normalize,
         paused=task.state is State.PAUSED,
         start_tries=task.spec.start_tries if task.flowed_at is None else None,
+        user_agent=headers.user_agent,
+        headers=dict(headers.headers),
     )
 
 

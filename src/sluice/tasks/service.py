@@ -14,10 +14,12 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from sluice.core.apps import Apps
 from sluice.core.errors import AccessRefused, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.push import PushStage
+from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.tasks import OPEN_AHEAD_S, Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.control import (
     Accepted,
@@ -74,12 +76,19 @@ class TaskService:
     """Implements tasks.port.Tasks. `open` resumes what was live; `close` leaves it for the next start."""
 
     def __init__(
-        self, store: Store, media: MediaProcesses, rooms: RunRooms, clock: Callable[[], float]
+        self,
+        store: Store,
+        media: MediaProcesses,
+        rooms: RunRooms,
+        clock: Callable[[], float],
+        apps: Apps | None = None,
     ) -> None:
+        """`apps` say what the sources of their tasks are asked with."""
         self._store = store
         self._media = media
         self._rooms = rooms
         self._clock = clock
+        self._apps = apps or Apps()
         self._runs: dict[RunId, Run] = {}
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -173,7 +182,8 @@ class TaskService:
             run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
             run.idle_since = None
             if run.process is not None:
-                run.process.notify(UpdateSession(job=relay_job(run, self._link_of(run), self._clock())))
+                job = relay_job(run, self._link_of(run), self._clock(), self._headers_of(run))
+                run.process.notify(UpdateSession(job=job))
 
     async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live(kind, app_id, room_id, task_id)
@@ -297,8 +307,13 @@ class TaskService:
         process = self._beside(run) or self._media.least_loaded(
             Counter(other.process for other in self._runs.values() if other.process is not None)
         )
-        if process is not None and process.notify(start_message(run, self._link_of(run), self._clock())):
+        start = start_message(run, self._link_of(run), self._clock(), self._headers_of(run))
+        if process is not None and process.notify(start):
             run.process, run.accepted = process, False
+
+    def _headers_of(self, run: Run) -> RequestHeaders:
+        app = self._apps.app(run.task.app_id)
+        return app.source_headers if app is not None else PLAIN
 
     def _beside(self, run: Run) -> Supervised | None:
         """The process that has another run of the same shared source."""
