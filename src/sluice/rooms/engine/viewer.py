@@ -32,6 +32,9 @@ _BURST_PACKETS = 24
 #: Over loopback the only limit is the receiver's socket buffer.
 _LOOPBACK_PACKETS_PER_S = 30_000.0
 _CATCH_UP_FACTOR = 4.0
+#: Chromium holds 800 frames that are not decoded yet; beyond, it forgets them all and stands still until the
+#: next key frame. So a long group goes out no faster than lets a decoder of this speed hold less than that.
+_MOST_HELD_FRAMES, _DECODED_PER_S = 700, 200.0
 _KEY_FRAME_SPREAD_S = 0.033
 _MOST_BACKLOG_FRAMES = 1000
 _MOST_RETRANSMISSIONS_PER_S = 1000
@@ -198,6 +201,11 @@ class Viewer:
 
     def _send_group(self, group: list[Frame], packets_per_s: float) -> None:
         self._rate = _LOOPBACK_PACKETS_PER_S if self._loopback else _CATCH_UP_FACTOR * packets_per_s
+        count = len(group)
+        if count > _MOST_HELD_FRAMES:
+            frames_per_s = _DECODED_PER_S * count / (count - _MOST_HELD_FRAMES)
+            packets_per_frame = sum(len(frame.payloads) for frame in group) / count
+            self._rate = min(self._rate, frames_per_s * packets_per_frame)
         self._most_backlog = _MOST_BACKLOG_FRAMES + len(group)
         self._catching_up = True
         for frame in group:
