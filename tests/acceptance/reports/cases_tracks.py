@@ -294,7 +294,7 @@ TRACKS = [
         range(5, 14),
         report=_COMES,
     ),
-    Case("mid-gop", _mid_gop, run_of=120, sound_s=8, seconds=12, end="", report=_MID_GOP),
+    Case("mid-gop", _mid_gop, run_of=120, sound_s=7, seconds=12, end="", report=_MID_GOP),
     Case("mid-gop-hls", _mid_gop_hls, run_of=120, sound_s=8, seconds=12, end="", report=_MID_GOP),
     Case(
         "absent-video",
