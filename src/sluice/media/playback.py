@@ -27,8 +27,6 @@ Send = Callable[[list[OutFrame]], None]
 #: Gives the sound in place of what was made already, from a session time on.
 Change = Callable[[int], list[OutFrame]]
 
-#: More is read while less than this is ready to be sent.
-_AHEAD_US = 500_000
 #: A frame later than this moves the clock, and viewers with it: its source stood still. What a busy machine
 #: holds up for less is sent in haste, so that nobody's timestamps show it.
 _LATE_S = 0.5
@@ -82,7 +80,7 @@ class Playback:
         """`steady`: all of it is sound, sent at the common beat."""
         self.position_us, self.pass_number = position_us, pass_number
         self.paused = paused
-        self._reading = reading
+        self._reading, self._ahead_us = reading, reading.ahead_us
         self._send = send
         self._pacer = pacer
         self._worker = worker
@@ -147,7 +145,7 @@ class Playback:
                         over, failure = False, None
                 elif self._change is not None:
                     await self._do_change()
-                elif not over and self._ready_us() <= _AHEAD_US:
+                elif not over and self._ready_us() <= self._ahead_us:
                     try:
                         over = not await self._read()
                     except SourceError as error:
@@ -283,7 +281,7 @@ class Playback:
             frame.media_us += shift_us
         self._stamped_us = due[-1].media_us
         self._send(due)
-        if self._until_us - until_us <= _AHEAD_US or not sound:
+        if self._until_us - until_us <= self._ahead_us or not sound:
             self._news.set()
         self._paced = bool(sound)
         return self._paced
@@ -306,7 +304,7 @@ class Playback:
             self._news.set()
             self._paced = False
             return None
-        if self._until_us - until_us <= _AHEAD_US:
+        if self._until_us - until_us <= self._ahead_us:
             self._news.set()
         return zero_s + self._first_us() / 1e6
 

@@ -18,6 +18,9 @@ from sluice.media.pipe.tracks import Tracks
 from sluice.media.source.table import FileSource
 from sluice.process.link import FrameType
 
+#: Live sources are read further ahead: an answer that fails is then made up for before anyone sees it. Less
+#: than what encoders of sound keep for a new volume.
+AHEAD_US, AHEAD_LIVE_US = 500_000, 1_250_000
 FIRST_READ_US = 200_000
 READ_US = 500_000
 #: Sound alone is read in longer stretches, since each is a turn of a worker thread.
@@ -50,6 +53,7 @@ class Seekable(Protocol):
 
 class Reading(Protocol):
     jumps: int  #: how often something was left out, to be at the edge of a live source again
+    ahead_us: int  #: more is read while less than this is ready to be sent
 
     def read(self, ready_us: int) -> Stretch | None:
         """The next stretch, None at the end; `ready_us` of what was read are not sent yet. Blocks.
@@ -89,7 +93,7 @@ class FileReading:
         """`resumed`: what is at `begin_us` was the last that was sent."""
         self._source = source
         self._tracks = tracks
-        self.jumps = 0
+        self.jumps, self.ahead_us = 0, AHEAD_US
         self._left = passes - 1 if passes is not None else None
         self._duration_us = probe.duration_us
         #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
@@ -256,7 +260,7 @@ class LiveReading:
     """A live source that is paced by media time, from where it was joined to its end."""
 
     def __init__(self, source: FileSource, tracks: Tracks) -> None:
-        self.jumps = 0
+        self.jumps, self.ahead_us = 0, AHEAD_LIVE_US
         self._source = source
         self._edge = source if isinstance(source, EdgeSource) else None
         self._tracks = tracks

@@ -26,6 +26,8 @@ _STALL_S = 10.0
 _LONGEST_TARGET_S = 60.0
 #: Pauses before a recording's segment is asked for again, if trying again can help.
 _PAUSES_S = (0.5, 1.0)
+#: The pause after a reload that failed; longer from the fourth in a row on.
+_BAD_ANSWER_S = 0.25
 _GONE = frozenset({404, 410})
 #: Segments one behind the other that may be lost: of those that the server does not have, and of others,
 #: where it is rather the server that has a problem.
@@ -83,6 +85,7 @@ class Rendition:
         self._numbering = Numbering(playlist, run_shift=run_shift)
         self._loaded_at = self._changed_at = self._good_at = time.monotonic()
         self._reload_error: SourceError | None = None
+        self._bad_answers = 0  #: to reloads, one behind the other: errors and older lists
         self._next = (self.playlist.segments[0] if playlist.ended else self.playlist.join()).sequence
         self._opened: tuple[Segment, Body] | None = None
         self._form: Form | None = None  #: of the last segment
@@ -210,6 +213,7 @@ class Rendition:
             ):
                 return segment
             self._drop()
+            self._load_in_time(segment)
             if (found := self._open(segment)) is not None:
                 return found
 
@@ -359,9 +363,19 @@ class Rendition:
         return max(_STALL_S, 3 * self._target_s())
 
     def _due_at(self) -> float:
-        """RFC 8216bis 6.3.4: a target duration after a change, half of it without one."""
+        """RFC 8216bis 6.3.4: a target duration after a change, half of it without one; sooner after an answer
+        that was none."""
         unchanged = self._changed_at < self._loaded_at
-        return self._loaded_at + self._target_s() / (2 if unchanged else 1)
+        pause_s = self._target_s() / (2 if unchanged else 1)
+        if self._bad_answers:
+            pause_s = min(pause_s, _BAD_ANSWER_S * max(1, self._bad_answers - 2))
+        return self._loaded_at + pause_s
+
+    def _load_in_time(self, segment: Segment) -> None:
+        """Asks for the playlist while a segment is left, so that an answer that fails is no standstill."""
+        left = self.playlist.segments[-1].sequence - segment.sequence
+        if not self.playlist.ended and left <= 1 and time.monotonic() >= self._due_at():
+            self._load_again()
 
     def _reload(self) -> None:
         """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
@@ -381,11 +395,13 @@ class Rendition:
             if error.reason is Reason.ADDRESS_NOT_ALLOWED:
                 raise
             self._reload_error, self._loaded_at = error, time.monotonic()
+            self._bad_answers += 1
             self.notes.add(f"the playlist could not be read again at first: {error}")
             return
         now, self._reload_error = time.monotonic(), None
         change = self._numbering.take(new, believe=now - self._changed_at > self._limit_s() / 2)
         self._loaded_at = now
+        self._bad_answers = self._bad_answers + 1 if change is Change.STALE else 0
         if change in (Change.NEWS, Change.ANEW):
             self._changed_at = now
         if change is Change.ANEW:
