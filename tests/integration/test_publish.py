@@ -1,9 +1,10 @@
 """aiortc publishes into a real room process, another one watches, sessions subscribe."""
 
 import asyncio
+import base64
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,7 @@ from sluice.process.link import (
     pack_control,
     parse_control,
 )
-from sluice.wire.h264 import split_avcc
+from sluice.wire.h264 import NAL_PPS, NAL_SPS, split_avcc
 from tests.integration.lossy import LossyRelay, lossy_relay
 from tests.integration.room import APP, ROOM, USER, Publisher, RoomServer, Viewer, room_server, slices
 
@@ -54,11 +55,12 @@ async def server(anyio_backend: str, eager_consent: None) -> AsyncIterator[RoomS
 
 class Camera(VideoStreamTrack):
     """A picture that changes; `sent` are the slices that aiortc made of it, `asked` counts the key frames
-    that it was asked for."""
+    that it was asked for. `bare`: the parameter sets are not sent, but kept in `sets`."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, bare: bool = False) -> None:
         super().__init__()
         self.sent: list[str] = []
+        self.sets: list[bytes] = []
         self.asked = 0
         encode: Any = H264Encoder._encode_frame
 
@@ -66,6 +68,9 @@ class Camera(VideoStreamTrack):
             units = list(encode(encoder, frame, force_keyframe))
             self.sent += slices(units)
             self.asked += force_keyframe
+            if bare:
+                self.sets += [unit for unit in units if unit[0] & 0x1F in (NAL_SPS, NAL_PPS)]
+                units = [unit for unit in units if unit[0] & 0x1F not in (NAL_SPS, NAL_PPS)]
             return iter(units)
 
         monkeypatch.setattr(H264Encoder, "_encode_frame", recording)
@@ -89,12 +94,18 @@ class Browser:
         self.user = user
         self._server = server
 
-    async def publish(self, kinds: tuple[str, ...] = BOTH, relay: LossyRelay | None = None) -> Answer:
+    async def publish(
+        self,
+        kinds: tuple[str, ...] = BOTH,
+        relay: LossyRelay | None = None,
+        edit: Callable[[str], str] = str,
+    ) -> Answer:
         for kind in kinds:
             track = self.camera if kind == "video" else AudioStreamTrack()
             self.peer.addTransceiver(track, direction="sendonly")
         await self.peer.setLocalDescription(await self.peer.createOffer())
-        reply = await self._server.publish(self.peer.localDescription.sdp, user=self.user, kinds=kinds)
+        offer = edit(self.peer.localDescription.sdp)
+        reply = await self._server.publish(offer, user=self.user, kinds=kinds)
         assert isinstance(reply, Answer), reply
         self.answer = reply
         sdp = relay.rewrite(reply.sdp) if relay else reply.sdp
@@ -202,6 +213,37 @@ async def test_what_is_published_is_what_viewers_get(
         await anna.end()
         await server.until("unpublished anna", "left anna")
     assert Counter(server.changes)["published anna"] == 1
+
+
+async def test_the_server_begins_dtls_where_the_offer_is_passive(
+    server: RoomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def passive(sdp: str) -> str:
+        return sdp.replace("a=setup:actpass", "a=setup:passive")
+
+    viewer = Viewer(server, "bert", "anna")
+    async with browser(server, Camera(monkeypatch)) as anna:
+        answer = await anna.publish(edit=passive)
+        assert "a=setup:active" in answer.sdp
+        await viewer.join(monkeypatch, passive)
+        await viewer.until(30)
+        await viewer.close()
+
+
+async def test_parameter_sets_may_stand_in_the_offer_alone(
+    server: RoomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """https://github.com/meetecho/janus-gateway/pull/3149"""
+    camera = Camera(monkeypatch, bare=True)
+    list(H264Encoder()._encode_frame(await camera.recv(), True))
+    sets = ",".join(base64.b64encode(unit).decode() for unit in camera.sets)
+    camera.sent.clear()
+    async with watching(server, monkeypatch, "anna") as viewer, browser(server, camera) as anna:
+        await anna.publish(
+            edit=lambda sdp: sdp.replace("a=fmtp:", f"a=fmtp:99 sprop-parameter-sets={sets}\r\na=fmtp:", 1)
+        )
+        await viewer.until(30)
+        assert viewer.slices[0] == camera.sent[0], "from the very first picture on"
 
 
 async def test_a_microphone_alone(server: RoomServer, monkeypatch: pytest.MonkeyPatch) -> None:
