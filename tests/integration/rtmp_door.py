@@ -1,4 +1,5 @@
-"""An RTMP server on loopback whose answers to connect a test gives; it grants what follows them."""
+"""An RTMP server on loopback whose answers to connect a test gives; it grants what follows them, and grumbles
+about what nobody waits for."""
 
 import asyncio
 import contextlib
@@ -11,6 +12,7 @@ from sluice.wire.amf0 import Value, decode, encode
 from sluice.wire.rtmp_chunks import ChunkReader, Message, write_message
 
 _HANDSHAKE = 1536
+_PING, _PONG = b"\0\6", b"\0\7"
 #: Gets the properties of connect; gives the object of the refusal, or None to grant it.
 OnConnect: TypeAlias = Callable[[dict[str, Any]], Value | None]
 
@@ -23,10 +25,16 @@ class RtmpDoor:
         self.commands: list[list[Value]] = []
         self.port = 0
         self.asked = asyncio.Event()  #: to play or to publish
+        self.settled = asyncio.Event()  #: the client has read all that it was told after that
         self._on_connect = on_connect
 
     def url(self, rest: str = "live/key", userinfo: str = "") -> str:
         return f"rtmp://{userinfo}127.0.0.1:{self.port}/{rest}"
+
+    @property
+    def streams(self) -> list[tuple[str, str]]:
+        """What was asked for: play or publish, and the name."""
+        return [(str(c[0]), str(c[3])) for c in self.commands if c[0] in ("play", "publish")]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -39,6 +47,8 @@ class RtmpDoor:
                 for message in parser.receive(data):
                     if message.type_id == chunks.COMMAND_AMF0:
                         self._answer(decode(message.body), writer)
+                    elif message.body[:2] == _PONG and message.type_id == chunks.USER_CONTROL:
+                        self.settled.set()
         writer.close()
 
     def _answer(self, command: list[Value], writer: asyncio.StreamWriter) -> None:
@@ -53,11 +63,24 @@ class RtmpDoor:
                     _say(writer, "_result", transaction, {}, {"code": "NetConnection.Connect.Success"})
                 else:
                     _say(writer, "_error", transaction, None, refusal)
+            case "releaseStream":  # in a transaction that is none of the client's
+                _say(writer, "_error", 0.0, None, {"description": "Method not found (releaseStream)."})
+            case "FCPublish":
+                _say(
+                    writer, "onFCPublish", 0.0, None, {"level": "error", "code": "NetStream.Publish.BadName"}
+                )
             case "createStream":
                 _say(writer, "_result", transaction, None, 1.0)
             case "publish" | "play":
                 code = f"NetStream.{str(name).title()}.Start"
                 _say(writer, "onStatus", 0.0, None, {"level": "status", "code": code})
+                record: Value = {
+                    "level": "error",
+                    "code": "NetStream.Record.Failed",
+                    "description": "disk full",
+                }
+                _say(writer, "onStatus", 0.0, None, record)
+                writer.write(write_message(2, Message(chunks.USER_CONTROL, 0, 0, _PING + bytes(4))))
                 self.asked.set()
 
 

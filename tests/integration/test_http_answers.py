@@ -124,6 +124,7 @@ class TestPacked:
             ("deflate", _raw_deflate(_TEXT)),
             ("br", brotli.compress(_TEXT)),
             ("gzip, br", brotli.compress(gzip.compress(_TEXT))),
+            ("br, gzip", gzip.compress(brotli.compress(_TEXT))),
             ("identity", _TEXT),
             ("utf-8", _TEXT),
             ("", _TEXT),
@@ -179,6 +180,13 @@ class TestPacked:
             file = open_file(server.url())
             error = _error(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
         assert (error.reason, error.transient) == (Reason.SOURCE_UNSUPPORTED, False)
+        assert "grows more than 100 times" in str(error)
+
+    def test_a_bomb_in_a_bomb(self, open_file: Open) -> None:
+        body = gzip.compress(gzip.compress(bytes(40 << 20)))
+        with ScriptedServer(_fixed(_ok(body, "Content-Encoding: gzip, gzip"))) as server:
+            file = open_file(server.url())
+            error = _error(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
         assert "grows more than 100 times" in str(error)
 
     @pytest.mark.parametrize(
@@ -277,6 +285,37 @@ class TestParts:
             error = _error(lambda: _read_all(open_file(server.url())))
         assert "416 Range Not Satisfiable" in str(error)
         assert error.denied
+
+    def test_a_server_that_gives_the_same_part_for_ever(self, open_file: Open) -> None:
+        part = b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-2/9\r\nContent-Length: 3\r\n\r\nabc"
+        with ScriptedServer(_fixed(part)) as server:
+            file = open_file(server.url())
+            assert "no longer honours Range" in str(_error(lambda: _read_all(file)))
+            assert len(server.requests) <= 4
+
+    @pytest.mark.parametrize("length", ["", "Content-Length: 502000\r\n"])
+    def test_a_server_that_begins_again_and_never_comes_further(self, open_file: Open, length: str) -> None:
+        """It forgets Range, and breaks off or ends always at the same place."""
+
+        def answer(request: str, connection: socket.socket) -> None:
+            if len(server.requests) == 1:
+                _capped(100_000, total=bool(length))(request, connection)
+            else:
+                connection.sendall(f"HTTP/1.1 200 OK\r\n{length}\r\n".encode() + _BODY[:100_000])
+
+        with ScriptedServer(answer) as server:
+            file = open_file(server.url())
+            if length:
+                assert "the connection was lost after 100000" in str(_error(lambda: _read_all(file)))
+            else:
+                assert _read_all(file) == _BODY[:100_000]
+            assert len(server.requests) <= 4
+
+    def test_a_file_that_became_shorter(self, open_file: Open) -> None:
+        answers = iter([_capped(100_000, total=False), *[_fixed(b"HTTP/1.1 200 OK\r\n\r\nshort")] * 9])
+        with ScriptedServer(lambda request, connection: next(answers)(request, connection)) as server:
+            file = open_file(server.url())
+            assert "has changed: it ends at 5 bytes now" in str(_error(lambda: _read_all(file)))
 
     @pytest.mark.parametrize("content_range", ["bytes 500-999/1000", "nonsense"])
     def test_another_part_than_was_asked_for(self, open_file: Open, content_range: str) -> None:

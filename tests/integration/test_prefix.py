@@ -7,7 +7,7 @@ import pytest
 from starlette.routing import Router
 
 from sluice.api.proxies import TrustedProxies
-from sluice.api.server import serving
+from sluice.api.server import listening, serving
 from sluice.api.whip import routes
 from sluice.core.apps import App, Apps
 from sluice.core.ids import AppId
@@ -34,13 +34,18 @@ async def test_a_location_that_can_be_ended(tmp_path: Path, strips: bool, tells:
     whip = Router(routes(FakeRooms(), Apps([_APP]), FakeBans(), lambda: 1.0))
     front = TrustedProxies(whip, ["127.0.0.0/8"], base)
     path = f"/whip/{_APP.app_id}/room"
-    async with serving(front, "127.0.0.1", 0, None) as inner:
-        with prefix_proxy(tmp_path, inner, strips=strips, tells=tells) as outer:
-            headers = {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/sdp"}
-            async with aiohttp.ClientSession() as http:
-                async with http.post(outer + path, data=b"v=0", headers=headers) as answer:
-                    assert answer.status == 201
-                    location = answer.headers["Location"]
-                assert location == f"/sluice{path}/peer_1"
-                async with http.delete(outer.removesuffix("/sluice") + location) as answer:
-                    assert answer.status == 200
+    with listening("127.0.0.1", 0) as listener:
+        async with serving(front, listener):
+            with prefix_proxy(tmp_path, listener.url, strips=strips, tells=tells) as outer:
+                await _offer_and_end(outer, path)
+
+
+async def _offer_and_end(outer: str, path: str) -> None:
+    headers = {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/sdp"}
+    async with aiohttp.ClientSession() as http:
+        async with http.post(outer + path, data=b"v=0", headers=headers) as answer:
+            assert answer.status == 201
+            location = answer.headers["Location"]
+        assert location == f"/sluice{path}/peer_1"
+        async with http.delete(outer.removesuffix("/sluice") + location) as answer:
+            assert answer.status == 200

@@ -12,6 +12,7 @@ from sluice.core.errors import DestinationError, SourceError
 from sluice.core.lifecycle import Reason
 from sluice.media.sink.rtmp import RtmpSink
 from sluice.media.source.rtmp import RtmpSource, RtmpTimeouts
+from sluice.media.units import AudioHeaders
 from sluice.net.dial import Dialer
 from sluice.wire.amf0 import Value
 from tests.integration.rtmp_door import RtmpDoor, redirect, rejected, rtmp_door
@@ -73,13 +74,25 @@ async def _push_error(url: str) -> DestinationError:
     return caught.value
 
 
+async def test_errors_that_refuse_nothing() -> None:
+    async with rtmp_door() as door:
+        sink = RtmpSink(door.url(), _LOOPBACK)
+        await sink.connect()
+        await sink.publish()
+        sink.begin(AudioHeaders(b"", 44100, 128_000), pictures=False, pictures_expected=False)
+        await door.settled.wait()
+        assert not sink.lost.done()
+        await sink.close()
+        assert len(door.connects) == 1
+
+
 async def test_a_login() -> None:
     async with rtmp_door(_adobe) as door:
         await _push(door.url(userinfo="u:p@"))
         assert len(door.connects) == 3
-        assert door.commands[-1][0] == "publish"
+        assert door.streams == [("publish", "key")]
         assert (await _pull(door.url(userinfo="u:p@"))).reason is Reason.IDLE_TIMEOUT
-        assert door.commands[-1][3] == "key"
+        assert door.streams[1:] == [("play", "key")]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +114,9 @@ async def test_a_redirect() -> None:
     async with rtmp_door() as there, rtmp_door(lambda _: redirect(there.url("other"))) as here:
         await _push(here.url("live/key?x=1", "u:p@"))
         assert there.connects[0]["app"] == "other"
-        assert there.commands[-1][:1] + there.commands[-1][3:4] == ["publish", "key?x=1"]
+        assert there.streams == [("publish", "key?x=1")]
         await _pull(here.url("live/key?x=1"))
-        assert there.commands[-1][3] == "key?x=1"
+        assert there.streams[1:] == [("play", "key?x=1")]
 
 
 async def test_a_password_stays_with_its_server() -> None:
@@ -158,5 +171,5 @@ async def test_ffmpeg_asks_for_the_same(address: str, app: str, stream: str) -> 
         finally:
             ffmpeg.kill()
             await ffmpeg.wait()
-        assert (door.connects[0]["app"], door.commands[-1][3]) == (app, stream)
+        assert (door.connects[0]["app"], *door.streams) == (app, ("play", stream))
         assert door.connects[0]["tcUrl"] == f"rtmp://127.0.0.1:{door.port}/{app}"

@@ -226,6 +226,29 @@ async def test_a_source_is_asked_with_the_headers_of_its_job(stage: Stage, clips
     assert seen[:3] == ["Player/1", "https://site/", "Basic dTpw"]
 
 
+async def test_an_address_that_ran_out_ends_a_stream_of_limited_tries(stage: Stage, clips: Path) -> None:
+    """403 from the second pass on: told after the tries of a start, not when the idle time is over."""
+
+    async def clip(request: web.Request) -> web.StreamResponse:
+        if stage.of(Flowing):
+            raise web.HTTPForbidden
+        return web.FileResponse(clips / "long.mp4")
+
+    app = web.Application()
+    app.router.add_get("/clip", clip)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/clip"
+    stage.begin(url, plays=2, start_tries=3, idle_s=300)
+    reason, text = await stage.end()
+    await runner.cleanup()
+    assert reason == "source_refused"
+    assert "403 Forbidden" in text
+    assert text.endswith("(given up after 3 tries)")
+    assert len(stage.room.of(FrameType.VIDEO)) >= 75, "the first pass was played"
+
+
 async def test_a_source_that_comes_late_is_played(stage: Stage, files: str, clips: Path) -> None:
     late = clips / "late.mp4"
     stage.begin(f"{files}/late.mp4")

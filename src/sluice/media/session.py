@@ -251,6 +251,9 @@ class Session:
                 assert self._cause is not None  # noqa: S101 - it failed
                 return Outcome(self._cause.reason, f"{self._cause} (given up after {most} tries)")
             pause = start_pause
+        elif most is not None and self._cause is not None and self._cause.denied and self._tries >= most:
+            # A signed address that has run out, say: who waits for a stream is told now, not in minutes.
+            return Outcome(self._cause.reason, f"{self._cause} (given up after {most} tries)")
         await asyncio.sleep(min(pause, left))
         if left <= pause:
             return self._idle_outcome()

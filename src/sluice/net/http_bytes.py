@@ -73,6 +73,9 @@ class HttpBytes:
                 continue
             if data:
                 self.position = self._streamed
+                self._since_loss += len(data)
+                if self._since_loss > _FORGET_LOSSES_BYTES:
+                    self._losses = 0
                 return data
             if self._part_end is None:
                 break
@@ -105,6 +108,10 @@ class HttpBytes:
                 return False
         while self._streamed < self.position:
             if not self._receive(min(_SKIP_BYTES, self.position - self._streamed)):
+                if self._part_end is None:
+                    raise interrupted(
+                        f"{mask_url(self.final.url)} has changed: it ends at {self._streamed} bytes now"
+                    )
                 self._exchange.close()  # what is sought lies in the next part
                 return False
         return not self._over
@@ -114,9 +121,6 @@ class HttpBytes:
             size = min(size, self._part_end - self._streamed)
         data = self._exchange.read1(size) if size > 0 else b""
         self._streamed += len(data)
-        self._since_loss += len(data)
-        if self._since_loss > _FORGET_LOSSES_BYTES:
-            self._losses = 0
         return data
 
     def _end_part(self) -> None:
@@ -184,7 +188,8 @@ class HttpBytes:
         else:
             size, start = (part.size, part.start) if part else (head.length, 0)
             ignored = part is None and (head.status == 206 or position > _MOST_SKIPPED_BYTES)
-            if start > position or (position and ignored):
+            beside = part is not None and not part.start <= position < part.end
+            if beside or (position and ignored):
                 raise interrupted(f"the server of {mask_url(url.url)} no longer honours Range")
             self._begin(head, url, start, size)
             self._part_end = part.end if part else None

@@ -34,12 +34,13 @@ class Unpacker:
     """`read` as of a file; `pull` gives packed data."""
 
     def __init__(self, codings: list[str], pull: Callable[[int], bytes]) -> None:
-        """`codings` as `codings_of` gives them."""
-        self._name = " and ".join(codings)
-        self._pull = pull
-        self._codecs = [_CODECS[coding]() for coding in reversed(codings)]
-        self._packed = self._unpacked = 0
-        self._starved = True  #: the first codec has given all that it had
+        """`codings` as `codings_of` gives them: in the order in which they were applied."""
+        self._name, *others = codings
+        self._inner = Unpacker(others, pull) if others else None
+        self._pull = self._inner.read if self._inner else pull
+        self._codec = _CODECS[self._name]()
+        self._pulled = self._unpacked = 0
+        self._starved = True  # the codec has given all that it had
         self._ready = b""
         self._ended = False
 
@@ -55,12 +56,12 @@ class Unpacker:
             data = b""
             if self._starved:
                 data = self._pull(_PACKED_BYTES)
-                self._packed += len(data)
+                self._pulled += len(data)
                 if not data:
                     self._finish()
                     break
             try:
-                out = self._through(data, size)
+                out = self._codec.unpack(data, size)
             except (zlib.error, brotli.error) as error:
                 raise _broken(f"what the server sent as {self._name} cannot be unpacked") from error
             self._unpacked += len(out)
@@ -70,18 +71,18 @@ class Unpacker:
                 return out
         return b""
 
-    def _through(self, data: bytes, size: int) -> bytes:
-        for codec in self._codecs:
-            data = codec.unpack(data, size)
-        return data
-
     def _finish(self) -> None:
         self._ended = True
-        if self._packed and not all(codec.over for codec in self._codecs):
+        if self._pulled and not self._codec.over:
             raise _broken(f"the server's answer, packed with {self._name}, ends in the middle")
 
+    @property
+    def packed(self) -> int:
+        """Bytes that came over the net."""
+        return self._inner.packed if self._inner else self._pulled
+
     def _check_ratio(self) -> None:
-        if self._unpacked > FREE_BYTES and self._unpacked > self._packed * MOST_RATIO:
+        if self._unpacked > FREE_BYTES and self._unpacked > self.packed * MOST_RATIO:
             raise SourceError(
                 Reason.SOURCE_UNSUPPORTED,
                 f"the server's answer grows more than {MOST_RATIO} times when it is unpacked ({self._name}); "

@@ -5,11 +5,11 @@ Whatever cannot be read raises SourceError (permanent), as everything does that 
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import urljoin
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from sluice.core.errors import SourceError
+from sluice.core.http_url import join_url
 from sluice.core.lifecycle import Reason
 
 #: An ISO 8601 duration; years and months have no fixed length, and nobody means them but as zero.
@@ -66,7 +66,7 @@ def integer(text: str | None, default: int) -> int:
 def join(base: str, url: str | None) -> str:
     """An absolute address. What is none stays as it is: whoever opens it says so."""
     try:
-        return urljoin(base, url) if url else base
+        return join_url(base, url) if url else base
     except ValueError:
         return url or base
 

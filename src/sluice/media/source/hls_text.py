@@ -4,9 +4,10 @@ All of it is linear in what it is given: playlists are written by others, and ar
 """
 
 import re
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from sluice.core.errors import SourceError
+from sluice.core.http_url import join_url
 from sluice.core.lifecycle import Reason
 
 #: A playlist longer than this is refused: 12 h of 2 s segments have some 3 MB.
@@ -104,7 +105,7 @@ def attributes(line: str, variables: Variables) -> dict[str, str]:
 def address(base: str, uri: str) -> str:
     """Absolute. What is no address stays as it is: whoever opens it says so."""
     try:
-        return urljoin(base, uri)
+        return join_url(base, uri)
     except ValueError:
         return uri
 

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
-from urllib.parse import urljoin
 
 from sluice.core.errors import SourceError
+from sluice.core.http_url import join_url
 from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge
 from sluice.core.masking import mask_url
@@ -85,7 +85,7 @@ def _address(base: str, name: str) -> str:
     if not _ABSOLUTE.match(name):
         name = name.replace("\\", "/")
     try:
-        return urljoin(base, name)
+        return join_url(base, name)
     except ValueError:
         return name  # whoever opens it says what is wrong
 
