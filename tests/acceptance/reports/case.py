@@ -101,7 +101,7 @@ def faults(case: Case, reading: Reading) -> list[str]:
     offset = reading.worst_offset_s
     if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
         found.append(f"sound is {offset * 1000:.0f} ms late")
-    if reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT and not any(case.gap_s):
+    if reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT:
         found.append(f"{reading.pace:.3f} s of media in a second")
     return found
 
