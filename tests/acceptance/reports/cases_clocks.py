@@ -8,6 +8,7 @@ from tests.acceptance.reports.cases_tracks import rtmp_tags, ts_parts
 from tests.acceptance.reports.clips import TONES, ff
 from tests.acceptance.reports.flv import AUDIO, HEAD, VIDEO, write_tag
 from tests.acceptance.reports.packed_audio import adts_frames, timestamp
+from tests.acceptance.reports.reading import Reading
 from tests.acceptance.reports.site import live_parts
 from tests.acceptance.reports.windows import Segment, Window
 
@@ -191,11 +192,11 @@ def _apart(stage: Stage, name: str, late: str) -> str:
     return stage.site.of(path)
 
 
-def _no_offset(offset_s: float) -> Callable[..., Iterable[str]]:
+def _no_offset(offset_s: float) -> Callable[[Reading], Iterable[str]]:
     """The sound is that much later than the picture of the same number."""
 
-    def check(reading: object) -> Iterable[str]:
-        worst = max((abs(o - offset_s) for o in reading.offsets_s), default=1.0)  # type: ignore[attr-defined]
+    def check(reading: Reading) -> Iterable[str]:
+        worst = max((abs(offset - offset_s) for _, offset in reading.offsets), default=1.0)
         if worst > 0.045:
             yield f"sound is {worst * 1000:.0f} ms off"
 
