@@ -98,10 +98,10 @@ def faults(case: Case, reading: Reading) -> list[str]:
             found.append(f"no {track} for {gap_s:.2f} s (the source: {own_s:g} s)")
         elif wait_s > own_s + _MOST_WAIT_S:
             found.append(f"no {track} arrive for {wait_s:.2f} s (the source: {own_s:g} s)")
-    offset = reading.worst_offset_s
+    offset = reading.worst_offset_s(live=case.live)
     if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
         found.append(f"sound is {offset * 1000:.0f} ms late")
-    if reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT and not any(case.gap_s):
+    if reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT:
         found.append(f"{reading.pace:.3f} s of media in a second")
     return found
 

@@ -8,6 +8,7 @@ from tests.acceptance.reports.cases_tracks import rtmp_tags, ts_parts
 from tests.acceptance.reports.clips import TONES, ff
 from tests.acceptance.reports.flv import AUDIO, HEAD, VIDEO, write_tag
 from tests.acceptance.reports.packed_audio import adts_frames, timestamp
+from tests.acceptance.reports.reading import Reading
 from tests.acceptance.reports.site import live_parts
 from tests.acceptance.reports.windows import Segment, Window
 
@@ -22,21 +23,24 @@ _FRAMES = 94  #: of AAC in a segment, 2.005 s
 # --- packed audio ---------------------------------------------------------------------------------------------
 
 
-def packed_audio(name: str, clock_s: float, report: str = "") -> Case:
+def packed_audio_files(stage: Stage, name: str, clock_s: float, seconds: float) -> Path:
     """Pictures in TS whose clock begins at `clock_s`, sound as ADTS whose ID3 frame says the same."""
+    offset = ("-muxdelay", 0, "-muxpreload", 0, "-output_ts_offset", clock_s)
+    folder = stage.clips.hls(name, seconds, "-map", "0:v", *offset)
+    stage.clips.cut(folder / "all.aac", "-map", "0:a", "-f", "adts", seconds=seconds)
+    frames = adts_frames((folder / "all.aac").read_bytes())
+    lines = ["#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:3\n#EXT-X-PLAYLIST-TYPE:VOD\n"]
+    for n, at in enumerate(range(0, len(frames), _FRAMES)):
+        part = frames[at : at + _FRAMES]
+        (folder / f"a{n}.aac").write_bytes(timestamp(clock_s + at * _AAC_S) + b"".join(part))
+        lines.append(f"#EXTINF:{len(part) * _AAC_S:.5f},\na{n}.aac\n")
+    (folder / "a.m3u8").write_text("".join([*lines, "#EXT-X-ENDLIST\n"]))
+    return _master(folder)
 
+
+def packed_audio(name: str, clock_s: float, report: str = "") -> Case:
     def make(stage: Stage) -> str:
-        offset = ("-muxdelay", 0, "-muxpreload", 0, "-output_ts_offset", clock_s)
-        folder = stage.clips.hls(name, 12, "-map", "0:v", *offset)
-        stage.clips.cut(folder / "all.aac", "-map", "0:a", "-f", "adts", seconds=12)
-        frames = adts_frames((folder / "all.aac").read_bytes())
-        lines = ["#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:3\n#EXT-X-PLAYLIST-TYPE:VOD\n"]
-        for n, at in enumerate(range(0, len(frames), _FRAMES)):
-            part = frames[at : at + _FRAMES]
-            (folder / f"a{n}.aac").write_bytes(timestamp(clock_s + at * _AAC_S) + b"".join(part))
-            lines.append(f"#EXTINF:{len(part) * _AAC_S:.5f},\na{n}.aac\n")
-        (folder / "a.m3u8").write_text("".join([*lines, "#EXT-X-ENDLIST\n"]))
-        return stage.site.of(_master(folder))
+        return stage.site.of(packed_audio_files(stage, name, clock_s, 12))
 
     return Case(name, make, range(300), range(12), report=report)
 
@@ -188,11 +192,11 @@ def _apart(stage: Stage, name: str, late: str) -> str:
     return stage.site.of(path)
 
 
-def _no_offset(offset_s: float) -> Callable[..., Iterable[str]]:
+def _no_offset(offset_s: float) -> Callable[[Reading], Iterable[str]]:
     """The sound is that much later than the picture of the same number."""
 
-    def check(reading: object) -> Iterable[str]:
-        worst = max((abs(o - offset_s) for o in reading.offsets_s), default=1.0)  # type: ignore[attr-defined]
+    def check(reading: Reading) -> Iterable[str]:
+        worst = max((abs(offset - offset_s) for _, offset in reading.offsets), default=1.0)
         if worst > 0.045:
             yield f"sound is {worst * 1000:.0f} ms off"
 

@@ -182,7 +182,7 @@ def _live_other_pids(stage: Stage) -> str:
     return stage.site.add("live-other-pids/live", live_parts(ts_parts(data), "video/mp2t"))
 
 
-def _long_gop_ts(stage: Stage) -> bytes:
+def long_gop_ts(stage: Stage) -> bytes:
     path = stage.clips.folder / "longgop.ts"
     if not path.exists():
         stage.clips.cut(path, "-muxdelay", 0, source=stage.clips.longgop(), seconds=24)
@@ -191,13 +191,13 @@ def _long_gop_ts(stage: Stage) -> bytes:
 
 def _mid_gop(stage: Stage) -> str:
     """Key frames are 5 s apart, and the last was a second ago."""
-    parts = ts_parts(_long_gop_ts(stage), 1.0)
+    parts = ts_parts(long_gop_ts(stage), 1.0)
     return stage.site.add("mid-gop/live.ts", live_parts(parts, "video/mp2t"))
 
 
 def _mid_gop_hls(stage: Stage) -> str:
     """Segments are cut by time, not at key frames."""
-    folder, data = stage.clips.dir("mid-gop-hls"), _long_gop_ts(stage)
+    folder, data = stage.clips.dir("mid-gop-hls"), long_gop_ts(stage)
     tables = tables_of(packets_of(data))
     for n, part in enumerate(by_time(data, 2)):
         (folder / f"c{n}.ts").write_bytes(tables + b"".join(part))

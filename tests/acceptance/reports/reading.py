@@ -163,23 +163,26 @@ class Reading:
     # --- both -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def offsets_s(self) -> list[float]:
-        """How much later than its picture the sound is, at each change of tone beside which there are pictures."""
+    def offsets(self) -> list[tuple[float, float]]:
+        """How much later than its picture the sound is, at each change of tone beside which there are pictures;
+        each with seconds since the first frame."""
         numbered = [
             (p.media_s, p.media_s - p.number / FRAME_RATE) for p in self.pictures if p.number is not None
         ]
+        begin_s = min((frame.frame.media_us for frame in self.recording.arrivals), default=0) / 1e6
         offsets = []
         for before, after in pairwise(self.heard.tones):
             if after.second == before.second + 1 and after.begin_s - before.end_s < 0.05:
                 at_s = (before.end_s + after.begin_s) / 2
                 near = [zero for media_s, zero in numbered if abs(media_s - at_s) < _NEAR_S]
                 if near:
-                    offsets.append(at_s - after.second - median(near))
+                    offsets.append((at_s - begin_s, at_s - after.second - median(near)))
         return offsets
 
-    @property
-    def worst_offset_s(self) -> float | None:
-        return max(self.offsets_s, key=abs, default=None)
+    def worst_offset_s(self, *, live: bool) -> float | None:
+        """A live source begins with what its server had kept, which is shown in haste."""
+        settled_s = _SETTLED_S if live else 0.0
+        return max((offset for at_s, offset in self.offsets if at_s >= settled_s), key=abs, default=None)
 
     @property
     def first_s(self) -> float | None:

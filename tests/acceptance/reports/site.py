@@ -3,6 +3,7 @@ behaviour. It notes what it was asked for.
 """
 
 import asyncio
+import contextlib
 import gzip
 import time
 from collections import Counter
@@ -240,6 +241,27 @@ def live_parts(parts: list[tuple[float, bytes]], content_type: str, *, lasts_s: 
             await asyncio.sleep(began + at_s - time.monotonic())
             await response.write(part)
         await asyncio.sleep(max(0.0, began + lasts_s - time.monotonic()))
+        return response
+
+    return answer
+
+
+def piped(*words: object, content_type: str) -> Handler:
+    """What ffmpeg writes, as it writes it."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        await response.prepare(request)
+        command = ("ffmpeg", "-nostdin", "-v", "fatal", *map(str, words), "-")
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        try:
+            while data := await process.stdout.read(_CHUNK):
+                await response.write(data)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
         return response
 
     return answer

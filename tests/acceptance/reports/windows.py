@@ -28,6 +28,7 @@ class Window:
     sequence: int = 0
     discontinuity_sequence: Callable[[int], int] | None = None
     faults: dict[int, int] | None = None
+    pause_s: tuple[float, float] = (0.0, 0.0)  #: seconds between which no segment is made
     _began: float = 0.0
     _reloads: int = 0
 
@@ -61,6 +62,8 @@ class Window:
     def _newest(self) -> int:
         """A segment is there when its time is over."""
         passed, newest = time.monotonic() - self._began, self.ready - 1
+        stops_s, goes_on_s = self.pause_s
+        passed -= max(0.0, min(passed, goes_on_s) - stops_s)
         while passed >= self.at(newest + 1).seconds:
             passed -= self.at(newest + 1).seconds
             newest += 1
