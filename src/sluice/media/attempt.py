@@ -7,7 +7,7 @@ attempt, is the session's matter.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,10 @@ from sluice.media.pacer import Pacer
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.playback import Playback, Send, play_live
-from sluice.media.reading import FileReading, LiveReading, Reading
+from sluice.media.reading import FileReading, LiveReading, Reading, Resumable
+from sluice.media.repeats import Repeats
 from sluice.media.sink.room import RoomLinks
+from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
@@ -55,7 +57,18 @@ class Stage:
     into_room: Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
     send: Send
     resumed: asyncio.Event
+    repeats: Repeats
     headers: RequestHeaders = PLAIN  #: that the source is asked with
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where an attempt begins: microseconds in a pass and its number; `resumed` where that is what the
+    session sent last, and `behind` what it played last of a live source."""
+
+    position: tuple[int, int]
+    resumed: bool = False
+    behind: Part | None = None
 
 
 class Attempt:
@@ -66,14 +79,11 @@ class Attempt:
         spec: RelaySpec,
         shop: Workshop,
         stage: Stage,
-        position: tuple[int, int],
-        *,
-        resumed: bool = False,
+        begin: Begin,
     ) -> None:
-        """`resumed`: the position is that of what this session sent last."""
         self.live: bool | None = None  #: what is played is no recording; None: not known yet
         self._spec, self._shop, self._stage = spec, shop, stage
-        self._begin, self._resumed = position, resumed
+        self._begin = begin
         self._source: FileSource | LiveSource | None = None
         self._tracks: Tracks | None = None
         self._playback: Playback | None = None
@@ -81,13 +91,19 @@ class Attempt:
     @property
     def position(self) -> tuple[int, int]:
         if self._playback is None:
-            return self._begin
+            return self._begin.position
         return self._playback.position_us, self._playback.pass_number
 
     @property
     def plan(self) -> Plan | None:
         """What is done at this moment; None until that is known."""
         return self._tracks.plan if self._tracks is not None else None
+
+    @property
+    def played(self) -> Part | None:
+        """What of a live source was played last."""
+        played = self._source.played if isinstance(self._source, Resumable) else None
+        return played or self._begin.behind
 
     def notes(self) -> list[str]:
         """What the source has told since the last time."""
@@ -122,6 +138,8 @@ class Attempt:
         shop, headers = self._shop, self._stage.headers
         source = await source_for(self._spec.url, shop.dialer, shop.executor, kinds, headers)
         self._source, self.live = source, source.live
+        if isinstance(source, Resumable) and self._begin.behind is not None:
+            source.go_on_behind(self._begin.behind)
         if source.live:
             await self._play_live(source)
         else:
@@ -181,7 +199,9 @@ class Attempt:
             await self._stage.until_start()
             await self._stage.resumed.wait()
             tracks = self._make_tracks(await source.open())
-            await self._stage.into_room(partial(play_live, source, tracks, worker, self._stage.send))
+            await self._stage.into_room(
+                partial(play_live, source, tracks, worker, self._stage.send, self._stage.repeats)
+            )
         finally:
             await source.close()
             await worker.settle()
@@ -192,9 +212,9 @@ class Attempt:
             probe = await worker.call(source.open)
             self.live = probe.live
             if probe.live:  # joined at its edge, whatever was played before
-                self._begin = (0, 1)
+                self._begin = replace(self._begin, position=(0, 1))
                 await self._stage.resumed.wait()
-            begin_us, pass_number = self._begin
+            begin_us, pass_number = self._begin.position
             tracks = self._make_tracks(probe, begin_us or None)
             self._playback = playback = Playback(
                 self._reading(source, probe, tracks),
@@ -209,7 +229,7 @@ class Attempt:
             await self._stage.until_start()
             await self._stage.into_room(playback.run)
         finally:
-            self._begin = self.position
+            self._begin = replace(self._begin, position=self.position)
             self._playback = None
             source.abort()
             await worker.settle()
@@ -222,10 +242,10 @@ class Attempt:
     def _reading(self, source: FileSource, probe: Probe, tracks: Tracks) -> Reading:
         if probe.live:
             return LiveReading(source, tracks)
-        begin_us, pass_number = self._begin
+        begin_us, pass_number = self._begin.position
         passes = None if self._spec.loop else max(1, self._spec.plays - pass_number + 1)
         return FileReading(
-            source, tracks, begin_us=begin_us, passes=passes, probe=probe, resumed=self._resumed
+            source, tracks, begin_us=begin_us, passes=passes, probe=probe, resumed=self._begin.resumed
         )
 
 

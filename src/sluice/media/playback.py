@@ -18,6 +18,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.reading import Reading, Seekable, Stretch
+from sluice.media.repeats import Repeats
 from sluice.media.source.table import LiveSource
 from sluice.media.source.timeline import Timeline
 from sluice.media.worker import Worker
@@ -39,16 +40,18 @@ _BEAT_SLACK_US = 10_000
 _SOUND_US = 20_000
 
 
-async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Send) -> None:
+async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Send, repeats: Repeats) -> None:
     """Runs until the source is lost, which it tells by SourceError."""
 
     def convert(packets: list[Packet]) -> list[OutFrame]:
         return [frame for packet in packets for frame in tracks.push(packet)]
 
     loop, clock, timeline = asyncio.get_running_loop(), LiveClock(), Timeline()
+    repeats.begin()
     while True:
         packets = await source.read()
         now_us = int(loop.time() * 1e6)
+        repeats.note(packets, now_us / 1e6)
         for packet in packets:
             timeline.place(packet)
             if packet.kind is TrackKind.AUDIO:  # its pipe makes a run of what this may tear apart
@@ -58,6 +61,7 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
         for frame in frames:
             if frame.type is FrameType.VIDEO:
                 frame.media_us = clock.picture_us(frame.media_us, now_us)
+        frames = repeats.release(frames, now_us / 1e6)
         if frames:
             send(frames)
 

@@ -15,6 +15,7 @@ from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
+from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource
 from sluice.process.link import FrameType
 
@@ -74,6 +75,16 @@ class EdgeSource(Protocol):
         times run on from a little before the end of the sound that was read, which is faded over. False, and
         nothing happens, where that is not ahead. Raises SourceError."""
         ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A live FileSource of pieces, which another attempt goes on behind."""
+
+    @property
+    def played(self) -> Part | None: ...
+
+    def go_on_behind(self, part: Part) -> None: ...
 
 
 class FileReading:

@@ -22,11 +22,13 @@ from sluice.core.plan import Plan
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
-from sluice.media.attempt import Attempt, Stage, Workshop
+from sluice.media.attempt import Attempt, Begin, Stage, Workshop
 from sluice.media.flow import Flow
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
+from sluice.media.repeats import Repeats
 from sluice.media.sink.room import RoomLink
+from sluice.media.source.hls_playlist import Part
 from sluice.process.control import (
     ControlSession,
     Finished,
@@ -88,7 +90,7 @@ class Session:
         self._idle = IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
         self._spec = _spec_of(job)
         self._flowing = False
-        self._flow = Flow()
+        self._flow, self._repeats = Flow(), Repeats()
         self._plan: Plan | None = None  #: that was told
         self._notes: deque[str] = deque(maxlen=_MOST_NOTES)
         # Limited tries are those of a start; what it begins with is then no progress.
@@ -98,6 +100,7 @@ class Session:
         self._progress_at = 0.0
         self._link: RoomLink | None = None
         self._position = (job.position_us, job.pass_number)
+        self._played: Part | None = None
         self._totals = [0, 0, 0, 0]
         self._main: asyncio.Task[Outcome] | None = None
         self._try: asyncio.Task[Outcome | None] | None = None
@@ -120,7 +123,7 @@ class Session:
         its first key frame."""
         self._job, self._spec = job, _spec_of(job)
         self._position, self._tries, self._cause = (job.position_us, job.pass_number), 0, None
-        self._begun_at = self._loop.time()
+        self._begun_at, self._played = self._loop.time(), None
         self._attempt = self._next_attempt()
         self._cancel_try()
 
@@ -290,13 +293,14 @@ class Session:
         finally:
             self._tell_plan()
             if self._attempt is attempt:  # no other source was asked for meanwhile
-                self._position = attempt.position
+                self._position, self._played = attempt.position, attempt.played
 
     def _next_attempt(self) -> Attempt:
         self._flow = Flow()
         headers = RequestHeaders(self._job.user_agent, tuple(self._job.headers.items()))
-        stage = Stage(self._until_start, self._into_room, self._send, self._resumed, headers)
-        return Attempt(self._spec, self._shop, stage, self._position, resumed=self._sent_at > self._begun_at)
+        stage = Stage(self._until_start, self._into_room, self._send, self._resumed, self._repeats, headers)
+        begin = Begin(self._position, resumed=self._sent_at > self._begun_at, behind=self._played)
+        return Attempt(self._spec, self._shop, stage, begin)
 
     def _tell_plan(self) -> None:
         """When it is another one: tracks begin and change as they like."""

@@ -55,6 +55,7 @@ class DashSource(SegmentedSource):
                 continue  # told in the notes
             leader = leader or rendition
             self._lanes.add(Lane(rendition, wanted, clocks))
+        self._lanes.go_on_behind(self._behind)
         probes = self._lanes.open()
         if presentation.live:
             self._lanes.begin_at(-_EARLY_US)

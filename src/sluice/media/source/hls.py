@@ -111,6 +111,7 @@ class HlsSource(SegmentedSource):
         clocks: dict[int, int] = {}
         for rendition, kinds in renditions:
             self._lanes.add(Lane(rendition, kinds, clocks))
+        self._lanes.go_on_behind(self._behind)
         probes = self._lanes.open()
         playlist = self._lanes.main.rendition.playlist
         if not playlist.ended:

@@ -98,6 +98,7 @@ class Rendition:
         self._held: SourceError | None = None
         self._places: dict[Part, Part] = {}
         self.taken_us = 0  #: where the last segment begins that was taken, on the clock of `begin_us`
+        self.taken: Part | None = None
 
     @property
     def playlist(self) -> MediaPlaylist:
@@ -170,6 +171,18 @@ class Rendition:
         """Goes behind a segment that somebody else opens."""
         self._next = segment.sequence + 1
         self.taken_us = self.begin_us(segment)
+        self.taken = segment.part
+
+    def go_on_behind(self, part: Part) -> int | None:
+        """Goes behind this segment, where a live playlist lists it: it was played. How far from the end of
+        the playlist that is."""
+        wanted = _name(part)
+        found = [segment for segment in self.playlist.segments if _name(segment.part) == wanted]
+        if self.playlist.ended or not found:
+            return None
+        self._drop()
+        self._next = found[-1].sequence + 1
+        return self.playlist.duration_us - found[-1].end_us
 
     def take(self, segment: Segment) -> Body:
         """What `peek` gave, to be read and closed."""
@@ -457,3 +470,8 @@ class Rendition:
 
     def close(self) -> None:
         self._drop()
+
+
+def _name(part: Part) -> tuple[str, int]:
+    """What stays of an address that is signed anew with each answer."""
+    return part.url.partition("?")[0], part.offset

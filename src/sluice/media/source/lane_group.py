@@ -8,6 +8,7 @@ from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.gather import Gather
+from sluice.media.source.hls_playlist import Part
 from sluice.media.source.hls_reader import SegmentsGone
 from sluice.media.source.lanes import Lane
 
@@ -29,8 +30,20 @@ class LaneGroup:
     def main(self) -> Lane:
         return self._lanes[0]
 
+    @property
+    def played(self) -> Part | None:
+        return self._lanes[0].rendition.taken if self._lanes else None
+
     def add(self, lane: Lane) -> None:
         self._lanes.append(lane)
+
+    def go_on_behind(self, part: Part | None) -> None:
+        """Before `open`: not what one who joins now begins with, but what follows this segment."""
+        main, *others = self._lanes
+        behind_us = main.rendition.go_on_behind(part) if part is not None else None
+        if behind_us is not None:
+            for lane in others:
+                lane.rendition.rejoin(behind_us)
 
     def open(self) -> list[Probe]:
         """Raises SourceError."""

@@ -7,6 +7,7 @@ from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.hls_fetch import Fetcher
+from sluice.media.source.hls_playlist import Part
 from sluice.media.source.lane_group import LaneGroup
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import SniffedFile
@@ -31,10 +32,20 @@ class SegmentedSource:
         self._file, self._head, self._kinds = file, head, kinds
         self._fetcher = Fetcher(connect)
         self._lanes = LaneGroup()
+        self._behind: Part | None = None
 
     def open(self) -> Probe:
         """Raises SourceError."""
         raise NotImplementedError
+
+    @property
+    def played(self) -> Part | None:
+        """The last segment that was read; an attempt that goes on behind it shows nothing again."""
+        return self._lanes.played
+
+    def go_on_behind(self, part: Part) -> None:
+        """Before `open`: a live source is joined there, if it still lists that."""
+        self._behind = part
 
     def read(self, until_us: int) -> list[Packet]:
         """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""

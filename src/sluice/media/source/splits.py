@@ -53,23 +53,25 @@ class TsSplit:
         end = start + count * _PACKET
         fed_before = len(self._carry)
         self._carry = block[end:]
-        for at in self._tables(block, start, end):
+        at = self._next_table(block, start, end)
+        while at < end:
             if self._take(block[at : at + _PACKET]):
                 self.prefix = self._pat + block[at:fed_before]
                 self._carry = block[at:fed_before]
                 return max(0, at - fed_before)
+            at = self._next_table(block, at + _PACKET, end)
         return None
 
-    def _tables(self, block: bytes, start: int, end: int) -> list[int]:
-        """Where the packets of program tables begin, in order."""
+    def _next_table(self, block: bytes, start: int, end: int) -> int:
+        """Where the next packet of a program table begins; the end where there is none."""
         high, low = block[start + 1 : end : _PACKET], block[start + 2 : end : _PACKET]
-        found: list[int] = []
-        for pid in {_PAT, *self._maps}:
+        first = len(low)
+        for pid in (_PAT, *self._maps):
             wanted, n = pid & 0xFF, -1
-            while (n := low.find(wanted, n + 1)) >= 0:
+            while 0 <= (n := low.find(wanted, n + 1, first)):
                 if high[n] & 0x1F == pid >> 8:
-                    found.append(start + n * _PACKET)
-        return sorted(found)
+                    first = n
+        return min(end, start + first * _PACKET)
 
     def _take(self, packet: bytes) -> bool:
         """True where the next stretch begins with this packet."""
