@@ -176,14 +176,14 @@ class TestPacked:
     @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
     def test_a_bomb(self, open_file: Open, coding: str) -> None:
         pack = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}[coding]
-        with ScriptedServer(_fixed(_ok(pack(bytes(40 << 20)), f"Content-Encoding: {coding}"))) as server:
+        with ScriptedServer(_fixed(_ok(pack(bytes(17 << 20)), f"Content-Encoding: {coding}"))) as server:
             file = open_file(server.url())
             error = _error(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
         assert (error.reason, error.transient) == (Reason.SOURCE_UNSUPPORTED, False)
         assert "grows more than 100 times" in str(error)
 
     def test_a_bomb_in_a_bomb(self, open_file: Open) -> None:
-        body = gzip.compress(gzip.compress(bytes(40 << 20)))
+        body = gzip.compress(gzip.compress(bytes(17 << 20)))
         with ScriptedServer(_fixed(_ok(body, "Content-Encoding: gzip, gzip"))) as server:
             file = open_file(server.url())
             error = _error(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
@@ -290,7 +290,7 @@ class TestParts:
         part = b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-2/9\r\nContent-Length: 3\r\n\r\nabc"
         with ScriptedServer(_fixed(part)) as server:
             file = open_file(server.url())
-            assert "no longer honours Range" in str(_error(lambda: _read_all(file)))
+            assert "does not give the range" in str(_error(lambda: _read_all(file)))
             assert len(server.requests) <= 4
 
     @pytest.mark.parametrize("length", ["", "Content-Length: 502000\r\n"])
@@ -328,7 +328,7 @@ class TestParts:
 
         with ScriptedServer(answer) as server:
             file = open_file(server.url())
-            assert "no longer honours Range" in str(_error(lambda: _read_all(file)))
+            assert "does not give the range" in str(_error(lambda: _read_all(file)))
         assert len(server.requests) <= 4
 
 
@@ -371,7 +371,10 @@ class TestFraming:
             (b"HTTP/1.1 302 Found\r\n\r\n", "answers 302 Found to http://127.0.0.1"),
             (b"HTTP/1.1 302 Found\r\nLocation:\r\n\r\n", "does not say where to"),
             (b"HTTP/1.1 304 Not Modified\r\n\r\n", "answers 304"),
-            (b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\n\r\n", "give user and password"),
+            (
+                b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\n\r\n",
+                "give the right user and password",
+            ),
             (b"HTTP/1.1 401 No\r\nWWW-Authenticate: Digest x\r\n\r\n", "another login than Basic"),
             (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "the head of the answer has no end"),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n", "the connection was lost"),

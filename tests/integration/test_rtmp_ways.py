@@ -10,7 +10,7 @@ import pytest
 from sluice.core.addresses import AddressPolicy
 from sluice.core.errors import DestinationError, SourceError
 from sluice.core.lifecycle import Reason
-from sluice.media.sink.rtmp import RtmpSink
+from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.rtmp import RtmpSource, RtmpTimeouts
 from sluice.media.units import AudioHeaders
 from sluice.net.dial import Dialer
@@ -76,7 +76,7 @@ async def _push_error(url: str) -> DestinationError:
 
 async def test_errors_that_refuse_nothing() -> None:
     async with rtmp_door() as door:
-        sink = RtmpSink(door.url(), _LOOPBACK)
+        sink = RtmpSink(door.url(), _LOOPBACK, RtmpLimits(end_s=0.1))
         await sink.connect()
         await sink.publish()
         sink.begin(AudioHeaders(b"", 44100, 128_000), pictures=False, pictures_expected=False)

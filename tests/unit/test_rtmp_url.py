@@ -71,6 +71,7 @@ def test_forms(address: str, app: str, stream: str) -> None:
         ("rtmps://h/app/key", "h", 443, True, "rtmps://h:443/app"),
         ("rtmps://h:8443/app/key#2", "h", 8443, True, "rtmps://h:8443/app"),
         (" RTMP://H/app/key ", "h", 1935, False, "rtmp://h:1935/app"),
+        ("rtmp://h\r\n/a\tpp/key", "h", 1935, False, "rtmp://h:1935/app"),
     ],
 )
 def test_servers(url: str, host: str, port: int, tls: bool, tc_url: str) -> None:

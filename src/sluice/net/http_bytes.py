@@ -190,7 +190,9 @@ class HttpBytes:
             ignored = part is None and (head.status == 206 or position > _MOST_SKIPPED_BYTES)
             beside = part is not None and not part.start <= position < part.end
             if beside or (position and ignored):
-                raise interrupted(f"the server of {mask_url(url.url)} no longer honours Range")
+                raise interrupted(
+                    f"the server of {mask_url(url.url)} does not give the range that was asked for"
+                )
             self._begin(head, url, start, size)
             self._part_end = part.end if part else None
 
@@ -222,9 +224,11 @@ def _lost_way(way: list[HttpUrl]) -> SourceError:
 def _refusal(head: Head, url: HttpUrl) -> SourceError:
     text = f"the server answers {head.status} {head.reason[:80]}".strip() + f" to {mask_url(url.url)}"
     if head.status == 401:
-        text += "; give user and password in the address (https://user:password@host/…)"
-        if not any(line.lower().startswith("basic") for line in head.all("www-authenticate")):
-            text = text.partition(";")[0] + "; it wants another login than Basic, which cannot be given"
+        offers = head.all("www-authenticate")
+        if offers and not any(offer.lower().startswith("basic") for offer in offers):
+            text += "; it wants another login than Basic, which cannot be given"
+        else:
+            text += "; give the right user and password in the address (https://user:password@host/…)"
     elif head.status in _REDIRECTS:
         text += " and does not say where to"
     elif head.status in (204, 205):

@@ -26,12 +26,13 @@ class RtmpUrl:
     @classmethod
     def parse(cls, url: str) -> "RtmpUrl":
         """Raises ValueError for anything that names no server and app."""
-        parts = urlsplit(url.strip(), allow_fragments=False)  # a # may be part of a key
+        url = "".join(filter(str.isprintable, url.strip()))
+        parts = urlsplit(url, allow_fragments=False)  # a # may be part of a key
         host, port = parts.hostname, parts.port
         if parts.scheme not in _PORTS or not host or port == 0:
             raise ValueError(_FORM)
         # What follows a space are options of librtmp, which are not for the server.
-        rest = url.strip()[len(parts.scheme) + 3 + len(parts.netloc) :].partition(" ")[0]
+        rest = url[len(parts.scheme) + 3 + len(parts.netloc) :].partition(" ")[0]
         app, stream = _split(rest)
         if not app.strip("/"):
             raise ValueError(_FORM)
