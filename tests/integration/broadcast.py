@@ -115,7 +115,7 @@ class Broadcaster:
     async def play(self) -> None:
         """Publishes in real time, and says so."""
         loop = asyncio.get_running_loop()
-        sounds = _sounds()
+        sounds = sounds_of_a_second()
         self.say()
         began_s, start_us = loop.time(), self.media_us
         while True:
@@ -184,7 +184,7 @@ def _frame(size: tuple[int, int], media_us: int) -> VideoFrame:
 
 
 @cache
-def _sounds() -> list[bytes]:
+def sounds_of_a_second() -> list[bytes]:
     """The Opus packets of one second of media time: a beep at its beginning."""
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, AudioCodecContext)

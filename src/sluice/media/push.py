@@ -35,7 +35,7 @@ from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, P
 
 log = structlog.get_logger()
 
-_WATCH_S = 0.5
+_WATCH_S = 0.25
 _PROGRESS_S = 1.0
 #: A room tells at once who publishes; before, nobody is said to be waited for.
 _ROOM_ANSWERS_S = 0.3
@@ -266,7 +266,7 @@ class Push:
         self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
 
     def _watch(self) -> None:
-        """Called twice a second."""
+        """Called every `_WATCH_S`."""
         now = self._now()
         if self._sink is not None:
             self._sink.watch()

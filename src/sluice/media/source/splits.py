@@ -68,7 +68,7 @@ class TsSplit:
         first = len(low)
         for pid in (_PAT, *self._maps):
             wanted, n = pid & 0xFF, -1
-            while 0 <= (n := low.find(wanted, n + 1, first)):
+            while (n := low.find(wanted, n + 1, first)) >= 0:
                 if high[n] & 0x1F == pid >> 8:
                     first = n
         return min(end, start + first * _PACKET)

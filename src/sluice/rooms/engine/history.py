@@ -12,7 +12,7 @@ from itertools import islice
 
 from sluice.rooms.engine.frame import Frame
 
-#: A longer group is of no use to who comes late: showing it in haste takes 12 s.
+#: Frames of the longest group that is worth keeping: who comes late sees it in haste, which takes its time.
 MOST_GROUP_FRAMES = 3000
 #: What stays beside the group.
 _MOST_BYTES = 4 << 20

@@ -9,7 +9,8 @@ argument.
 from collections.abc import Collection
 from typing import Protocol
 
-#: A kind that exists is missed when nothing of it went on for so long.
+#: A kind that exists is missed when nothing of it went on for so long; or, where it comes in larger steps (a
+#: slide every five seconds), for twice the last of them.
 STILL_US = 2_000_000
 #: Packets that were on their way when a kind ended do not bring it back.
 _LATE_US = 500_000
@@ -39,6 +40,7 @@ class Supply:
         self._sends: frozenset[str] | None = None  #: as the publisher says; None: it said nothing
         self._arrived_us: dict[str, int] = {}  #: the newest packet of each kind that exists
         self._left_us: dict[str, int] = {}  #: the newest usable media, at first the first packet
+        self._step_us: dict[str, int] = {}  #: its distance from the one before
         self._ended_us: dict[str, int] = {}
         self._flowing: set[str] = set()  #: told, and in no trouble since
         self._troubles: dict[str, str] = {}
@@ -57,6 +59,7 @@ class Supply:
     def left(self, kind: str, now_us: int) -> None:
         """Usable media of this kind went on."""
         if kind in self._arrived_us:
+            self._step_us[kind] = now_us - self._left_us[kind]
             self._left_us[kind] = now_us
             if kind not in self._flowing and kind not in self._refused:
                 self._flowing.add(kind)
@@ -72,6 +75,7 @@ class Supply:
         self._ended_us[kind] = now_us
         if self._arrived_us.pop(kind, None) is not None:
             del self._left_us[kind]
+            self._step_us.pop(kind, None)
             self._flowing.discard(kind)
             self._troubles.pop(kind, None)
             self._listener.cease(kind)
@@ -86,7 +90,8 @@ class Supply:
     def poll(self, now_us: int, why_unusable: str) -> None:
         """To be called a few times a second. `why_unusable`: pictures that come are not."""
         for kind, left_us in self._left_us.items():
-            if now_us - left_us > STILL_US and kind not in self._refused:
+            patience_us = max(STILL_US, 2 * self._step_us.get(kind, 0))
+            if now_us - left_us > patience_us and kind not in self._refused:
                 stopped = now_us - self._arrived_us[kind] > STILL_US
                 self._trouble(kind, _STOPPED[kind] if stopped else why_unusable)
 
