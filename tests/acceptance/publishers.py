@@ -1,32 +1,22 @@
-<<<<<<< HEAD
-"""Publishers that are not ours: Chromium's fake camera and microphone through the page, ffmpeg over WHIP."""
-
-import asyncio
-from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator
-=======
-"""Publishers that are not ours: Chromium's fake camera and microphone through the page, and raw packets."""
+"""Publishers that are not ours: Chromium through the page, ffmpeg over WHIP, and raw packets."""
 
 import asyncio
 import re
 import struct
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Iterator, Mapping
->>>>>>> publishers
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
 from typing import Literal
 
-<<<<<<< HEAD
-from imageio_ffmpeg import get_ffmpeg_exe
-=======
 import av
 import numpy as np
 from aiortc import RTCPeerConnection
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
->>>>>>> publishers
+from imageio_ffmpeg import get_ffmpeg_exe
 from playwright.async_api import Browser, Page
 
 from sluice.wire.h264 import split_annexb
@@ -58,7 +48,6 @@ async def chromium_publisher(browser: Browser, node: ServedNode, room: str, user
     assert not errors
 
 
-<<<<<<< HEAD
 @asynccontextmanager
 async def ffmpeg_whip(node: ServedNode, room: str, user: str, *encoding: str) -> AsyncIterator[Process]:
     """An ffmpeg that has the WHIP muxer (that of Debian 12 does not), called with no flags of WHIP."""
@@ -66,19 +55,8 @@ async def ffmpeg_whip(node: ServedNode, room: str, user: str, *encoding: str) ->
     process = await asyncio.create_subprocess_exec(
         *(get_ffmpeg_exe(), "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"),
         *("-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-c:v", "libx264"),
-        *(
-            "-preset",
-            "ultrafast",
-            "-pix_fmt",
-            "yuv420p",
-            "-g",
-            "25",
-            *encoding,
-            "-c:a",
-            "libopus",
-            "-ac",
-            "2",
-        ),
+        *("-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25"),
+        *(*encoding, "-c:a", "libopus", "-ac", "2"),
         *("-f", "whip", "-authorization", node.token(room, user, publish=True), url),
         stdin=DEVNULL,
         stdout=DEVNULL,
@@ -89,7 +67,8 @@ async def ffmpeg_whip(node: ServedNode, room: str, user: str, *encoding: str) ->
         if process.returncode is None:
             process.kill()
         await process.wait()
-=======
+
+
 @dataclass
 class Encoder:
     """What a WHIP client sends: x264's options, how packets are marked (on the last one of a picture, on each
@@ -200,4 +179,3 @@ async def raw_publisher(
     finally:
         playing.cancel()
         await publisher.close()
->>>>>>> publishers
