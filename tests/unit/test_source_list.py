@@ -8,6 +8,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import AudioTrack, Probe
 from sluice.media.packets import Packet, TrackKind
+from sluice.media.source.notes import Notes
 from sluice.media.source.playlist import (
     MOST_ENTRIES,
     Opener,
@@ -121,6 +122,7 @@ class Song:
     ) -> None:
         self.frames, self.codec, self.duration, self.fails = frames, codec, duration, fails
         self._skipped = skipped
+        self.notes = Notes()
         self.opened = self.closed = 0
         self.breaks_at: int | None = None
         self._next = 0

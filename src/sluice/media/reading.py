@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge, Follower, Pace, SessionTime
-from sluice.core.plan import Probe
+from sluice.core.plan import Probe, Track
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
@@ -222,12 +222,15 @@ class FileReading:
         self._seek(position_us)
         pictures: list[Packet] = []
         rest: list[Packet] = []
+        tracks: dict[TrackKind, Track | None] = {}
         reached = False
         while not reached:
             packets = self._source.read(position_us)
             if not packets:
                 raise _behind_the_end(position_us)
             for packet in packets:
+                # Its track may have been told with one that is left out.
+                tracks[packet.kind] = packet.track = packet.track or tracks.get(packet.kind)
                 if packet.kind is TrackKind.VIDEO and packet.dts_us < position_us:
                     if packet.key:
                         pictures.clear()

@@ -24,6 +24,7 @@ def make_files(folder: Path) -> None:
     make_video(folder, folder / "steps.wav", "steps.mp4")
     make_tone(folder, "loud", 20, LOUD)
     make_tone(folder, "quiet", 20, QUIET)
+    (folder / "loop.m3u").write_text("#EXTM3U\n#EXTINF:3,x\nloop.mp3\nmissing.mp3\nloop.m4a\nloop.wav\n")
     (folder / "page.mp3").write_text("<!doctype html><title>not a song</title>" + "<p>nothing</p>" * 100)
 
 

@@ -67,6 +67,8 @@ PASSES: list[tuple[str, dict[str, int], list[int]]] = [
     ("loop.wav", {"repeat_num": 2}, PASS * 2),
     ("loop.mp3", {"repeat_num": 3, "seek_second": 1, "volume": 50}, PASS[2:] + PASS * 2),
     ("loop.mp3", {}, PASS),
+    ("loop.m3u", {}, PASS * 3),
+    ("loop.m3u", {"seek_second": 4}, PASS[2:] + PASS),
     # Without an endless repetition it has no meaning, in or out of its range.
     ("loop.ogg", {"repeat_num": 1, "max_duration": 0}, PASS),
 ]

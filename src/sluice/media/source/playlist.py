@@ -96,6 +96,9 @@ def _address(base: str, name: str) -> str:
 class Recording(Protocol):
     """A FileSource (table.py)."""
 
+    @property
+    def notes(self) -> Notes: ...
+
     def open(self) -> Probe: ...
 
     def read(self, until_us: int) -> list[Packet]: ...
@@ -155,6 +158,8 @@ class PlaylistSource:
                 packets = self._source.read(until_us - self._start_us)
             except SourceError as error:
                 packets, failure = [], error
+            for text in self._source.notes.take():
+                self.notes.add(text)
             if packets:
                 if self._joining:
                     self._join(packets)
