@@ -24,8 +24,12 @@ from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source import hls_rendition
 from sluice.media.source.hls import HlsSource
+from sluice.media.source.hls_fetch import Fetcher
+from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
+from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.table import source_for
 from sluice.net.dial import Dialer
+from sluice.net.http import HttpFile
 from sluice.wire.h264 import H264Error, split_annexb, split_avcc
 from tests.integration.scripted import ScriptedServer
 
@@ -689,3 +693,77 @@ class TestLive:
         assert played.error is None
         _check_runs_on(played, 2)
         assert any("another variant" in note for note in played.notes)
+
+    @pytest.mark.parametrize("stalls", [3, 30])
+    def test_sound_that_stalls_comes_back(
+        self, clip: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, stalls: int
+    ) -> None:
+        """Pictures do not wait for it, and it is abreast of them when it is there again: after a standstill,
+        and after one so long that it was given up and is no longer listed where it was."""
+        monkeypatch.setattr(hls_rendition, "_PATIENCE_S", 0.1)
+        monkeypatch.setattr(hls_rendition, "_REVIVAL_S", 0.1)
+        monkeypatch.setattr(hls_rendition, "_STALL_S", 0.5)
+        pictures, sounds = Live("v"), Live("a")
+
+        def sound_list() -> bytes:
+            sounds.made = pictures.made if not 8 <= pictures.made < 8 + stalls else 8
+            return sounds.listed(sounds.made)
+
+        async def run(server: ScriptedServer) -> list[tuple[int, int | None]]:
+            loop = asyncio.get_running_loop()
+            fetcher = Fetcher(lambda url: HttpFile(url, _DIALER, loop))
+
+            def load(reply: Callable[[], Any], name: str) -> Callable[[], MediaPlaylist]:
+                return lambda: parse_media(reply().decode(), server.url(f"/{name}.m3u8"))
+
+            def read() -> list[tuple[int, int | None]]:
+                video, audio = load(lambda: pictures("live.m3u8"), "v"), load(sound_list, "a")
+                main = Rendition(video(), fetcher, video)
+                sound = Rendition(audio(), fetcher, audio, leader=main)
+                found: list[tuple[int, int | None]] = []
+                while len(found) < 12 + stalls:
+                    segment = main.peek()
+                    assert segment is not None
+                    main.take(segment).close()
+                    heard = sound.peek()
+                    if heard is not None:
+                        sound.take(heard).close()
+                    found.append((segment.sequence, heard.sequence if heard is not None else None))
+                return found
+
+            return await loop.run_in_executor(executor, read)
+
+        with Origin(clip).serve() as server:
+            found = asyncio.run(run(server))
+        assert [a for a, _ in found] == list(range(2, 14 + stalls)), "no picture is left out"
+        silent = [n for n, (_, sound) in enumerate(found) if sound is None]
+        assert silent
+        assert silent == list(range(silent[0], silent[-1] + 1)), "it stalls once"
+        assert found[-1][1] is not None
+        assert abs(found[-1][0] - found[-1][1]) <= 3
+
+    def test_numbers_that_leap_are_no_time(
+        self, clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor
+    ) -> None:
+        live = Live()
+
+        def made(path: str) -> Reply | None:
+            reply = live(path)
+            return live.listed(live.made, 10**15 if live.made > 8 else 0) if reply is not None else None
+
+        with Origin(clip, made=made).serve() as server:
+            played = _play(server.url("/live.m3u8"), executor, numbers, _until(8))
+        assert played.error is None
+        assert played.of(TrackKind.VIDEO)[-1] < 20 * SECOND
+        steps = [b - a for (_, a), (_, b) in pairwise(played.placed())]
+        assert max(steps) < 2 * SECOND
+
+
+def test_a_master_playlist_of_master_playlists_is_refused(
+    clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor
+) -> None:
+    with Origin(clip, {"master.m3u8": [_master("master.m3u8")]}).serve() as server:
+        error = _play(server.url("/master.m3u8"), executor, numbers).error
+    assert error is not None
+    assert (error.reason, error.transient) == (Reason.SOURCE_UNSUPPORTED, False)
+    assert "another master playlist" in str(error)

@@ -1,5 +1,6 @@
 """HLS playlists by the letter of RFC 8216bis: each rule that concerns a client, by its section."""
 
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -237,6 +238,37 @@ def test_endless_playlists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(media("#EXTINF:1,\na\n" * 100).segments) == 100
     with pytest.raises(SourceError, match="more than 100 segments"):
         media("#EXTINF:1,\na\n" * 101)
+
+
+def test_whatever_is_written_is_read_or_refused() -> None:
+    rng = random.Random(8216)
+    junk = [
+        "\0",
+        '"',
+        ",",
+        "=",
+        "{$",
+        "}",
+        "@",
+        "-",
+        "9" * 25,
+        "e9",
+        ".",
+        "\u2028",
+        "\r",
+        "#",
+        "0x",
+        "http://[",
+        "\n",
+    ]
+    for _ in range(2000):
+        text = list("".join(rng.choice(RULES).text for _ in range(rng.randint(1, 4))))
+        for _ in range(rng.randint(1, 6)):
+            at = rng.randrange(len(text) + 1)
+            text[at : at + rng.randint(0, 5)] = rng.choice(junk)
+        with suppress(SourceError):
+            playlist = media("".join(text))
+            assert not playlist.segments or playlist.join() in playlist.segments
 
 
 # --- master playlists ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
+from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
 from sluice.media.source.hls_fetch import interrupted, read_text
@@ -18,7 +19,7 @@ from sluice.media.source.hls_master import Variant, is_master, parse_master
 from sluice.media.source.hls_numbering import run_shift_to
 from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
 from sluice.media.source.hls_rendition import Load, Rendition
-from sluice.media.source.hls_text import Variables
+from sluice.media.source.hls_text import Variables, unsupported
 from sluice.media.source.lane_group import LaneGroup
 from sluice.media.source.lanes import Lane
 from sluice.media.source.segmented import SegmentedSource
@@ -127,10 +128,17 @@ class HlsSource(SegmentedSource):
     def _begin_again(self) -> None:
         self._fetcher.wait(0)  # raises when it was we who broke it off
         self._lanes.close()
+        self._fetcher.close_all()
         self._lanes = LaneGroup()
 
     def _load(self, url: str, variables: Variables | None) -> Load:
-        return lambda: parse_media(*self._fetcher.text(url), variables)
+        def load() -> MediaPlaylist:
+            text, base = self._fetcher.text(url)
+            if is_master(text):
+                raise unsupported(f"the master playlist names another master playlist: {mask_url(base)}")
+            return parse_media(text, base, variables)
+
+        return load
 
 
 def _checked(playlist: MediaPlaylist) -> MediaPlaylist:

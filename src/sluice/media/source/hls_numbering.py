@@ -13,6 +13,8 @@ from enum import Enum
 
 from sluice.media.source.hls_playlist import MediaPlaylist, Segment
 
+_DAY_US = 86_400_000_000
+
 
 class Change(Enum):
     NEWS = "news"
@@ -49,8 +51,9 @@ class Numbering:
     def begin_us(self, segment: Segment) -> int:
         return self._base_us + segment.start_us
 
-    def take(self, new: MediaPlaylist, *, believe: bool = False) -> Change:
-        """The answer to a reload. `believe`: an older list that grows is what the server has from now on."""
+    def take(self, new: MediaPlaylist, *, believe: bool = False, passed_us: int = _DAY_US) -> Change:
+        """The answer to a reload, `passed_us` after the last one with news. `believe`: an older list that
+        grows is what the server has from now on."""
         if not new.segments:
             self.playlist = replace(self.playlist, ended=self.playlist.ended or new.ended)
             return Change.STALE if not new.ended else Change.NEWS
@@ -65,7 +68,7 @@ class Numbering:
             self._begin_anew(new)
             return Change.ANEW
         self._suspect_end = None
-        self._adopt(new)
+        self._adopt(new, passed_us)
         return Change.NEWS if end > known or new.ended else Change.NONE
 
     def _is_anew(self, new: MediaPlaylist, grown: bool, believe: bool) -> bool:
@@ -89,7 +92,7 @@ class Numbering:
         self.playlist = self._renumbered(new, lambda segment: segment.run + shift)
         self._base_us = end_us - self.playlist.segments[0].start_us
 
-    def _adopt(self, new: MediaPlaylist) -> None:
+    def _adopt(self, new: MediaPlaylist, passed_us: int) -> None:
         old = {segment.sequence: segment for segment in self.playlist.segments}
         common = [s for s in new.segments if s.sequence + self._shift in old]
         if common:
@@ -110,7 +113,8 @@ class Numbering:
             self._base_us = at_us - common[0].start_us
         else:
             shift = self._shift_behind(new)
-            begin_us = self.end_us + self._missed_us(new)
+            # Of numbers and dates that leap nothing is missed.
+            begin_us = self.end_us + min(self._missed_us(new), passed_us)
 
             def run(segment: Segment) -> int:
                 return segment.run + shift

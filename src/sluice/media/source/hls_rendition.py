@@ -32,6 +32,8 @@ _GONE = frozenset({404, 410})
 #: Segments one behind the other that may be lost: of those that the server does not have, and of others,
 #: where it is rather the server that has a problem.
 _MOST_GONE, _MOST_LOST = 300, 3
+#: What takes so long to fail is not tried again.
+_SLOW_S = 3.0
 #: With another variant to go to, fewer.
 _MOST_BEFORE_SWITCH = 2
 #: How long pictures wait for sound that is late; then it joins when it comes.
@@ -83,7 +85,8 @@ class Rendition:
         self._load, self._others = reload, list(others)
         self._leader = leader
         self._numbering = Numbering(playlist, run_shift=run_shift)
-        self._loaded_at = self._changed_at = self._good_at = time.monotonic()
+        self._loaded_at = self._changed_at = time.monotonic()
+        self._barren_since: float | None = None  #: when the first of those came that could not be had
         self._reload_error: SourceError | None = None
         self._bad_answers = 0  #: to reloads, one behind the other: errors and older lists
         self._next = (self.playlist.segments[0] if playlist.ended else self.playlist.join()).sequence
@@ -227,6 +230,8 @@ class Rendition:
                 return segment
             self._drop()
             self._load_in_time(segment)
+            if self._next != segment.sequence:
+                continue  # the source began anew
             if (found := self._open(segment)) is not None:
                 return found
 
@@ -241,7 +246,10 @@ class Rendition:
             segments = self.playlist.segments
             index = self._next - segments[0].sequence if segments else -1
             if segments and index < 0 and not self.playlist.ended:
-                raise SegmentsGone
+                if self._leader is None:
+                    raise SegmentsGone
+                self._go_to(self._leader)
+                continue
             if 0 <= index < len(segments):
                 self._dry_since = None
                 return segments[index]
@@ -265,12 +273,13 @@ class Rendition:
             if not self.playlist.ended:
                 self._check_stall(segment, interrupted("the live source has nothing but gaps (EXT-X-GAP)"))
             return None
+        begun = time.monotonic()
         try:
             return self._try(segment)
         except SourceError as error:
             self.fetcher.wait(0)
             if self.playlist.ended:
-                self._fail(segment, error)
+                self._fail(segment, error, slow=time.monotonic() - begun > _SLOW_S)
                 return None
             return self._await(segment, error)
 
@@ -290,7 +299,7 @@ class Rendition:
         self._next = segment.sequence
         self._lost = None
         self._any_good, self._switches = True, 0
-        self._good_at = time.monotonic()
+        self._barren_since = None
         return segment
 
     def _note_failure(self, segment: Segment, error: SourceError) -> _Lost:
@@ -299,14 +308,14 @@ class Rendition:
         self._lost.tries += 1
         return self._lost
 
-    def _fail(self, segment: Segment, error: SourceError) -> None:
+    def _fail(self, segment: Segment, error: SourceError, *, slow: bool) -> None:
         """Of a recording: another try, or on behind it."""
         gone = isinstance(error, ErrorAnswer) and error.status in _GONE
         if gone and segment.optional:
             self._next = segment.sequence + 1  # it was only counted: the end of the period came earlier
             return
         lost = self._note_failure(segment, error)
-        if error.transient and not gone and lost.tries <= len(_PAUSES_S):
+        if error.transient and not gone and not slow and lost.tries <= len(_PAUSES_S):
             self.fetcher.wait(_PAUSES_S[lost.tries - 1])
             return
         self._lose(segment, error, _MOST_GONE if gone else _MOST_LOST)
@@ -335,8 +344,9 @@ class Rendition:
         return None
 
     def _check_stall(self, segment: Segment, error: SourceError) -> None:
-        limit_s = self._limit_s()
-        if time.monotonic() - self._good_at <= limit_s:
+        limit_s, now = self._limit_s(), time.monotonic()
+        self._barren_since = self._barren_since or now
+        if now - self._barren_since <= limit_s:
             return
         if isinstance(error, ErrorAnswer) and error.status in _GONE:
             first = self._lost.first if self._lost is not None else segment
@@ -347,7 +357,8 @@ class Rendition:
         lost = self._lost or _Lost(segment, error, time.monotonic())
         self._lost = lost
         lost.count, lost.tries = lost.count + 1, 0
-        if lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._others else most):
+        hangs = lost.count > 1 and most == _MOST_LOST and time.monotonic() - lost.since > _STALL_S
+        if hangs or lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._others else most):
             self._next = lost.first.sequence
             raise lost.error
         self.leave_out(f"a segment is left out: {error}")
@@ -395,7 +406,7 @@ class Rendition:
         self.fetcher.wait(self._due_at() - time.monotonic())
         self._load_again()
         limit_s = self._limit_s()
-        if self._loaded_at - self._changed_at > limit_s:
+        if self._loaded_at - max(self._changed_at, self._dry_since or 0) > limit_s:
             if self._reload_error is not None:
                 raise self._reload_error
             raise interrupted(f"the live playlist did not grow for {limit_s:g} s")
@@ -412,7 +423,10 @@ class Rendition:
             self.notes.add(f"the playlist could not be read again at first: {error}")
             return
         now, self._reload_error = time.monotonic(), None
-        change = self._numbering.take(new, believe=now - self._changed_at > self._limit_s() / 2)
+        passed_s = now - self._changed_at
+        change = self._numbering.take(
+            new, believe=passed_s > self._limit_s() / 2, passed_us=int(passed_s * 1e6)
+        )
         self._loaded_at = now
         self._bad_answers = self._bad_answers + 1 if change is Change.STALE else 0
         if change in (Change.NEWS, Change.ANEW):
@@ -445,7 +459,8 @@ class Rendition:
     def _go_over_to(self, new: MediaPlaylist) -> None:
         self._drop()
         self._numbering = self._numbering.replaced_by(new, self._next, self.newest_us())
-        self._loaded_at = self._changed_at = self._good_at = time.monotonic()
+        self._loaded_at = self._changed_at = time.monotonic()
+        self._barren_since = None
         self._reload_error = self._lost = self._form = None
 
     def _revive(self) -> bool:
@@ -454,14 +469,20 @@ class Rendition:
         if self._dead_until is None or now < self._dead_until:
             return False
         self._dead_until = None
-        self._changed_at = self._good_at = now
-        self._lost = None
+        self._changed_at = now
+        self._lost = self._barren_since = None
         if not self.playlist.ended:
             self._load_again()
-            self._next = self.playlist.join().sequence
-        elif self._leader is not None:
-            self._next = self.playlist.at(self._leader.taken_us).sequence
+        if self._leader is not None:
+            self._go_to(self._leader)
         return True
+
+    def _go_to(self, leader: "Rendition") -> None:
+        """On where that one is, if that is ahead."""
+        at_us = leader.taken_us
+        if not self.playlist.ended:  # both lists end at about the same time
+            at_us = max(0, self.playlist.duration_us - (leader.newest_us() - leader.taken_us))
+        self._next = max(self._next, self.playlist.at(at_us).sequence)
 
     def _drop(self) -> None:
         opened, self._opened = self._opened, None

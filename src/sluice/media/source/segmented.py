@@ -70,4 +70,5 @@ class SegmentedSource:
 
     def close(self) -> None:
         self._lanes.close()
+        self._fetcher.close_all()
         self._file.close()
