@@ -1,7 +1,7 @@
 """What a case is: how its input is made, and what is right.
 
-A recording that is played whole has each of its pictures once and in order, and the seconds of its sound. Of a
-live source it is a run without a hole. For all: no track stands still longer than the source itself, sound and
+A recording that is played whole has each of its pictures once and in order, and the seconds of its sound; a
+live source has a run without a hole. For all: no track stands still longer than the source itself, sound and
 picture belong together, what the task says is true.
 """
 
@@ -36,9 +36,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Case:
-    """`make` gives the address to play. `pictures` are the numbers of all pictures in order, `sounds` the seconds
-    of sound that are heard. With `run_of` it is live: at least so many pictures, each the next of the one
-    before, and `sound_s` seconds of tones."""
+    """`make` gives the address to play. `pictures` are the numbers of all pictures in order, `sounds` the
+    seconds of sound that are heard. With `run_of` it is live: at least so many pictures, each the next of the
+    one before, and `sound_s` seconds of tones."""
 
     name: str
     make: Callable[[Stage], str]
@@ -57,6 +57,7 @@ class Case:
     never: tuple[str, ...] = ("internal error", "damaged")
     gap_s: tuple[float, float] = (0.0, 0.0)  #: of the source itself: pictures, sound
     offset: bool = True  #: sound and picture have one content clock
+    paced: bool = True  #: what comes at once is not what the source had kept
     mode: int = 1
     grid: bool = False  #: some of it has to be transcoded, whatever the mode
     idle_s: int = 60
@@ -101,7 +102,7 @@ def faults(case: Case, reading: Reading) -> list[str]:
     offset = reading.worst_offset_s(live=case.live)
     if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
         found.append(f"sound is {offset * 1000:.0f} ms late")
-    if reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT:
+    if case.paced and reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT:
         found.append(f"{reading.pace:.3f} s of media in a second")
     return found
 

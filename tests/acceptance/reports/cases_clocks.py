@@ -1,4 +1,4 @@
-"""Kind 6: clocks from what the source says."""
+"""Clocks from what the source says."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ _WRAPS_S = 95_440  #: 3.7 s before the 33 bits of the clock of MPEG-TS begin ane
 _FRAMES = 94  #: of AAC in a segment, 2.005 s
 
 
-# --- packed audio ---------------------------------------------------------------------------------------------
+# --- packed audio -------------------------------------------------------------------------------------------
 
 
 def packed_audio_files(stage: Stage, name: str, clock_s: float, seconds: float) -> Path:
@@ -75,7 +75,7 @@ def _wrap_apart(stage: Stage) -> str:
 _TURN = (-149, -148)
 
 
-# --- runs of a live playlist ----------------------------------------------------------------------------------
+# --- runs of a live playlist --------------------------------------------------------------------------------
 
 _SPLICE = "#EXT-X-DISCONTINUITY\n"
 
@@ -109,7 +109,7 @@ def _ads(stage: Stage) -> str:
     return stage.site.add("live-ads/live.m3u8", Window(at).handler())
 
 
-# --- jumps ----------------------------------------------------------------------------------------------------
+# --- jumps --------------------------------------------------------------------------------------------------
 
 
 def _jump(stage: Stage, name: str, offset_s: float) -> Path:
@@ -155,7 +155,7 @@ def rtmp_pause(name: str, kind: int, *, sound_ms: int = 0, report: str = "") -> 
     )
 
 
-# --- chains ---------------------------------------------------------------------------------------------------
+# --- chains -------------------------------------------------------------------------------------------------
 
 
 def _chain(stage: Stage, name: str, codec: str, links: int = 2) -> Path:

@@ -1,4 +1,4 @@
-"""Kinds 7, 12 and 13: playlists by the letter, addresses and HTTP as the world uses them, verdicts from the answer."""
+"""Playlists by the letter, addresses and HTTP as the world uses them, verdicts from what a server answers."""
 
 import subprocess
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _M3U8 = "https://github.com/grafov/m3u8/issues/221"
 _MAP = "https://github.com/rutgersc/m3u8-rs/pull/83"
 
 
-# --- 7: playlists by the letter -------------------------------------------------------------------------------
+# --- playlists by the letter -----------------------------------------------------------------------------
 
 _MEDIA = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="snd",NAME="Main, loud",DEFAULT=YES,AUTOSELECT=YES,URI="a.m3u8"\n'
 _VARIANT = (
@@ -53,7 +53,7 @@ def _encrypt(path: Path, to: Path) -> None:
 
 
 def keys(name: str, head: str, encrypted: set[str], *, none_from: int | None = None) -> Case:
-    """fMP4 of four segments; `encrypted` are those of its files that are. `none_from`: METHOD=NONE from there on."""
+    """fMP4 of four segments; `encrypted` are those of its files that are, `none_from` begins METHOD=NONE."""
 
     def make(stage: Stage) -> str:
         folder = stage.clips.dir(name)
@@ -102,7 +102,7 @@ def _byte_ranges(stage: Stage) -> str:
     """One file; offsets are left out where a range follows the one before."""
     folder = stage.clips.hls("byte-ranges", 12, "-hls_flags", "single_file")
     text = (folder / "index.m3u8").read_text()
-    lines = [line for line in text.splitlines()]
+    lines = text.splitlines()
     ranges = [n for n, line in enumerate(lines) if line.startswith("#EXT-X-BYTERANGE")]
     for n in ranges[1:]:
         lines[n] = lines[n].split("@")[0]
@@ -149,7 +149,7 @@ PLAYLISTS = [
 ]
 
 
-# --- 12: addresses and HTTP -----------------------------------------------------------------------------------
+# --- addresses and HTTP ---------------------------------------------------------------------------------
 
 
 def _plain(stage: Stage, name: str, seconds: float = 8) -> Path:
@@ -243,7 +243,7 @@ ADDRESSES = [
 ]
 
 
-# --- 13: verdicts from the answer -----------------------------------------------------------------------------
+# --- verdicts from the answer ---------------------------------------------------------------------------
 
 
 def _asked_again(reading: Reading) -> Iterable[str]:
@@ -266,7 +266,7 @@ def station(name: str, kbit: int, burst_s: float, **headers: str) -> Case:
         sound_s=10,
         seconds=15,
         end="",
-        offset=False,
+        paced=False,
         gap_s=(0, 2),
         more=_asked_again,
         report="https://github.com/flyth/ts3soundbot/issues/184",

@@ -1,4 +1,4 @@
-"""Kind 14: what a container holds, decodable or not, is played, left out by name, or hidden as it says."""
+"""What a container holds, decodable or not, is played, left out by name, or hidden as it says."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ _WAV = "https://github.com/Rello/audioplayer/issues/89"
 _EDITS = "https://github.com/mifi/lossless-cut/issues/3057"
 
 
-# --- codecs that nobody decodes -------------------------------------------------------------------------------
+# --- codecs that nobody decodes -----------------------------------------------------------------------------
 
 
 def _hevc_flv(stage: Stage) -> str:
@@ -102,7 +102,7 @@ UNKNOWN = [
 ]
 
 
-# --- WAV ------------------------------------------------------------------------------------------------------
+# --- WAV ----------------------------------------------------------------------------------------------------
 
 
 def wav(name: str, *options: object, report: str = "") -> Case:
@@ -143,7 +143,7 @@ WAVS = [
 ]
 
 
-# --- what a container hides -----------------------------------------------------------------------------------
+# --- what a container hides ---------------------------------------------------------------------------------
 
 
 def _trimmed(stage: Stage, name: str) -> str:
@@ -197,7 +197,7 @@ HIDDEN = [
 ]
 
 
-# --- what held ------------------------------------------------------------------------------------------------
+# --- what held ----------------------------------------------------------------------------------------------
 
 
 def profile(name: str, pixels: str) -> Case:

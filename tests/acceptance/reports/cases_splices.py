@@ -1,4 +1,4 @@
-"""Kinds 3 to 5: a splice may change everything, progress is new media, one bad resource does not end a source."""
+"""A splice may change everything, progress is new media, one bad resource does not end a source."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -124,7 +124,7 @@ SPLICES = [
 ]
 
 
-# --- 4: progress is new media ---------------------------------------------------------------------------------
+# --- progress is new media -------------------------------------------------------------------------------
 
 
 def _nothing_again(reading: Reading) -> Iterable[str]:
@@ -142,9 +142,11 @@ def _rest_is_lost(stage: Stage) -> str:
 def _dies_at(path: Path, part: float) -> Handler:
     """With ranges; behind that part of the file it answers 503, and a connection ends there."""
 
+    data = path.read_bytes()
+    last = int(len(data) * part)
+
     async def answer(request: web.Request) -> web.StreamResponse:
-        data = path.read_bytes()
-        last, begin = int(len(data) * part), request.http_range.start or 0
+        begin = request.http_range.start or 0
         if begin >= last:
             return web.Response(status=503)
         headers = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}", "Accept-Ranges": "bytes"}
@@ -181,7 +183,7 @@ PROGRESS = [
 ]
 
 
-# --- 5: one bad resource does not end a source ----------------------------------------------------------------
+# --- one bad resource does not end a source --------------------------------------------------------------
 
 
 def _gap(stage: Stage) -> str:

@@ -1,4 +1,4 @@
-"""Kinds 1 to 3: reading by the slowest track, tracks that come and go, splices."""
+"""Reading by the slowest track, and tracks that come and go."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.acceptance.reports.windows import Segment, Window
 _GITHUB = "https://github.com/"
 
 
-# --- 1: reading by the slowest track --------------------------------------------------------------------------
+# --- reading by the slowest track ------------------------------------------------------------------------
 
 
 def _fmp4_segments(stage: Stage, name: str, seconds: int, total: float) -> Path:
@@ -95,7 +95,7 @@ READING = [
 ]
 
 
-# --- 2: tracks that come and go -------------------------------------------------------------------------------
+# --- tracks that come and go -----------------------------------------------------------------------------
 
 
 def rtmp_tags(stage: Stage) -> list[Tag]:

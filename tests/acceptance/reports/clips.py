@@ -1,7 +1,7 @@
 """Clips whose every picture and second of sound can be told, made by the ffmpeg of the system.
 
-Pictures carry their number as white blocks on a black strip along the top (bit b in block b + 2 of 16), second n
-of the sound is a tone of 400 + 60 n Hz. A clip is made when the first case asks for it, once.
+Pictures carry their number as white blocks on a black strip along the top (bit b in block b + 2 of 16),
+second n of the sound is a tone of 400 + 60 n Hz. A clip is made when the first case asks for it, once.
 """
 
 import subprocess

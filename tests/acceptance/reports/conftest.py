@@ -2,25 +2,17 @@
 
 import asyncio
 import contextlib
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.node import ServedNode, serve_node
-from tests.acceptance.reports.case import Case, Stage, faults
+from tests.acceptance.reports.case import Stage
 from tests.acceptance.reports.clips import Clips
-from tests.acceptance.reports.reading import Reading
 from tests.acceptance.reports.recorder import Desk
 from tests.acceptance.reports.rtmp import rtmp_server
 from tests.acceptance.reports.site import serve
-
-#: At once: what two cores play in copy mode without being late.
-_AT_ONCE = 16
-
-#: What a case showed, and what of it is wrong.
-Judge = Callable[[Case], tuple[Reading, list[str]]]
 
 
 @pytest.fixture(scope="session")
@@ -51,57 +43,3 @@ async def desk(reports_node: ServedNode) -> AsyncIterator[Desk]:
     looking.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await looking
-
-
-def asked_for(request: pytest.FixtureRequest, module: str) -> list[Case]:
-    """The cases of a module that this run has chosen."""
-    calls = [item.callspec.params for item in request.session.items if _is_of(item, module)]
-    return [params["case"] for params in calls if "case" in params]
-
-
-def _is_of(item: pytest.Item, module: str) -> bool:
-    return hasattr(item, "callspec") and item.module.__name__.endswith(module)  # type: ignore[attr-defined]
-
-
-async def play_all(stage: Stage, desk: Desk, cases: Iterable[Case], at_once: int = _AT_ONCE) -> Judge:
-    """Inputs are made before anything is played: the encoders would make the node late."""
-    urls = {case.name: await asyncio.to_thread(case.make, stage) for case in cases}
-    places = asyncio.Semaphore(at_once)
-    readings: dict[str, Reading] = {}
-
-    async def play(case: Case) -> None:
-        async with places:
-            room = f"{case.name[:40]}-{uuid.uuid4().hex[:6]}"
-            recording = await desk.record(room, urls[case.name], case.seconds, **case.start)
-            recording.asked = stage.site.asked_of(case.name)
-            readings[case.name] = Reading(recording)
-
-    async with asyncio.TaskGroup() as group:
-        for case in cases:
-            group.create_task(play(case))
-
-    def judge(case: Case) -> tuple[Reading, list[str]]:
-        reading = readings[case.name]
-        return reading, faults(case, reading)
-
-    return judge
-
-
-def row(case: Case, reading: Reading, found: list[str]) -> str:
-    """A line of the table of measured values."""
-    offset, pace, first = reading.worst_offset_s(live=case.live), reading.pace, reading.first_s
-    last = reading.recording.document
-    return " | ".join(
-        (
-            case.name,
-            f"{len(reading.numbers)} pictures"
-            + (f", {len(reading.repeated)} again" if reading.repeated else ""),
-            f"{sum(reading.seconds_heard().values()):.1f} s sound",
-            f"gap {reading.picture_gap_s:.2f}/{reading.sound_gap_s:.2f} s",
-            "offset -" if offset is None else f"offset {offset * 1000:.0f} ms",
-            "first -" if first is None else f"first {first:.1f} s",
-            "pace -" if pace is None else f"pace {pace:.3f}",
-            f"{last.get('state')}: {last.get('reason_text', '')[:100]}",
-            "right" if not found else "WRONG: " + "; ".join(found),
-        )
-    )

@@ -1,8 +1,8 @@
 """What can be seen and heard in a recording: pictures by their numbers, seconds of sound by their tones.
 
-Decoded is after the recording, by FFmpeg, and each picture keeps the media time and the time of arrival of its
-access unit. Offsets are those of the sound against the picture of the same content: 1 s of content is 25
-pictures and one tone.
+FFmpeg decodes it after the recording; each picture keeps the media time and the time of arrival of its access
+unit. Offsets are those of the sound against the picture of the same content, of which a second is 25 pictures
+and one tone.
 """
 
 from collections import Counter
@@ -164,8 +164,8 @@ class Reading:
 
     @cached_property
     def offsets(self) -> list[tuple[float, float]]:
-        """How much later than its picture the sound is, at each change of tone beside which there are pictures;
-        each with seconds since the first frame."""
+        """How much later than its picture the sound is, at each change of tone beside which there are
+        pictures; before it the seconds since the first frame."""
         numbered = [
             (p.media_s, p.media_s - p.number / FRAME_RATE) for p in self.pictures if p.number is not None
         ]
@@ -192,7 +192,7 @@ class Reading:
 
     @property
     def pace(self) -> float | None:
-        """Media time against time of arrival, once the beginning is over: a live source's burst is sent in haste."""
+        """Media time against time of arrival, after the beginning: a live source's burst is sent in haste."""
         track = self._video or self._audio
         begin_s = track[0][0] + _SETTLED_S if track else 0.0
         times = np.array([(wall, frame.media_us / 1e6) for wall, frame in track if wall > begin_s])

@@ -86,6 +86,7 @@ class Desk:
         self.node = node
         self._link = frame_socket(node)
         self._recordings: dict[str, Recording] = {}
+        self.late_s = 0.0  #: how late the test itself was at most
         self._looked = asyncio.Condition()
 
     async def record(self, room: str, url: str, seconds: float, **start: Any) -> Recording:
@@ -128,4 +129,6 @@ class Desk:
                         recording.see(document)
                 async with self._looked:
                     self._looked.notify_all()
+            asleep = time.monotonic()
             await asyncio.sleep(_POLL_S)
+            self.late_s = max(self.late_s, time.monotonic() - asleep - _POLL_S)

@@ -1,4 +1,4 @@
-"""A scripted RTMP server: it plays lists of tags, each at its second, and knows apps and streams by the letter."""
+"""A scripted RTMP server: it plays lists of tags, each at its second; apps and streams go by the letter."""
 
 import asyncio
 import time

@@ -1,5 +1,5 @@
-"""An HTTP server whose paths behave as servers of the world do: the folder of the clips, and a handler for each
-behaviour. It notes what it was asked for.
+"""An HTTP server whose paths behave as servers of the world do: the folder of the clips, and a handler for
+each behaviour. It notes what it was asked for.
 """
 
 import asyncio
@@ -43,10 +43,7 @@ class Site:
         handler = self._handlers.get(request.path)
         if handler is not None:
             return await handler(request)
-        path = self._folder / request.path.lstrip("/")
-        if not path.is_file():
-            raise web.HTTPNotFound
-        return web.FileResponse(path)
+        return web.FileResponse(self._folder / request.path.lstrip("/"))
 
 
 @asynccontextmanager
@@ -64,17 +61,18 @@ async def serve(folder: Path) -> AsyncIterator[Site]:
         await runner.cleanup()
 
 
-# --- behaviours -----------------------------------------------------------------------------------------------
+# --- behaviours ---------------------------------------------------------------------------------------------
 
 
 def without_range(path: Path, content_type: str = "application/octet-stream", length: bool = True) -> Handler:
     """The whole file whatever is asked for, at the pace of the reader."""
 
+    data = path.read_bytes()
+
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type})
-        response.content_length = path.stat().st_size if length else None
+        response.content_length = len(data) if length else None
         await response.prepare(request)
-        data = path.read_bytes()
         for at in range(0, len(data), _CHUNK):
             await response.write(data[at : at + _CHUNK])
         return response
@@ -85,11 +83,13 @@ def without_range(path: Path, content_type: str = "application/octet-stream", le
 def short_body(path: Path, length: int, *, announced: int | None = None) -> Handler:
     """`length` bytes and the end of the connection, where more were announced. No ranges."""
 
+    data = path.read_bytes()
+
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
-        response.content_length = announced or path.stat().st_size
+        response.content_length = announced or len(data)
         await response.prepare(request)
-        await response.write(path.read_bytes()[:length])
+        await response.write(data[:length])
         assert request.transport is not None
         request.transport.close()
         return response
@@ -100,8 +100,9 @@ def short_body(path: Path, length: int, *, announced: int | None = None) -> Hand
 def capped(path: Path, most: int) -> Handler:
     """Answers at most so many bytes for each request, and says so."""
 
+    data = path.read_bytes()
+
     async def answer(request: web.Request) -> web.StreamResponse:
-        data = path.read_bytes()
         asked = request.http_range
         begin = asked.start or 0
         end = min(asked.stop or len(data), begin + most, len(data))
@@ -114,9 +115,11 @@ def capped(path: Path, most: int) -> Handler:
 def packed(path: Path, content_type: str) -> Handler:
     """With Content-Encoding: gzip, whatever is asked for."""
 
+    body = gzip.compress(path.read_bytes())
+
     async def answer(request: web.Request) -> web.StreamResponse:
         headers = {"Content-Encoding": "gzip", "Content-Type": content_type}
-        return web.Response(body=gzip.compress(path.read_bytes()), headers=headers)
+        return web.Response(body=body, headers=headers)
 
     return answer
 

@@ -1,5 +1,5 @@
-"""Inputs made after public bug reports, and others of the same kinds: each is played whole, in time and in sync, or
-ends with a text that is true."""
+"""Inputs made after public bug reports, and others of the same kinds: each is played whole, in time and in
+sync, or ends with a text that is true."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.reports import cases_clocks, cases_http, cases_media, cases_splices, cases_tracks
 from tests.acceptance.reports.case import Case, Stage
-from tests.acceptance.reports.conftest import Judge, asked_for, play_all, row
+from tests.acceptance.reports.group import Judge, asked_for, play_all, row
 from tests.acceptance.reports.recorder import Desk
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
@@ -36,10 +36,10 @@ async def judge(request: pytest.FixtureRequest, stage: Stage, desk: Desk) -> Jud
 
 
 @pytest.fixture(scope="module")
-async def table() -> AsyncIterator[list[str]]:
+async def table(desk: Desk) -> AsyncIterator[list[str]]:
     lines: list[str] = []
     yield lines
-    print("", *lines, sep="\n")
+    print("", *lines, f"the test was {desk.late_s:.2f} s late at most", sep="\n")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

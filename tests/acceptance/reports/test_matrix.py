@@ -1,4 +1,4 @@
-"""Containers by ways of delivery and modes: each plays without a standstill, at the pace of time, and in sync."""
+"""Containers by ways of delivery and modes: each plays without a standstill, at the pace of time, in sync."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,8 @@ from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.cases_clocks import packed_audio_files
 from tests.acceptance.reports.cases_tracks import long_gop_ts, rtmp_tags, ts_parts
 from tests.acceptance.reports.clips import ff
-from tests.acceptance.reports.conftest import Judge, asked_for, play_all, row
 from tests.acceptance.reports.flv import HEAD, Tag, read_tags, write_tag
+from tests.acceptance.reports.group import Judge, asked_for, play_all, row
 from tests.acceptance.reports.recorder import Desk
 from tests.acceptance.reports.site import live_parts, piped, text, without_range
 from tests.acceptance.reports.ts import by_time, packets_of, tables_of
@@ -63,7 +63,7 @@ def _no_ranges(form: str) -> Make:
     return make
 
 
-# --- endless --------------------------------------------------------------------------------------------------
+# --- endless ------------------------------------------------------------------------------------------------
 
 
 def _ts_live(stage: Stage, name: str) -> str:
@@ -129,7 +129,7 @@ def _mkv_live(stage: Stage, name: str) -> str:
     return stage.site.add(f"{name}/live", piped(*words, content_type="video/x-matroska"))
 
 
-# --- playlists ------------------------------------------------------------------------------------------------
+# --- playlists ----------------------------------------------------------------------------------------------
 
 
 def _hls(stage: Stage, name: str) -> str:
@@ -198,15 +198,15 @@ def _dash_live(stage: Stage, name: str) -> str:
     def manifest() -> str:
         began.append(datetime.now(UTC) - timedelta(seconds=8))
         since = f"{began[0]:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
-        live = f'type="dynamic" availabilityStartTime="{since}" minimumUpdatePeriod="PT2S" timeShiftBufferDepth="PT20S"'
+        live = f'type="dynamic" availabilityStartTime="{since}" minimumUpdatePeriod="PT2S"'
         head, rest = recorded.split('type="static"')
         ended = rest.split("mediaPresentationDuration=", 1)
-        return head + live + ended[0] + ended[1].split('"', 2)[2]
+        return head + live + ' timeShiftBufferDepth="PT20S"' + ended[0] + ended[1].split('"', 2)[2]
 
     return stage.site.add(f"{name}/live.mpd", text(manifest, "application/dash+xml"))
 
 
-# --- the cells ------------------------------------------------------------------------------------------------
+# --- the cells ----------------------------------------------------------------------------------------------
 
 _RECORDED: dict[str, Make] = {
     **{f"{form}-range": _ranges(form) for form in _FORMATS},
@@ -279,10 +279,10 @@ async def judge(request: pytest.FixtureRequest, stage: Stage, desk: Desk) -> Jud
 
 
 @pytest.fixture(scope="module")
-async def table() -> AsyncIterator[list[str]]:
+async def table(desk: Desk) -> AsyncIterator[list[str]]:
     lines: list[str] = []
     yield lines
-    print("", *lines, sep="\n")
+    print("", *lines, f"the test was {desk.late_s:.2f} s late at most", sep="\n")
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:

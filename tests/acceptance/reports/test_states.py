@@ -1,4 +1,4 @@
-"""Pictures, sound or both of a live source stop: the task, the page and callers' programs say so within 3 s."""
+"""Pictures, sound or both of a live source stop: task and page say so within 3 s, programs are told."""
 
 import asyncio
 import contextlib

@@ -18,8 +18,8 @@ class Segment:
 
 @dataclass
 class Window:
-    """`at(n)` is segment n of the endless stream; `ready` of them are there at the first request. `faults` has
-    the answers to some reloads, by their number: another status, or the playlist of so many segments before."""
+    """`at(n)` is segment n of the endless stream; `ready` of them are there at the first request. `faults`
+    answers some reloads, by their number: another status, or the playlist of so many segments before."""
 
     at: Callable[[int], Segment]
     length: int = 4
