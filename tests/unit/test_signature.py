@@ -361,3 +361,12 @@ def test_presigned_covers_no_body() -> None:
 def test_presigned_capture_in_its_window_only() -> None:
     capture = load(FOLDER / "py-volcengine" / "04-ListRelayStream.raw")
     assert refused(capture.head, now=PYTHON_TIME + 901)[0] is Cause.INVALID_TIMESTAMP
+
+
+def test_a_path_that_a_proxy_shortened() -> None:
+    """The client signs what it asks for; the node sees the rest, and is told of the prefix."""
+    head = RequestHead("GET", "/sluice/", (), (("Host", "rtc.example"),))
+    headers = add(head, sign(head, b"", KEY, NOW)).headers
+    assert verify(RequestHead("GET", "/", (), headers, prefix="/sluice")) == KEY
+    assert refused(RequestHead("GET", "/", (), headers))[0] is MISMATCH
+    assert refused(RequestHead("GET", "/", (), headers, prefix="/other"))[0] is MISMATCH

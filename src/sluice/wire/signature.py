@@ -64,6 +64,7 @@ class RequestHead:
     path: str
     params: tuple[tuple[str, str], ...]
     headers: tuple[tuple[str, str], ...]
+    prefix: str = ""  #: what a proxy took off the path, which the client may have signed
     _lines: dict[str, list[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -148,9 +149,9 @@ class Claim:
         names = [name.lower() for name in self._presented.signed_headers.split(";") if name]
         for params in self._signed_params():
             for host in _host_values(self._head, self._policy) if "host" in names else [""]:
-                yield _canonical_request(
-                    self._head, params, _header_lines(self._head, names, host), self._presented, digest
-                )
+                lines = _header_lines(self._head, names, host)
+                for path in dict.fromkeys((self._head.path, self._head.prefix + self._head.path)):
+                    yield _canonical_request(self._head.method, path, params, lines, self._presented, digest)
 
     def _signed_params(self) -> Iterable[list[tuple[str, str]]]:
         params, listed = self._head.params, self._presented.signed_queries
@@ -228,7 +229,7 @@ def sign(
     credential = f"{key.access_key}/{scope.day}/{region}/{service}/request"
     presented = _Presented(ALGORITHM, credential, ";".join(names), "", None)
     lines = _header_lines(signed, names, head.header("host") or "")
-    canonical = _canonical_request(signed, list(head.params), lines, presented, digest)
+    canonical = _canonical_request(head.method, head.path, list(head.params), lines, presented, digest)
     signature = _signature(key.secret_key, date, scope, canonical).decode()
     signed_headers = f"SignedHeaders={presented.signed_headers}"
     return added | {
@@ -321,12 +322,12 @@ def _header_lines(head: RequestHead, names: Iterable[str], host: str) -> str:
 
 
 def _canonical_request(
-    head: RequestHead, params: list[tuple[str, str]], lines: str, presented: _Presented, digest: str
+    method: str, path: str, params: list[tuple[str, str]], lines: str, presented: _Presented, digest: str
 ) -> str:
     pairs = [(_encode(name), _encode(value)) for name, value in params]
     query = "&".join(f"{name}={value}" for name, value in sorted(pairs, key=lambda pair: pair[0]))
-    path = quote(unquote(head.path or "/", errors="surrogateescape"), safe="/~", errors="surrogateescape")
-    return "\n".join((head.method, path, query, lines, presented.signed_headers, digest))
+    path = quote(unquote(path or "/", errors="surrogateescape"), safe="/~", errors="surrogateescape")
+    return "\n".join((method, path, query, lines, presented.signed_headers, digest))
 
 
 def _encode(text: str) -> str:

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from sluice.api.proxies import prefix_of
 from sluice.api.volcengine.actions import Action
 from sluice.api.volcengine.envelope import Metadata, failure, success
 from sluice.api.volcengine.errors import (
@@ -127,6 +128,7 @@ def _head(scope: Scope) -> RequestHead:
         path=scope["path"],
         params=parse_query(_decode(query)) if len(query) <= QUERY_LIMIT else (),
         headers=tuple((_decode(name), _decode(value)) for name, value in scope["headers"]),
+        prefix=prefix_of(scope),
     )
 
 
