@@ -653,7 +653,7 @@ def test_sound_at_an_address_that_is_none_is_left_out(nginx: Nginx, executor: Th
     [
         ("http://127.0.0.2/", Reason.ADDRESS_NOT_ALLOWED, "--allow-networks"),
         ("http://169.254.169.254/", Reason.ADDRESS_NOT_ALLOWED, "--allow-networks"),
-        ("file:///etc/", Reason.SOURCE_UNSUPPORTED, "file:///etc/"),
+        ("file:///etc/", Reason.SOURCE_UNSUPPORTED, "no usable address"),
         ("concat:/etc/", Reason.SOURCE_UNSUPPORTED, "no usable address"),
     ],
 )

@@ -341,7 +341,8 @@ async def test_live_sources_have_a_volume_and_no_positions(stage: Stage, files: 
     session.stop()
     await stage.end()
     sound = heard(stage.room.frames)
-    assert level(sound[RATE // 4 : RATE // 2]) == pytest.approx(0.5 * LAME, rel=0.02)
+    # It comes a little faster than it is played: what is too much is left out, with a fade.
+    assert level(sound[RATE // 4 : RATE // 2]) == pytest.approx(0.5 * LAME, rel=0.1)
     assert np.abs(sound[begin * 960 + RATE // 4 :]).max() == 0
 
 

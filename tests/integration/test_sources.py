@@ -457,9 +457,13 @@ def test_a_live_playlist_is_joined_behind_its_edge_and_ends_as_it_says(
 ) -> None:
     with _live_playlist(nginx.www / "live") as process:
 
+        told = False
+
         def enough(packets: list[Packet]) -> bool:
-            if packets and packets[-1].dts_us > 5_000_000:
-                process.terminate()  # ffmpeg then writes ENDLIST
+            nonlocal told
+            if packets and packets[-1].dts_us > 5_000_000 and not told:
+                told = True
+                process.terminate()  # ffmpeg then writes ENDLIST, if it is not told again
             return False
 
         probe, packets = _play(nginx.http("live/live.m3u8"), executor, enough)

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -119,11 +120,14 @@ def test_what_cannot_be_a_data_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a folder of another user")
-def test_a_data_folder_of_another_user(tmp_path: Path) -> None:
-    theirs = tmp_path / "theirs"
+def test_a_data_folder_of_another_user() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # pytest's own folders are closed to others
+        _check_folder_of_another_user(Path(name) / "theirs")
+
+
+def _check_folder_of_another_user(theirs: Path) -> None:
     theirs.mkdir(mode=0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     code = (
         f"{_HOLD}; os.setuid({_NOBODY})\n"
         "try: held(pathlib.Path(sys.argv[1])).__enter__()\n"

@@ -80,8 +80,8 @@ def _mp4(duration: int, version: int = 0) -> bytes:
         (_mp4(2**32 - 1), False),
         (_mp4(2**64 - 1, 1), False),
         (b"\0\0\0\x18ftypisom", False),
-        (b"ID3\x04\0\0\0\0\0\0", True),
-        (_MP3[:36] + b"Xing" + bytes(100), True),
+        (b"ID3\x04\0\0\0\0\0\0", False),  # a station may play files one behind the other
+        (_MP3[:36] + b"Xing" + bytes(100), False),
         (_MP3, False),
         (b"\xff\xf1\x50\x80" + bytes(100), False),
         (b"G@\x11\x10" + b"Info TV" + bytes(200), False),  # the name of a program

@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.live_clock import LiveClock
+from sluice.core.live_clock import AHEAD_US, LiveClock
 from sluice.media.pacer import Pacer
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
@@ -48,8 +48,11 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
 
     loop, clock, timeline = asyncio.get_running_loop(), LiveClock(), Timeline()
     repeats.begin()
+    stored = True
     while True:
         packets = await source.read()
+        if stored:  # by the server, for players that come
+            packets, stored = _newest_sound(packets), False
         now_us = int(loop.time() * 1e6)
         repeats.note(packets, now_us / 1e6)
         for packet in packets:
@@ -64,6 +67,12 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
         frames = repeats.release(frames, now_us / 1e6)
         if frames:
             send(frames)
+
+
+def _newest_sound(packets: list[Packet]) -> list[Packet]:
+    """Without the sound that pictures in haste would leave behind; all of the pictures."""
+    newest_us = max(packet.pts_us for packet in packets)
+    return [p for p in packets if p.kind is TrackKind.VIDEO or p.pts_us >= newest_us - AHEAD_US]
 
 
 class Playback:

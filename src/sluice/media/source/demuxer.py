@@ -113,6 +113,11 @@ class Demuxer:
         """Raises SourceError. None at the end, and from then on."""
         return self._ahead.popleft() if self._ahead else self._demux()
 
+    @property
+    def ahead(self) -> int:
+        """How many packets `next` has without reading."""
+        return len(self._ahead) + len(self._made)
+
     def put_back(self, packets: list[Packet]) -> None:
         """`next` gives them again, in this order."""
         self._ahead.extendleft(reversed(packets))

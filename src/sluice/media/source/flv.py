@@ -83,6 +83,11 @@ class FlvDemuxer:
                 return None
         return self._ahead.popleft()
 
+    @property
+    def ahead(self) -> int:
+        """How many packets `next` has without reading."""
+        return len(self._ahead)
+
     def put_back(self, packets: list[Packet]) -> None:
         """`next` gives them again, in this order."""
         self._ahead.extendleft(reversed(packets))

@@ -83,14 +83,18 @@ class LiveHttpSource:
             packet.dts_us -= self._demuxer.first_us
             packet.pts_us -= self._demuxer.first_us
             self._slow_down(packet.dts_us)
-            while len(self._waiting) >= _MOST_WAITING and not self._closing.is_set():
+            while self._is_full() and not self._closing.is_set():
                 self._taken.clear()
                 # Asked again, since both may have changed before the event was cleared.
-                if len(self._waiting) >= _MOST_WAITING and not self._closing.is_set():
+                if self._is_full() and not self._closing.is_set():
                     self._taken.wait()
             self._waiting.append(packet)
-            if len(self._waiting) == 1:
+            # What was looked at goes on in one piece: who plays it begins with the newest of it.
+            if not self._arrived.is_set() and (not self._demuxer.ahead or self._is_full()):
                 self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= _MOST_WAITING
 
     def _slow_down(self, dts_us: int) -> None:
         now = time.monotonic()

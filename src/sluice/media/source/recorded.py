@@ -52,13 +52,12 @@ def is_stored(answer: Answer, head: bytes) -> bool:
 #: What encoders write that cannot come back to fill in the size lies above this.
 _WAV_LARGEST = 0x7FFF0000
 _EBML_DURATION = re.compile(rb"\x44\x89(?:\x84(.{4})|\x88(.{8}))", re.DOTALL)
-_MP3_FRAME = 256
 _FLAC_SAMPLES = slice(21, 26)  #: of which the last 36 bits count (RFC 9639 8.2)
 
 
 def tells_length(head: bytes) -> bool:
-    """The container says how long it is, or has what only files have before their media. FLV is not asked:
-    who sends a file as a live stream passes its duration and size on."""
+    """The container says how long it is. FLV and MP3 are not asked: who sends files as a live stream passes
+    their beginning on."""
     if head.startswith(b"RIFF"):
         return 0 < int.from_bytes(head[4:8], "little") < _WAV_LARGEST
     if head.startswith(b"fLaC"):
@@ -67,9 +66,7 @@ def tells_length(head: bytes) -> bool:
         return _EBML_DURATION.search(head) is not None
     if head[4:8] in (b"ftyp", b"moov"):
         return _mp4_duration(head) > 0
-    if head[:1] == b"\xff":  # a frame in which encoders of MP3 count the others
-        return any(tag in head[:_MP3_FRAME] for tag in (b"Xing", b"Info", b"VBRI"))
-    return head.startswith(b"ID3")
+    return False
 
 
 def _mp4_duration(head: bytes) -> int:
