@@ -94,7 +94,7 @@ async def test_an_offer_of_aiortc_is_answered_in_words_that_it_understands(kinds
     h264, opus = agreed.video, agreed.opus
     assert (h264 is not None, opus is not None) == ("video" in kinds, "audio" in kinds)
 
-    made = make_watch_answer(agreed.offer, agreed.transport, LOCAL, h264, opus, SOURCES)
+    made = make_watch_answer(agreed.offer, agreed.transport, LOCAL, h264, opus, SOURCES, agreed.faults)
     answer = SessionDescription.parse(made)
     assert [media.port for media in answer.media] == [0 if kind == "data" else 9 for kind in kinds]
     assert answer.group[0].items == [media.rtp.muxId for media in answer.media if media.port]

@@ -47,7 +47,7 @@ SHA_256, SHA_512 = (f"a=fingerprint:sha-{n * 8} {':'.join(['CD'] * n)}" for n in
 def watched(text: str) -> tuple[Agreement, str]:
     agreed = agree_to_watch(text)
     return agreed, make_watch_answer(
-        agreed.offer, agreed.transport, LOCAL, agreed.video, agreed.opus, SOURCES
+        agreed.offer, agreed.transport, LOCAL, agreed.video, agreed.opus, SOURCES, agreed.faults
     )
 
 
@@ -189,6 +189,14 @@ def test_the_head_of_the_bundle_is_kept_when_nothing_of_it_is_taken() -> None:
     is_strict(text, answer)
 
 
+def test_a_viewer_is_told_in_the_answer_what_is_not_taken() -> None:
+    _, answer = watched(edited(("packetization-mode=1", "packetization-mode=0")))
+    told = [line for line in sections(answer)[2] if line.startswith("i=")]
+    assert len(told) == 1
+    assert "a=fmtp:96 packetization-mode=0: offer H.264 with packetization-mode=1" in told[0]
+    assert "\r\ni=" not in watched(SMALL)[1]
+
+
 def test_a_viewer_gets_the_first_section_that_fits() -> None:
     text = SMALL + "m=video 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:2\r\na=recvonly\r\na=rtpmap:97 H264/90000\r\n"
     text = text.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0 1 2")
@@ -203,18 +211,24 @@ def test_a_viewer_gets_the_first_section_that_fits() -> None:
     ]
 
 
-DATA = "m=application {} UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\na=ice-ufrag:abcd\r\nm=audio"
+DATA = "m=application {} UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\na=sctp-port:5000\r\nm=audio"
 
 
-@pytest.mark.parametrize(("port", "told"), [("9", False), ("4000", True), ("0", False)])
-def test_data_channels_in_front(port: str, told: bool) -> None:
-    """Chromium with max-bundle: 'Failed to setup RTCP mux', because the transport of all is rejected."""
+@pytest.mark.parametrize("port", ["9", "4000", "0"])
+def test_data_channels_in_front(port: str) -> None:
+    """Chromium with max-bundle: 'Failed to setup RTCP mux' where the transport of all is rejected."""
     text = edited(("BUNDLE 0 1", "BUNDLE 2 0 1"), ("m=audio", DATA.format(port)))
-    if told:
-        with pytest.raises(SdpError, match="behind audio and video"):
-            watched(text)
-    else:
-        is_strict(text, watched(text)[1])
+    for _, answer in (watched(text), published(text)):
+        head, data, *_ = sections(answer)
+        assert ("a=group:BUNDLE 0 1" if port == "0" else "a=group:BUNDLE 2 0 1") in head
+        assert data[0] == f"m=application {'0' if port == '0' else '9'} UDP/DTLS/SCTP webrtc-datachannel"
+        assert ("a=sctp-port:5000" in data) == (port != "0")
+
+
+def test_the_head_of_the_bundle_may_be_of_no_kind_that_we_know() -> None:
+    text = edited(("BUNDLE 0 1", "BUNDLE 2 0 1"), ("m=audio", "m=text 9 X 5\r\na=mid:2\r\nm=audio"))
+    with pytest.raises(SdpError, match=r"m=text 9 X 5 .*behind the media"):
+        watched(text)
 
 
 # --- transport --------------------------------------------------------------------------------------------
@@ -287,6 +301,11 @@ NO_GROUP = ("a=group:BUNDLE 0 1\r\n", "")
         ([("a=rtpmap:96 H264/90000", "a=rtpmap:96 H264/90000\r\na=rtpmap:96 VP8/90000")], "a=rtpmap:96 H264"),
         ([("96", "111")], "a=rtpmap:111: "),
         ([("m=video 9", "m=video x")], "m=video x UDP"),
+        (
+            [("SAVPF 96", "SAVPF 96" + " 97" * 2000)],
+            "m=video 9 UDP/TLS/RTP/SAVPF 96 97 97 .*…: a media section",
+        ),
+        ([("a=ice-ufrag:abcd", "a=ice-ufrag:" + "x" * 5000)], "no a=ice-ufrag"),
         ([("m=video 9 UDP/TLS/RTP/SAVPF 96", "m=video 9 RTP/SAVPF")], "m=video 9 RTP/SAVPF: "),
     ],
 )

@@ -43,6 +43,11 @@ class MediaOffer:
     ice_lite: bool = False
     simulcast: bool = False  #: one source sends several encodings without asking (``a=ssrc-group:SIM``)
 
+    @property
+    def is_data(self) -> bool:
+        """Whether it is for data channels (RFC 8841)."""
+        return self.kind == "application" and self.protocol.upper().endswith("DTLS/SCTP")
+
     def __str__(self) -> str:
         return shown(self.line) + (f" (a=mid:{shown(self.mid)})" if self.mid else "")
 
@@ -83,6 +88,8 @@ RECEIVES, SENDS = ("recvonly", "sendrecv"), ("sendonly", "sendrecv")
 _RTP = re.compile(r"((UDP|TCP)/(TLS|DTLS)/)?RTP/S?AVPF?", re.IGNORECASE)
 #: An answer has as many sections as its offer, each with our side of the transport.
 _MOST_SECTIONS = 64
+#: What is kept of an offer comes from lines below this length; those that are longer hold nothing for us.
+_LONGEST_LINE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +190,7 @@ def _sections(
             if len(sections) == _MOST_SECTIONS:
                 raise SdpError(f"the offer has more than {_MOST_SECTIONS} media sections")
             sections.append(_media(value))
-        elif name == "a":
+        elif name == "a" and len(value) <= _LONGEST_LINE:
             key, _, rest = (part.strip() for part in value.partition(":"))
             if key.lower() == "group":
                 semantics, *mids = rest.split() or [""]
@@ -196,7 +203,11 @@ def _sections(
 def _media(value: str) -> MediaOffer:
     parts = value.split()
     line = f"m={value}"
-    if len(parts) < 4 or not re.fullmatch(r"[0-9]{1,5}(/[0-9]{1,5})?", parts[1]):
+    if (
+        len(value) > _LONGEST_LINE
+        or len(parts) < 4
+        or not re.fullmatch(r"[0-9]{1,5}(/[0-9]{1,5})?", parts[1])
+    ):
         raise SdpError(f"{shown(line)}: a media section is m=KIND PORT PROTOCOL FORMAT…")
     port = parts[1].partition("/")[0].lstrip("0") or "0"
     return MediaOffer(line, parts[0].lower(), port, parts[2], list(dict.fromkeys(parts[3:])))

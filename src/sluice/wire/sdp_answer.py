@@ -45,14 +45,16 @@ def make_watch_answer(
     video: VideoFormat | None,
     opus: AudioFormat | None,
     sources: Sources,
+    faults: Mapping[int, str],
 ) -> str:
-    """The answer to a peer that watches: our tracks are sendonly."""
+    """The answer to a peer that watches: our tracks are sendonly. `faults` says why sections are not taken,
+    by their places: whoever wonders will look into the answer."""
     taken: dict[int, list[str]] = {}
     if video:
         taken[video.section] = _sent_video(video, sources)
     if opus:
         taken[opus.section] = _sent_audio(opus, sources)
-    return _answer(offer, transport, local, taken, [f"a=msid-semantic: WMS {sources.cname}"])
+    return _answer(offer, transport, local, taken, [f"a=msid-semantic: WMS {sources.cname}"], faults)
 
 
 def make_publish_answer(
@@ -68,12 +70,12 @@ def make_publish_answer(
         taken[video.section] = _received_video(offer.media[video.section], video)
     if opus:
         taken[opus.section] = _received_audio(offer.media[opus.section], opus)
-    return _answer(offer, transport, local, taken, [])
+    return _answer(offer, transport, local, taken, [], {})
 
 
 def lead_lines(section: MediaOffer) -> tuple[str, ...]:
     """What names the section that leads a bundle in a fragment."""
-    return _media_line(section, 9, section.formats), *_mid_line(section)
+    return _media_line(section, 9, " ".join(section.formats)), *_mid_line(section)
 
 
 def make_fragment(lead: Sequence[str], local: LocalPeer) -> str:
@@ -83,46 +85,41 @@ def make_fragment(lead: Sequence[str], local: LocalPeer) -> str:
 
 
 def _answer(
-    offer: Offer, transport: Transport, local: LocalPeer, taken: Mapping[int, list[str]], head: list[str]
+    offer: Offer,
+    transport: Transport,
+    local: LocalPeer,
+    taken: Mapping[int, list[str]],
+    head: list[str],
+    faults: Mapping[int, str],
 ) -> str:
-    """`taken` has the lines of the sections that are taken, by their places in the offer."""
+    """`taken` has the formats and lines of the sections that are taken, by their places in the offer."""
     taken = {transport.lead: _idle(offer.media[transport.lead]), **taken}
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=ice-lite"]
     if transport.bundled:  # RFC 8843 7.3: no group that was not offered; the first in it leads
         mids = [offer.media[n].mid for n in sorted(taken, key=lambda n: (n != transport.lead, n))]
         lines.append(f"a=group:BUNDLE {' '.join(mids)}")
     lines += head
-    # In each section, taken or not: GStreamer drops an answer whose rejected sections lack it.
-    side = [
-        *_ice_lines(local),
-        f"a=fingerprint:{local.fingerprint}",
-        f"a=setup:{'active' if transport.client else 'passive'}",
-    ]
     for n, section in enumerate(offer.media):
+        formats, *body = taken.get(n, [" ".join(section.formats), "a=inactive"])
+        lines.append(_media_line(section, 9 if n in taken else 0, formats))
+        lines += [f"i={faults[n]}"] if n in faults else []
+        lines += ["c=IN IP4 0.0.0.0", *_mid_line(section), *_ice_lines(local)]
+        # Whether taken or not: GStreamer drops an answer of which any section lacks its side of ICE and DTLS.
+        lines.append(f"a=fingerprint:{local.fingerprint}")
+        lines.append(f"a=setup:{'active' if transport.client else 'passive'}")
         if n in taken:
-            formats, *body = taken[n]
-            lines += [
-                _media_line(section, 9, formats.split()),
-                "c=IN IP4 0.0.0.0",
-                *_mid_line(section),
-                *side,
-            ]
-            lines += ["a=rtcp-mux", *(["a=rtcp-rsize"] if section.reduced_size else [])]
-            lines += [*_candidate_lines(local), *body]
-        else:
-            lines += [
-                _media_line(section, 0, section.formats),
-                "c=IN IP4 0.0.0.0",
-                *_mid_line(section),
-                *side,
-            ]
-            lines.append("a=inactive")
+            lines += [] if section.is_data else ["a=rtcp-mux"]
+            lines += ["a=rtcp-rsize"] if section.reduced_size else []
+            lines += _candidate_lines(local)
+        lines += body
     return "\r\n".join(lines) + "\r\n"
 
 
 def _idle(section: MediaOffer) -> list[str]:
-    """The head of a bundle of which nothing is taken. With port 0, GStreamer drops the transport that it
-    belongs to, and the others with it."""
+    """The head of a bundle of which nothing is taken. With port 0, GStreamer and Chromium drop the transport
+    that it belongs to, and the others with it. Data channels of it never open."""
+    if section.is_data:
+        return [" ".join(section.formats), "a=sctp-port:5000"]
     chosen = next((n for n in section.formats if n in section.rtpmap), section.formats[0])
     lines = [chosen]
     if chosen in section.rtpmap:
@@ -132,8 +129,8 @@ def _idle(section: MediaOffer) -> list[str]:
     return [*lines, "a=inactive"]
 
 
-def _media_line(section: MediaOffer, port: int, formats: Sequence[str]) -> str:
-    return f"m={section.kind} {port} {section.protocol} {' '.join(formats)}"
+def _media_line(section: MediaOffer, port: int, formats: str) -> str:
+    return f"m={section.kind} {port} {section.protocol} {formats}"
 
 
 def _mid_line(section: MediaOffer) -> list[str]:

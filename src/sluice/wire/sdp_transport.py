@@ -80,20 +80,14 @@ def _bundle(offer: Offer, taken: Sequence[int]) -> tuple[int, tuple[str, ...]]:
             raise SdpError(f"{other}: it is not in the a=group:BUNDLE of all (bundlePolicy max-bundle)")
     if not bundle:
         return taken[0], bundle
-    places = {m.mid: n for n, m in enumerate(offer.media)}
-    order = [places[mid] for mid in bundle if mid in places]
-    head = next(n for n in order if n in taken or offer.media[n].port != "0")
-    if not offer.is_open(offer.media[head]):
-        # Browsers give up the transport of a head that is rejected, which with max-bundle is that of all.
-        if any(_needs(offer.media[n], offer.media[head]) for n in taken):
-            raise SdpError(f"{offer.media[head]}: it is not taken here; offer it behind audio and video")
-        head = next(n for n in order if offer.is_open(offer.media[n]))
+    places = {m.mid: n for n, m in enumerate(offer.media) if n in taken or m.port != "0"}
+    head = next(places[mid] for mid in bundle if mid in places)
+    if not (offer.is_open(offer.media[head]) or offer.media[head].is_data):
+        # Browsers give up its transport when it is rejected, and with max-bundle that is the one of all.
+        raise SdpError(
+            f"{offer.media[head]}: it leads the bundle and is not taken; offer it behind the media"
+        )
     return head, bundle
-
-
-def _needs(section: MediaOffer, head: MediaOffer) -> bool:
-    """Whether it has no transport but that of the head: port 9 says so beside one that is known."""
-    return section.bundle_only or (section.port == "9" and head.port != "9")
 
 
 def _client(setup: str) -> bool:

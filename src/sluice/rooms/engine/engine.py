@@ -108,7 +108,11 @@ class Engine:
             new_peer_id(), agreed, begin, room=room, user_id=UserId(request.viewer), stream=stream
         )
         local = self._peers.local(seat)
-        sdp = make_watch_answer(agreed.offer, agreed.transport, local, video, opus, stream.sources)
+        if agreed.faults:
+            log.info("> answer in part", peer=seat.peer.id, why="; ".join(agreed.faults.values()))
+        sdp = make_watch_answer(
+            agreed.offer, agreed.transport, local, video, opus, stream.sources, agreed.faults
+        )
         return Answer(peer_id=seat.peer.id, etag=local.ufrag, sdp=sdp)
 
     def publish(self, request: Publish) -> Answer | Refusal:

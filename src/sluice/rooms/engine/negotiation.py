@@ -4,7 +4,7 @@ An offer is judged whole: whoever gets an answer can connect with it. SdpError s
 what is wrong with it, NotAllowed which right its token lacks.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,37 +33,41 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The formats are None for kinds that are not taken. `lead` are the lines that name the section at the
-    head of the bundle."""
+    """The formats are None for kinds that are not taken; `faults` says why, by the places of sections. `lead`
+    are the lines that name the section at the head of the bundle."""
 
     offer: Offer
     transport: Transport
     lead: tuple[str, ...]
     video: VideoFormat | None
     opus: AudioFormat | None
+    faults: Mapping[int, str]
 
 
 def agree_to_watch(sdp: str) -> Agreement:
     """Whatever of H.264 and Opus the peer can receive, from the first section of each kind that fits.
     Raises SdpError."""
     offer = parse_offer(sdp)
-    faults: list[str] = []
+    faults: dict[int, str] = {}
     video = _first_that_fits(choose_video, offer, "video", faults)
     opus = _first_that_fits(choose_opus, offer, "audio", faults)
     if video is None and opus is None:
-        why = "; ".join(faults[:4]) or f"{_unused(offer)}: it needs a video or audio section with a=recvonly"
+        why = (
+            "; ".join(list(faults.values())[:4])
+            or f"{_unused(offer)}: it needs a video or audio section with a=recvonly"
+        )
         raise SdpError(f"the offer can receive nothing: {why}")
-    return _agreement(offer, video, opus)
+    return _agreement(offer, video, opus, faults)
 
 
 def _first_that_fits(
-    choose: Callable[[MediaOffer, int], _F], offer: Offer, kind: str, faults: list[str]
+    choose: Callable[[MediaOffer, int], _F], offer: Offer, kind: str, faults: dict[int, str]
 ) -> _F | None:
     for n in offer.places(kind, RECEIVES):
         try:
             return choose(offer.media[n], n)
         except SdpError as error:
-            faults.append(str(error))
+            faults[n] = str(error)
     return None
 
 
@@ -85,7 +89,7 @@ def agree_to_publish(sdp: str, allowed: Collection[str]) -> Agreement:
             raise SdpError("a=ssrc-group:SIM: the server takes one picture, not several sizes of it")
     video = choose_video(offer.media[videos[0]], videos[0], sends=True) if videos else None
     opus = choose_opus(offer.media[audios[0]], audios[0], sends=True) if audios else None
-    return _agreement(offer, video, opus)
+    return _agreement(offer, video, opus, {})
 
 
 def publish_terms(agreement: Agreement) -> PublishTerms:
@@ -99,14 +103,16 @@ def publish_terms(agreement: Agreement) -> PublishTerms:
     )
 
 
-def _agreement(offer: Offer, video: VideoFormat | None, opus: AudioFormat | None) -> Agreement:
+def _agreement(
+    offer: Offer, video: VideoFormat | None, opus: AudioFormat | None, faults: Mapping[int, str]
+) -> Agreement:
     if video and opus:
         for payload_type in {video.payload_type, video.rtx_type} & {opus.payload_type}:
             raise SdpError(f"a=rtpmap:{payload_type}: it stands for two formats in one bundle")
     if len(_transport_ids(offer, video, opus)) > 1:
         raise SdpError(f"a=extmap: {TRANSPORT_CC} must have one id in all sections of a bundle")
     transport = agree_on_transport(offer, sorted(chosen.section for chosen in (video, opus) if chosen))
-    return Agreement(offer, transport, lead_lines(offer.media[transport.lead]), video, opus)
+    return Agreement(offer, transport, lead_lines(offer.media[transport.lead]), video, opus, faults)
 
 
 def _transport_ids(offer: Offer, video: VideoFormat | None, opus: AudioFormat | None) -> set[int]:
