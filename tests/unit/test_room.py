@@ -127,7 +127,7 @@ def test_two_streams_of_a_user(told: Told) -> None:
 
 
 def test_what_flows_and_what_is_wrong_is_told_of_each_kind(told: Told) -> None:
-    room, place = told.room, Place(told.room, KEY)
+    room, place = told.room, Place(told.room, KEY, "peer_1")
     room.streams[KEY] = Stream("name", lambda: None)
     room.publish(KEY, "peer_1")
     room.enter(RELAY, "peer_1")
@@ -151,6 +151,10 @@ def test_what_flows_and_what_is_wrong_is_told_of_each_kind(told: Told) -> None:
     assert told.take() == ["media relay 0", "media relay 0", "unpublished relay 0"]
     place.flow("audio")
     assert told.take() == ["published relay 0"]
+    room.publish(KEY, "peer_2")
+    told.take()
+    place.trouble("audio", "it stands still")
+    assert told.take() == [], "another has the stream"
 
 
 def test_streams_without_publisher_and_viewer_are_forgotten(told: Told) -> None:

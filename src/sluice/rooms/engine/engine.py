@@ -135,7 +135,7 @@ class Engine:
                 connection,
                 stream,
                 terms,
-                listener=Place(room, key),
+                listener=Place(room, key, peer_id),
                 now_us=now_us,
             )
             self._publishing[peer_id] = publishing

@@ -132,7 +132,8 @@ class Publishing:
             self._take_pictures(self._depacketizer.flush(), now_us)
             self._depacketizer, self._order = H264Depacketizer(self._parameter_sets), PictureOrder()
         self._picture_at_us = now_us
-        self._supply.arrived("video", now_us)
+        if packet.payload:  # else padding, which probes the network for whatever is sent next
+            self._supply.arrived("video", now_us)
         video.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
         self._take_video(video.buffer.push(packet, now_us), now_us)
         self._ask_again(video, now_us)
@@ -149,7 +150,8 @@ class Publishing:
         audio = self._audio
         if audio is None or audio.ssrc != packet.ssrc:
             audio = self._audio = _Source(packet.ssrc, AUDIO_RATE, retransmission=False)
-        self._supply.arrived("audio", now_us)
+        if packet.payload:
+            self._supply.arrived("audio", now_us)
         audio.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
         self._take_audio(audio.buffer.push(packet, now_us), now_us)
 

@@ -217,19 +217,28 @@ class Room:
 
 
 class Place:
-    """A publisher's place in a room, for what it tells of its media (`supply.Listener`)."""
+    """A publisher's place in a room, for what it tells of its media (`supply.Listener`). What comes when
+    another has taken the stream is of no interest any more."""
 
-    def __init__(self, room: Room, key: StreamKey) -> None:
-        self._room, self._key = room, key
+    def __init__(self, room: Room, key: StreamKey, publisher: str) -> None:
+        self._room, self._key, self._publisher = room, key, publisher
 
     def flow(self, kind: str) -> None:
-        self._room.flow(self._key, kind)
+        if self._holds:
+            self._room.flow(self._key, kind)
 
     def cease(self, kind: str) -> None:
-        self._room.cease(self._key, kind)
+        if self._holds:
+            self._room.cease(self._key, kind)
 
     def trouble(self, kind: str, text: str) -> None:
-        self._room.trouble(self._key, kind, text)
+        if self._holds:
+            self._room.trouble(self._key, kind, text)
+
+    @property
+    def _holds(self) -> bool:
+        publication = self._room.publications.get(self._key)
+        return publication is not None and publication.publisher == self._publisher
 
 
 def _number(item: tuple[StreamKey, Publication]) -> int:

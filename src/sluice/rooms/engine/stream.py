@@ -34,6 +34,8 @@ _LONG_US = 10_500_000
 _MOST_REPAIR_FRAMES = 1000
 #: The distance of the pictures of a group that a subscriber is sent: the least that FLV knows.
 _PAST_STEP_US = 1000
+#: A larger group is not copied for subscribers.
+_MOST_PACKED_BYTES = 64 << 20
 _KEY_FRAME_PAUSE_US = 500_000
 _STANDS_STILL_US = 1_000_000
 #: Assumed distance of two frames where only one is known.
@@ -192,13 +194,14 @@ class Stream:
         viewers = [viewer for viewer, at_us in self._waiting.items() if now_us - at_us >= self.key_frame_us]
         wanting = [one for one, at_us in self._wanting.items() if now_us - at_us >= self.key_frame_us]
         group = self._group() if viewers or wanting else []
-        if not group:
+        if not group and now_us - self._newest_at_us <= _STANDS_STILL_US:
             self.ask_key_frame(now_us)
+        if not group:
             return
         for viewer in viewers:
             del self._waiting[viewer]
             viewer.begin_with(group, self._rate(group))
-        if wanting:
+        if wanting and sum(frame.size for frame in group) <= _MOST_PACKED_BYTES:
             data = _packed(group)
             for subscriber in wanting:
                 del self._wanting[subscriber]
