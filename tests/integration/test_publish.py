@@ -147,7 +147,7 @@ class Session:
 
     def __init__(self) -> None:
         self.frames: list[LinkFrame] = []
-        self.states: list[dict[str, bool]] = []
+        self.states: list[dict[str, object]] = []
         self._news = asyncio.Condition()
 
     async def connect(self, server: RoomServer, user: str) -> None:
@@ -168,7 +168,7 @@ class Session:
 
     async def until(self, **state: bool) -> None:
         async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(lambda: bool(self.states) and self.states[-1] == state)
+            await self._news.wait_for(lambda: bool(self.states) and state.items() <= self.states[-1].items())
 
     async def until_frames(self, count: int) -> None:
         async with asyncio.timeout(20), self._news:

@@ -228,4 +228,7 @@ async def test_a_relayed_stream_goes_out_as_it_came_in(stage: Pushing) -> None:
     ]
     first = source.sent.index(sent[0])
     assert sent == source.sent[first : first + len(sent)]
-    assert {b.timestamp - a.timestamp for a, b in pairwise(to.video())} == {40}
+    steps = [b.timestamp - a.timestamp for a, b in pairwise(to.video())]
+    past = steps.count(1)  # pictures of the group in which it began, as close together as FLV allows
+    assert steps == [1] * past + [40] * (len(steps) - past)
+    assert past < 50

@@ -36,6 +36,8 @@ _CATCH_UP_FACTOR = 4.0
 #: next key frame. So a long group goes out no faster than lets a decoder of this speed hold less than that.
 _MOST_HELD_FRAMES, _DECODED_PER_S = 700, 200.0
 _KEY_FRAME_SPREAD_S = 0.033
+#: A group with more frames to go than this is left for a new key frame.
+_WORTH_SKIPPING = 50
 _MOST_BACKLOG_FRAMES = 1000
 _MOST_RETRANSMISSIONS_PER_S = 1000
 
@@ -220,8 +222,9 @@ class Viewer:
         if self._skipping and not self._may_go_on_with(frame):
             return
         count = len(frame.payloads)
-        if self._catching_up and frame.key:
+        if self._catching_up and frame.key and len(self._backlog) > _WORTH_SKIPPING:
             # Nothing that still waits is needed any more.
+            self._end_picture(ssrc)
             self._skip(self._next(frame.sequence))
             self._may_go_on_with(frame)
         if self._backlog or (count > _BURST_PACKETS and not self._loopback):
@@ -279,6 +282,13 @@ class Viewer:
         if not self._backlog:
             self.forget_backlog()
         return bool(self._backlog)
+
+    def _end_picture(self, ssrc: int) -> None:
+        """Sends the rest of a picture that is sent in part: decoders must not take it for a whole one."""
+        if self._backlog and self._backlog[0][1]:
+            frame, start = self._backlog.popleft()
+            self._send_part(frame, start, len(frame.payloads), ssrc)
+            self._pending -= len(frame.payloads) - start
 
     def _send_part(self, frame: Frame, start: int, end: int, ssrc: int) -> None:
         lengths = frame.lengths[start:end]
