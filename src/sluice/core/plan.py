@@ -175,6 +175,7 @@ _TITLES = {
     "eac3": "E-AC-3",
     "h264": "H.264",
     "hevc": "H.265 (HEVC)",
+    "libdav1d": "AV1",
     "mp3": "MP3",
     "mp3float": "MP3",
     "opus": "Opus",
