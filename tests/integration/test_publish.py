@@ -168,7 +168,9 @@ class Session:
 
     async def until(self, **state: bool) -> None:
         async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(lambda: bool(self.states) and state.items() <= self.states[-1].items())
+            await self._news.wait_for(
+                lambda: bool(self.states) and self.states[-1] == state | {"trouble": {}}
+            )
 
     async def until_frames(self, count: int) -> None:
         async with asyncio.timeout(20), self._news:

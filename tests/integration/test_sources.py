@@ -456,7 +456,6 @@ def test_a_live_playlist_is_joined_behind_its_edge_and_ends_as_it_says(
     nginx: Nginx, executor: ThreadPoolExecutor
 ) -> None:
     with _live_playlist(nginx.www / "live") as process:
-
         told = False
 
         def enough(packets: list[Packet]) -> bool:

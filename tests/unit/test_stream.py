@@ -173,11 +173,12 @@ def test_a_key_frame_that_is_made_when_asked_is_all_that_a_late_joiner_needs(sce
 
 def test_a_key_frame_ends_the_catching_up(scene: Scene) -> None:
     """What waits behind a group of the past is of no use any more."""
-    scene.frames(200, key=True)
+    scene.frames(400, key=True)
     viewer, socket = scene.viewer(REMOTE)
+    scene.stream.on_timer(scene.now_us + 100_000)
     viewer.drain(0.1, scene.stream.sources.video)
     sent = len(socket.sent)
-    assert 0 < sent < 200
+    assert 0 < sent < 400
     scene.frames(3, key=True)
     assert_gapless(packets := socket.take())
     assert len(packets) == sent + 3

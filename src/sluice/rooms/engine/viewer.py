@@ -39,6 +39,8 @@ _KEY_FRAME_SPREAD_S = 0.033
 #: A group with more frames to go than this is left for a new key frame.
 _WORTH_SKIPPING = 50
 _MOST_BACKLOG_FRAMES = 1000
+#: The rest of a longer group is left out when a key frame comes; a shorter one is soon over.
+_LONG_GROUP_FRAMES = 300
 _MOST_RETRANSMISSIONS_PER_S = 1000
 
 #: The kept frame, and the index in it, of the stream's packet with this (extended) number.
@@ -116,7 +118,7 @@ class Viewer:
         self._skipping = False  #: until the next key frame: after a pause or too long a backlog
         self._resume_at = 0  #: number of the next packet, while skipping
         self._backlog: deque[tuple[Frame, int]] = deque()
-        self._catching_up = False  #: the backlog began with a group of the past
+        self._catching_up = False  #: the backlog began with a long group of the past
         self._most_backlog = _MOST_BACKLOG_FRAMES
         self._pending = 0  #: packets in the backlog
         self._rate = 0.0
@@ -209,7 +211,7 @@ class Viewer:
             packets_per_frame = sum(len(frame.payloads) for frame in group) / count
             self._rate = min(self._rate, frames_per_s * packets_per_frame)
         self._most_backlog = _MOST_BACKLOG_FRAMES + len(group)
-        self._catching_up = True
+        self._catching_up = len(group) > _LONG_GROUP_FRAMES
         for frame in group:
             self._defer(frame)
 
