@@ -633,8 +633,7 @@ def test_sound_at_an_address_that_is_none_is_left_out(nginx: Nginx, executor: Th
         played = _play(nginx.http("mute.mpd"), executor)
         assert played.error is None
         assert played.pictures() == _pictures_of(nginx.www / "base.mp4")
-        assert "the sound is left out" in played.notes[0]
-        assert address in played.notes[0]
+        assert any("the sound is left out" in note and address in note for note in played.notes)
 
 
 @pytest.mark.parametrize(

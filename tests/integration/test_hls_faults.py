@@ -458,6 +458,19 @@ def test_a_variant_that_dies_is_left_for_another(
     assert any("another variant" in note for note in played.notes)
 
 
+def test_what_is_lost_in_all_variants_is_left_out(
+    clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor
+) -> None:
+    master = _master("t.m3u8", "copy.m3u8", "third.m3u8")
+    text = (clip / "t.m3u8").read_bytes()
+    replies: dict[str, list[Any]] = {"master.m3u8": [master], "copy.m3u8": [text], "third.m3u8": [text]}
+    with Origin(clip, replies | {f"t{n}.ts": [404] for n in (3, 4, 5, 7)}).serve() as server:
+        played = _play(server.url("/master.m3u8"), executor, numbers)
+    assert played.error is None
+    assert sorted({n // RATE for n in played.pictures()}) == [0, 1, 2, 6, 8, 9]
+    played.check_places()
+
+
 _SOUND = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="s",NAME="x",DEFAULT=YES,URI="{}"\n'
 
 

@@ -64,11 +64,13 @@ def integer(text: str | None, default: int) -> int:
 
 
 def join(base: str, url: str | None) -> str:
-    """An absolute address. What is none stays as it is: whoever opens it says so."""
+    """An absolute address. What is none stays as it is told: whoever opens it says so."""
+    if not url:
+        return base
     try:
-        return join_url(base, url) if url else base
+        return join_url(base, url)
     except ValueError:
-        return url or base
+        return url if "://" in url else base + url
 
 
 def unsupported(text: str) -> SourceError:

@@ -35,7 +35,8 @@ _MOST_GONE, _MOST_LOST = 300, 3
 #: What takes so long to fail is not tried again.
 _SLOW_S = 3.0
 #: With another variant to go to, fewer.
-_MOST_BEFORE_SWITCH = 2
+_MOST_BEFORE_SWITCH, _MOST_BAD_ANSWERS = 2, 3
+_MOST_OTHERS = 4
 #: How long pictures wait for sound that is late; then it joins when it comes.
 _PATIENCE_S = 2.0
 _REVIVAL_S = 10.0
@@ -82,10 +83,10 @@ class Rendition:
         segments for a while."""
         self.fetcher = fetcher
         self.notes = notes or Notes()
-        self._load, self._others = reload, list(others)
+        self._load, self._others = reload, list(others[:_MOST_OTHERS])
         self._leader = leader
         self._numbering = Numbering(playlist, run_shift=run_shift)
-        self._loaded_at = self._changed_at = time.monotonic()
+        self._loaded_at = self._changed_at = self._heard_at = time.monotonic()
         self._barren_since: float | None = None  #: when the first of those came that could not be had
         self._reload_error: SourceError | None = None
         self._bad_answers = 0  #: to reloads, one behind the other: errors and older lists
@@ -115,7 +116,7 @@ class Rendition:
 
     def newest_us(self) -> int:
         """Where the source is by now: it goes on while the playlist is not asked for."""
-        return self._numbering.end_us + int((time.monotonic() - self._loaded_at) * 1e6)
+        return self._numbering.end_us + int((time.monotonic() - self._heard_at) * 1e6)
 
     def begin_us(self, segment: Segment) -> int:
         """Where a segment of the playlist begins, on the clock of `newest_us`."""
@@ -221,7 +222,9 @@ class Rendition:
                 self._check_end()
                 return None
             if segment.whole:
-                return replace(segment, part=self._found(segment.part))
+                if (whole := self._found(segment)) is not None:
+                    return whole
+                continue
             opened = self._opened
             if opened is not None and (opened[0].sequence, opened[0].origin) == (
                 segment.sequence,
@@ -235,11 +238,17 @@ class Rendition:
             if (found := self._open(segment)) is not None:
                 return found
 
-    def _found(self, part: Part) -> Part:
-        """Of a file that somebody else opens, where it is. Raises SourceError when it is nowhere."""
-        if part not in self._places:
-            self._places = {part: self.fetcher.that_answers(part)}
-        return self._places[part]
+    def _found(self, segment: Segment) -> Segment | None:
+        """One that somebody else opens, where it is; None where it is nowhere."""
+        if segment.part not in self._places:
+            try:
+                self._places = {segment.part: self.fetcher.that_answers(segment.part)}
+            except SourceError as error:
+                self.fetcher.wait(0)
+                self._fail(segment, error, slow=False)
+                return None
+        self._any_good, self._switches, self._lost = True, 0, None
+        return replace(segment, part=self._places[segment.part])
 
     def _listed(self) -> Segment | None:
         while True:
@@ -345,6 +354,8 @@ class Rendition:
 
     def _check_stall(self, segment: Segment, error: SourceError) -> None:
         limit_s, now = self._limit_s(), time.monotonic()
+        if self._can_switch():
+            limit_s = 2 * self._target_s()
         self._barren_since = self._barren_since or now
         if now - self._barren_since <= limit_s:
             return
@@ -358,10 +369,11 @@ class Rendition:
         self._lost = lost
         lost.count, lost.tries = lost.count + 1, 0
         hangs = lost.count > 1 and most == _MOST_LOST and time.monotonic() - lost.since > _STALL_S
-        if hangs or lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._others else most):
+        if hangs or lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._can_switch() else most):
             self._next = lost.first.sequence
             raise lost.error
-        self.leave_out(f"a segment is left out: {error}")
+        what = "a file of the source" if segment.whole else "a segment"
+        self.leave_out(f"{what} is left out: {error}")
         self._next = segment.sequence + 1
 
     def _check_end(self) -> None:
@@ -403,9 +415,16 @@ class Rendition:
 
     def _reload(self) -> None:
         """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
-        self.fetcher.wait(self._due_at() - time.monotonic())
+        due_at, until = self._due_at(), float("inf")
+        if self._leader is not None and self._dry_since is not None:
+            until = self._dry_since + _PATIENCE_S
+        self.fetcher.wait(min(due_at, until) - time.monotonic())
+        if time.monotonic() < due_at:
+            return
         self._load_again()
         limit_s = self._limit_s()
+        if self._reload_error is not None and self._bad_answers > _MOST_BAD_ANSWERS and self._can_switch():
+            raise self._reload_error
         if self._loaded_at - max(self._changed_at, self._dry_since or 0) > limit_s:
             if self._reload_error is not None:
                 raise self._reload_error
@@ -428,6 +447,8 @@ class Rendition:
             new, believe=passed_s > self._limit_s() / 2, passed_us=int(passed_s * 1e6)
         )
         self._loaded_at = now
+        if change is not Change.STALE:
+            self._heard_at = now
         self._bad_answers = self._bad_answers + 1 if change is Change.STALE else 0
         if change in (Change.NEWS, Change.ANEW):
             self._changed_at = now
@@ -439,27 +460,30 @@ class Rendition:
 
     def _switch(self, error: SourceError) -> bool:
         """Goes on with another playlist of the same content, if there is one that was not tried in vain."""
-        while self._others and self._switches <= len(self._others):
-            self._switches += 1
-            load = self._others.pop(0)
-            self._others.append(self._load)
-            self._load = load
+        for load in list(self._others) if self._can_switch() else []:
             try:
                 new = load()
-            except SourceError as other:
+            except SourceError:
                 self.fetcher.wait(0)
-                error = other
                 continue
             if new.segments and new.ended == self.playlist.ended:
+                self._others.remove(load)
+                self._others.append(self._load)
+                self._load = load
+                self._switches += 1
                 self._go_over_to(new)
                 self.notes.add(f"another variant of the source is played: {error}")
                 return True
         return False
 
+    def _can_switch(self) -> bool:
+        """Not when all were tried since the last segment that could be had: it is lost in all of them."""
+        return bool(self._others) and self._switches <= len(self._others)
+
     def _go_over_to(self, new: MediaPlaylist) -> None:
         self._drop()
         self._numbering = self._numbering.replaced_by(new, self._next, self.newest_us())
-        self._loaded_at = self._changed_at = time.monotonic()
+        self._loaded_at = self._changed_at = self._heard_at = time.monotonic()
         self._barren_since = None
         self._reload_error = self._lost = self._form = None
 
