@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.acceptance.reports.clips import Clips
-from tests.acceptance.reports.reading import Reading
+from tests.acceptance.reports.reading import PACED_S, Reading
 from tests.acceptance.reports.rtmp import RtmpServer
 from tests.acceptance.reports.site import Site
 
@@ -97,12 +97,13 @@ def faults(case: Case, reading: Reading) -> list[str]:
     for track, own_s, gap_s, wait_s in gaps:
         if gap_s > own_s + MOST_GAP_S:
             found.append(f"no {track} for {gap_s:.2f} s (the source: {own_s:g} s)")
-        elif wait_s > own_s + _MOST_WAIT_S:
+        elif wait_s > own_s + _MOST_WAIT_S + reading.recording.late_s:
             found.append(f"no {track} arrive for {wait_s:.2f} s (the source: {own_s:g} s)")
     offset = reading.worst_offset_s(live=case.live)
     if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
         found.append(f"sound is {offset * 1000:.0f} ms late")
-    if case.paced and reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT:
+    late = reading.recording.late_s / PACED_S
+    if case.paced and reading.pace is not None and abs(reading.pace - 1) > _MOST_DRIFT + late:
         found.append(f"{reading.pace:.3f} s of media in a second")
     return found
 

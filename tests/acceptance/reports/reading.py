@@ -32,6 +32,7 @@ _SILENT = 0.02  #: amplitude; the tones have 0.25
 _SHORTEST_RUN = 10
 _NEAR_S = 0.7
 _SETTLED_S = 2.0
+PACED_S = 3.0  #: pace is measured over this at least
 
 Samples = NDArray[np.float32]
 
@@ -196,7 +197,7 @@ class Reading:
         track = self._video or self._audio
         begin_s = track[0][0] + _SETTLED_S if track else 0.0
         times = np.array([(wall, frame.media_us / 1e6) for wall, frame in track if wall > begin_s])
-        if len(times) < 2 or times[-1][0] - times[0][0] < _SETTLED_S:
+        if len(times) < 2 or times[-1][0] - times[0][0] < PACED_S:
             return None
         walls, medias = (times - times[0]).T
         return float(np.polyfit(walls, medias, 1)[0])

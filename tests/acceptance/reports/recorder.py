@@ -44,6 +44,7 @@ class Recording:
     #: Of the task, as it was last.
     document: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)  #: what the source's server was asked for
+    late_s: float = 0.0  #: how late the test itself was at most: times of arrival are no better
 
     @property
     def over(self) -> bool:
@@ -86,7 +87,6 @@ class Desk:
         self.node = node
         self._link = frame_socket(node)
         self._recordings: dict[str, Recording] = {}
-        self.late_s = 0.0  #: how late the test itself was at most
         self._looked = asyncio.Condition()
 
     async def record(self, room: str, url: str, seconds: float, **start: Any) -> Recording:
@@ -131,4 +131,6 @@ class Desk:
                     self._looked.notify_all()
             asleep = time.monotonic()
             await asyncio.sleep(_POLL_S)
-            self.late_s = max(self.late_s, time.monotonic() - asleep - _POLL_S)
+            late_s = time.monotonic() - asleep - _POLL_S
+            for recording in self._recordings.values():
+                recording.late_s = max(recording.late_s, late_s)

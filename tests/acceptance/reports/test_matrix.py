@@ -279,10 +279,10 @@ async def judge(request: pytest.FixtureRequest, stage: Stage, desk: Desk) -> Jud
 
 
 @pytest.fixture(scope="module")
-async def table(desk: Desk) -> AsyncIterator[list[str]]:
+async def table() -> AsyncIterator[list[str]]:
     lines: list[str] = []
     yield lines
-    print("", *lines, f"the test was {desk.late_s:.2f} s late at most", sep="\n")
+    print("", *lines, sep="\n")
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:

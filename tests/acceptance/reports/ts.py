@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 PACKET = 188
+_JUMP_S = 2.0
 PAT, PMT, VIDEO, AUDIO = 0, 0x1000, 0x100, 0x101  #: as ffmpeg numbers them
 
 
@@ -28,14 +29,16 @@ def clock_of(packet: bytes) -> float | None:
 
 
 def by_time(data: bytes, seconds: float) -> Iterator[list[bytes]]:
-    """Cut by the clock, wherever that is."""
+    """Cut by the clock, wherever that is; where it jumps, it goes on from there."""
     part: list[bytes] = []
-    first_s, cuts = None, 1
+    before_s, passed_s, cuts = None, 0.0, 1
     for packet in packets_of(data):
         clock_s = clock_of(packet)
         if clock_s is not None:
-            first_s = clock_s if first_s is None else first_s
-            while clock_s - first_s + 1e-6 >= cuts * seconds:
+            step_s = 0.0 if before_s is None else clock_s - before_s
+            passed_s += step_s if 0 <= step_s < _JUMP_S else 0.0
+            before_s = clock_s
+            while passed_s + 1e-6 >= cuts * seconds:
                 yield part
                 part, cuts = [], cuts + 1
         part.append(packet)
