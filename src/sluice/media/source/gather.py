@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import merge
 from operator import attrgetter
+from typing import Literal
 
 from sluice.core.errors import SourceError
 from sluice.media.packets import Packet, TrackKind
@@ -17,7 +18,6 @@ from sluice.media.packets import Packet, TrackKind
 LEAST_AHEAD_US, MOST_AHEAD_US = 2_000_000, 30_000_000
 _AHEAD_OF_APART = 5
 MOST_AHEAD_BYTES = 24 << 20
-_LONG_AGO = -(1 << 62)
 _dts_us = attrgetter("dts_us")
 
 #: The next packet, of this kind if kinds are read apart; None at the end, or while there is none of it. May
@@ -46,8 +46,7 @@ class Gather:
         """Packets in the order of decoding: all before `until_us`, or the first one behind it; empty at the
         end. Raises SourceError when what was read before it is given."""
         self._dry.clear()
-        while self._error is None and self._wants_more(until_us):
-            wanted = self._slowest(until_us)
+        while self._error is None and (wanted := self._wanted(until_us)) is not False:
             try:
                 packet = self._pull(wanted)
             except SourceError as raised:
@@ -76,37 +75,40 @@ class Gather:
                 self._bytes -= len(queue.pop().data)
             self._newest[kind] = min(self._newest[kind], at_us)
 
-    def _wants_more(self, until_us: int) -> bool:
+    def _wanted(self, until_us: int) -> TrackKind | Literal[False] | None:
+        """The kind to pull, None for whatever comes; False when enough was read."""
         if None in self._dry:
             return False
-        if self._waited_for(until_us) or not self._newest:
-            return True
+        for kind in self._expected:
+            if kind not in self._dry:
+                return kind
+        if not self._newest:
+            return None
+        slowest: TrackKind | Literal[False] = False
+        for kind, newest_us in self._newest.items():
+            if newest_us < until_us and kind not in self._absent and kind not in self._dry:
+                slowest, until_us = kind, newest_us
+        if slowest is not False or any(self._queues.values()):
+            return slowest
         # Something has to be given, unless all is over.
-        return not any(self._queues.values()) and any(kind not in self._dry for kind in self._newest)
-
-    def _slowest(self, until_us: int) -> TrackKind | None:
-        """The kind to pull, None for whatever comes."""
-        waited_for = self._waited_for(until_us) or [k for k in self._newest if k not in self._dry]
-        return min(waited_for, key=lambda kind: self._newest.get(kind, _LONG_AGO), default=None)
-
-    def _waited_for(self, until_us: int) -> list[TrackKind]:
-        behind = [
-            kind
-            for kind, newest_us in self._newest.items()
-            if newest_us < until_us and kind not in self._absent
-        ]
-        return [kind for kind in (*self._expected, *behind) if kind not in self._dry]
+        return next((kind for kind in self._newest if kind not in self._dry), False)
 
     def _put(self, packet: Packet) -> None:
-        kind = packet.kind
+        kind, dts_us = packet.kind, packet.dts_us
+        queue = self._queues.get(kind)
+        if queue is None:
+            queue = self._queues[kind] = deque()
+        queue.append(packet)
+        before_us = self._newest.get(kind)
+        if before_us is None or dts_us > before_us:
+            self._newest[kind] = dts_us
         if self._first_us is None:
-            self._first_us = packet.dts_us
-        self._queues.setdefault(kind, deque()).append(packet)
-        self._newest[kind] = max(packet.dts_us, self._newest.get(kind, packet.dts_us))
+            self._first_us = dts_us
         self._bytes += len(packet.data)
         self._expected.discard(kind)
         self._absent.discard(kind)
-        self._give_up_waiting(kind, packet.dts_us)
+        if self._expected or len(self._newest) > 1:
+            self._give_up_waiting(kind, dts_us)
 
     def _give_up_waiting(self, kind: TrackKind, dts_us: int) -> None:
         """For tracks that stay too far behind this one."""
