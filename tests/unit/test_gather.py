@@ -121,3 +121,20 @@ def test_what_lies_behind_a_cut_is_not_given() -> None:
     gather.cut(2 * SECOND)
     left = gather.read(2 * SECOND)
     assert max(packet.dts_us for packet in left) < 2 * SECOND
+
+
+def test_a_track_of_its_own_place_is_asked_for_again() -> None:
+    pictures, sound = video(0, 60), audio(0, 60)
+    there = True
+
+    def pull(kind: TrackKind | None) -> Packet | None:
+        if kind is AUDIO:
+            return next(sound, None) if there else None
+        return next(pictures, None)
+
+    gather = Gather(pull, apart=True)
+    gather.expect(TrackKind)
+    for n in range(1, 41):
+        there = not 4 < n < 30
+        packets = gather.read(n * SECOND // 2)
+    assert {packet.kind for packet in packets} == set(TrackKind)

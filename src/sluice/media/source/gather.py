@@ -26,8 +26,9 @@ Pull = Callable[[TrackKind | None], Packet | None]
 
 
 class Gather:
-    def __init__(self, pull: Pull) -> None:
-        self._pull = pull
+    def __init__(self, pull: Pull, *, apart: bool = False) -> None:
+        """`apart`: each kind comes from a place of its own, so that one that stays away can be asked for."""
+        self._pull, self.apart = pull, apart
         self._queues: dict[TrackKind, deque[Packet]] = {}
         self._newest: dict[TrackKind, int] = {}  #: decoding time of the last packet that was pulled
         self._expected: set[TrackKind] = set()  #: they play, but nothing was pulled yet
@@ -46,6 +47,8 @@ class Gather:
         """Packets in the order of decoding: all before `until_us`, or the first one behind it; empty at the
         end. Raises SourceError when what was read before it is given."""
         self._dry.clear()
+        if self.apart:
+            self._absent.clear()
         while self._error is None and (wanted := self._wanted(until_us)) is not False:
             try:
                 packet = self._pull(wanted)

@@ -36,6 +36,7 @@ class LaneGroup:
 
     def add(self, lane: Lane) -> None:
         self._lanes.append(lane)
+        self._gather.apart = len(self._lanes) > 1
 
     def go_on_behind(self, part: Part | None) -> None:
         """Before `open`: not what one who joins now begins with, but what follows this segment."""
