@@ -186,7 +186,7 @@ def test_a_list_plays_each_entry_once(
         pages[path] = _sized(text.format(base=server.url("")).encode())
         packets, notes = asyncio.run(_play(server.url(path), executor))
     assert abs(_seconds(packets) - 2 * _SONG_S) < 0.3
-    assert len(notes) == (4 if "missing" in text else 0)
+    assert len(notes) == (5 if "missing" in text else 0)
 
 
 @pytest.mark.parametrize(

@@ -151,14 +151,14 @@ class Looker:
         file.close()
         if depth >= _DEEPEST:
             raise _unsupported(f"play lists name each other more than {_DEEPEST} deep")
-        failures: list[SourceError] = []
+        failures: dict[int, SourceError] = {}
         for number, url in enumerate(urls):
             if urlsplit(url).scheme.lower() in ("rtmp", "rtmps"):
                 return Elsewhere(url)
             try:
                 found = self.look(url, depth + 1)
             except SourceError as error:
-                failures.append(error)
+                failures[number] = error
                 self._failures += 1
                 if self._failures > MOST_FAILURES:
                     break
@@ -166,8 +166,9 @@ class Looker:
             self._failures = 0
             if len(urls) == 1 or isinstance(found, Endless | Elsewhere):
                 return found
-            return PlaylistSource(urls, (number, found), Opener(partial(self._entry, depth + 1), self.abort))
-        raise next((error for error in failures if error.transient), failures[0])
+            opener = Opener(partial(self._entry, depth + 1), self.abort)
+            return PlaylistSource(urls, (number, found), opener, failures)
+        raise next((error for error in failures.values() if error.transient), failures[0])
 
     def _entry(self, depth: int, url: str) -> Recorded:
         """One that is not the first, and is read to its end if it has one."""

@@ -7,8 +7,9 @@ of a radio station mostly is, is not played here but by its own source (table.py
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from sluice.core.errors import SourceError
@@ -124,8 +125,14 @@ class PlaylistSource:
 
     live: Literal[False] = False
 
-    def __init__(self, urls: Sequence[str], first: tuple[int, Recording], opener: Opener) -> None:
-        """`first`: the entry to begin with, by its number."""
+    def __init__(
+        self,
+        urls: Sequence[str],
+        first: tuple[int, Recording],
+        opener: Opener,
+        failures: Mapping[int, SourceError] = MappingProxyType({}),
+    ) -> None:
+        """`first`: the entry to begin with, by its number; `failures`: of those before it."""
         self._urls, self._opener = urls, opener
         self._number, self._source = first
         self._probe: Probe | None = None  #: of the present entry
@@ -135,6 +142,8 @@ class PlaylistSource:
         self._played = self._over = self._aborted = False
         self._lock = threading.Lock()
         self.notes = Notes()  #: what was left out, and why
+        for number, failure in failures.items():
+            self._leave_out(number, failure)
 
     def open(self) -> Probe:
         """Raises SourceError."""
