@@ -249,6 +249,20 @@ def live_parts(parts: list[tuple[float, bytes]], content_type: str, *, lasts_s: 
     return answer
 
 
+def closing(then: Handler) -> Handler:
+    """Closes the connection behind each answer, of which the answer says nothing."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = await then(request)
+        await response.prepare(request)
+        await response.write_eof()
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return answer
+
+
 def piped(*words: object, content_type: str) -> Handler:
     """What ffmpeg writes, as it writes it."""
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.reports import cases_clocks, cases_http, cases_media, cases_splices, cases_tracks
+from tests.acceptance.reports import (
+    cases_clocks,
+    cases_http,
+    cases_media,
+    cases_odd,
+    cases_splices,
+    cases_tracks,
+)
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.group import Judge, asked_for, play_all, row
 from tests.acceptance.reports.recorder import Desk
@@ -27,6 +34,7 @@ CASES: list[Case] = [
     *cases_media.WAVS,
     *cases_media.HIDDEN,
     *cases_media.HELD,
+    *cases_odd.ODD,
 ]
 
 

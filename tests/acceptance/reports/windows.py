@@ -29,12 +29,13 @@ class Window:
     discontinuity_sequence: Callable[[int], int] | None = None
     faults: dict[int, int] | None = None
     pause_s: tuple[float, float] = (0.0, 0.0)  #: seconds between which no segment is made
+    restarts_at: int | None = None  #: the segment with which numbers and the list begin anew
     _began: float = 0.0
     _reloads: int = 0
 
     def handler(self) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            self._began = self._began or time.monotonic()
+            self.begin()
             self._reloads += 1
             fault = (self.faults or {}).get(self._reloads, 0)
             if fault >= 400:
@@ -44,13 +45,20 @@ class Window:
 
         return answer
 
+    def begin(self) -> None:
+        self._began = self._began or time.monotonic()
+
     def playlist(self, newest: int) -> str:
         first = max(0, newest - self.length + 1)
+        restart = self.restarts_at
+        if restart is not None and newest >= restart:
+            first = max(first, restart)
+        begins = restart if restart is not None and newest >= restart else 0
         lines = [
             "#EXTM3U\n",
             self.head,
             "#EXT-X-TARGETDURATION:2\n",
-            f"#EXT-X-MEDIA-SEQUENCE:{self.sequence + first}\n",
+            f"#EXT-X-MEDIA-SEQUENCE:{self.sequence + first - begins}\n",
         ]
         if self.discontinuity_sequence is not None:
             lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{self.discontinuity_sequence(first)}\n")
