@@ -38,7 +38,7 @@ _SLOW_S = 3.0
 _MOST_BEFORE_SWITCH, _MOST_BAD_ANSWERS = 2, 3
 _MOST_OTHERS = 4
 #: How long pictures wait for sound that is late; then it joins when it comes.
-_PATIENCE_S = 2.0
+_PATIENCE_S = 1.0
 _REVIVAL_S = 10.0
 
 Load = Callable[[], MediaPlaylist]
@@ -85,6 +85,8 @@ class Rendition:
         self.notes = notes or Notes()
         self._load, self._others = reload, list(others[:_MOST_OTHERS])
         self._leader = leader
+        self._what = "sound"
+        self._accompanied = leader is not None  #: others go on while this one has nothing
         self._numbering = Numbering(playlist, run_shift=run_shift)
         self._loaded_at = self._changed_at = self._heard_at = time.monotonic()
         self._barren_since: float | None = None  #: when the first of those came that could not be had
@@ -99,6 +101,7 @@ class Rendition:
         self._switches = 0  #: since the last segment that could be had
         self._dry_since: float | None = None
         self._dead_until: float | None = None
+        self.failure: SourceError | None = None  #: why it is left out for now
         self._held: SourceError | None = None
         self._places: dict[Part, Part] = {}
         self.taken_us = 0  #: where the last segment begins that was taken, on the clock of `begin_us`
@@ -159,13 +162,17 @@ class Rendition:
                 self.fetcher.wait(0)  # raises when it was we who broke it off
                 if self._switch(error):
                     continue
-                if self._leader is None or error.reason is Reason.ADDRESS_NOT_ALLOWED:
+                if not self._accompanied or error.reason is Reason.ADDRESS_NOT_ALLOWED:
                     raise
-                self.notes.add(f"the sound is left out for now: {error}")
+                self.notes.add(f"the {self._what} is left out for now: {error}")
                 pause_s = max(_REVIVAL_S, 20 * (time.monotonic() - begun))
-                self._dead_until = time.monotonic() + pause_s
+                self._dead_until, self.failure = time.monotonic() + pause_s, error
                 return None
             return found
+
+    def accompany(self, what: str) -> None:
+        """Others are played beside this, and go on without it while it is late or fails: `what` it is."""
+        self._what, self._accompanied = what, True
 
     def hold(self, error: SourceError) -> None:
         """`peek` is to raise it once more: it came where it could not be told."""
@@ -267,11 +274,11 @@ class Rendition:
             self._reload()
 
     def _is_left_alone(self) -> bool:
-        """Whether pictures go on without this, until it has more."""
+        """Whether the others go on without this, until it has more."""
         now = time.monotonic()
         if self._dry_since is None:
             self._dry_since = now
-        dry = self._leader is not None and now - self._dry_since > _PATIENCE_S
+        dry = self._accompanied and now - self._dry_since > _PATIENCE_S
         return dry and now < self._due_at()
 
     def _open(self, segment: Segment) -> Segment | None:
@@ -416,7 +423,7 @@ class Rendition:
     def _reload(self) -> None:
         """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
         due_at, until = self._due_at(), float("inf")
-        if self._leader is not None and self._dry_since is not None:
+        if self._accompanied and self._dry_since is not None:
             until = self._dry_since + _PATIENCE_S
         self.fetcher.wait(min(due_at, until) - time.monotonic())
         if time.monotonic() < due_at:
@@ -492,7 +499,7 @@ class Rendition:
         now = time.monotonic()
         if self._dead_until is None or now < self._dead_until:
             return False
-        self._dead_until = None
+        self._dead_until = self.failure = None
         self._changed_at = now
         self._lost = self._barren_since = None
         if not self.playlist.ended:

@@ -4,6 +4,10 @@ A live source that fell behind goes on where one who joins now begins: all lanes
 runs on over what is left out, so that who plays it notices nothing but the end of the sound faded over.
 """
 
+import time
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
@@ -15,6 +19,8 @@ from sluice.media.source.lanes import Lane
 #: How far before the end of the sound its clock goes on when something was left out: pipes take what overlaps
 #: by less than 30 ms for jitter, and fade over 20 ms of the rest.
 _OVERLAP_US = 100_000
+#: How long nothing may come of any lane, and the pause between two looks.
+_STALL_S, _PAUSE_S = 10.0, 0.2
 
 
 class LaneGroup:
@@ -49,6 +55,8 @@ class LaneGroup:
     def open(self) -> list[Probe]:
         """Raises SourceError."""
         probes = [lane.open() for lane in self._lanes]
+        if len(self._lanes) > 1 and not self.main.rendition.playlist.ended:
+            self.main.rendition.accompany("picture")
         for probe in probes:
             self._gather.expect(kinds_of(probe))
         return probes
@@ -56,7 +64,20 @@ class LaneGroup:
     def read(self, until_us: int) -> list[Packet]:
         """Packets in the order of decoding up to `until_us`, see Gather; empty at the end. Raises
         SourceError."""
-        return self._gather.read(until_us)
+        since = time.monotonic()
+        while not (packets := self._gather.read(until_us)) and not self._is_over():
+            # Each goes on without the others, and none of them has anything.
+            failures = [lane.rendition.failure for lane in self._lanes]
+            if failures[0] is not None and all(failures):
+                raise failures[0]
+            if time.monotonic() - since > _STALL_S:
+                text = f"none of the playlists of the live source brought anything for {_STALL_S:g} s"
+                raise SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
+            self.main.rendition.fetcher.wait(_PAUSE_S)
+        return packets
+
+    def _is_over(self) -> bool:
+        return len(self._lanes) == 1 or self.main.rendition.playlist.ended
 
     def _pull(self, kind: TrackKind | None) -> Packet | None:
         lanes = [lane for lane in self._lanes if kind is None or kind in lane.kinds]
