@@ -73,7 +73,7 @@ def test_without_a_marker_the_next_picture_ends_it(started: H264Depacketizer) ->
 
 @pytest.mark.parametrize("head", ["0900", "0605", "6742c01f95a01400", "68ce3c80", "0e00"])
 def test_what_stands_before_a_picture_ends_the_one_before(started: H264Depacketizer, head: str) -> None:
-    fed = alone(P, 3000, marker=False), alone(bytes.fromhex(head), 3000, marker=False)
+    fed = alone(P, 3000, marker=False), alone(bytes.fromhex(head), 6000, marker=False)
     assert feed(started, *fed) == [AccessUnit([P], 3000, False)]
 
 
@@ -148,6 +148,18 @@ def test_a_key_frame_whose_parameter_sets_nobody_knows_is_none() -> None:
     assert feed(depacketizer, alone(P), alone(IDR, 3000)) == []
     assert depacketizer.key_needed
     assert depacketizer.dropped == 2
+
+
+def test_parameter_sets_in_front_of_each_slice_part_no_picture() -> None:
+    """As GStreamer's rtph264pay sends them with config-interval=-1."""
+    depacketizer = H264Depacketizer()
+    second, second_p = b"\x65\x42" + bytes(10), b"\x41\x42" + bytes(10)
+    for timestamp in (0, 9000):
+        key = packets(SPS, PPS, IDR, SPS, PPS, second, timestamp=timestamp)
+        after = packets(P, second_p, timestamp=timestamp + 3000)
+        units = [unit.nal_units for unit in feed(depacketizer, *key, *after)]
+        assert [SPS, PPS, IDR, second] in units
+    assert depacketizer.dropped == 0
 
 
 def test_parameter_sets_may_come_with_the_offer_alone() -> None:

@@ -142,6 +142,9 @@ class H264Depacketizer:
             self._damaged = True  # not of this packetization mode (5.4, table 3)
 
     def _take_unit(self, unit: bytes, timestamp: int) -> None:
+        repeated = unit[0] & 0x1F in _SETS and unit in self._sets.units
+        if repeated and self._sliced and timestamp == self._timestamp:
+            return  # GStreamer's payloader sends them in front of each slice (config-interval=-1)
         self._border(unit, timestamp)
         if unit[0] & 0x1F in _SETS:
             self._note_sets((unit,))
