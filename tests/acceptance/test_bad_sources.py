@@ -74,7 +74,7 @@ class Bad:
 
 BAD = [
     Bad("http://{host}/page", "source_unsupported", "HTML"),
-    Bad("http://{host}/noise", "source_unsupported", "no media that can be played"),
+    Bad("http://{host}/noise", "source_unsupported", "text, which is no media"),
     Bad("http://{host}/hevc.mp4", "source_unsupported", "HEVC"),
     Bad("http://{host}/cut.mp4", "source_unsupported", "no media that can be played"),
     Bad("http://{host}/recorded.m3u8", "source_unsupported", "no segments"),

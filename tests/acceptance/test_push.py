@@ -222,7 +222,7 @@ async def test_what_chromium_publishes_on_the_page_plays_at_the_cdn(
             assert push.states[-1] == (3, STOPPED)
             # The end of the push is none of the publisher's or the room's business.
             await expect(page.locator("figure")).to_have_attribute("data-state", "live")
-            assert set(seen) <= {("joined", "anna"), ("published", "anna")}
+            assert set(seen) <= {("joined", "anna"), ("published", "anna"), ("media", "anna")}
     await check(tmp_path / "page.flv")
     keys = key_frame_times(tmp_path / "page.flv")
     assert len(keys) >= 2

@@ -170,6 +170,11 @@ async def test_the_event_stream_tells_who_comes_publishes_and_goes(node: ServedN
         run = await node.start(room, f"{files}/short.mp4", Loop=True)
         assert await anext(events) == ("joined", {"user_id": "source"})
         assert await anext(events) == ("published", {"user_id": "source", "stream": 0})
+        sends: set[str] = set()
+        while sends != {"video", "audio"}:
+            name, document = await anext(events)
+            assert (name, document["user_id"]) == ("media", "source")
+            sends = set(document["media"])
         other = {"token": node.token(room, "bob")}
         async with session.get(url, params=other) as second:
             name, document = await anext(sse(second.content))
