@@ -1,18 +1,13 @@
-"""Further inputs of the same kinds, as encoders, packagers and servers of the world make them."""
+"""Further inputs of the same kinds, as encoders and recorders of the world make them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
-from tests.acceptance.reports import site
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.cases_tracks import rtmp_tags
 from tests.acceptance.reports.clips import ff
 from tests.acceptance.reports.flv import AUDIO, HEAD, read_tags, write_tag
-from tests.acceptance.reports.site import Handler, live_parts, without_range
-from tests.acceptance.reports.windows import Segment, Window
+from tests.acceptance.reports.site import live_parts, without_range
 
 
 def made(
@@ -25,8 +20,8 @@ def made(
         ff("-i", getattr(stage.clips, source)(), "-t", seconds, *options, path)
         return stage.site.of(path)
 
-    more.setdefault("sounds", range(int(seconds)))
-    return Case(name, make, more.pop("pictures", range(int(seconds * 25))), **more)
+    more = {"pictures": range(int(seconds * 25)), "sounds": range(int(seconds)), **more}
+    return Case(name, make, **more)
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -150,7 +145,8 @@ def splice(name: str, *ad: object, **more: Any) -> Case:
         (folder / "index.m3u8").write_text(f"{_HEAD}{parts}#EXT-X-ENDLIST\n")
         return stage.site.of(folder / "index.m3u8")
 
-    return Case(name, make, range(300), range(12), **more)
+    more = {"pictures": range(300), "sounds": range(12), **more}
+    return Case(name, make, **more)
 
 
 def _other_map(stage: Stage) -> str:
@@ -191,6 +187,8 @@ def _rtmp_other_sound(stage: Stage) -> str:
     return stage.rtmp.add("rtmp-other-sound", [*first, header, *rest])
 
 
+#: StreamMode 1 takes no other codec than H.264 (contract of StartRelayStream).
+_NOT_COPIED: dict[str, Any] = {"end": "source_unsupported", "words": ("takes only H.264",)}
 _LOW = ("-c:v", "copy", "-c:a", "aac", "-b:a", "48k", "-ac", 1, "-ar", 22050)
 _X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", 25)
 
@@ -200,356 +198,34 @@ SPLICES = [
     splice(
         "splice-mpeg2", "-c:v", "mpeg2video", "-b:v", "800k", "-g", 25, "-c:a", "mp2", "-b:a", "128k", mode=0
     ),
-    splice("splice-mpeg2-copy", "-c:v", "mpeg2video", "-b:v", "800k", "-g", 25, "-c:a", "copy", grid=True),
+    splice(
+        "splice-mpeg2-copy",
+        *("-c:v", "mpeg2video", "-b:v", "800k", "-g", 25, "-c:a", "copy"),
+        pictures=range(100),
+        sounds=range(4),
+        **_NOT_COPIED,
+    ),
     Case("other-map", _other_map, (*range(100), *range(100), *range(100)), (*range(4),) * 3),
     Case("rtmp-other-sound", _rtmp_other_sound, run_of=250, sound_s=10, seconds=12, end=""),
 ]
 
 
-# --- progress and resources ---------------------------------------------------------------------------------
-
-
-def _stands_still(stage: Stage) -> str:
-    """A live playlist that is never written again."""
-    stage.clips.hls("stands-still", 24)
-    window = Window(lambda n: Segment(f"s{n}.ts"), pause_s=(0.1, 1e9))
-    return stage.site.add("stands-still/live.m3u8", window.handler())
-
-
-def _two_lost(stage: Stage) -> str:
-    folder = stage.clips.hls("two-lost", 12)
-    for n in (2, 3):
-        (folder / f"s{n}.ts").unlink()
-    return stage.site.of(folder / "index.m3u8")
-
-
-def _first_lost(stage: Stage) -> str:
-    folder = stage.clips.hls("first-lost", 12)
-    (folder / "s0.ts").unlink()
-    return stage.site.of(folder / "index.m3u8")
-
-
-def _dead_rendition(stage: Stage) -> str:
-    """The sound's playlist is not there: pictures play, and the task says so."""
-    folder = stage.clips.hls("dead-rendition", 8, "-map", "0:v")
-    (folder / "master.m3u8").write_text(
-        '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="snd",NAME="Main",DEFAULT=YES,URI="a.m3u8"\n'
-        '#EXT-X-STREAM-INF:BANDWIDTH=300000,CODECS="avc1.42c00c,mp4a.40.2",AUDIO="snd"\nindex.m3u8\n'
-    )
-    return stage.site.of(folder / "master.m3u8")
-
-
-def _dead_key(stage: Stage) -> str:
-    folder = stage.clips.hls("dead-key", 6)
-    text = (folder / "index.m3u8").read_text()
-    key = '#EXT-X-KEY:METHOD=AES-128,URI="gone.key"\n#EXTINF'
-    (folder / "index.m3u8").write_text(text.replace("#EXTINF", key, 1))
-    return stage.site.of(folder / "index.m3u8")
-
-
-def _hanging_segment(stage: Stage) -> str:
-    """One segment's answer never begins."""
-    folder = stage.clips.hls("hanging-segment", 12)
-    stage.site.add("hanging-segment/s3.ts", live_parts([(600.0, b"")], "video/mp2t"))
-    return stage.site.of(folder / "index.m3u8")
-
-
-def _variant_dies(stage: Stage) -> str:
-    """The best variant's live playlist is gone after 5 s; the other goes on."""
-    stage.clips.hls("variant-dies", 24)
-    high, low = Window(lambda n: Segment(f"s{n}.ts")), Window(lambda n: Segment(f"s{n}.ts"))
-    high.faults = dict.fromkeys(range(3, 60), 404)
-    stage.site.add("variant-dies/high.m3u8", high.handler())
-    low.begin()
-    stage.site.add("variant-dies/low.m3u8", low.handler())
-    master = stage.clips.folder / "variant-dies/master.m3u8"
-    codecs = 'CODECS="avc1.42c00c,mp4a.40.2"'
-    master.write_text(
-        f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=900000,{codecs}\nhigh.m3u8\n"
-        f"#EXT-X-STREAM-INF:BANDWIDTH=300000,{codecs}\nlow.m3u8\n"
-    )
-    return stage.site.of(master)
-
-
-RESOURCES = [
-    Case("stands-still", _stands_still, run_of=120, sound_s=5, end="*", idle_s=8, seconds=25, gap_s=(9, 9)),
-    Case(
-        "two-lost",
-        _two_lost,
-        (*range(100), *range(200, 300)),
-        (0, 1, 2, 3, 8, 9, 10, 11),
-        gap_s=(4.1, 4.1),
-        seconds=30,
-    ),
-    Case("first-lost", _first_lost, range(50, 300), range(2, 12), seconds=30),
-    Case("dead-rendition", _dead_rendition, range(200), words=("404",), seconds=16),
-    Case("dead-key", _dead_key, end="*", words=("gone.key",), idle_s=5, seconds=20),
-    Case(
-        "hanging-segment",
-        _hanging_segment,
-        (*range(150), *range(200, 300)),
-        (*range(6), *range(8, 12)),
-        gap_s=(20, 20),
-        seconds=45,
-    ),
-    Case(
-        "variant-dies",
-        _variant_dies,
-        run_of=250,
-        sound_s=10,
-        seconds=15,
-        end="",
-        steps=tuple(range(-150, 150)),
-        gap_s=(2, 2),
-    ),
-]
-
-
-# --- clocks -------------------------------------------------------------------------------------------------
-
-
-def _restarts(stage: Stage) -> str:
-    """The encoder is started again: media sequence and clock begin anew, nothing says so."""
-    stage.clips.hls("encoder-restarts", 24)
-    window = Window(lambda n: Segment(f"s{n if n < 6 else n - 6}.ts?n={n}"), restarts_at=6)
-    return stage.site.add("encoder-restarts/live.m3u8", window.handler())
-
-
-def flv_clock(name: str, begins_ms: int) -> Case:
-    """Stamps of 32 bits, which may wrap."""
-
-    def make(stage: Stage) -> str:
-        tags = [tag._replace(ms=(tag.ms + begins_ms) % (1 << 32)) for tag in rtmp_tags(stage)]
-        return stage.rtmp.add(name, tags)
-
-    return Case(name, make, run_of=200, sound_s=8, seconds=10, end="")
-
-
-CLOCKS = [
-    Case(
-        "encoder-restarts",
-        _restarts,
-        run_of=250,
-        sound_s=10,
-        seconds=20,
-        end="",
-        steps=tuple(range(-300, 300)),
-        gap_s=(2.5, 2.5),
-    ),
-    flv_clock("rtmp-stamps-wrap", (1 << 32) - 4000),
-    flv_clock("rtmp-stamps-turn-negative", (1 << 31) - 4000),
-    flv_clock("rtmp-stamps-extended", (1 << 24) - 4000),
-    made("hour-offset", "a.ts", "-c", "copy", "-output_ts_offset", 3600),
-]
-
-
-# --- playlists ----------------------------------------------------------------------------------------------
-
-
-def written(name: str, write: Callable[[list[str]], str], **more: Any) -> Case:
-    """A recording whose playlist is written in another way."""
-
-    def make(stage: Stage) -> str:
-        folder = stage.clips.hls(name, 8)
-        (folder / "odd.m3u8").write_text(write([f"s{n}.ts" for n in range(4)]))
-        return stage.site.of(folder / "odd.m3u8")
-
-    return Case(name, make, range(200), range(8), **more)
-
-
-def _loose(segments: list[str]) -> str:
-    """Decimals where whole numbers belong, blanks behind colons, durations without a comma."""
-    return (
-        "#EXTM3U \n#EXT-X-TARGETDURATION: 2.0\n"
-        + "".join(f"#EXTINF: 2.000\n{s} \n" for s in segments)
-        + "#EXT-X-ENDLIST"
-    )
-
-
-def _full(segments: list[str]) -> str:
-    """What other players use and a relay may leave."""
-    head = (
-        "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-INDEPENDENT-SEGMENTS\n"
-        "#EXT-X-START:TIME-OFFSET=0\n#EXT-X-ALLOW-CACHE:YES\n"
-        '#EXT-X-DATERANGE:ID="a, b",START-DATE="2026-01-01T00:00:00Z",X-COM="=,\\"\n'
-    )
-    return head + "".join(f"#EXT-X-BITRATE:300\n#EXTINF:2.0,\n{s}\n" for s in segments) + "#EXT-X-ENDLIST\n"
-
-
-def _master_of_odds(stage: Stage) -> str:
-    """A master playlist with what is for others in it."""
-    folder = stage.clips.hls("odd-master", 8)
-    (folder / "deep").mkdir()
-    (folder / "deep/master.m3u8").write_text(
-        '#EXTM3U\n#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=9000000,URI="../iframes.m3u8",CODECS="avc1.42c00c"\n'
-        '#EXT-X-SESSION-DATA:DATA-ID="a",VALUE="b, c"\n'
-        '#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="de",URI="../subs.m3u8"\n'
-        '#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="en",INSTREAM-ID="CC1"\n'
-        '#EXT-X-STREAM-INF:BANDWIDTH=64000,CODECS="mp4a.40.2"\n../sound-only.m3u8\n'
-        '#EXT-X-STREAM-INF:BANDWIDTH=8000000,CODECS="dvh1.05.06,ec-3",RESOLUTION=3840x2160\n../dolby.m3u8\n'
-        '#EXT-X-STREAM-INF:BANDWIDTH=300000,CODECS="avc1.42c00c,mp4a.40.2",RESOLUTION=320x180,SUBTITLES="s"\n'
-        "../index.m3u8?token=a/b\n"
-    )
-    return stage.site.of(folder / "deep/master.m3u8")
-
-
-def _map_range(stage: Stage) -> str:
-    """One fMP4 file; the init section and all segments are byte ranges of it."""
-    folder = stage.clips.dir("map-range")
-    words = (
-        "-i",
-        stage.clips.base(),
-        "-t",
-        8,
-        "-c",
-        "copy",
-        "-f",
-        "hls",
-        "-hls_time",
-        2,
-        "-hls_segment_type",
-        "fmp4",
-    )
-    ff(*words, "-hls_playlist_type", "vod", "-hls_flags", "single_file", folder / "index.m3u8")
-    return stage.site.of(folder / "index.m3u8")
-
-
-def _event(stage: Stage) -> str:
-    """A list that grows and never loses its beginning."""
-    stage.clips.hls("event", 24)
-    head = "#EXT-X-VERSION:3\n#EXT-X-PLAYLIST-TYPE:EVENT\n"
-    return stage.site.add(
-        "event/live.m3u8", Window(lambda n: Segment(f"s{n}.ts"), length=99, head=head).handler()
-    )
-
-
-PLAYLISTS = [
-    written("loose", _loose),
-    written("full", _full),
-    Case("odd-master", _master_of_odds, range(200), range(8)),
-    Case("map-range", _map_range, range(200), range(8)),
-    Case("event", _event, run_of=200, sound_s=8, seconds=11, end=""),
-]
-
-
-# --- HTTP ---------------------------------------------------------------------------------------------------
-
-
-def _clip(stage: Stage, name: str) -> Path:
-    return stage.clips.cut(stage.clips.dir(name) / "clip.mp4", "-movflags", "+faststart", seconds=6)
-
-
-def answered(name: str, handler: Callable[[Path], Handler], **more: Any) -> Case:
-    def make(stage: Stage) -> str:
-        return stage.site.add(f"{name}/a.mp4", handler(_clip(stage, name)))
-
-    return Case(name, make, range(150), range(6), **more)
-
-
-def _unknown_total(path: Path) -> Handler:
-    """206 whose Content-Range does not tell the length."""
-    data = path.read_bytes()
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        begin = request.http_range.start or 0
-        if begin >= len(data):
-            return web.Response(status=416)
-        part = data[begin : begin + 50_000]
-        headers = {"Content-Range": f"bytes {begin}-{begin + len(part) - 1}/*"}
-        return web.Response(status=206, body=part, headers=headers)
-
-    return answer
-
-
-def _permanent(path: Path) -> Handler:
-    return site.redirect("clip.mp4?a=b%20c#part")
-
-
-def _needs_login(path: Path) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Authorization") != "Basic dXNlcjpwYSBzcw==":
-            return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
-        return web.FileResponse(path)
-
-    return answer
-
-
-def _login(stage: Stage) -> str:
-    url = stage.site.add("login/a.mp4", _needs_login(_clip(stage, "login")))
-    return url.replace("http://", "http://user:pa%20ss@")
-
-
-def _no_login(stage: Stage) -> str:
-    return stage.site.add("no-login/a.mp4", _needs_login(_clip(stage, "no-login")))
-
-
-def _cookie_hls(stage: Stage) -> str:
-    """The playlist sets a cookie that segments want."""
-    folder = stage.clips.hls("cookie-hls", 6)
-    for path in folder.glob("*.ts"):
-        stage.site.add(f"cookie-hls/{path.name}", _wants_cookie(path))
-    body = (folder / "index.m3u8").read_text()
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        headers = {"Set-Cookie": "seen=a=b; Path=/cookie-hls; HttpOnly"}
-        return web.Response(text=body, content_type="application/x-mpegurl", headers=headers)
-
-    return stage.site.add("cookie-hls/list.m3u8", answer)
-
-
-def _wants_cookie(path: Path) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(path) if request.cookies.get("seen") == "a=b" else web.Response(status=403)
-
-    return answer
-
-
-def _closes_idle(path: Path) -> Handler:
-    """Closes each connection behind an answer of 64 kB, without saying so before."""
-    return site.closing(site.capped(path, 64_000))
-
-
-HTTP = [
-    answered("unknown-total", _unknown_total),
-    answered("relative-redirect", _permanent),
-    answered("closes-idle", _closes_idle),
-    Case("login", _login, range(150), range(6)),
-    Case("no-login", _no_login, end="*", idle_s=5, words=("401",), seconds=15),
-    Case("cookie-hls", _cookie_hls, range(150), range(6)),
-]
-
-
-# --- verdicts and media -------------------------------------------------------------------------------------
-
-
-def _m3u_of_radio(stage: Stage) -> str:
-    data = stage.clips.mp3(30, 32, "-write_xing", "0", "-id3v2_version", "0").read_bytes()
-    url = stage.site.add("m3u-of-radio/radio", site.live(data, 30, "audio/mpeg", burst_s=2))
-    return stage.site.add("m3u-of-radio/list", site.text(f"#EXTM3U\n#EXTINF:-1,Radio\n{url}\n", "text/plain"))
-
-
-def _xspf(stage: Stage) -> str:
-    """A list in XML: not played perhaps, but then it is said what it is."""
-    body = '<?xml version="1.0"?><playlist xmlns="http://xspf.org/ns/0/"><trackList></trackList></playlist>'
-    return stage.site.add("xspf/a.xspf", site.text(body, "application/xspf+xml"))
-
-
-def _huge_length(stage: Stage) -> str:
-    """A radio that announces 2 GB, as some Icecast relays do."""
-    data = stage.clips.mp3(30, 32, "-write_xing", "0", "-id3v2_version", "0").read_bytes()
-    radio = site.live(data, 30, "audio/mpeg", burst_s=2, headers={"Content-Length": "2147483647"})
-    return stage.site.add("huge-length/radio", radio)
-
+# --- media ------------------------------------------------------------------------------------------------
 
 _SIX = ("-c:v", "copy", "-c:a", "eac3", "-ac", 6, "-af", "pan=5.1|c0=c0|c1=c0|c2=c0|c3=c0|c4=c0|c5=c0")
 _VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", 8, "-b:v", "300k", "-c:a", "libopus")
 
 MEDIA = [
-    Case("m3u-of-radio", _m3u_of_radio, sound_s=6, seconds=10, end=""),
-    Case("xspf", _xspf, end="source_unsupported", words=("XML|xspf|playlist",)),
-    Case("huge-length", _huge_length, sound_s=6, seconds=9, end=""),
+    made("hour-offset", "a.ts", "-c", "copy", "-output_ts_offset", 3600),
     made("mpeg4-part-2", "a.mp4", "-c:v", "mpeg4", "-b:v", "800k", "-c:a", "copy", mode=0),
-    made("mpeg4-part-2-copy", "a.mp4", "-c:v", "mpeg4", "-b:v", "800k", "-c:a", "copy", grid=True),
+    made(
+        "mpeg4-part-2-copy",
+        "a.mp4",
+        *("-c:v", "mpeg4", "-b:v", "800k", "-c:a", "copy"),
+        pictures=(),
+        sounds=(),
+        **_NOT_COPIED,
+    ),
     made("mjpeg", "a.mkv", "-c:v", "mjpeg", "-q:v", 3, "-c:a", "pcm_s16le", mode=0),
     made("vp9", "a.webm", *_VP9, mode=0),
     made("alac", "a.m4a", "-vn", "-c:a", "alac", pictures=()),
@@ -600,4 +276,4 @@ MEDIA = [
     ),
 ]
 
-ODD = [*READING, *TRACKS, *SPLICES, *RESOURCES, *CLOCKS, *PLAYLISTS, *HTTP, *MEDIA]
+ODD = [*READING, *TRACKS, *SPLICES, *MEDIA]

@@ -5,7 +5,7 @@ unit. Offsets are those of the sound against the picture of the same content, of
 and one tone.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from tests.acceptance.reports.recorder import Recording
 
 _PICTURE_S, _PACKET_S = 1 / FRAME_RATE, 0.02
 _RATE, _OPUS_RATE = 8_000, 48_000
+_TIMES = _OPUS_RATE // _RATE
 _HOP, _WINDOW = 80, 320  #: samples: 10 ms and 40 ms
 _SILENT = 0.02  #: amplitude; the tones have 0.25
 #: Windows of one tone: a shorter run is the seam between two.
@@ -125,16 +127,12 @@ class Reading:
     def sound_wait_s(self) -> float:
         return _longest([wall for wall, _ in self._audio], _PACKET_S)
 
-    @property
-    def packets(self) -> int:
-        return len(self._audio)
-
     def seconds_heard(self) -> dict[int, float]:
         """How long each second of the content was heard."""
-        heard: Counter[int] = Counter()
+        heard: dict[int, float] = defaultdict(float)
         for tone in self.heard.tones:
-            heard[tone.second] += tone.end_s - tone.begin_s  # type: ignore[assignment]  # seconds
-        return dict(heard)
+            heard[tone.second] += tone.end_s - tone.begin_s
+        return heard
 
     def _samples(self) -> tuple[Samples, float]:
         """All sound on its media time, and the time that it begins at."""
@@ -147,16 +145,9 @@ class Reading:
         last_us = max(frame.media_us for _, frame in self._audio)
         samples = np.zeros((last_us - zero_us) * _RATE // 1_000_000 + _RATE, np.float32)
         for _, frame in self._audio:
+            at = (frame.media_us - zero_us) * _RATE // 1_000_000
             for decoded in decoder.decode(av.Packet(frame.payload)):
-                mono = (
-                    decoded.to_ndarray().astype(np.float32).reshape(-1, 2 if decoded.format.is_packed else 1)
-                )
-                if decoded.format.is_planar:
-                    mono = decoded.to_ndarray().astype(np.float32).T
-                scale = 1 / 32768 if decoded.format.name.startswith("s16") else 1.0
-                part = mono.mean(1)
-                part = part[: len(part) // 6 * 6].reshape(-1, 6).mean(1) * scale
-                at = (frame.media_us - zero_us) * _RATE // 1_000_000
+                part = _mono(decoded)
                 if at >= 0:
                     samples[at : at + len(part)] = part[: len(samples) - at]
         return samples, zero_us / 1e6
@@ -201,6 +192,13 @@ class Reading:
             return None
         walls, medias = (times - times[0]).T
         return float(np.polyfit(walls, medias, 1)[0])
+
+
+def _mono(decoded: AudioFrame) -> Samples:
+    """At our rate, a sixth of Opus's; FFmpeg decodes it to planes of floats."""
+    mono = decoded.to_ndarray().mean(0)
+    part: Samples = mono[: len(mono) // _TIMES * _TIMES].reshape(-1, _TIMES).mean(1).astype(np.float32)
+    return part
 
 
 def _longest(times: list[float], usual_s: float) -> float:

@@ -11,6 +11,7 @@ from tests.acceptance.reports import (
     cases_http,
     cases_media,
     cases_odd,
+    cases_served,
     cases_splices,
     cases_tracks,
 )
@@ -34,8 +35,9 @@ CASES: list[Case] = [
     *cases_media.WAVS,
     *cases_media.HIDDEN,
     *cases_media.HELD,
-    *cases_odd.ODD,
 ]
+#: What a run without the slow tests leaves out.
+FURTHER: list[Case] = [*cases_odd.ODD, *cases_served.SERVED]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,13 @@ async def table() -> AsyncIterator[list[str]]:
     print("", *lines, sep="\n")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(pytest.param(case, id=case.name) for case in CASES),
+        *(pytest.param(case, id=case.name, marks=pytest.mark.slow) for case in FURTHER),
+    ],
+)
 async def test_is_played_as_it_is(case: Case, judge: Judge, table: list[str]) -> None:
     reading, found = judge(case)
     table.append(row(case, reading, found))
