@@ -84,7 +84,7 @@ BAD = [
     Bad("http://{host}/drm.mp4", "source_unsupported", "encrypted (DRM)"),
     Bad("http://{host}/short.mp3", "source_unsupported", "only video was asked for", {"MediaType": 2}),
     Bad("http://{host}/silent.mp4", "source_unsupported", "only audio was asked for", {"MediaType": 1}),
-    Bad("http://{host}/endless", "source_refused", "redirects more than 5 times"),
+    Bad("http://{host}/endless", "source_refused", "redirects in a circle"),
     Bad("http://{host}/elsewhere", "source_refused", "404 Not Found to http://other:***@{host}/gone"),
     Bad("http://{host}/gone.m3u8", "source_refused", "404 Not Found to http://{host}/gone.ts"),
     Bad("http://{host}/file.m3u8", "source_unsupported", "file:///etc/hostname"),
