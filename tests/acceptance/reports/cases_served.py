@@ -62,12 +62,17 @@ def _hanging_segment(stage: Stage) -> str:
 
 
 def _variant_dies(stage: Stage) -> str:
-    """The best variant's live playlist is gone after 5 s; the other goes on."""
+    """The best variant's live playlist is gone at the third reload; the other goes on."""
     stage.clips.hls("variant-dies", 24)
     high, low = Window(lambda n: Segment(f"s{n}.ts")), Window(lambda n: Segment(f"s{n}.ts"))
     high.faults = dict.fromkeys(range(3, 60), 404)
-    stage.site.add("variant-dies/high.m3u8", high.handler())
-    low.begin()
+    answer_high = high.handler()
+
+    async def begin_both(request: web.Request) -> web.StreamResponse:
+        low.begin()
+        return await answer_high(request)
+
+    stage.site.add("variant-dies/high.m3u8", begin_both)
     stage.site.add("variant-dies/low.m3u8", low.handler())
     master = stage.clips.folder / "variant-dies/master.m3u8"
     codecs = 'CODECS="avc1.42c00c,mp4a.40.2"'
@@ -185,7 +190,7 @@ def _full(segments: list[str]) -> str:
 def _master_of_odds(stage: Stage) -> str:
     """A master playlist with what is for others in it."""
     folder = stage.clips.hls("odd-master", 8)
-    (folder / "deep").mkdir()
+    (folder / "deep").mkdir(exist_ok=True)
     (folder / "deep/master.m3u8").write_text(
         '#EXTM3U\n#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=9000000,URI="../iframes.m3u8",CODECS="avc1.42c00c"\n'
         '#EXT-X-SESSION-DATA:DATA-ID="a",VALUE="b, c"\n'

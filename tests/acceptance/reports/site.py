@@ -35,8 +35,9 @@ class Site:
         """The address of a file, which is served with ranges."""
         return f"{self.url}/{path.relative_to(self._folder)}"
 
-    def asked_of(self, folder: str) -> list[str]:
-        return [path for path in self.asked if path.startswith(f"/{folder}/")]
+    def asked_of(self, folder: str, since: int) -> list[str]:
+        """Requests for what is in the folder, after the first `since` of all."""
+        return [path for path in self.asked[since:] if path.startswith(f"/{folder}/")]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
