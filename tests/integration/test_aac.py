@@ -16,6 +16,7 @@ from av.audio.frame import AudioFrame
 from sluice.media.conversion import Conversion
 from sluice.media.pipe.aac import RATE, AacPipe
 from sluice.media.units import AudioHeaders, Unit
+from sluice.process.link import FrameType, LinkFrame
 from sluice.wire.aac import AacConfig
 from sluice.wire.flv import PacketType, parse_audio_tag
 
@@ -182,3 +183,21 @@ def test_a_process_that_stood_still_makes_no_silence_for_it() -> None:
     assert len(after) < 2 * len(units)
     assert after[-1].at_us > leap_us + 1_400_000
     assert conversion.dropped() == {"audio_undecodable": 0, "video_undecodable": 0}
+
+
+def test_sound_of_a_publisher_that_goes_on_behind_where_it_stood_still_is_back_soon() -> None:
+    """Silence was made for the pause, and what comes afterwards has the times of it."""
+    conversion = Conversion(0, sound_expected=True)
+    packet, pause_us = on_time()[0][0], 6_000_000
+    back_at: list[int] = []
+    for now_us in range(0, 20_000_000, 20_000):
+        made = conversion.fill(now_us)
+        units = []
+        if not 5_000_000 <= now_us < 5_000_000 + pause_us:
+            media_us = now_us if now_us < 5_000_000 else now_us - pause_us
+            units = conversion.convert([LinkFrame(FrameType.AUDIO, 0, media_us, packet)], now_us)
+        if now_us >= 5_000_000 + pause_us and any(not unit.made for unit in units):
+            back_at.append(now_us)
+        assert not (made and back_at)
+    assert back_at[0] < 5_000_000 + pause_us + 1_500_000
+    assert max(b - a for a, b in pairwise(back_at)) <= 60_000

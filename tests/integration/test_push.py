@@ -321,6 +321,8 @@ class TestPublisher:
             await until(lambda: len(server.connections[1].video()) >= 10)
         assert push.stages[-5:] == ["pushing", "waiting", "reconnecting", "publishing", "pushing"]
         assert push.lost[-1] == "waiting_for_publisher"
+        (waiting,) = (told for told in push.of(Stage)[1:] if told.stage == "waiting")
+        assert (waiting.reason, waiting.text) == (push.lost[-1], "nobody publishes the stream of user")
         assert parse_video_tag(server.connections[1].video()[0].body).key
 
     async def test_one_that_is_back_at_once_was_never_away(self, stage: Pushing, server: Cdn) -> None:
@@ -432,6 +434,12 @@ class TestStall:
                 setattr(publisher, kind, True)
             await until(lambda: push.stages[-1] == "pushing")
             await until(lambda: len(push.of(Flowing)) == 2)
+            for kind in kinds:
+                setattr(publisher, kind, False)
+            await until(lambda: push.stages[-1] == "stalled")
+        stage.room.say(present=False, video=False, audio=False)
+        await until(lambda: push.stages[-1] == "waiting")
+        assert push.stages[-2:] == ["stalled", "waiting"], "who leaves is not pushed meanwhile"
         assert len(server.connections) == 1
 
     async def test_what_is_turned_off_on_purpose_is_not_missed(self, stage: Pushing, server: Cdn) -> None:

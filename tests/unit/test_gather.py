@@ -68,6 +68,21 @@ def test_well_mixed_tracks_are_read_no_further_than_asked() -> None:
     assert file.pulled <= 25 + 50 + 3
 
 
+def test_the_last_packet_of_a_track_that_ended_is_left_out_when_it_comes_at_the_end() -> None:
+    mixed = sorted([*video(0, 10), *audio(0, 4)], key=lambda packet: packet.dts_us)
+    gather, _ = opened(mixed, audio(4, 4.1))
+    played = [packet for n in range(1, 24) for packet in gather.read(n * SECOND // 2)]
+    assert [p.dts_us for p in played] == sorted(p.dts_us for p in played)
+    assert len(played) == 250 + 200
+
+
+def test_a_track_that_comes_again_in_time_is_played() -> None:
+    mixed = sorted([*video(0, 20), *audio(0, 4), *audio(12, 20)], key=lambda packet: packet.dts_us)
+    gather, _ = opened(mixed)
+    played = [packet for n in range(1, 44) for packet in gather.read(n * SECOND // 2)]
+    assert len(played) == 500 + 600
+
+
 def test_a_track_that_ends_keeps_the_other_back_only_once() -> None:
     mixed = sorted([*video(0, 60), *audio(0, 5)], key=lambda packet: packet.dts_us)
     gather, file = opened(mixed)

@@ -19,6 +19,9 @@ from sluice.process.link import KEY_FRAME, PAST, FrameType, LinkFrame
 SOUND_PAUSE_US = 250_000
 #: No more silence is made at once (this process may have stood still): the sound begins anew instead.
 _LONGEST_GAP_US = 3_000_000
+#: Sound whose times stay in what is filled is of a publisher that stood still and goes on behind; before, it
+#: is what such a publisher owes, sent at once.
+_BEHIND_US = 1_000_000
 
 
 class Conversion:
@@ -27,6 +30,7 @@ class Conversion:
         self._clock = RoomClock()
         self._sound_at_us = now_us if sound_expected else now_us - SOUND_PAUSE_US
         self._aac = AacPipe()
+        self._behind_since_us: int | None = None
         self._video = FlvVideo()
         self._interleaver = Interleaver()
         self._undecodable = 0  #: by sound pipes that are over
@@ -42,6 +46,9 @@ class Conversion:
             at_us = self._clock.stamp(frame.media_us, now_us)
             if frame.type == FrameType.AUDIO:
                 self._sound_at_us = now_us
+                if self._stays_behind(at_us, now_us):
+                    self._clock = RoomClock()
+                    at_us = self._clock.stamp(frame.media_us, now_us)
                 units += self._sound_until(at_us).sound(frame.payload, at_us)
             elif frame.type == FrameType.VIDEO:
                 unit = self._video.push(frame.payload, at_us, key=bool(frame.flags & KEY_FRAME))
@@ -67,6 +74,13 @@ class Conversion:
             "audio_undecodable": self._undecodable + self._aac.dropped,
             "video_undecodable": self._video.dropped,
         }
+
+    def _stays_behind(self, at_us: int, now_us: int) -> bool:
+        if self._aac.end_us is None or at_us > self._aac.end_us - SOUND_PAUSE_US:
+            self._behind_since_us = None
+        elif self._behind_since_us is None:
+            self._behind_since_us = now_us
+        return self._behind_since_us is not None and now_us - self._behind_since_us > _BEHIND_US
 
     def _sound_until(self, at_us: int) -> AacPipe:
         """The pipe for what is to be heard at `at_us`."""

@@ -54,8 +54,8 @@ class Flow:
 
     @property
     def complete(self) -> bool:
-        """Whether some of each kind that exists has left."""
-        return all(known.seen for known in self._kinds.values())
+        """Whether some of each kind that exists has left; False while none exists."""
+        return bool(self._kinds) and all(known.seen for known in self._kinds.values())
 
     def expect(self, kind: TrackKind, now: float) -> None:
         """It exists, and has `SILENT_S` from now until it is missed."""
@@ -94,7 +94,9 @@ class Flow:
         missing = self.silent(now)
         if not missing:
             return None
-        why = "; ".join(self._kinds[kind].why for kind in missing if self._kinds[kind].why)
+        why = "; ".join(
+            self._kinds[kind].why for kind in TrackKind if kind in missing and self._kinds[kind].why
+        )
         if len(missing) == len(self._kinds):
             return Fault(Reason.SOURCE_INTERRUPTED, why or f"no packet left for {SILENT_S:g} s")
         reason = _REASONS[missing[0]]

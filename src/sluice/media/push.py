@@ -188,8 +188,12 @@ class Push:
     async def _wait_for_publisher(self) -> None:
         if self._publisher.publishes and self._flowing_since is None:
             return
-        self._lost(Reason.WAITING_FOR_PUBLISHER, Reason.WAITING_FOR_PUBLISHER.text)
-        self._at(PushStage.WAITING)
+        waiting = Reason.WAITING_FOR_PUBLISHER
+        text = f"{waiting.text} of {self._job.user_id}"
+        if self._cause is not None:
+            text += f"; before, {self._cause}"
+        self._lost(waiting, text)
+        self._at(PushStage.WAITING, text, waiting.code)
         await self._until(lambda: self._publisher.publishes)
 
     async def _push_once(self) -> None:

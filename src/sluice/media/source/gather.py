@@ -18,6 +18,9 @@ from sluice.media.packets import Packet, TrackKind
 LEAST_AHEAD_US, MOST_AHEAD_US = 2_000_000, 30_000_000
 _AHEAD_OF_APART = 5
 MOST_AHEAD_BYTES = 24 << 20
+#: A track that was not waited for comes again this far behind what was given, at most: what is older is left
+#: out. A transport stream's demuxer holds the last packet of a track that ended until the file ends.
+_MOST_LATE_US = 500_000
 _dts_us = attrgetter("dts_us")
 
 #: The next packet, of this kind if kinds are read apart; None at the end, or while there is none of it. May
@@ -33,6 +36,7 @@ class Gather:
         self._newest: dict[TrackKind, int] = {}  #: decoding time of the last packet that was pulled
         self._expected: set[TrackKind] = set()  #: they play, but nothing was pulled yet
         self._first_us: int | None = None
+        self._given_us: int | None = None  #: decoding time of the last packet that was given
         self._apart_us = 0  #: how far behind the others a packet came, at most
         self._bytes = 0
         self._absent: set[TrackKind] = set()  #: not waited for
@@ -67,7 +71,7 @@ class Gather:
         self._expected.update(self._newest)
         self._queues.clear()
         self._newest.clear()
-        self._first_us = None
+        self._first_us = self._given_us = None
         self._absent.clear()
         self._bytes, self._error = 0, None
 
@@ -98,6 +102,8 @@ class Gather:
 
     def _put(self, packet: Packet) -> None:
         kind, dts_us = packet.kind, packet.dts_us
+        if kind in self._absent and self._given_us is not None and dts_us < self._given_us - _MOST_LATE_US:
+            return
         queue = self._queues.get(kind)
         if queue is None:
             queue = self._queues[kind] = deque()
@@ -137,5 +143,7 @@ class Gather:
         packets = list(merge(*taken, key=_dts_us)) if len(taken) > 1 else [*taken[0]] if taken else []
         if not packets and (waiting := [queue for queue in self._queues.values() if queue]):
             packets = [min(waiting, key=lambda queue: queue[0].dts_us).popleft()]
-        self._bytes -= sum(len(packet.data) for packet in packets)
+        if packets:
+            self._given_us = packets[-1].dts_us
+            self._bytes -= sum(len(packet.data) for packet in packets)
         return packets
