@@ -57,6 +57,7 @@ class Case:
     words: tuple[str, ...] = ()  #: of what the task says; `|` stands between forms of one
     never: tuple[str, ...] = ("internal error", "damaged")
     gap_s: tuple[float, float] = (0.0, 0.0)  #: of the source itself: pictures, sound
+    seams: tuple[int, ...] = ()  #: seconds of the sound that begin behind a splice
     offset: bool = True  #: sound and picture have one content clock
     paced: bool = True  #: what comes at once is not what the source had kept
     mode: int = 1
@@ -89,7 +90,7 @@ def faults(case: Case, reading: Reading) -> list[str]:
     for track, own_s, gap_s in gaps:
         if gap_s > own_s + MOST_GAP_S:
             found.append(f"no {track} for {gap_s:.2f} s (the source: {own_s:g} s)")
-    offset = reading.worst_offset_s(live=case.live)
+    offset = reading.worst_offset_s(live=case.live, seams=case.seams)
     if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
         found.append(f"sound is {offset * 1000:.0f} ms late")
     return found

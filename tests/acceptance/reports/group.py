@@ -56,7 +56,11 @@ async def play_all(stage: Stage, desk: Desk, cases: Sequence[Case], at_once: int
 
 def row(case: Case, reading: Reading, found: list[str]) -> str:
     """A line of the table of measured values."""
-    offset, pace, first = reading.worst_offset_s(live=case.live), reading.pace, reading.first_s
+    offset, pace, first = (
+        reading.worst_offset_s(live=case.live, seams=case.seams),
+        reading.pace,
+        reading.first_s,
+    )
     last = reading.recording.document
     return " | ".join(
         (

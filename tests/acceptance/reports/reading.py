@@ -6,6 +6,7 @@ and one tone.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -52,6 +53,15 @@ class Tone(NamedTuple):
     second: int
     begin_s: float
     end_s: float
+
+
+class Offset(NamedTuple):
+    """How much later than its picture the sound is where second `second` begins, `at_s` after the first frame
+    by media time."""
+
+    at_s: float
+    second: int
+    late_s: float
 
 
 @dataclass
@@ -155,9 +165,8 @@ class Reading:
     # --- both -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def offsets(self) -> list[tuple[float, float]]:
-        """How much later than its picture the sound is, at each change of tone beside which there are
-        pictures; before it the seconds since the first frame."""
+    def offsets(self) -> list[Offset]:
+        """At each change of tone beside which there are pictures."""
         numbered = [
             (p.media_s, p.media_s - p.number / FRAME_RATE) for p in self.pictures if p.number is not None
         ]
@@ -168,13 +177,16 @@ class Reading:
                 at_s = (before.end_s + after.begin_s) / 2
                 near = [zero for media_s, zero in numbered if abs(media_s - at_s) < _NEAR_S]
                 if near:
-                    offsets.append((at_s - begin_s, at_s - after.second - median(near)))
+                    late_s = at_s - after.second - median(near)
+                    offsets.append(Offset(at_s - begin_s, after.second, late_s))
         return offsets
 
-    def worst_offset_s(self, *, live: bool) -> float | None:
-        """A live source begins with what its server had kept, which is shown in haste."""
+    def worst_offset_s(self, *, live: bool, seams: Collection[int] = ()) -> float | None:
+        """A live source begins with what its server had kept, which is shown in haste. Where a clip is spliced
+        at a full second, no tone changes right there."""
         settled_s = _SETTLED_S if live else 0.0
-        return max((offset for at_s, offset in self.offsets if at_s >= settled_s), key=abs, default=None)
+        judged = [o.late_s for o in self.offsets if o.at_s >= settled_s and o.second not in seams]
+        return max(judged, key=abs, default=None)
 
     @property
     def first_s(self) -> float | None:
