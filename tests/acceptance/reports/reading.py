@@ -182,8 +182,8 @@ class Reading:
         return offsets
 
     def worst_offset_s(self, *, live: bool, seams: Collection[int] = ()) -> float | None:
-        """A live source begins with what its server had kept, which is shown in haste. Where a clip is spliced
-        at a full second, no tone changes right there."""
+        """A live source begins with what its server had kept, which is shown in haste. Where a clip is
+        spliced at a full second, no tone changes right there."""
         settled_s = _SETTLED_S if live else 0.0
         judged = [o.late_s for o in self.offsets if o.at_s >= settled_s and o.second not in seams]
         return max(judged, key=abs, default=None)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.reports import (
     cases_clocks,
+    cases_formats,
     cases_http,
     cases_media,
     cases_odd,
@@ -37,7 +38,7 @@ CASES: list[Case] = [
     *cases_media.HELD,
 ]
 #: What a run without the slow tests leaves out.
-FURTHER: list[Case] = [*cases_odd.ODD, *cases_served.SERVED]
+FURTHER: list[Case] = [*cases_odd.ODD, *cases_served.SERVED, *cases_formats.FORMATS]
 
 
 @pytest.fixture(scope="module")
