@@ -92,7 +92,8 @@ def faults(case: Case, reading: Reading) -> list[str]:
             found.append(f"no {track} for {gap_s:.2f} s (the source: {own_s:g} s)")
     offset = reading.worst_offset_s(live=case.live, seams=case.seams)
     if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
-        found.append(f"sound is {offset * 1000:.0f} ms late")
+        all_ms = [round(o.late_s * 1000) for o in reading.offsets]
+        found.append(f"sound is {offset * 1000:.0f} ms late ({all_ms})")
     return found
 
 

@@ -15,7 +15,7 @@ from tests.acceptance.reports.cases_odd import made
 from tests.acceptance.reports.cases_tracks import rtmp_tags, ts_parts
 from tests.acceptance.reports.clips import TONES, ff
 from tests.acceptance.reports.flv import AUDIO, HEAD, VIDEO, Tag, write_tag
-from tests.acceptance.reports.site import Handler, live_parts
+from tests.acceptance.reports.site import Handler, file_part, live_parts
 from tests.acceptance.reports.ts import PACKET, packets_of
 
 # --- MPEG-TS ------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def _busy_at_first(stage: Stage) -> str:
     )
 
     async def file(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(path)
+        return file_part(path, request)
 
     return stage.site.add("busy-at-first/a.mp4", site.at_first(site.status(503), file, 2))
 

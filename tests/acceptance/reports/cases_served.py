@@ -10,7 +10,7 @@ from tests.acceptance.reports import site
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.cases_tracks import rtmp_tags
 from tests.acceptance.reports.clips import ff
-from tests.acceptance.reports.site import Handler, live_parts
+from tests.acceptance.reports.site import Handler, file_part, live_parts
 from tests.acceptance.reports.windows import Segment, Window
 
 # --- progress and resources ---------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def _needs_login(path: Path) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != "Basic dXNlcjpwYSBzcw==":
             return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
-        return web.FileResponse(path)
+        return file_part(path, request)
 
     return answer
 
@@ -310,7 +310,7 @@ def _cookie_hls(stage: Stage) -> str:
 
 def _wants_cookie(path: Path) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(path) if request.cookies.get("seen") == "a=b" else web.Response(status=403)
+        return file_part(path, request) if request.cookies.get("seen") == "a=b" else web.Response(status=403)
 
     return answer
 

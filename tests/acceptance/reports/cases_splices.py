@@ -9,7 +9,7 @@ from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.clips import ff
 from tests.acceptance.reports.flv import read_tags
 from tests.acceptance.reports.reading import Reading
-from tests.acceptance.reports.site import Handler, at_first, short_body, status
+from tests.acceptance.reports.site import Handler, at_first, file_part, short_body, status
 from tests.acceptance.reports.windows import Segment, Window
 
 _HLS_JS = "https://github.com/video-dev/hls.js/issues/"
@@ -234,7 +234,7 @@ def _cut_once(stage: Stage) -> str:
 
 def _file(path: Path) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(path)
+        return file_part(path, request)
 
     return answer
 

@@ -56,11 +56,8 @@ async def play_all(stage: Stage, desk: Desk, cases: Sequence[Case], at_once: int
 
 def row(case: Case, reading: Reading, found: list[str]) -> str:
     """A line of the table of measured values."""
-    offset, pace, first = (
-        reading.worst_offset_s(live=case.live, seams=case.seams),
-        reading.pace,
-        reading.first_s,
-    )
+    offset = reading.worst_offset_s(live=case.live, seams=case.seams)
+    pace, first = reading.pace, reading.first_s
     last = reading.recording.document
     return " | ".join(
         (

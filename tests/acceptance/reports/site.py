@@ -5,6 +5,7 @@ each behaviour. It notes what it was asked for.
 import asyncio
 import contextlib
 import gzip
+import mimetypes
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -44,7 +45,7 @@ class Site:
         handler = self._handlers.get(request.path)
         if handler is not None:
             return await handler(request)
-        return web.FileResponse(self._folder / request.path.lstrip("/"))
+        return file_part(self._folder / request.path.lstrip("/"), request)
 
 
 @asynccontextmanager
@@ -60,6 +61,24 @@ async def serve(folder: Path) -> AsyncIterator[Site]:
         yield site
     finally:
         await runner.cleanup()
+
+
+def file_part(path: Path, request: web.Request) -> web.Response:
+    """What is asked for of a file: all of it, or a range."""
+    if not path.is_file():
+        raise web.HTTPNotFound
+    data, asked = path.read_bytes(), request.http_range
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Type": mimetypes.guess_type(path)[0] or "application/octet-stream",
+    }
+    if asked.start is None and asked.stop is None:
+        return web.Response(body=data, headers=headers)
+    begin, end, _ = asked.indices(len(data))
+    if begin >= end:
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{len(data)}"})
+    headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
+    return web.Response(status=206, body=data[begin:end], headers=headers)
 
 
 # --- behaviours ---------------------------------------------------------------------------------------------
