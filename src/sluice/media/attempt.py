@@ -123,6 +123,11 @@ class Attempt:
         """Whether what the source gives of this kind cannot be used."""
         return self._tracks is not None and self._tracks.stuck(kind)
 
+    @property
+    def all_stuck(self) -> bool:
+        """Whether nothing of what it gave last could be used."""
+        return self._tracks is not None and self._tracks.all_stuck
+
     def dropped(self) -> dict[str, int]:
         """What was left out, by rule."""
         counts = self._tracks.dropped() if self._tracks is not None else {}

@@ -99,6 +99,7 @@ class Push:
             self._watch()
         self._outlet.give_up()
         outcome = self._outcome or self._result(self._main)
+        self._report_progress()
         log.info("push ends", run=job.run_id, reason=outcome.reason.code, text=outcome.text)
         self._shop.report(Finished(run_id=job.run_id, reason=outcome.reason.code, text=outcome.text))
 

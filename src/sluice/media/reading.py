@@ -293,6 +293,8 @@ class LiveReading:
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)
         frames = self._tracks.push_all(packets)
+        if not frames:
+            self._tracks.check()
         if not packets:
             if self._over:
                 return None

@@ -167,6 +167,7 @@ class Session:
         await asyncio.wait({self._main})
         self._looking.cancel()
         outcome = self._outcome(self._main)
+        self._report_progress()
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
         self._shop.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
 
@@ -238,7 +239,8 @@ class Session:
     def _ended(self) -> Outcome:
         """A source that gave nothing has no end that could be told of."""
         if self._ever_flowed:
-            return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)
+            last = "; what came last could not be decoded" if self._attempt.all_stuck else ""
+            return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text + last)
         lost = ", ".join(f"{count} {rule}" for rule, count in self._attempt.dropped().items() if count)
         text = "the source ended, and nothing of it could be decoded" + (f" ({lost})" if lost else "")
         return Outcome(Reason.SOURCE_UNSUPPORTED, text)

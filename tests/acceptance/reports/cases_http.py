@@ -2,12 +2,15 @@
 
 import subprocess
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
+
+from aiohttp import web
 
 from tests.acceptance.reports import site
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.cases_tracks import rtmp_tags
-from tests.acceptance.reports.clips import ff
+from tests.acceptance.reports.clips import TONES, ff
 from tests.acceptance.reports.reading import Reading
 from tests.acceptance.reports.windows import Segment, Window
 
@@ -273,6 +276,24 @@ def station(name: str, kbit: int, burst_s: float, **headers: str) -> Case:
     )
 
 
+def _other_codec(stage: Stage) -> str:
+    """A radio whose next show comes in another codec over the same answer; who asks anew gets only that."""
+    first = stage.clips.mp3(30, 32, "-write_xing", "0", "-id3v2_version", "0").read_bytes()
+    path = stage.clips.dir("radio-codec") / "next.aac"
+    ff("-f", "lavfi", "-i", TONES, "-t", 30, "-c:a", "aac", "-b:a", "64k", path)
+    second = path.read_bytes()
+    asked = count()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        parts = [(n / 10, second[n * len(second) // 300 : (n + 1) * len(second) // 300]) for n in range(300)]
+        if next(asked) == 0:
+            begin = [(n / 10, first[n * len(first) // 300 : (n + 1) * len(first) // 300]) for n in range(40)]
+            parts = begin + [(4 + at_s, part) for at_s, part in parts]
+        return await site.live_parts(parts, "audio/mpeg")(request)
+
+    return stage.site.add("radio-codec/radio", answer)
+
+
 def _icy(stage: Stage) -> str:
     data = stage.clips.mp3(30, 32, "-write_xing", "0", "-id3v2_version", "0").read_bytes()
     return stage.site.add("icy/radio", site.icy(data, 30))
@@ -302,6 +323,16 @@ def _without_length(stage: Stage) -> str:
 
 
 VERDICTS = [
+    Case(
+        "radio-codec",
+        _other_codec,
+        sound_s=8,
+        seconds=22,
+        end="",
+        paced=False,
+        gap_s=(0, 9),
+        more=_asked_again,
+    ),
     station("radio-big-burst", 24, 21),
     station("radio-burst-icy", 24, 21, **{"icy-name": "test", "icy-br": "24"}),
     Case(

@@ -9,6 +9,8 @@ import threading
 from dataclasses import replace
 from typing import Protocol
 
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
 from sluice.core.plan import (
     Action,
     AudioTrack,
@@ -34,6 +36,7 @@ from sluice.media.pipe.sound import SoundPipe, can_copy
 _TURN = threading.Lock()
 #: A track is stuck when nothing came of so much of it.
 _STUCK_US = 2_000_000
+_ALL_STUCK = "nothing of what comes can be decoded any more; the source is opened anew"
 
 
 class Pipe(Protocol):
@@ -103,6 +106,19 @@ class Tracks:
         """Whether packets of this kind go in, cannot be decoded, and nothing comes out."""
         late = self._taken_us[kind] - self._gave_us[kind] > _STUCK_US
         return late and self._undecodable(kind) > self._lost_then[kind]
+
+    @property
+    def all_stuck(self) -> bool:
+        """Whether nothing of what goes in can be decoded any more."""
+        pipes = {TrackKind.VIDEO: self._video, TrackKind.AUDIO: self._audio}
+        there = [kind for kind, pipe in pipes.items() if pipe is not None]
+        return bool(there) and all(self.stuck(kind) for kind in there)
+
+    def check(self) -> None:
+        """Of a live source, whose codec may change unannounced (a station's next show): raises SourceError
+        when it is to be opened anew."""
+        if self.all_stuck:
+            raise SourceError(Reason.SOURCE_INTERRUPTED, _ALL_STUCK, transient=True)
 
     def push(self, packet: Packet) -> list[OutFrame]:
         """Raises SourceError when the packet shows that the source cannot be played after all."""
