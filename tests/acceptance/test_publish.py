@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -274,11 +275,33 @@ async def test_the_page_goes_on_publishing_after_its_network_was_away(
         assert await viewer.rate() >= FRAME_RATE - 2
 
 
+async def refused_pages_say_why(node: ServedNode, browser: Browser, room: str) -> None:
+    """In the middle, with buttons for what is allowed alone."""
+    elsewhere = node.token("elsewhere", "eve", publish=True)
+    blind = node.token(room, "eve", publish=True, subscribe=False)
+    cases = [
+        (room, elsewhere, "The token was made for another RoomId.", "sluice token", False),
+        (room, blind, "Watching is not allowed with this token; publishing is.", "sluice token", True),
+        ("<b>/..", blind, "The name of the room may have only a-z A-Z 0-9 _ @ - .", "", False),
+    ]
+    for name, token, reason, help_, publishes in cases:
+        fragment = urlencode({"app": node.credentials.app_id, "room": name, "token": token})
+        async with chromium_page(browser, f"{node.url}/room#{fragment}") as opened:
+            await opened.page.get_by_text(reason).wait_for()
+            note = await opened.page.inner_text("#note")
+            assert help_ in note
+            assert "Nobody publishes" not in note
+            assert "{" not in note
+            buttons = ("#camera", "#microphone", "#screen")
+            assert [await opened.page.is_visible(button) for button in buttons] == [publishes] * 3
+
+
 async def test_a_token_that_may_not_publish_is_told(node: ServedNode, browser: Browser) -> None:
     room = new_room()
     async with person(browser, node, room, publish=False) as anna:
         await anna.get_by_text("this token may only watch").wait_for()
         assert not await anna.get_by_text("Turn camera on").is_visible()
+    await refused_pages_say_why(node, browser, room)
     headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {node.token(room, 'anna')}"}
     url = f"{node.url}/whip/{node.credentials.app_id}/{room}"
     async with aiohttp.ClientSession() as session:
