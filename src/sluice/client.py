@@ -123,7 +123,8 @@ def read_params(pairs: list[str]) -> dict[str, Any]:
             if not isinstance(place, dict):
                 raise CallFailed(f"{name}: {part} is given as a value already")
         if last in place:
-            raise CallFailed(f"{name} is given twice; a list is written as {name}.0=… {name}.1=…")
+            of = ".".join(path) if path and last.isdecimal() else name
+            raise CallFailed(f"{name} is given twice; a list is written as {of}.0=… {of}.1=…")
         place[last] = text if last.endswith(_TEXT_NAMES) else _value(name, text)
     return {name: _with_lists(name, value) for name, value in document.items()}
 

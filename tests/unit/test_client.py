@@ -187,3 +187,11 @@ def test_lists_and_json() -> None:
 def test_parameters_that_make_no_sense(pairs: list[str]) -> None:
     with pytest.raises(CallFailed):
         read_params(pairs)
+
+
+@pytest.mark.parametrize("name", ["EventList", "EventList.0", "EventList.00", "X.Y.5"])
+def test_the_advice_how_a_list_is_written(name: str) -> None:
+    of = name.rstrip(".0123456789")
+    with pytest.raises(CallFailed) as failure:
+        read_params([f"{name}=a", f"{name}=b"])
+    assert str(failure.value).endswith(f"written as {of}.0=… {of}.1=…")
