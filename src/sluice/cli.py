@@ -251,7 +251,9 @@ def task_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonO
         "tasks": [task | {"address": task.get("source", task.get("target"))} for task in document["tasks"]]
     }
     names = ("id", "kind", "room_id", "task_id", "user_id", "state", "reason_text", "address")
-    print_rows(document if as_json else addresses, "tasks", names, as_json)
+    # The node's own ids stay whole: `task show` and its like take them.
+    shortened = ("room_id", "task_id", "user_id")
+    print_rows(document if as_json else addresses, "tasks", names, as_json, shortened)
 
 
 def _task_path(id: str) -> str:

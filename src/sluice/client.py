@@ -13,6 +13,8 @@ from sluice.core.errors import SluiceError
 from sluice.wire.signature import RequestHead, parse_query, sign
 
 _TIMEOUT_S = 15.0
+#: How servers say that they do not read an address to its end, and what none of them minds.
+_TOO_LONG, _LONG_URL = (400, 414, 431), 4000
 #: What the ids and addresses of the contract are called: texts, also when they look like numbers.
 _TEXT_NAMES = ("Id", "Token", "Url", "URL")
 
@@ -90,10 +92,10 @@ class Client:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_TIMEOUT_S) as response:
-                data = response.read() or b"{}"
+                status, data = response.status, response.read() or b"{}"
         except urllib.error.HTTPError as error:
             with error:
-                data = error.read()
+                status, data = error.code, error.read()
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "reason", error)
             raise CallFailed(
@@ -103,7 +105,13 @@ class Client:
         try:
             document = json.loads(data)
         except ValueError as error:
-            raise CallFailed(f"{self.url} is no sluice node: it does not answer with JSON") from error
+            if status in _TOO_LONG and len(url) > _LONG_URL:
+                raise CallFailed(
+                    f"the call is too long: its address has {len(url)} characters, which {self.url} does not "
+                    f"take (HTTP {status})"
+                ) from error
+            text = f"{self.url} is no sluice node: it does not answer with JSON (HTTP {status})"
+            raise CallFailed(text) from error
         return document if isinstance(document, dict) else {"Result": document}
 
 
@@ -123,7 +131,8 @@ def read_params(pairs: list[str]) -> dict[str, Any]:
             if not isinstance(place, dict):
                 raise CallFailed(f"{name}: {part} is given as a value already")
         if last in place:
-            raise CallFailed(f"{name} is given twice; a list is written as {name}.0=… {name}.1=…")
+            of = ".".join(path) if path and last.isdecimal() else name
+            raise CallFailed(f"{name} is given twice; a list is written as {of}.0=… {of}.1=…")
         place[last] = text if last.endswith(_TEXT_NAMES) else _value(name, text)
     return {name: _with_lists(name, value) for name, value in document.items()}
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from sluice.api.proxies import is_prefix
 from sluice.callbacks.forms.volcengine import events_of
@@ -131,7 +132,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         raise BadInput(places["callbacks"], "an app and business_id may stand there once")
     if (raw.tls_cert is None) != (raw.tls_key is None):
         given, other = ("tls_cert", "tls_key") if raw.tls_cert else ("tls_key", "tls_cert")
-        raise BadInput(places[given], f"is of no use without {other}")
+        raise BadInput(places[given], f"is of no use without {_written_as(other, places[given])}")
     return Settings(
         data=raw.data,
         log_level=raw.log_level,
@@ -153,6 +154,13 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
             StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
         ),
     )
+
+
+def _written_as(name: str, place: str) -> str:
+    """A setting in the words of the place where another one was given."""
+    if place.startswith("--"):
+        return f"--{name.replace('_', '-')}"
+    return f"SLUICE_{name.upper()}" if place.startswith("SLUICE_") else name
 
 
 def _parse_listen(value: object) -> ListenSettings:
@@ -300,10 +308,25 @@ def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
     if first["type"] == "extra_forbidden":
         model = _Callback if inside else _Raw
         return BadInput(place, f"there is no such setting; there are {', '.join(model.model_fields)}")
-    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    rule = _rule_of(first)
     if inside:  # of one of several, counted from 1; what it is may be a secret
         number, *field = inside
         return BadInput(": ".join([f"{place} {int(number) + 1}", *map(str, field)]), rule)
     if name == "ice_server":
         return BadInput(place, rule)  # the value may hold a password
-    return BadInput(place, f"{rule}; it is {first['input']!r}")
+    given = first["input"]
+    # A tuple is what an option gives that may stand there several times.
+    shown = ", ".join(map(str, given)) if isinstance(given, tuple) else repr(given)
+    return BadInput(place, f"{rule}; it is {shown}")
+
+
+def _rule_of(error: ErrorDetails) -> str:
+    """What is right, as a sentence that goes on behind the setting's name."""
+    limits = error.get("ctx", {})
+    if error["type"] == "greater_than_equal":
+        return f"must be a number of at least {limits['ge']}"
+    if error["type"] == "less_than_equal":
+        return f"must be a number of at most {limits['le']}"
+    if error["type"] in ("int_parsing", "int_type", "int_from_float", "int_parsing_size"):
+        return "must be a whole number"
+    return error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

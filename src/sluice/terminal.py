@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. De
 UrlOption = Annotated[str, typer.Option("--url", envvar="SLUICE_URL", help="Address of the node.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 NODE_URL = "http://127.0.0.1:8080"
+#: Characters of a text that is shortened.
+_LONGEST = 24
 
 
 def settings_with(flags: Mapping[str, object]) -> Settings:
@@ -68,17 +71,36 @@ def print_document(document: dict[str, Any], as_json: bool) -> None:
         out.print(f"{name:{width}}  {text}", soft_wrap=True, markup=False, highlight=False)
 
 
-def print_rows(document: dict[str, Any], name: str, columns: Sequence[str], as_json: bool) -> None:
-    """The objects of the list `name`, one per line, with what stands in `columns`."""
+def on_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def print_rows(
+    document: dict[str, Any],
+    name: str,
+    columns: Sequence[str],
+    as_json: bool,
+    shortened: Collection[str] = (),
+) -> None:
+    """The objects of the list `name`, one per line, with what stands in `columns`. On a terminal long texts
+    of the columns `shortened` lose their middle: a person reads there, and no program."""
     if as_json:
         print_json(document)
         return
-    lines = [list(columns), *([_cell(row.get(column)) for column in columns] for row in document[name])]
+    short = shortened if on_terminal() else ()
+    lines = [list(columns)]
+    for row in document[name]:
+        cells = {column: _cell(row.get(column)) for column in columns}
+        lines.append([_shortened(cell) if column in short else cell for column, cell in cells.items()])
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for n, line in enumerate(lines):
         # No table: it would cut an id to the width of the terminal, and of a pipe to 80.
         text = "  ".join(map(set_cell_size, line, widths)).rstrip()
         out.print(text, style="" if n else "bold", soft_wrap=True, markup=False, highlight=False)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 9]}…{text[-8:]}"
 
 
 def _cell(value: object) -> str:

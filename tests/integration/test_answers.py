@@ -190,24 +190,52 @@ def test_a_list_plays_each_entry_once(
 
 
 @pytest.mark.parametrize(
-    "text", ["#EXTM3U\n{}\n", "[playlist]\nFile1={}\nFile2={}\n", "{}", "#EXTM3U\nmissing\n{}"]
+    ("text", "left_out"),
+    [
+        ("#EXTM3U\n{}\n", []),
+        ("[playlist]\nFile1={}\nFile2={}\n", []),
+        ("{}", []),
+        (
+            "#EXTM3U\nmissing\nfile:///etc/passwd\nhttp://[broken\n{}\nnever asked for",
+            ["404 Not Found", "no usable address", "entry 3 of the list"],
+        ),
+    ],
 )
 def test_the_list_of_a_station_is_the_station(
-    clips: dict[str, bytes], executor: ThreadPoolExecutor, text: str
+    clips: dict[str, bytes], executor: ThreadPoolExecutor, text: str, left_out: list[str]
 ) -> None:
-    async def run(url: str) -> list[Packet]:
+    async def run(url: str) -> tuple[list[Packet], list[str]]:
         source = await source_for(url, _LOOPBACK, executor)
         assert source.live
         try:
             await source.open()
-            return await source.read()
+            return await source.read(), source.notes.take()
         finally:
             await source.close()
 
     with _radio(clips["radio.mp3"], 10, "icy-name: Radio") as radio, _site({}) as missing:
         body = text.replace("{}", radio.url("/stream")).replace("missing", missing.url("/x"))
         with _site({"/radio": _sized(body.encode())}) as site:
-            assert asyncio.run(run(site.url("/radio")))
+            packets, notes = asyncio.run(run(site.url("/radio")))
+    assert packets
+    assert len(notes) == len(left_out)
+    assert all(words in note for words, note in zip(left_out, notes, strict=True))
+
+
+def test_a_list_that_leads_to_rtmp_tells_what_it_left_out(executor: ThreadPoolExecutor) -> None:
+    async def run(url: str) -> list[str]:
+        source = await source_for(url, _LOOPBACK, executor)
+        assert source.live
+        return source.notes.take()
+
+    pages: dict[str, tuple[bytes, ...]] = {
+        "/a.m3u": _sized(b"#EXTM3U\nmissing.mp3\nb.m3u\n"),
+        "/b.m3u": _sized(b"#EXTM3U\nfile:///etc/passwd\nrtmp://127.0.0.1/live/x\n"),
+    }
+    with _site(pages) as server:
+        first, second = asyncio.run(run(server.url("/a.m3u")))
+    assert "404 Not Found" in first
+    assert "file:///etc/passwd, is left out" in second
 
 
 @pytest.mark.parametrize(

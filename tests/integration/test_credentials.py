@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from sluice.core.apps import Apps
 from sluice.store.apps import AppRegistry
-from sluice.store.credentials import Credentials, open_credentials
+from sluice.store.credentials import Credentials, open_credentials, read_credentials
 from sluice.store.errors import CredentialsError
 from sluice.store.schema import apps
 from sluice.store.thread import Store, sqlite_url
@@ -114,6 +114,14 @@ async def test_a_missing_file_says_what_to_do(store: Store, data: Path) -> None:
     with pytest.raises(CredentialsError, match=r"credentials\.json is missing.*put the file back"):
         await begin(store, data)
     assert not (data / "credentials.json").exists()
+
+
+def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "afile").touch()
+    with pytest.raises(CredentialsError) as failure:
+        read_credentials(tmp_path / "afile")
+    assert str(failure.value).startswith(f"{tmp_path / 'afile'} is a file")
+    assert "sluice serve" not in str(failure.value)
 
 
 async def test_a_crash_before_the_commit_is_mended_by_the_next_start(store: Store, data: Path) -> None:

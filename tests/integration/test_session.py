@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from sluice.core.lifecycle import Reason
 from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
 from sluice.process.control import Flowing, Lost, Planned, Progress
@@ -122,6 +123,13 @@ async def test_it_is_paced_by_the_clock(stage: Stage, files: str) -> None:
     began = loop.time()
     await stage.end()
     assert loop.time() - began > 0.85
+
+
+async def test_the_end_of_the_process_is_no_stop_by_api(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/short.mp4", loop=True)
+    await stage.until(lambda: len(stage.room.of(FrameType.VIDEO)) >= 1)
+    stage.session.stop(Reason.SERVER_SHUTDOWN)
+    assert await stage.end() == ("server_shutdown", "the server stopped")
 
 
 async def test_a_loop_goes_on_without_a_gap(stage: Stage, files: str) -> None:

@@ -256,7 +256,7 @@ async def test_closing_does_what_waits_and_refuses_more(url: URL) -> None:
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "sluice.db").write_text("no database" * 100)
     url = sqlite_url(tmp_path)
-    with pytest.raises(StoreError, match=r"cannot be opened: file is not a database; look at"):
+    with pytest.raises(StoreError, match=r"cannot be opened: the file is no SQLite database; put it"):
         async with Store(url):
             pass
 

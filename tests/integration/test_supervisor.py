@@ -71,6 +71,15 @@ async def watched() -> AsyncIterator[Watched]:
     await watched.supervised.stop()
 
 
+async def test_a_signal_to_the_whole_group_leaves_the_end_to_the_node(watched: Watched) -> None:
+    pid = await watched.pid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid, number)
+    assert await watched.pid() == pid
+    await watched.supervised.stop()
+    assert (watched.told, watched.supervised.restarts) == (["ready", "death"], 0)
+
+
 async def test_a_child_serves_and_ends_with_its_channel(watched: Watched) -> None:
     process = watched.supervised
     pid = await watched.pid()

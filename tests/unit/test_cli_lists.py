@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sluice import cli as module
+from sluice import terminal
 
 RUN = "run_" + "5" * 32
 RELAY = {
@@ -43,6 +44,15 @@ def test_a_line_for_each_task_and_nothing_is_cut() -> None:
     assert "\x1b" not in push
     # Letters of two cells move nothing.
     assert head.index("state") == push.index("running") == relay.index("running") + 2
+
+
+def test_long_ids_of_callers_are_shortened_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "on_terminal", lambda: True)
+    _, relay, _ = CliRunner().invoke(module.cli, ["task", "list"]).output.splitlines()
+    short = "t" * 15 + "…" + "t" * 8
+    assert relay.split() == [RUN, "relay", "room", short, "音乐", "running", RELAY["source"]]
+    whole = CliRunner().invoke(module.cli, ["task", "list", "--json"]).output
+    assert "t" * 128 in whole
 
 
 def test_json_is_what_the_node_said() -> None:

@@ -17,6 +17,10 @@ CLIENT = Client("http://127.0.0.1:8080", KEY, "admin")
 NOW = 1_800_000_000.0
 
 
+class Answer(io.BytesIO):
+    status = 200
+
+
 class Node:
     """Stands for urllib's opener: keeps the requests and gives one prepared answer."""
 
@@ -29,12 +33,12 @@ class Node:
         self.handlers = handlers
         return self
 
-    def open(self, request: urllib.request.Request, timeout: float) -> io.BytesIO:
+    def open(self, request: urllib.request.Request, timeout: float) -> Answer:
         assert timeout > 0
         self.requests.append(request)
         if isinstance(self.answer, Exception):
             raise self.answer
-        return io.BytesIO(self.answer)
+        return Answer(self.answer)
 
 
 @pytest.fixture
@@ -88,8 +92,8 @@ def http_error(body: bytes) -> urllib.error.HTTPError:
         ),
         (urllib.error.URLError(ConnectionRefusedError(111, "refused")), "start one with: sluice serve"),
         (TimeoutError("timed out"), "no node answers at http://127.0.0.1:8080"),
-        (b"<html>", "does not answer with JSON"),
-        (http_error(b"Bad Gateway"), "does not answer with JSON"),
+        (b"<html>", r"does not answer with JSON \(HTTP 200\)"),
+        (http_error(b"Bad Gateway"), r"does not answer with JSON \(HTTP 400\)"),
         (b"{}", "is no sluice node"),
         (b"[1]", "is no sluice node"),
         (b'{"ResponseMetadata": null}', "is no sluice node"),
@@ -99,6 +103,12 @@ def test_failed_calls(node: Node, answer: bytes | Exception, says: str) -> None:
     node.answer = answer
     with pytest.raises(CallFailed, match=says):
         CLIENT.call("StopRelayStream", "2023-11-01", {}, NOW)
+
+
+def test_a_call_that_is_too_long(node: Node) -> None:
+    node.answer = http_error(b"Invalid HTTP request received.")
+    with pytest.raises(CallFailed, match=r"too long: its address has 70\d{3} characters.*\(HTTP 400\)"):
+        CLIENT.call("ListRelayStream", "2023-11-01", {"RoomId": "a" * 70_000}, NOW)
 
 
 def test_failed_native_calls(node: Node) -> None:
@@ -187,3 +197,11 @@ def test_lists_and_json() -> None:
 def test_parameters_that_make_no_sense(pairs: list[str]) -> None:
     with pytest.raises(CallFailed):
         read_params(pairs)
+
+
+@pytest.mark.parametrize("name", ["EventList", "EventList.0", "EventList.00", "X.Y.5"])
+def test_the_advice_how_a_list_is_written(name: str) -> None:
+    of = name.rstrip(".0123456789")
+    with pytest.raises(CallFailed) as failure:
+        read_params([f"{name}=a", f"{name}=b"])
+    assert str(failure.value).endswith(f"written as {of}.0=… {of}.1=…")

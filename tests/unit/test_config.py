@@ -78,11 +78,11 @@ def test_lists_are_lists_or_texts_with_commas(toml: Path, given: object) -> None
         ("listen", "localhost:" + "9" * 5000, "host:port"),
         ("listen", "::1:8080", "brackets"),
         ("listen", "[localhost]:8080", "brackets"),
-        ("media_port", "-1", "greater than or equal to 0"),
-        ("media_port", "65536", "less than or equal to 65535"),
-        ("media_port", "many", "a valid integer"),
-        ("room_processes", "0", "greater than or equal to 1"),
-        ("media_processes", "257", "less than or equal to 256"),
+        ("media_port", "-1", "must be a number of at least 0"),
+        ("media_port", "65536", "must be a number of at most 65535"),
+        ("media_port", "many", "must be a whole number"),
+        ("room_processes", "0", "must be a number of at least 1"),
+        ("media_processes", "257", "must be a number of at most 256"),
         ("public_ip", "example.org", "IP addresses"),
         ("allow_networks", "10.0.0.1/8", "has host bits set"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
@@ -100,12 +100,17 @@ def test_a_bad_value_is_named_with_its_place_and_rule(toml: Path, name: str, val
         assert value[:100] in caught.value.why
 
 
+def test_an_option_that_is_given_often_is_shown_as_it_was_written(toml: Path) -> None:
+    with pytest.raises(BadInput, match=r"such as 203\.0\.113\.7 .*; it is banana$"):
+        load_settings({"public_ip": ("banana",)}, {}, toml)
+
+
 @pytest.mark.parametrize(
     ("text", "field", "rule"),
     [
         ("media_prot = 1", "sluice.toml: media_prot", "there is no such setting; there are data, listen,"),
         ("public_ip = [1]", "sluice.toml: public_ip", "a list of texts"),
-        ("media_port = 1.5", "sluice.toml: media_port", "a valid integer"),
+        ("media_port = 1.5", "sluice.toml: media_port", "must be a whole number"),
         ("listen = ", "sluice.toml", "not valid TOML"),
         ('listen = "\udcff"', "sluice.toml", "not valid TOML"),
     ],
@@ -201,8 +206,8 @@ def test_base_url(toml: Path, given: str, kept: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"tls_cert": "c"}, "--tls-cert: is of no use without tls_key"),
-        ({"tls_key": "k"}, "--tls-key: is of no use without tls_cert"),
+        ({"tls_cert": "c"}, "--tls-cert: is of no use without --tls-key"),
+        ({"tls_key": "k"}, "--tls-key: is of no use without --tls-cert"),
         ({"trusted_proxies": "proxy.example"}, "--trusted-proxies: write networks"),
         ({"allow_unsigned_bodies": "perhaps"}, "--allow-unsigned-bodies: "),
         ({"base_url": "example.com/sluice"}, "--base-url: write where callers see the node"),
@@ -224,5 +229,5 @@ def test_bots(toml: Path) -> None:
     toml.write_text("most_streams = 2\nrequire_registered_channels = true\n")
     settings = load_settings({}, {"SLUICE_MOST_BOT_STREAMS": "50"}, toml)
     assert settings.bots == BotSettings(StreamLimits(per_channel=2, per_bot=50), registered_only=True)
-    with pytest.raises(BadInput, match="--most-streams: greater than or equal to 1"):
+    with pytest.raises(BadInput, match="--most-streams: must be a number of at least 1; it is 0"):
         load_settings({"most_streams": 0}, {}, toml)

@@ -11,6 +11,7 @@ from typing import Any
 import av.logging
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.lifecycle import Reason
 from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
@@ -57,7 +58,7 @@ class MediaProcess:
         self._channel.notify(Ready())
         await self._channel.run()
         for session, _ in list(self._sessions.values()):
-            session.stop()
+            session.stop(Reason.SERVER_SHUTDOWN)
         if self._sessions:
             await asyncio.wait([task for _, task in self._sessions.values()], timeout=2)
 

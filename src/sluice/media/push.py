@@ -79,8 +79,8 @@ class Push:
         self._main: asyncio.Task[Outcome] | None = None
         self._outcome: Outcome | None = None
 
-    def stop(self) -> None:
-        self._end(Outcome(Reason.STOPPED, Reason.STOPPED.text))
+    def stop(self, reason: Reason = Reason.STOPPED) -> None:
+        self._end(Outcome(reason, reason.text))
 
     async def run(self) -> None:
         """Runs to the end and reports it."""

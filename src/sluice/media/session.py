@@ -111,10 +111,11 @@ class Session:
         if not job.paused:
             self._resumed.set()
         self._attempt = self._next_attempt()
-        self._stopped = self._expired = False
+        self._stopped: Reason | None = None
+        self._expired = False
 
-    def stop(self) -> None:
-        self._stopped = True
+    def stop(self, reason: Reason = Reason.STOPPED) -> None:
+        self._stopped = reason
         if self._main is not None:
             self._main.cancel()
 
@@ -161,7 +162,7 @@ class Session:
         """Runs to the end and reports it."""
         log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
         self._main = asyncio.create_task(self._attempts())
-        if self._stopped:
+        if self._stopped is not None:
             self._main.cancel()
         self._schedule_look()
         await asyncio.wait({self._main})
@@ -172,8 +173,8 @@ class Session:
         self._shop.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
 
     def _outcome(self, main: "asyncio.Task[Outcome]") -> Outcome:
-        if self._stopped:
-            return Outcome(Reason.STOPPED, Reason.STOPPED.text)
+        if self._stopped is not None:
+            return Outcome(self._stopped, self._stopped.text)
         if main.cancelled():
             return self._idle_outcome()
         error = main.exception()

@@ -50,8 +50,10 @@ def run_child(main: ChildMain) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != config["parent"]:
         return
-    # A terminal's Ctrl-C goes to the whole group; the node decides in which order its children end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal's Ctrl-C goes to the whole group, as the SIGTERM of systemd and of `timeout` does; the node
+    # decides in which order its children end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     configure_logging(config["log_level"])
     structlog.contextvars.bind_contextvars(process=config["name"])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -79,7 +79,11 @@ def read_credentials(data: Path) -> Credentials:
     try:
         document = json.loads(path.read_text())
         values = {name: document[name] for name in names}
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except NotADirectoryError as error:
+        raise CredentialsError(
+            f"{data} is a file, or lies below one: name the data folder of a node with --data"
+        ) from error
+    except FileNotFoundError as error:
         raise CredentialsError(
             f"there is no {path}: name the data folder of a node with --data, or start one there with: "
             f"sluice serve --data {data}"

@@ -197,6 +197,10 @@ def _migrate(engine: Engine) -> None:
 
 def _unavailable(what: str, error: Exception) -> StoreError:
     cause = getattr(error, "orig", None) or error
-    failure = StoreError(f"{what}: {cause}; look at free space, file rights and other users of the database")
+    advice = "look at free space, file rights and other users of the database"
+    if getattr(cause, "sqlite_errorname", "") == "SQLITE_NOTADB":
+        cause = "the file is no SQLite database"
+        advice = "put it back from a backup, or name another folder with --data"
+    failure = StoreError(f"{what}: {cause}; {advice}")
     failure.__cause__ = error
     return failure

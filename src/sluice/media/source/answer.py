@@ -2,10 +2,9 @@
 
 import io
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from sluice.core.errors import SourceError
@@ -22,6 +21,7 @@ from sluice.media.source.playlist import (
     PlaylistSource,
     entries_of,
     is_hls,
+    left_out,
     may_be_list,
     read_list,
 )
@@ -57,9 +57,10 @@ class Endless:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A list whose first entry is of another scheme."""
+    """A list whose first entry that can be played is of another scheme. `notes`: about those before it."""
 
     url: str
+    notes: tuple[str, ...] = ()
 
     def abort(self) -> None: ...
 
@@ -153,8 +154,8 @@ class Looker:
             raise _unsupported(f"play lists name each other more than {_DEEPEST} deep")
         failures: dict[int, SourceError] = {}
         for number, url in enumerate(urls):
-            if urlsplit(url).scheme.lower() in ("rtmp", "rtmps"):
-                return Elsewhere(url)
+            if url.partition(":")[0].lower() in ("rtmp", "rtmps"):
+                return _noted(Elsewhere(url), urls, failures)
             try:
                 found = self.look(url, depth + 1)
             except SourceError as error:
@@ -164,7 +165,9 @@ class Looker:
                     break
                 continue
             self._failures = 0
-            if len(urls) == 1 or isinstance(found, Endless | Elsewhere):
+            if isinstance(found, Endless | Elsewhere):
+                return _noted(found, urls, failures)
+            if len(urls) == 1:
                 return found
             opener = Opener(partial(self._entry, depth + 1), self.abort)
             return PlaylistSource(urls, (number, found), opener, failures)
@@ -179,6 +182,18 @@ class Looker:
         if isinstance(found, Elsewhere):
             raise _unsupported("only the first entry of a play list may be RTMP")
         return found
+
+
+def _noted(
+    found: Endless | Elsewhere, urls: Sequence[str], failures: Mapping[int, SourceError]
+) -> Endless | Elsewhere:
+    """What is played alone tells what was left out before it in its list."""
+    notes = [left_out(number, urls[number], failure) for number, failure in failures.items()]
+    if isinstance(found, Elsewhere):
+        return replace(found, notes=(*notes, *found.notes))
+    for text in notes:
+        found.demuxer.notes.add(text)
+    return found
 
 
 def _unsupported(text: str) -> SourceError:

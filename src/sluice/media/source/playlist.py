@@ -77,6 +77,11 @@ def entries_of(content: Content, text: str, base: str) -> list[str]:
     return [_address(base, name) for name in found[:MOST_ENTRIES]]
 
 
+def left_out(number: int, url: str, failure: SourceError) -> str:
+    """The note about an entry, counted from 0."""
+    return f"entry {number + 1} of the list, {mask_url(url)}, is left out: {failure}"
+
+
 def _lines(text: str) -> list[str]:
     stripped = (line.strip() for line in text.splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
@@ -276,9 +281,7 @@ class PlaylistSource:
         self._ends.clear()
 
     def _leave_out(self, number: int, failure: SourceError) -> None:
-        self.notes.add(
-            f"entry {number + 1} of the list, {mask_url(self._urls[number])}, is left out: {failure}"
-        )
+        self.notes.add(left_out(number, self._urls[number], failure))
 
 
 def _unsupported(text: str) -> SourceError:

@@ -94,4 +94,9 @@ async def _http_source(
         raise
     if isinstance(found, Endless):
         return LiveHttpSource(found, executor)
-    return RtmpSource(found.url, dialer) if isinstance(found, Elsewhere) else found
+    if not isinstance(found, Elsewhere):
+        return found
+    source = RtmpSource(found.url, dialer)
+    for text in found.notes:
+        source.notes.add(text)
+    return source
