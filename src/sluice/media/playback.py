@@ -67,7 +67,7 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
         frames = repeats.release(frames, now_us / 1e6)
         if frames:
             send(frames)
-        tracks.check()
+        tracks.check(live=True)
 
 
 def _newest_sound(packets: list[Packet]) -> list[Packet]:

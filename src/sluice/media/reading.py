@@ -121,6 +121,7 @@ class FileReading:
         self._announce_end()
 
     def read(self, ready_us: int) -> Stretch | None:
+        self._tracks.check()
         packets = self._from(self._begin_us) if self._begin_us else self._next()
         if self._begin_us:
             self._sent_until_us = self._base_us + self._begin_us
@@ -283,6 +284,7 @@ class LiveReading:
         self._over = False
 
     def read(self, ready_us: int) -> Stretch | None:
+        self._tracks.check(live=True)
         if self._edge is not None:
             self._keep_up(self._edge, ready_us)
         until_us = self._newest_us + READ_US
@@ -293,8 +295,6 @@ class LiveReading:
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)
         frames = self._tracks.push_all(packets)
-        if not frames:
-            self._tracks.check()
         if not packets:
             if self._over:
                 return None

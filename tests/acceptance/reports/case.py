@@ -90,10 +90,8 @@ def faults(case: Case, reading: Reading) -> list[str]:
     for track, own_s, gap_s in gaps:
         if gap_s > own_s + MOST_GAP_S:
             found.append(f"no {track} for {gap_s:.2f} s (the source: {own_s:g} s)")
-    offset = reading.worst_offset_s(live=case.live, seams=case.seams)
-    if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
-        all_ms = [round(o.late_s * 1000) for o in reading.offsets]
-        found.append(f"sound is {offset * 1000:.0f} ms late ({all_ms})")
+    if not case.live:
+        found += _offset(case, reading)
     return found
 
 
@@ -107,7 +105,16 @@ def delays(case: Case, reading: Reading) -> list[str]:
     pace = reading.pace
     if case.paced and pace is not None and abs(pace - 1) > _MOST_DRIFT + late_s / PACED_S:
         found.append(f"{pace:.3f} s of media in a second")
+    if case.live:  # whose clock is that of its arrival
+        found += _offset(case, reading)
     return found
+
+
+def _offset(case: Case, reading: Reading) -> Iterable[str]:
+    offset = reading.worst_offset_s(live=case.live, seams=case.seams)
+    if case.offset and offset is not None and abs(offset) > MOST_OFFSET_S:
+        all_ms = [round(o.late_s * 1000) for o in reading.offsets]
+        yield f"sound is {offset * 1000:.0f} ms late ({all_ms})"
 
 
 def _ending(case: Case, reading: Reading) -> Iterable[str]:

@@ -64,6 +64,7 @@ class Tracks:
         self._plans = {TrackKind.VIDEO: plan.video, TrackKind.AUDIO: plan.audio}
         self._loudness = Loudness() if spec.normalize else None
         self._lock = threading.Lock()
+        self._failure: SourceError | None = None
         self._counted: dict[str, int] = {}
         self._video: Pipe | None = None
         self._audio: SoundPipe | None = None
@@ -114,10 +115,12 @@ class Tracks:
         there = [kind for kind, pipe in pipes.items() if pipe is not None]
         return bool(there) and all(self.stuck(kind) for kind in there)
 
-    def check(self) -> None:
-        """Of a live source, whose codec may change unannounced (a station's next show): raises SourceError
-        when it is to be opened anew."""
-        if self.all_stuck:
+    def check(self, *, live: bool = False) -> None:
+        """Raises SourceError when nothing more can come. The codec of a live source may change unannounced (a
+        station's next show): it is opened anew."""
+        if self._failure is not None:
+            raise self._failure
+        if live and self.all_stuck:
             raise SourceError(Reason.SOURCE_INTERRUPTED, _ALL_STUCK, transient=True)
 
     def push(self, packet: Packet) -> list[OutFrame]:
@@ -135,9 +138,18 @@ class Tracks:
             return frames + made if frames else made
 
     def push_all(self, packets: list[Packet]) -> list[OutFrame]:
-        """As `push` of each, on a worker thread."""
+        """As `push` of each, on a worker thread. What comes before a packet that shows that the source cannot
+        be played is given; `check` raises then."""
+        frames: list[OutFrame] = []
         with contextlib.nullcontext() if self.has_pictures else _TURN:
-            return [frame for packet in packets for frame in self.push(packet)]
+            try:
+                for packet in packets:
+                    frames += self.push(packet)
+            except SourceError as error:
+                self._failure = error
+        if self._failure is not None:
+            frames += self.flush()
+        return frames
 
     def flush(self) -> list[OutFrame]:
         """The end of a pass."""
@@ -153,7 +165,7 @@ class Tracks:
     def restart(self, begin_us: int) -> None:
         """The source goes on elsewhere, with sound from `begin_us` on."""
         with self._lock:
-            self._counted = self.dropped()
+            self._counted, self._failure = self.dropped(), None
             video, audio = self._video_track, self._audio_track
             self._video = self._audio = self._video_track = self._audio_track = None
             if video is not None:
