@@ -125,17 +125,19 @@ class _Gzip:
         if self._plain:
             self._held = data[size:]
             return data[:size]
-        if self._member is None:
-            if data[: len(_GZIP)] != _GZIP:
-                return self._without_member(data, size)
-            self._member, self._begun, self.over = zlib.decompressobj(31), True, False
-        out = self._member.decompress(data, size)
-        self._held = self._member.unconsumed_tail
-        if self._member.eof:
+        while True:
+            if self._member is None:
+                if data[: len(_GZIP)] != _GZIP:
+                    return self._without_member(data, size)
+                self._member, self._begun, self.over = zlib.decompressobj(31), True, False
+            out = self._member.decompress(data, size)
+            self._held = self._member.unconsumed_tail
+            if not self._member.eof:
+                return out
             self._held, self._member, self.over = self._member.unused_data, None, True
-            if not out:
-                return self.unpack(b"", size) if self._held[:2] == _GZIP else b""
-        return out
+            if out or self._held[:2] != _GZIP:
+                return out
+            data = self._held  # an empty member says nothing
 
     def _without_member(self, data: bytes, size: int) -> bytes:
         if len(data) < len(_GZIP) and _GZIP.startswith(data):
