@@ -32,6 +32,8 @@ _PREROLL_US = 1_000
 _LEAD_US = 300_000
 #: No pass of a loop counts as shorter; a file of one picture has no length of its own.
 _SHORTEST_PASS_US = 100_000
+#: What comes out of pipes at the end is no older.
+_MOST_HELD_US = 500_000
 #: Passes of a loop without a frame before it is given up. More than one: pipes may hold all of a short one.
 _MOST_BARREN = 3
 
@@ -133,8 +135,8 @@ class FileReading:
                 return None
             if self._left == 0:
                 self._over = True
-                return Stretch(self._tracks.close(), self._base_us + self._horizon_us)
-            frames += self._tracks.flush()
+                return Stretch(self._in_time(self._tracks.close()), self._base_us + self._horizon_us)
+            frames += self._in_time(self._tracks.flush())
             self._next_pass()
             pass_us = self._base_us
             packets = self._source.read(self._horizon_us)
@@ -173,6 +175,11 @@ class FileReading:
             self._barren = 0
         self._horizon_us += self._step_us
         return Stretch(frames, until_us, pass_us)
+
+    def _in_time(self, held: list[OutFrame]) -> list[OutFrame]:
+        """Without what pipes held of a track that ended long before the other."""
+        end_us = max((self._base_us + dts_us for dts_us, _ in self._ends.values()), default=0)
+        return [frame for frame in held if frame.media_us > end_us - _MOST_HELD_US]
 
     def _without_repeats(self, made: list[OutFrame]) -> list[OutFrame]:
         """Where it goes on decoders need the pictures before; nobody needs sound that was sent."""

@@ -192,6 +192,13 @@ def _apart(stage: Stage, name: str, late: str) -> str:
     return stage.site.of(path)
 
 
+def _ends_early(stage: Stage) -> str:
+    """The sound ends after 4 s: FFmpeg gives its last packet at the end of the file."""
+    base, path = stage.clips.base(), stage.clips.dir("sound-ends-early") / "a.ts"
+    ff("-i", base, "-t", 4, "-i", base, "-map", "0:v", "-map", "1:a", "-t", 10, "-c", "copy", path)
+    return stage.site.of(path)
+
+
 def _no_offset(offset_s: float) -> Callable[[Reading], Iterable[str]]:
     """The sound is that much later than the picture of the same number."""
 
@@ -222,6 +229,7 @@ CLOCKS = [
         end="",
         report=_RUNS,
     ),
+    Case("sound-ends-early", _ends_early, range(250), range(3), partly=(3,)),  # without that packet
     Case("ts-jumps-back", lambda s: s.site.of(_jump(s, "ts-jumps-back", 0)), range(300), range(12)),
     Case("ts-jumps-ahead", lambda s: s.site.of(_jump(s, "ts-jumps-ahead", 5000)), range(300), range(12)),
     Case("live-ts-jump", _live_jump, run_of=200, sound_s=8.5, seconds=12, end="", seams=(6,)),
