@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.acceptance.reports.clips import Clips
-from tests.acceptance.reports.reading import PACED_S, Reading
+from tests.acceptance.reports.reading import Reading
 from tests.acceptance.reports.rtmp import RtmpServer
 from tests.acceptance.reports.site import Site
 
@@ -58,6 +58,7 @@ class Case:
     never: tuple[str, ...] = ("internal error", "damaged")
     gap_s: tuple[float, float] = (0.0, 0.0)  #: of the source itself: pictures, sound
     seams: tuple[int, ...] = ()  #: seconds of the sound that begin behind a splice
+    burst_s: float = 0.0  #: of media that the source sends at once
     offset: bool = True  #: sound and picture have one content clock
     paced: bool = True  #: what comes at once is not what the source had kept
     mode: int = 1
@@ -97,14 +98,14 @@ def faults(case: Case, reading: Reading) -> list[str]:
 
 def delays(case: Case, reading: Reading) -> list[str]:
     """What came late or too fast: it may be the machine, so that it counts when the case is played alone."""
-    late_s, found = reading.recording.late_s, []
+    vague_s, found = reading.recording.late_s + case.burst_s, []
     waits = zip(_TRACKS, case.gap_s, (reading.picture_wait_s, reading.sound_wait_s), strict=True)
     for track, own_s, wait_s in waits:
-        if wait_s > own_s + _MOST_WAIT_S + late_s:
+        if wait_s > own_s + _MOST_WAIT_S + vague_s:
             found.append(f"no {track} arrive for {wait_s:.2f} s (the source: {own_s:g} s)")
     pace = reading.pace
-    if case.paced and pace is not None and abs(pace - 1) > _MOST_DRIFT + late_s / PACED_S:
-        found.append(f"{pace:.3f} s of media in a second")
+    if case.paced and pace is not None and abs(pace.rate - 1) > _MOST_DRIFT + vague_s / pace.over_s:
+        found.append(f"{pace.rate:.3f} s of media in a second")
     if case.live:  # whose clock is that of its arrival
         found += _offset(case, reading)
     return found

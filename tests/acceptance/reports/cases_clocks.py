@@ -239,7 +239,7 @@ CLOCKS = [
     rtmp_pause("rtmp-sound-pauses", AUDIO),
     chain("chain-vorbis", "libvorbis"),
     chain("chain-opus", "libopus"),
-    Case("chained-radio", _chained_radio, sound_s=9, seconds=12, end="", gap_s=(0, 1)),  # a page holds 1 s
+    Case("chained-radio", _chained_radio, sound_s=9, seconds=12, end="", burst_s=1),  # a page holds 1 s
     Case(
         "picture-4-s-later",
         lambda s: _apart(s, "picture-4-s-later", "v"),

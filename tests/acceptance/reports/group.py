@@ -68,7 +68,7 @@ def row(case: Case, reading: Reading, found: list[str]) -> str:
             f"gap {reading.picture_gap_s:.2f}/{reading.sound_gap_s:.2f} s",
             "offset -" if offset is None else f"offset {offset * 1000:.0f} ms",
             "first -" if first is None else f"first {first:.1f} s",
-            "pace -" if pace is None else f"pace {pace:.3f}",
+            "pace -" if pace is None else f"pace {pace.rate:.3f}",
             f"late {reading.recording.late_s:.2f} s",
             f"{last.get('state')}: {last.get('reason_text', '')[:100]}",
             "right" if not found else "WRONG: " + "; ".join(found),

@@ -35,7 +35,7 @@ _SILENT = 0.02  #: amplitude; the tones have 0.25
 _SHORTEST_RUN = 10
 _NEAR_S = 0.7
 _SETTLED_S = 2.0
-PACED_S = 3.0  #: pace is measured over this at least
+_PACED_S = 3.0
 
 Samples = NDArray[np.float32]
 
@@ -57,11 +57,18 @@ class Tone(NamedTuple):
 
 class Offset(NamedTuple):
     """How much later than its picture the sound is where second `second` begins, `at_s` after the first frame
-    by media time."""
+    came."""
 
     at_s: float
     second: int
     late_s: float
+
+
+class Pace(NamedTuple):
+    """Media time against time of arrival, and the seconds that it was measured over."""
+
+    rate: float
+    over_s: float
 
 
 @dataclass
@@ -167,18 +174,17 @@ class Reading:
     @cached_property
     def offsets(self) -> list[Offset]:
         """At each change of tone beside which there are pictures."""
-        numbered = [
-            (p.media_s, p.media_s - p.number / FRAME_RATE) for p in self.pictures if p.number is not None
-        ]
-        begin_s = min((frame.frame.media_us for frame in self.recording.arrivals), default=0) / 1e6
+        pictures = [picture for picture in self.pictures if picture.number is not None]
+        arrivals = self.recording.arrivals
         offsets = []
         for before, after in pairwise(self.heard.tones):
             if after.second == before.second + 1 and after.begin_s - before.end_s < 0.05:
                 at_s = (before.end_s + after.begin_s) / 2
-                near = [zero for media_s, zero in numbered if abs(media_s - at_s) < _NEAR_S]
+                near = [p for p in pictures if abs(p.media_s - at_s) < _NEAR_S]
                 if near:
-                    late_s = at_s - after.second - median(near)
-                    offsets.append(Offset(at_s - begin_s, after.second, late_s))
+                    zero_s = median(p.media_s - (p.number or 0) / FRAME_RATE for p in near)
+                    played_s = median(p.wall_s for p in near) - arrivals[0].wall_s
+                    offsets.append(Offset(played_s, after.second, at_s - after.second - zero_s))
         return offsets
 
     def worst_offset_s(self, *, live: bool, seams: Collection[int] = ()) -> float | None:
@@ -194,16 +200,16 @@ class Reading:
         arrivals = self.recording.arrivals
         return arrivals[0].wall_s - self.recording.began_s if arrivals else None
 
-    @property
-    def pace(self) -> float | None:
-        """Media time against time of arrival, after the beginning: a live source's burst is sent in haste."""
+    @cached_property
+    def pace(self) -> Pace | None:
+        """After the beginning: what a live source had kept is sent in haste."""
         track = self._video or self._audio
         begin_s = track[0][0] + _SETTLED_S if track else 0.0
         times = np.array([(wall, frame.media_us / 1e6) for wall, frame in track if wall > begin_s])
-        if len(times) < 2 or times[-1][0] - times[0][0] < PACED_S:
+        if len(times) < 2 or times[-1][0] - times[0][0] < _PACED_S:
             return None
         walls, medias = (times - times[0]).T
-        return float(np.polyfit(walls, medias, 1)[0])
+        return Pace(float(np.polyfit(walls, medias, 1)[0]), float(walls[-1]))
 
 
 def _mono(decoded: AudioFrame) -> Samples:

@@ -260,11 +260,18 @@ def _cell(name: str, make: Make, mode: int) -> Case:
 
     if name in _RECORDED:
         return Case(cell, played, range(_SECONDS * 25), range(_SECONDS), mode=mode)
-    own = (_FRAGMENT_S, _FRAGMENT_S) if name.startswith(("fmp4", "mkv")) else (0.0, 0.0)
+    burst_s = _FRAGMENT_S if name.startswith(("fmp4", "mkv")) else 0.0
     pictures = 80 if name in _JOINED else 150
     seconds = _WATCHED_S + (1 if name in _JOINED else 0)
     return Case(
-        cell, played, run_of=pictures, sound_s=pictures / 25, seconds=seconds, end="", gap_s=own, mode=mode
+        cell,
+        played,
+        run_of=pictures,
+        sound_s=pictures / 25,
+        seconds=seconds,
+        end="",
+        burst_s=burst_s,
+        mode=mode,
     )
 
 
