@@ -62,6 +62,8 @@ async def serving(app: ASGIApp, listener: Listener) -> AsyncIterator[None]:
         lifespan="off",
         server_header=False,
         proxy_headers=False,  # TrustedProxies reads them
+        # Longer than clients keep theirs (aiohttp: 15 s): who closes first loses a call of the other.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
         ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
     )
