@@ -54,8 +54,8 @@ class Flow:
 
     @property
     def complete(self) -> bool:
-        """Whether some of each kind that exists has left; False while none exists."""
-        return bool(self._kinds) and all(known.seen for known in self._kinds.values())
+        """Whether some of each kind that exists has left."""
+        return all(known.seen for known in self._kinds.values())
 
     def expect(self, kind: TrackKind, now: float) -> None:
         """It exists, and has `SILENT_S` from now until it is missed."""

@@ -129,7 +129,8 @@ class Push:
             return
         sink.send(units)
         self._note_sent(sink, units)
-        whole = self._flow.complete and self._flow.fault(self._now()) is None
+        # Where no kind is published that is to be pushed, silence is; where nothing is, nothing.
+        whole = self._publisher.publishes and self._flow.complete and self._flow.fault(self._now()) is None
         if self._flowing_since is None and sink.bytes_out and whole:
             self._flows()
 
