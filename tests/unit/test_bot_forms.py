@@ -117,6 +117,7 @@ def test_line_2() -> None:
         ({"state": "starting"}, 1, "", 0),
         ({}, 2, "", 0),
         ({"again": True}, 2, "source reconnected", 0),
+        ({"state": "recovering", "reason": "sound_stopped", "text": "no sound"}, 2, "no sound", 1023),
         ({"state": "ended", "reason": "stopped", "text": "stopped by api"}, 3, "stopped by api", 0),
         ({"state": "failed", "reason": "source_refused", "text": "404"}, 3, "404", 1002),
         ({"state": "failed", "reason": "invalid_position", "text": "behind"}, 3, "behind", 1016),

@@ -56,14 +56,18 @@ def kinds(events: tuple[CallbackEvent, ...]) -> list[EventKind]:
         (task(State.SCHEDULED, epoch=0), True),
         (task(State.STARTING), False),  # a scheduled one came due
         (task(State.RUNNING, flowed_at=NOW), True),
-        (task(State.RECOVERING, flowed_at=NOW), False),
+        (task(State.RECOVERING, flowed_at=NOW, reason=Reason.PICTURES_STOPPED), True),
+        (task(State.RECOVERING, flowed_at=NOW, reason=Reason.RESUMED), False),
+        (task(State.RECOVERING, flowed_at=NOW, reason=Reason.SERVER_SHUTDOWN), False),
         (task(State.PAUSED, flowed_at=NOW), False),
         (task(State.STOPPING), False),
         (task(State.ENDED), True),
         (task(State.FAILED), True),
     ],
 )
-def test_a_relay_tells_that_it_is_accepted_runs_and_is_over(change: Task[Any], told: bool) -> None:
+def test_a_relay_tells_that_it_is_accepted_runs_stops_and_is_over(
+    change: Task[Any], told: bool
+) -> None:
     events = task_events(change, NOW)
     assert kinds(events) == [EventKind.RELAY_STATE] * told
 
@@ -129,9 +133,13 @@ def test_a_bots_task_without_an_address_tells_nobody(dialect: Dialect) -> None:
             assert task_events(bots(state, dialect, "", epoch=epoch), NOW) == ()
 
 
-def test_line_1_is_not_told_that_a_task_is_accepted() -> None:
-    assert task_events(bots(State.STARTING, Dialect.BOT_TRTC, epoch=0), NOW) == ()
-    assert len(task_events(bots(State.STARTING, Dialect.BOT_VOLC, epoch=0), NOW)) == 1
+@pytest.mark.parametrize(
+    ("state", "epoch", "reason"),
+    [(State.STARTING, 0, Reason.NONE), (State.RECOVERING, 3, Reason.SOUND_STOPPED)],
+)
+def test_line_1_is_not_told_what_it_has_no_number_for(state: State, epoch: int, reason: Reason) -> None:
+    assert task_events(bots(state, Dialect.BOT_TRTC, epoch=epoch, reason=reason), NOW) == ()
+    assert len(task_events(bots(state, Dialect.BOT_VOLC, epoch=epoch, reason=reason), NOW)) == 1
 
 
 @pytest.mark.parametrize(

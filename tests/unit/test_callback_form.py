@@ -130,6 +130,7 @@ def test_the_secret_is_that_of_now() -> None:
         (relay(state="starting"), 1, "", 0),
         (relay(), 2, "", 0),
         (relay(again=True), 2, "source reconnected", 0),
+        (relay(state="recovering", reason="pictures_stopped", text="no pictures"), 2, "no pictures", 1022),
         (relay(state="ended", reason="stopped", text="stopped by api"), 3, "stopped by api", 0),
         (relay(state="ended", reason="end_of_stream", text="end of stream"), 3, "end of stream", 0),
         (

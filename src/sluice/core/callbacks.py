@@ -146,6 +146,20 @@ MINUTE_RETRY = RetryPlan((10.0,), 60.0, from_beginning=True)
 # --- what ---------------------------------------------------------------------------------------------------
 
 
+#: What a relay that stands still is told of. Why else it may recover (a pause, a node that starts again) is
+#: no matter of its source's.
+_STOPS = frozenset(
+    {
+        Reason.PICTURES_STOPPED,
+        Reason.SOUND_STOPPED,
+        Reason.SOURCE_INTERRUPTED,
+        Reason.SOURCE_UNREACHABLE,
+        Reason.SOURCE_REFUSED,
+        Reason.SOURCE_UNSUPPORTED,
+    }
+)
+
+
 def room_order_key(app_id: AppId, room_id: RoomId) -> str:
     return f"room/{app_id}/{room_id}"
 
@@ -163,8 +177,9 @@ def task_events(
 
 
 def _relay_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
-    """Accepted, media flows (again), over (contract/callbacks.md 4); what lies between is not told."""
-    if task.epoch and task.state is not State.RUNNING and task.state.live:
+    """Accepted, media flows (again), a kind of it has stopped, over (contract/callbacks.md 4)."""
+    stopped = task.state is State.RECOVERING and task.reason in _STOPS
+    if task.epoch and task.state.live and not (stopped or task.state is State.RUNNING):
         return ()
     data = _data_of(task, now) | {
         "user_id": task.user_id,
@@ -179,7 +194,9 @@ def _relay_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...
 def _bot_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
     """As a relay's, at the address that came with the task alone (contract/callbacks.md 4, 6, 7)."""
     url = task.spec.callback_url
-    if not url or (task.dialect is Dialect.BOT_TRTC and not task.epoch):  # this form knows no acceptance
+    # Line 1 has numbers neither for an acceptance nor for media that stopped and may come back.
+    unknown = task.dialect is Dialect.BOT_TRTC and (not task.epoch or task.state is State.RECOVERING)
+    if not url or unknown:
         return ()
     return tuple(
         replace(

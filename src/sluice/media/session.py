@@ -307,7 +307,8 @@ class Session:
 
     def _tell_plan(self) -> None:
         """When it is another one: tracks begin and change as they like."""
-        plan, notes = self._attempt.plan, self._attempt.notes()
+        plan = self._attempt.plan  # another attempt gives the same notes again
+        notes = [note for note in self._attempt.notes() if note not in self._notes]
         self._notes += notes
         if plan is not None and (plan != self._plan or notes):
             self._plan = plan

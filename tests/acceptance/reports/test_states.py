@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
+from sluice.core.lifecycle import Reason
 from sluice.process.link import FrameType
 from tests.acceptance.node import ServedNode
 from tests.acceptance.reports.case import Stage
@@ -198,10 +199,15 @@ async def test_the_page_says_what_stopped(matrix: Matrix, stops: str) -> None:
 
 
 @pytest.mark.parametrize("stops", list(_KINDS))
-async def test_the_callback_says_that_it_is_back(matrix: Matrix, stops: str) -> None:
-    """What lies between is not told (contract of callbacks, section 4)."""
-    _, went_on = _hole(matrix.watched["rtmp", stops].recording, _KINDS[stops][0])
+async def test_the_callback_says_what_stopped_and_that_it_is_back(matrix: Matrix, stops: str) -> None:
+    kinds, reason, _ = _KINDS[stops]
+    stopped, went_on = _hole(matrix.watched["rtmp", stops].recording, kinds)
     of_room = [(at, data) for at, data in matrix.told if data["RoomId"] == _room("rtmp", stops)]
+    number = Reason.of(reason).number
+    said = [at for at, data in of_room if (data["Status"], data["Reason"]) == (2, number)]
+    assert said, of_room
+    print(f"rtmp {stops}: the callback after {said[0] - stopped:.2f} s")
+    assert said[0] - stopped < BOUND_S
     again = [at for at, data in of_room if data["Msg"] == "source reconnected"]
     assert again, of_room
     print(f"rtmp {stops}: the callback {again[0] - went_on:.2f} s after it is back")

@@ -11,10 +11,12 @@ _AGAIN = "source reconnected"
 
 
 def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
-    """The mapping of states is that of section 4."""
+    """The mapping of states is that of section 4. A relay of which a kind of media has stopped runs on, with
+    the reason."""
     data = entry.data
     state = State(data["state"])
-    message = data["text"] if not state.live else _AGAIN if data["again"] else ""
+    has_reason = not state.live or state is State.RECOVERING
+    message = data["text"] if has_reason else _AGAIN if data["again"] else ""
     return {
         "RoomId": data["room_id"],
         "TaskId": data["task_id"],
@@ -24,5 +26,5 @@ def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
         "StartTimeStamp": data["start_at"],
         "Msg": message,
         "Vid": data["run_id"],
-        "Reason": 0 if state.live else Reason.of(data["reason"]).number,
+        "Reason": Reason.of(data["reason"]).number if has_reason else 0,
     }
