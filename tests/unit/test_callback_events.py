@@ -65,9 +65,7 @@ def kinds(events: tuple[CallbackEvent, ...]) -> list[EventKind]:
         (task(State.FAILED), True),
     ],
 )
-def test_a_relay_tells_that_it_is_accepted_runs_stops_and_is_over(
-    change: Task[Any], told: bool
-) -> None:
+def test_a_relay_tells_that_it_is_accepted_runs_stops_and_is_over(change: Task[Any], told: bool) -> None:
     events = task_events(change, NOW)
     assert kinds(events) == [EventKind.RELAY_STATE] * told
 

@@ -108,3 +108,13 @@ def test_each_link_of_a_chain_is_a_stretch(step: int) -> None:
 def test_streams_that_begin_together_are_no_chain() -> None:
     data = page(1, b"video", first=True) + page(2, b"audio", first=True) + link(1)[31:]
     assert cuts(OggSplit, data, lambda: 64) == []
+
+
+def test_scrambled_packets_are_told() -> None:
+    clear, split = pat(0x100) + media(0x101), TsSplit()
+    split.feed(clear)
+    assert split.note == ""
+    scrambled = bytearray(media(0x101))
+    scrambled[3] |= 0x80
+    split.feed(bytes(scrambled))
+    assert "scrambled" in split.note

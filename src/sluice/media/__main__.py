@@ -12,6 +12,7 @@ import av.logging
 
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
+from sluice.media.allocations import bound_allocations
 from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
@@ -95,6 +96,7 @@ class MediaProcess:
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     # FFmpeg's own messages would take the interpreter lock from its threads and name no session.
     av.logging.set_level(None)
+    bound_allocations()
     await MediaProcess(config, reader, writer).run()
 
 

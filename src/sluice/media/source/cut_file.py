@@ -2,6 +2,7 @@
 
 import io
 
+from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.splits import OggSplit, Split, TsSplit
 
@@ -13,8 +14,8 @@ class CutFile:
     the traceback of the first.
     """
 
-    def __init__(self, file: ByteFile) -> None:
-        self._file = file
+    def __init__(self, file: ByteFile, notes: Notes) -> None:
+        self._file, self._notes = file, notes
         self._failed = False
         self._split: Split | None = None
         self._sniffed = False
@@ -28,6 +29,11 @@ class CutFile:
     @property
     def is_first(self) -> bool:
         return self._base == 0
+
+    @property
+    def note(self) -> str:
+        """What is odd about the bytes that were read; empty as a rule."""
+        return self._split.note if self._split is not None else ""
 
     def readable(self) -> bool:
         return True
@@ -109,6 +115,8 @@ class CutFile:
         if not 0 <= seen < len(chunk):  # FFmpeg looks at other places, too
             return chunk
         cut = self._split.feed(chunk[seen:])
+        if self.note:
+            self._notes.add(self.note)
         self._looked_at = position + len(chunk)
         if cut is None:
             return chunk

@@ -79,7 +79,8 @@ class Demuxer:
         self._live, self._begun = live, live or begun
         self._kinds = kinds or frozenset(TrackKind)
         self._container: InputContainer | None = None
-        self._reading = CutFile(file)
+        self.notes = notes or Notes()
+        self._reading = CutFile(file, self.notes)
         self._streams: dict[int, StreamTrack] = {}
         self._playing: dict[TrackKind, StreamTrack] = {}
         self._packets: Iterator[Any] = iter(())
@@ -90,7 +91,6 @@ class Demuxer:
         self.first_us = 0
         self._begin_us = 0  #: of the first packet, which may come before what is shown or heard
         self.dropped = 0
-        self.notes = notes or Notes()
 
     def open(self) -> Probe:
         """Raises SourceError: the file's own, or SOURCE_UNSUPPORTED for no media, or encrypted media."""
@@ -247,6 +247,12 @@ class Demuxer:
         return video is None or videos >= most or video.reordered
 
     def _no_media(self) -> SourceError:
+        if self._reading.note:
+            return SourceError(
+                Reason.SOURCE_UNSUPPORTED,
+                f"nothing can be played: {self._reading.note}",
+                transient=self._live,
+            )
         if self.dropped:
             text = "nothing of the source can be decoded: no key frame with parameter sets came"
             return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=self._live)

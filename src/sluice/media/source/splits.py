@@ -8,6 +8,8 @@ stretches, each opened for itself.
 from typing import Protocol
 
 _PACKET, _SYNC = 188, b"\x47"
+_SCRAMBLED = 0x40  #: transport_scrambling_control in the fourth byte, which is not 0 (2.4.3.3)
+_IS_SCRAMBLED = "the transport stream is scrambled (conditional access), at least in parts; there is no key"
 _PAT, _PMT_TABLE = 0, 2
 _SECTION_HEADER, _LONGEST_SECTION = 3, 1024
 _MOST_PROGRAMS = 64
@@ -17,6 +19,7 @@ _BEGINS_STREAM = 0x02  #: flag of the first page of a logical stream
 
 class Split(Protocol):
     prefix: bytes  #: what the next stretch needs before its own bytes
+    note: str  #: what people are to be told of the bytes that were fed
 
     def feed(self, data: bytes) -> int | None:
         """The next bytes, in order. Where among them the next stretch begins, if it does; it is fed anew from
@@ -32,7 +35,7 @@ class TsSplit:
     """Cuts where a program map names streams that were not there, or a new program comes up."""
 
     def __init__(self) -> None:
-        self.prefix = b""
+        self.prefix, self.note = b"", ""
         self._carry = b""
         self._pat = b""  #: the packet
         self._maps: frozenset[int] = frozenset()  #: PIDs of the program maps that the newest table names
@@ -51,6 +54,8 @@ class TsSplit:
             start = _resync(block)
             count = (len(block) - start) // _PACKET
         end = start + count * _PACKET
+        if not self.note and max(block[start + 3 : end : _PACKET], default=0) >= _SCRAMBLED:
+            self.note = _IS_SCRAMBLED
         fed_before = len(self._carry)
         self._carry = block[end:]
         at = self._next_table(block, start, end)
@@ -113,7 +118,8 @@ class OggSplit:
     """Cuts where a page begins a logical stream after pages that carry media."""
 
     def __init__(self) -> None:
-        self.prefix = self._carry = b""
+        self.prefix, self.note = b"", ""
+        self._carry = b""
         self._skip = 0  #: bytes of the present page that are still to come
         self._media = False
 

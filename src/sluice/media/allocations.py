@@ -1,0 +1,21 @@
+"""A bound on what FFmpeg takes of memory at once.
+
+An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes.
+"""
+
+import ctypes
+from pathlib import Path
+
+import av  # noqa: F401 - loads the library that is looked for
+
+#: An index takes 24 bytes for each packet: 66 h of AAC.
+MOST_BYTES = 256 << 20
+_MAPS = Path("/proc/self/maps")
+
+
+def bound_allocations(most_bytes: int = MOST_BYTES) -> None:
+    """For the whole process: FFmpeg treats what would be larger as lack of memory (libavutil/mem.h)."""
+    loaded = _MAPS.read_text().splitlines()
+    library = ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in loaded if "libavutil" in line))
+    library.av_max_alloc.argtypes, library.av_max_alloc.restype = [ctypes.c_size_t], None
+    library.av_max_alloc(most_bytes)

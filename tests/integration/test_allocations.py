@@ -1,0 +1,53 @@
+"""A file of a kilobyte that claims millions of samples costs no memory."""
+
+import struct
+import subprocess
+import sys
+
+_SAMPLES = 30_000_000
+#: The index would be of 720 MB.
+_MOST_KB = 300_000
+_OPEN = """
+import io, resource, sys
+import av
+from sluice.media.allocations import bound_allocations
+bound_allocations()
+container = av.open(io.BytesIO(sys.stdin.buffer.read()))
+print(container.streams.video[0].frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def box(name: bytes, *body: bytes) -> bytes:
+    """ISO/IEC 14496-12 4.2."""
+    data = b"".join(body)
+    return struct.pack(">I", 8 + len(data)) + name + data
+
+
+def table(name: bytes, *numbers: int) -> bytes:
+    return box(name, struct.pack(f">{1 + len(numbers)}I", 0, *numbers))
+
+
+def bomb() -> bytes:
+    """All samples are as long as each other, so that no table of sizes is needed."""
+    entry = box(b"mp4v", bytes(6), b"\0\1", bytes(16), struct.pack(">HH", 320, 180), bytes(50))
+    samples = box(
+        b"stbl",
+        box(b"stsd", struct.pack(">II", 0, 1), entry),
+        table(b"stts", 1, _SAMPLES, 1),
+        table(b"stsc", 1, 1, _SAMPLES, 1),
+        table(b"stsz", 1000, _SAMPLES),
+        table(b"stco", 1, 1000),
+    )
+    head = table(b"mdhd", 0, 0, 12800, _SAMPLES, 0x55C40000)
+    handler = box(b"hdlr", bytes(8), b"vide", bytes(13))
+    media = box(b"mdia", head, handler, box(b"minf", table(b"vmhd", 0, 0), samples))
+    track = box(b"trak", table(b"tkhd", 0, 0, 1, 0, 0, *[0] * 15), media)
+    return box(b"ftyp", b"isom", bytes(4), b"isom") + box(b"moov", table(b"mvhd", *[0] * 24), track)
+
+
+def test_an_index_that_is_claimed_takes_no_memory() -> None:
+    command = [sys.executable, "-c", _OPEN]
+    done = subprocess.run(command, input=bomb(), capture_output=True, check=True)
+    frames, most_kb = map(int, done.stdout.split())
+    assert frames == _SAMPLES, "the file says so"
+    assert most_kb < _MOST_KB
