@@ -82,6 +82,13 @@ def test_another_codec_is_refused_by_its_name() -> None:
     assert "theora" in refusal(COPY, replace(BOTH, video=replace(H264, codec="theora")))
 
 
+@pytest.mark.parametrize("mode", StreamMode)
+def test_pictures_that_no_level_allows_are_refused_with_their_size(mode: StreamMode) -> None:
+    spec = replace(COPY, stream_mode=mode)
+    make_plan(spec, replace(BOTH, video=replace(H264, width=8192, height=4320)))
+    assert "8192x8192" in refusal(spec, replace(BOTH, video=replace(H264, width=8192, height=8192)))
+
+
 def test_video_that_nobody_asked_for_is_not_judged() -> None:
     probe = replace(BOTH, video=replace(H264, codec="hevc", has_b_frames=True))
     assert make_plan(replace(COPY, media_type=MediaType.AUDIO), probe).video.action is Action.NONE

@@ -17,6 +17,10 @@ from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 OPUS_CHANNELS = 2
 
 
+#: No level of H.264 has more in a picture (A.3.1: 139264 macroblocks at 6.2): a decoder would keep gigabytes.
+MOST_PIXELS = 139_264 * 256
+
+
 @dataclass(frozen=True, slots=True)
 class VideoTrack:
     """`codec` is FFmpeg's name; `extradata` the decoder configuration (for h264 an
@@ -118,6 +122,10 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
     if spec.media_type is MediaType.AUDIO:
         return TrackPlan(Action.NONE, "only audio was asked for")
     title = codec_title(track.codec)
+    if track.width * track.height > MOST_PIXELS:
+        raise _unsupported(
+            f"the source's pictures have {track.width}x{track.height} pixels; up to 8192x4320 can be played"
+        )
     if spec.stream_mode is StreamMode.TRANSCODE:
         return TrackPlan(Action.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
     if track.codec != "h264":

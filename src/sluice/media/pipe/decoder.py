@@ -7,9 +7,11 @@ from av.codec.context import CodecContext
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.plan import Track
+from sluice.core.plan import MOST_PIXELS, Track
 
 C = TypeVar("C", bound=CodecContext)
+#: Pictures may grow in mid-stream, where no plan sees it.
+_LIMITS = {"max_pixels": str(MOST_PIXELS)}
 #: Codecs whose configuration is all that a decoder needs; a demuxer that jumps resets its own context.
 _BY_CONFIGURATION = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg2video"}) | frozenset(
     {"mp3", "mp3float", "aac", "flac", "vorbis", "ac3", "eac3", "alac"}
@@ -26,6 +28,7 @@ def open_decoder(codec: str, extradata: bytes, kind: type[C]) -> C:
         ) from error
     assert isinstance(decoder, kind)  # noqa: S101 - the demuxer knows video from audio
     decoder.extradata = extradata or None
+    decoder.options = _LIMITS
     decoder.thread_count = 1  # one session shall not take the cores of all others
     return decoder
 
@@ -39,5 +42,6 @@ def decoder_of(track: Track, kind: type[C]) -> C:
     if context.is_open:
         context.flush_buffers()
     else:
+        context.options = _LIMITS
         context.thread_count = 1
     return context
