@@ -104,7 +104,7 @@ class TestLive:
         assert live.answers == []
         assert played.error is None
         _check_runs_on(played, 2)
-        assert len(played.notes) == len(answers) if isinstance(answers[0], int) else 1
+        assert len(played.notes) == (len(answers) if isinstance(answers[0], int) else 1)
 
     def test_a_playlist_that_is_gone_is_a_loss_in_the_end(
         self, clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor

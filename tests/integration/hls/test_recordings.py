@@ -166,7 +166,6 @@ def _keyed(clip: Path, name: str, key_line: str) -> dict[str, list[Any]]:
 
 
 _KEY_LINE = f'#EXT-X-KEY:METHOD=AES-128,URI="key",IV=0x{IV.hex()}'
-_NONE_LINE = "#EXT-X-KEY:METHOD=NONE"
 
 
 @pytest.mark.parametrize("name", ["t", "m"], ids=["ts", "fmp4"])
