@@ -237,6 +237,7 @@ def test_wide_media_sequence_numbers(
     clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor, number: int
 ) -> None:
     text = (clip / "t.m3u8").read_text().replace("#EXT-X-MEDIA-SEQUENCE:0", f"#EXT-X-MEDIA-SEQUENCE:{number}")
+    assert f"#EXT-X-MEDIA-SEQUENCE:{number}\n" in text
     with Origin(clip, {"t.m3u8": [text.encode()]}).serve() as server:
         played = play(server.url("/t.m3u8"), executor, numbers)
     assert played.pictures() == list(range(COUNT * RATE))
