@@ -11,6 +11,7 @@ from tests.acceptance.clips import FRAME_RATE, Clips
 from tests.acceptance.node import ServedNode
 from tests.acceptance.test_relay import ENOUGH, new_room
 from tests.acceptance.viewers import aiortc_viewer, chromium_page, source_slices
+from tests.integration.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +33,7 @@ async def live_dash(anyio_backend: str, files: str, clips: Clips) -> AsyncIterat
         stdin=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(20):
-            while not (folder / "chunk-stream0-00004.m4s").exists():
-                await asyncio.sleep(0.05)
+        await until((folder / "chunk-stream0-00004.m4s").exists)
         yield f"{files}/live-dash/live.mpd"
     finally:
         writer.kill()
@@ -98,9 +97,7 @@ async def test_sound_alone_is_heard(
     room = new_room()
     async with chromium_page(browser, node.page_url(room)) as viewer:
         run = await node.start(room, url_of[name], StreamMode=1, MediaType=media_type, Loop=True)
-        async with asyncio.timeout(20):
-            while (await viewer.stats())["energy"] == 0:
-                await asyncio.sleep(0)
+        await viewer.until(lambda stats: stats["energy"] > 0)
         assert (await node.until_state(run, "running"))["plan"]["video"]["action"] == "none"
         await node.client_stop(run)
 

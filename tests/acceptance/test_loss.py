@@ -2,10 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -67,15 +66,6 @@ async def watching(
         await context.close()
 
 
-async def until(
-    viewer: ChromiumViewer, wanted: Callable[[dict[str, Any]], bool], deadline_s: float = 30
-) -> dict[str, Any]:
-    async with asyncio.timeout(deadline_s):
-        while not wanted(stats := await viewer.stats()):
-            await asyncio.sleep(0.1)
-    return stats
-
-
 def new_room() -> str:
     return f"room-{uuid.uuid4().hex[:8]}"
 
@@ -92,7 +82,7 @@ async def test_three_percent_loss_costs_no_picture(node: ServedNode, browser: Br
     ):
         relay.loss = 0.03
         before, beside_before = await viewer.stats(), await beside.stats()
-        after = await until(viewer, lambda stats: stats["at"] >= before["at"] + 20_000)
+        after = await viewer.until(lambda stats: stats["at"] >= before["at"] + 20_000, 30)
         rate = (after["frames"] - before["frames"]) / (after["at"] - before["at"]) * 1000
         assert rate >= 0.95 * FRAME_RATE
         assert after["lost"] > before["lost"]
@@ -135,7 +125,7 @@ async def test_lasting_loss_leaves_the_sound_until_the_network_recovers(
         async def second() -> tuple[int, float]:
             """Frames and energy of the sound of the next second."""
             before = await viewer.stats()
-            after = await until(viewer, lambda stats: stats["at"] >= before["at"] + 1000)
+            after = await viewer.until(lambda stats: stats["at"] >= before["at"] + 1000)
             return after["frames"] - before["frames"], after["energy"] - before["energy"]
 
         async with asyncio.timeout(20):
@@ -183,7 +173,7 @@ async def test_the_page_goes_on_after_a_restart_of_the_server(
         await first.start(room, f"{files}/long.mp4", Loop=True)
         await viewer.until_frames(FRAME_RATE)
     async with serve_node(tmp_path / "data", "--listen", address):
-        await until(viewer, lambda stats: stats["peers"] >= 2 and stats["frames"] >= FRAME_RATE)
+        await viewer.until(lambda stats: stats["peers"] >= 2 and stats["frames"] >= FRAME_RATE, 30)
         await viewer.page.wait_for_selector('figure[data-state="live"]')
         assert await viewer.rate() >= 0.9 * FRAME_RATE
         assert await viewer.page.locator("figure").count() == 1

@@ -16,6 +16,7 @@ from playwright.async_api import Browser, Page, Route
 from tests.acceptance.node import ServedNode
 from tests.acceptance.viewers import ChromiumViewer, aiortc_viewer, chromium_page
 from tests.integration.lossy import LossyRelay, lossy_relay
+from tests.integration.waiting import until_seen
 
 pytestmark = pytest.mark.anyio
 
@@ -86,11 +87,7 @@ async def sent(
     page: Page, wanted: Callable[[dict[str, Any]], bool], deadline_s: float = 20
 ) -> dict[str, Any]:
     """What the page sends, as soon as it is as wanted."""
-    async with asyncio.timeout(deadline_s):
-        while not wanted(found := await page.evaluate(_SENT)):
-            await asyncio.sleep(0.1)
-    result: dict[str, Any] = found
-    return result
+    return await until_seen(lambda: page.evaluate(_SENT), wanted, deadline_s)
 
 
 def is_full(found: dict[str, Any]) -> bool:
@@ -110,9 +107,7 @@ async def send_through(page: Page, relay: LossyRelay) -> None:
 
 async def until_heard(viewer: ChromiumViewer) -> None:
     energy = (await viewer.stats())["energy"]
-    async with asyncio.timeout(10):
-        while (await viewer.stats())["energy"] <= energy:
-            await asyncio.sleep(0.1)
+    await viewer.until(lambda stats: stats["energy"] > energy, 10)
 
 
 async def test_others_see_and_hear_who_publishes(
@@ -146,9 +141,7 @@ async def test_the_camera_reaches_its_full_size_and_again_after_loss(
             await viewer.until_size(FULL)
             relay.loss = relay.loss_to_node = 0.2
             lossy = await viewer.stats()
-            async with asyncio.timeout(20):
-                while (await viewer.stats())["at"] < lossy["at"] + 2000:
-                    await asyncio.sleep(0.1)
+            await viewer.until(lambda stats: stats["at"] >= lossy["at"] + 2000)
             relay.loss = relay.loss_to_node = 0.0
             assert relay.lost > 20
             began = time.monotonic()
@@ -212,9 +205,7 @@ async def test_a_screen_is_a_stream_of_its_own(node: ServedNode, browser: Browse
         await publish(anna)
         await anna.click("text=Share screen")
         captions = viewer.page.locator('figure[data-state="live"] figcaption')
-        async with asyncio.timeout(20):
-            while sorted(await captions.all_inner_texts()) != ["anna", "anna (screen)"]:
-                await asyncio.sleep(0.1)
+        await until_seen(captions.all_inner_texts, lambda texts: sorted(texts) == ["anna", "anna (screen)"])
         await anna.click("text=Stop sharing")
         await viewer.page.get_by_text("anna (screen)").wait_for(state="detached", timeout=3000)
         assert await captions.all_inner_texts() == ["anna"]

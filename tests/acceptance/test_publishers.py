@@ -17,8 +17,8 @@ from tests.acceptance.test_callbacks import SECRET, listen
 from tests.acceptance.test_push import PUSHING, Push, push_of
 from tests.acceptance.viewers import chromium_page
 from tests.integration.cdn import Cdn, cdn
-from tests.integration.pushing import until
 from tests.integration.receiver import Got, Receiver, verify
+from tests.integration.waiting import until, until_seen
 
 pytestmark = pytest.mark.anyio
 
@@ -48,9 +48,7 @@ async def fault(page: Page) -> str:
 
 
 async def seconds(says: Callable[[], Awaitable[bool]], began: float) -> float:
-    async with asyncio.timeout(20):
-        while not await says():
-            await asyncio.sleep(0.05)
+    await until_seen(says, bool)
     return time.monotonic() - began
 
 

@@ -25,8 +25,8 @@ from tests.acceptance.viewers import source_slices
 from tests.integration.broadcast import slice_hashes
 from tests.integration.cdn import Cdn, Connection, cdn
 from tests.integration.nginx import Nginx
-from tests.integration.pushing import until
 from tests.integration.recording import check, lip_offsets_ms, record, slices_of
+from tests.integration.waiting import until
 
 pytestmark = pytest.mark.anyio
 

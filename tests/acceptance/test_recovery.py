@@ -17,6 +17,7 @@ from tests.acceptance.player import Player, playing
 from tests.acceptance.sources import Ffmpeg, flv_server, hls_writer, rtmp_publisher
 from tests.acceptance.test_relay import new_room, sse
 from tests.integration.nginx import Nginx, free_port
+from tests.integration.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -108,9 +109,7 @@ async def test_viewers_stay_when_sources_are_killed_and_come_back(
     async with AsyncExitStack() as stack:
         for source in [*killed, writer]:
             await stack.enter_async_context(source)
-        async with asyncio.timeout(20):
-            while not (origin.www / "live/live3.ts").exists():
-                await asyncio.sleep(0.1)
+        await until((origin.www / "live/live3.ts").exists)
         all_watched = {
             name: await stack.enter_async_context(watched(node, url, mode))
             for name, (url, mode, _) in sources.items()
@@ -132,9 +131,7 @@ async def test_viewers_stay_when_sources_are_killed_and_come_back(
 
 async def back(one: Watched) -> None:
     """Waits until the task runs and two more seconds of pictures came."""
-    async with asyncio.timeout(60):
-        while one.states[-2:] != ["recovering", "running"]:
-            await asyncio.sleep(0.1)
+    await until(lambda: one.states[-2:] == ["recovering", "running"], 60)
     await one.player.until_pictures(len(one.player.pictures) + 2 * FRAME_RATE)
 
 

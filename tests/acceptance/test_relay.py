@@ -1,6 +1,5 @@
 """The main job: a signed StartRelayStream, and people see and hear it."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -151,9 +150,7 @@ async def test_the_page_comes_back_after_the_room_process_died(
         await viewer.until_frames(FRAME_RATE)
         for process in node.children("sluice.rooms.engine"):
             process.kill()
-        async with asyncio.timeout(30):
-            while (await viewer.stats())["peers"] < 2:
-                await asyncio.sleep(0)
+        await viewer.until(lambda stats: stats["peers"] >= 2, 30)
         await viewer.until_frames(FRAME_RATE)
         assert await viewer.rate() >= ENOUGH
         await node.until_state(run, "running")

@@ -1,8 +1,7 @@
 """Viewers that are not ours: Chromium through the page or a bare WHEP script, and aiortc."""
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from av.bitstream import BitStreamFilterContext
 from playwright.async_api import Browser, Page
 
 from sluice.wire.h264 import split_annexb
-
-_POLL_S = 0.02
+from tests.integration.waiting import until, until_seen
 
 #: Keeps every peer connection of a page where a test can ask it for its statistics.
 _REMEMBER = """
@@ -82,19 +80,20 @@ class ChromiumViewer:
         found: dict[str, Any] = await self.page.evaluate(_STATS)
         return found
 
+    async def until(
+        self, wanted: Callable[[dict[str, Any]], object], deadline_s: float = 20
+    ) -> dict[str, Any]:
+        """The statistics as soon as they are as wanted."""
+        return await until_seen(self.stats, wanted, deadline_s)
+
     async def until_frames(self, count: int, deadline_s: float = 20) -> dict[str, Any]:
         """The statistics as soon as so many frames are decoded."""
-        async with asyncio.timeout(deadline_s):
-            while (stats := await self.stats())["frames"] < count:
-                await asyncio.sleep(_POLL_S)
-        return stats
+        return await self.until(lambda stats: stats["frames"] >= count, deadline_s)
 
     async def until_size(self, size: list[int], deadline_s: float = 20) -> None:
         """Returns when the picture has this width and height."""
         look = "(video => [video?.videoWidth, video?.videoHeight])(document.querySelector('video'))"
-        async with asyncio.timeout(deadline_s):
-            while await self.page.evaluate(look) != size:
-                await asyncio.sleep(_POLL_S)
+        await until_seen(lambda: self.page.evaluate(look), lambda seen: seen == size, deadline_s)
 
     async def rate(self, frames: int = 75) -> float:
         """Decoded frames per second over the next `frames` frames."""
@@ -164,9 +163,7 @@ class AiortcViewer:
         await self._sink.start()
 
     async def until_slices(self, count: int, deadline_s: float = 20) -> None:
-        async with asyncio.timeout(deadline_s):
-            while len(self.slices) < count:
-                await asyncio.sleep(_POLL_S)
+        await until(lambda: len(self.slices) >= count, deadline_s)
 
     async def close(self) -> None:
         await self._sink.stop()

@@ -110,9 +110,3 @@ async def pushing(tls: ssl.SSLContext | None = None) -> AsyncIterator[Pushing]:
         finally:
             await stage.close()
             await room.close()
-
-
-async def until(holds: Callable[[], bool], deadline_s: float = 20) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not holds():
-            await asyncio.sleep(0.005)

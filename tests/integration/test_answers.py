@@ -19,6 +19,7 @@ from sluice.media.source.playlist import PlaylistSource
 from sluice.media.source.table import source_for
 from sluice.net.dial import Dialer
 from tests.integration.scripted import ScriptedServer, wait_for_close
+from tests.integration.waiting import until
 
 _LOOPBACK = Dialer(AddressPolicy(["127.0.0.1/32"]))
 _RADIO_S, _SONG_S = 60, 2
@@ -286,8 +287,7 @@ def test_a_list_that_is_aborted_between_entries_stops(
         await loop.run_in_executor(executor, source.open)
         assert await loop.run_in_executor(executor, source.read, 1 << 40)
         reading = loop.run_in_executor(executor, source.read, 1 << 40)
-        while not any("silent" in request for request in server.requests):
-            await asyncio.sleep(0.01)
+        await until(lambda: any("silent" in request for request in server.requests))
         begun = time.monotonic()
         source.abort()
         with pytest.raises(SourceError, match="aborted"):

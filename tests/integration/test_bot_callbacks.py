@@ -25,7 +25,8 @@ from sluice.net.post import Poster
 from sluice.store.tasks import advance_task, insert_task
 from sluice.store.thread import Store, sqlite_url
 from tests.integration.receiver import Receiver, fail, hang, ok
-from tests.integration.test_callbacks import count, until
+from tests.integration.test_callbacks import count
+from tests.integration.waiting import until_seen
 from tests.testing import register
 
 pytestmark = pytest.mark.anyio
@@ -167,7 +168,7 @@ async def test_a_receiver_that_fails_gets_the_same_again_in_order(store: Store) 
 async def test_what_is_given_up_is_shown_masked_and_sent_again_by_hand(store: Store) -> None:
     async with Receiver(fail) as receiver, serving(store, SHORT) as callbacks:
         await live(store, a_task("T1", receiver.url), (Event.FAIL, Reason.SOURCE_REFUSED))
-        (dead,) = await until(
+        (dead,) = await until_seen(
             lambda: callbacks.list_documents("dead", limit=10, offset=0), lambda found: len(found) == 1
         )
         assert dead["url"] == receiver.url.replace("sesame", "***")
@@ -183,7 +184,7 @@ async def test_what_is_given_up_is_shown_masked_and_sent_again_by_hand(store: St
 async def test_the_address_guard(store: Store) -> None:
     async with Receiver() as receiver, serving(store, SHORT, allowed=()) as callbacks:
         await live(store, a_task("T1", receiver.url), (Event.FAIL, Reason.SOURCE_REFUSED))
-        (dead,) = await until(
+        (dead,) = await until_seen(
             lambda: callbacks.list_documents("dead", limit=10, offset=0), lambda found: len(found) == 1
         )
         assert "has no public address" in str(dead["last_error"])

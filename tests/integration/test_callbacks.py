@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from sluice.store.outbox import tell
 from sluice.store.schema import outbox
 from sluice.store.thread import Store, sqlite_url
 from tests.integration.receiver import DEADLINE_S, Got, Receiver, fail, hang, ok, verify
+from tests.integration.waiting import until_seen
 from tests.testing import register
 
 pytestmark = pytest.mark.anyio
@@ -114,14 +115,6 @@ def bodies_by_id(receiver: Receiver) -> dict[str, set[bytes]]:
     return bodies
 
 
-async def until(look: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
-    """What `look` sees as soon as it is as wanted."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not wanted(seen := await look()):
-            await asyncio.sleep(0.02)
-    return seen
-
-
 def count(conn: Connection) -> int:
     return conn.scalar(select(func.count()).select_from(outbox)) or 0
 
@@ -137,7 +130,7 @@ async def test_a_signed_event_arrives(store: Store) -> None:
         assert (got.event["EventType"], got.event["AppId"]) == ("RelayStreamStateChanged", APP)
         assert got.data["StreamUrl"] == "rtmp://example.org/live/ключ"
         assert (got.data["Status"], got.data["Reason"], got.data["Msg"]) == (3, 1005, "7")
-        (document,) = await until(
+        (document,) = await until_seen(
             lambda: callbacks.list_documents(None, limit=10, offset=0),
             lambda documents: documents[0]["state"] == "delivered",
         )
@@ -221,7 +214,7 @@ async def test_what_is_given_up_is_dead_and_sent_again_by_hand(store: Store) -> 
     async with Receiver(fail) as receiver, serving(store, SHORT) as callbacks:
         await listen(store, receiver)
         await happen(store, event("Task1", 0), event("Task1", 1))
-        dead = await until(
+        dead = await until_seen(
             lambda: callbacks.list_documents("dead", limit=10, offset=0), lambda found: len(found) == 2
         )
         assert [document["attempts"] for document in dead] == [3, 3]
@@ -233,7 +226,7 @@ async def test_what_is_given_up_is_dead_and_sent_again_by_hand(store: Store) -> 
         await receiver.until(lambda: len(receiver.taken) == 1)
         assert receiver.taken[0].event["EventId"] == dead[0]["event_id"]
         assert all(len(each) == 1 for each in bodies_by_id(receiver).values())
-        await until(
+        await until_seen(
             lambda: callbacks.list_documents("dead", limit=10, offset=0), lambda found: len(found) == 1
         )
         with pytest.raises(CallbackNotFound, match="there is no event nonsense"):
@@ -332,7 +325,7 @@ async def test_what_waits_for_a_deleted_registration_is_dead(store: Store) -> No
         await happen(store, event("Task1", 0), event("Task1", 1))
         await receiver.until(lambda: len(receiver.got) >= 2)
         await callbacks.remove(APP, BusinessId(""))
-        dead = await until(
+        dead = await until_seen(
             lambda: callbacks.list_documents("dead", limit=10, offset=0), lambda found: len(found) == 2
         )
         assert {document["last_error"] for document in dead} == {"nobody is registered any more"}
@@ -364,7 +357,7 @@ async def failure_of(store: Store, receiver: Receiver, **options: Any) -> str:
     await listen(store, receiver)
     async with serving(store, SHORT, **options) as callbacks:
         await happen(store, event("Task1", 0))
-        (dead,) = await until(
+        (dead,) = await until_seen(
             lambda: callbacks.list_documents("dead", limit=10, offset=0), lambda found: len(found) == 1
         )
         return str(dead["last_error"])
@@ -416,7 +409,7 @@ async def test_a_reply_without_end_is_cut_off(store: Store) -> None:
     async with Receiver(flood) as receiver, serving(store) as callbacks:
         await listen(store, receiver)
         await happen(store, event("Task1", 0))
-        await until(
+        await until_seen(
             lambda: callbacks.list_documents("delivered", limit=10, offset=0), lambda found: len(found) == 1
         )
         await receiver.until(lambda: receiver.under_way == 0)

@@ -1,64 +1,28 @@
 """Answers as the world's servers give them: packed, in parts, redirected, badly framed, with cookies."""
 
-import asyncio
 import gzip
 import re
 import socket
-import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import brotli
 import pytest
 
-from sluice.core.addresses import AddressPolicy
-from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.net.context import HttpContext
-from sluice.net.dial import Dialer
-from sluice.net.http import HttpFile, HttpTimeouts
-from tests.integration.scripted import Answer, ScriptedServer, wait_for_close
+from sluice.net.http import HttpTimeouts
+from tests.integration.http_files import Open, error_of, fixed, opening, read_all
+from tests.integration.scripted import Answer, ScriptedServer
 
 _BODY = bytes(range(251)) * 2000  # 502 kB
 _TEXT = b"#EXTM3U\n" + b"#EXTINF:4,\nseg.ts\n" * 500
 
-Open = Callable[..., HttpFile]
-
 
 @pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
-
-
-@pytest.fixture
-def open_file(loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
-    files: list[HttpFile] = []
-    timeouts = HttpTimeouts(connect_s=2, first_byte_s=2, stall_s=2)
-
-    def open_file(url: str, context: HttpContext | None = None) -> HttpFile:
-        files.append(HttpFile(url, Dialer(AddressPolicy(["127.0.0.0/8"])), loop, timeouts, context))
-        return files[-1]
-
-    yield open_file
-    for file in files:
-        file.close()
-
-
-def _fixed(*parts: bytes, hold: bool = False) -> Answer:
-    def answer(request: str, connection: socket.socket) -> None:
-        for part in parts:
-            connection.sendall(part)
-        if hold:
-            wait_for_close(connection)
-
-    return answer
+def open_file() -> Iterator[Open]:
+    with opening(HttpTimeouts(connect_s=2, first_byte_s=2, stall_s=2)) as open_file:
+        yield open_file
 
 
 def _by_path(**answers: bytes) -> Answer:
@@ -96,16 +60,6 @@ def _capped(most: int, body: bytes = _BODY, *, total: bool = True, length: bool 
     return answer
 
 
-def _read_all(file: HttpFile, size: int = 65536) -> bytes:
-    return b"".join(iter(lambda: file.read(size), b""))
-
-
-def _error(action: Callable[[], object]) -> SourceError:
-    with pytest.raises(SourceError) as caught:
-        action()
-    return caught.value
-
-
 def _raw_deflate(data: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(data) + packer.flush()
@@ -132,10 +86,10 @@ class TestPacked:
     )
     @pytest.mark.parametrize("size", [7, 65536])
     def test_unpacked(self, open_file: Open, coding: str, packed: bytes, size: int) -> None:
-        with ScriptedServer(_fixed(_ok(packed, f"Content-Encoding: {coding}"))) as server:
+        with ScriptedServer(fixed(_ok(packed, f"Content-Encoding: {coding}"))) as server:
             file = open_file(server.url())
             assert not file.seekable()
-            assert _read_all(file, size) == _TEXT
+            assert read_all(file, size) == _TEXT
             assert file.tell() == len(_TEXT)
             assert file.read(1) == b""
 
@@ -143,10 +97,10 @@ class TestPacked:
         packed = gzip.compress(_TEXT)
         head = f"HTTP/1.1 206 Part\r\nContent-Encoding: gzip\r\nContent-Range: bytes 0-{len(packed) - 1}/"
         answer = f"{head}{len(packed)}\r\n\r\n".encode() + packed
-        with ScriptedServer(_fixed(answer)) as server:
+        with ScriptedServer(fixed(answer)) as server:
             file = open_file(server.url())
             assert (file.size, file.seekable()) == (None, False)
-            assert _read_all(file) == _TEXT
+            assert read_all(file) == _TEXT
 
     @pytest.mark.parametrize(
         ("head", "body"),
@@ -158,8 +112,8 @@ class TestPacked:
     def test_in_chunks(self, open_file: Open, head: str, body: bytes) -> None:
         packed = gzip.compress(_TEXT)
         answer = f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body % (len(packed), packed)
-        with ScriptedServer(_fixed(answer)) as server:
-            assert _read_all(open_file(server.url())) == _TEXT
+        with ScriptedServer(fixed(answer)) as server:
+            assert read_all(open_file(server.url())) == _TEXT
 
     def test_in_parts(self, open_file: Open) -> None:
         packed = gzip.compress(_TEXT)
@@ -171,22 +125,22 @@ class TestPacked:
             connection.sendall(f"{head}\r\nContent-Encoding: gzip\r\n\r\n".encode() + part)
 
         with ScriptedServer(answer) as server:
-            assert _read_all(open_file(server.url())) == _TEXT
+            assert read_all(open_file(server.url())) == _TEXT
 
     @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
     def test_a_bomb(self, open_file: Open, coding: str) -> None:
         pack = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}[coding]
-        with ScriptedServer(_fixed(_ok(pack(bytes(17 << 20)), f"Content-Encoding: {coding}"))) as server:
+        with ScriptedServer(fixed(_ok(pack(bytes(17 << 20)), f"Content-Encoding: {coding}"))) as server:
             file = open_file(server.url())
-            error = _error(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
+            error = error_of(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
         assert (error.reason, error.transient) == (Reason.SOURCE_UNSUPPORTED, False)
         assert "grows more than 100 times" in str(error)
 
     def test_a_bomb_in_a_bomb(self, open_file: Open) -> None:
         body = gzip.compress(gzip.compress(bytes(17 << 20)))
-        with ScriptedServer(_fixed(_ok(body, "Content-Encoding: gzip, gzip"))) as server:
+        with ScriptedServer(fixed(_ok(body, "Content-Encoding: gzip, gzip"))) as server:
             file = open_file(server.url())
-            error = _error(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
+            error = error_of(lambda: [None for _ in iter(lambda: file.read(1 << 20), b"")])
         assert "grows more than 100 times" in str(error)
 
     @pytest.mark.parametrize(
@@ -202,9 +156,9 @@ class TestPacked:
         ],
     )
     def test_what_cannot_be_unpacked(self, open_file: Open, coding: str, body: bytes, words: str) -> None:
-        with ScriptedServer(_fixed(_ok(body, f"Content-Encoding: {coding}"))) as server:
+        with ScriptedServer(fixed(_ok(body, f"Content-Encoding: {coding}"))) as server:
             file = open_file(server.url())
-            assert words in str(_error(lambda: _read_all(file)))
+            assert words in str(error_of(lambda: read_all(file)))
 
 
 class TestParts:
@@ -215,7 +169,7 @@ class TestParts:
             size = file.size
             assert size is not None
             assert file.seekable()
-            assert _read_all(file) == _BODY[:size]
+            assert read_all(file) == _BODY[:size]
         assert len(server.requests) == -(-size // most)
 
     @pytest.mark.parametrize("length", [True, False])
@@ -223,7 +177,7 @@ class TestParts:
         with ScriptedServer(_capped(200_000, total=False, length=length)) as server:
             file = open_file(server.url())
             assert (file.size, file.seekable()) == (None, False)
-            assert _read_all(file) == _BODY
+            assert read_all(file) == _BODY
         assert len(server.requests) == 4
 
     def test_seeking_between_parts(self, open_file: Open) -> None:
@@ -237,10 +191,10 @@ class TestParts:
                 assert data == _BODY[position : position + 30_000]
 
     def test_a_server_that_stops_honouring_range(self, open_file: Open) -> None:
-        answers = iter([_capped(100_000), _fixed(_ok(_BODY)), _fixed(_ok(_BODY))])
+        answers = iter([_capped(100_000), fixed(_ok(_BODY)), fixed(_ok(_BODY))])
         with ScriptedServer(lambda request, connection: next(answers)(request, connection)) as server:
             file = open_file(server.url())
-            assert _read_all(file) == _BODY
+            assert read_all(file) == _BODY
             assert len(server.requests) == 2
             file.seek(5)
             assert file.read(3) == _BODY[5:8]
@@ -255,7 +209,7 @@ class TestParts:
             connection.sendall(f"HTTP/1.1 206 Part\r\n{rest}".encode() + _BODY[start : start + 40_000])
 
         with ScriptedServer(answer) as server:
-            assert _read_all(open_file(server.url())) == _BODY
+            assert read_all(open_file(server.url())) == _BODY
 
     @pytest.mark.parametrize("head", ["Content-Range: bytes */0", "Content-Range: bytes */*"])
     def test_an_empty_file(self, open_file: Open, head: str) -> None:
@@ -276,21 +230,21 @@ class TestParts:
 
         with ScriptedServer(answer) as server:
             file = open_file(server.url())
-            assert _read_all(file) == b"all of it"
+            assert read_all(file) == b"all of it"
             assert not file.seekable()
 
     def test_416_in_the_middle(self, open_file: Open) -> None:
-        answers = iter([_capped(1000), *[_fixed(b"HTTP/1.1 416 Range Not Satisfiable\r\n\r\n")] * 9])
+        answers = iter([_capped(1000), *[fixed(b"HTTP/1.1 416 Range Not Satisfiable\r\n\r\n")] * 9])
         with ScriptedServer(lambda request, connection: next(answers)(request, connection)) as server:
-            error = _error(lambda: _read_all(open_file(server.url())))
+            error = error_of(lambda: read_all(open_file(server.url())))
         assert "416 Range Not Satisfiable" in str(error)
         assert error.denied
 
     def test_a_server_that_gives_the_same_part_for_ever(self, open_file: Open) -> None:
         part = b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-2/9\r\nContent-Length: 3\r\n\r\nabc"
-        with ScriptedServer(_fixed(part)) as server:
+        with ScriptedServer(fixed(part)) as server:
             file = open_file(server.url())
-            assert "does not give the range" in str(_error(lambda: _read_all(file)))
+            assert "does not give the range" in str(error_of(lambda: read_all(file)))
             assert len(server.requests) <= 4
 
     @pytest.mark.parametrize("length", ["", "Content-Length: 502000\r\n"])
@@ -306,16 +260,16 @@ class TestParts:
         with ScriptedServer(answer) as server:
             file = open_file(server.url())
             if length:
-                assert "the connection was lost after 100000" in str(_error(lambda: _read_all(file)))
+                assert "the connection was lost after 100000" in str(error_of(lambda: read_all(file)))
             else:
-                assert _read_all(file) == _BODY[:100_000]
+                assert read_all(file) == _BODY[:100_000]
             assert len(server.requests) <= 4
 
     def test_a_file_that_became_shorter(self, open_file: Open) -> None:
-        answers = iter([_capped(100_000, total=False), *[_fixed(b"HTTP/1.1 200 OK\r\n\r\nshort")] * 9])
+        answers = iter([_capped(100_000, total=False), *[fixed(b"HTTP/1.1 200 OK\r\n\r\nshort")] * 9])
         with ScriptedServer(lambda request, connection: next(answers)(request, connection)) as server:
             file = open_file(server.url())
-            assert "has changed: it ends at 5 bytes now" in str(_error(lambda: _read_all(file)))
+            assert "has changed: it ends at 5 bytes now" in str(error_of(lambda: read_all(file)))
 
     @pytest.mark.parametrize("content_range", ["bytes 500-999/1000", "nonsense"])
     def test_another_part_than_was_asked_for(self, open_file: Open, content_range: str) -> None:
@@ -328,7 +282,7 @@ class TestParts:
 
         with ScriptedServer(answer) as server:
             file = open_file(server.url())
-            assert "does not give the range" in str(_error(lambda: _read_all(file)))
+            assert "does not give the range" in str(error_of(lambda: read_all(file)))
         assert len(server.requests) <= 4
 
 
@@ -355,9 +309,9 @@ class TestFraming:
         ids=["1.0", "bare LF", "blank lines", "no header", "two lengths", "interim", "203", "chunks"],
     )
     def test_taken(self, open_file: Open, answer: bytes, body: bytes) -> None:
-        with ScriptedServer(_fixed(answer)) as server:
+        with ScriptedServer(fixed(answer)) as server:
             file = open_file(server.url())
-            assert _read_all(file) == body
+            assert read_all(file) == body
             assert file.read(1) == b""
         assert server.requests[0].startswith("GET ")
 
@@ -382,13 +336,13 @@ class TestFraming:
         ],
     )
     def test_refused(self, open_file: Open, answer: bytes, words: str) -> None:
-        with ScriptedServer(_fixed(answer)) as server:
-            assert words in str(_error(lambda: _read_all(open_file(server.url()))))
+        with ScriptedServer(fixed(answer)) as server:
+            assert words in str(error_of(lambda: read_all(open_file(server.url()))))
 
     @pytest.mark.parametrize(("status", "denied"), [("403 No", True), ("404 No", True), ("503 No", False)])
     def test_whether_a_server_says_no(self, open_file: Open, status: str, denied: bool) -> None:
-        with ScriptedServer(_fixed(f"HTTP/1.1 {status}\r\n\r\n".encode())) as server:
-            error = _error(lambda: open_file(server.url()).read(1))
+        with ScriptedServer(fixed(f"HTTP/1.1 {status}\r\n\r\n".encode())) as server:
+            error = error_of(lambda: open_file(server.url()).read(1))
         assert (error.denied, error.transient) == (denied, True)
 
 
@@ -396,17 +350,17 @@ class TestWays:
     def test_ten_redirects(self, open_file: Open) -> None:
         answers = {str(n): _to(f"/{n + 1}") for n in range(10)} | {"10": _ok(b"there")}
         with ScriptedServer(_by_path(**answers)) as server:
-            assert _read_all(open_file(server.url("/0"))) == b"there"
+            assert read_all(open_file(server.url("/0"))) == b"there"
 
     def test_eleven(self, open_file: Open) -> None:
         with ScriptedServer(_by_path(**{str(n): _to(f"/{n + 1}") for n in range(20)})) as server:
-            text = str(_error(lambda: open_file(server.url("/0")).read(1)))
+            text = str(error_of(lambda: open_file(server.url("/0")).read(1)))
             assert text == f"{server.url('/0')} redirects more than 10 times, at last to {server.url('/10')}"
 
     def test_a_circle_is_named(self, open_file: Open) -> None:
         answers = {"a": _to("/b"), "b": _to("/c?token=secret"), "c?token=secret": _to("/b")}
         with ScriptedServer(_by_path(**answers)) as server:
-            text = str(_error(lambda: open_file(server.url("/a")).read(1)))
+            text = str(error_of(lambda: open_file(server.url("/a")).read(1)))
             b, c = server.url("/b"), server.url("/c?token=***")
             assert text in (
                 f"the server redirects in a circle: {b} → {c} → {b}",
@@ -422,8 +376,8 @@ class TestWays:
 
         with ScriptedServer(answer) as server:
             context = HttpContext()
-            assert _read_all(open_file(server.url("/a"), context)) == b"there"
-            assert _read_all(open_file(server.url("/b"), context)) == b"there"
+            assert read_all(open_file(server.url("/a"), context=context)) == b"there"
+            assert read_all(open_file(server.url("/b"), context=context)) == b"there"
             assert len(server.requests) == 3  # the second file of the source has the cookie
 
     @pytest.mark.parametrize(
@@ -471,7 +425,7 @@ class TestWays:
                 _capped(300_000)(request, connection)
 
         with ScriptedServer(answer) as server:
-            assert _read_all(open_file(server.url("/start"))) == _BODY
+            assert read_all(open_file(server.url("/start"))) == _BODY
         assert [request.split()[1] for request in server.requests] == [
             "/start",
             "/signed/0",
@@ -489,7 +443,7 @@ class TestWays:
 
             with ScriptedServer(answer) as here:
                 file = open_file(here.url().replace("//", "//user:pass@"))
-                error = _error(lambda: file.read(1))  # nothing listens at that address
+                error = error_of(lambda: file.read(1))  # nothing listens at that address
                 assert "127.0.0.2" in str(error)
                 location = there.url("/x")
                 assert open_file(here.url().replace("//", "//user:pass@")).read(1)
@@ -502,7 +456,7 @@ class TestWays:
     def test_the_guard_judges_each_hop(self, open_file: Open, location: str) -> None:
         dialer_sees = {"a": _to("/b", "Set-Cookie: a=1"), "b": _to(location)}
         with ScriptedServer(_by_path(**dialer_sees)) as server:
-            error = _error(lambda: open_file(server.url("/a").replace("//", "//u:p@")).read(1))
+            error = error_of(lambda: open_file(server.url("/a").replace("//", "//u:p@")).read(1))
         if "2130706434" in location:  # 127.0.0.2 in another spelling, which is allowed here
             assert error.reason is Reason.SOURCE_UNREACHABLE
         else:

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -22,47 +22,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sluice.core.addresses import AddressPolicy
-from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.net.dial import Dialer
-from sluice.net.http import HttpFile, HttpTimeouts
+from sluice.net.http import HttpTimeouts
+from tests.integration.http_files import LOOPBACK, Open, error_of, fixed, opening, read_all
 from tests.integration.nginx import Nginx
 from tests.integration.scripted import Answer, ScriptedServer, wait_for_close
 
-_LOOPBACK = AddressPolicy(["127.0.0.0/8"])
 _SHORT = HttpTimeouts(connect_s=1, first_byte_s=0.3, stall_s=0.3)
 _BODY = bytes(range(251)) * 8000  # 2 MB, no repetition at powers of two
 
-Open = Callable[..., HttpFile]
-
 
 @pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
-
-
-@pytest.fixture
-def open_file(loop: asyncio.AbstractEventLoop) -> Iterator[Open]:
-    files: list[HttpFile] = []
-
-    def open_file(
-        url: str,
-        dialer: Dialer | None = None,
-        timeouts: HttpTimeouts = HttpTimeouts(),  # noqa: B008
-    ) -> HttpFile:
-        files.append(HttpFile(url, dialer or Dialer(_LOOPBACK), loop, timeouts))
-        return files[-1]
-
-    yield open_file
-    for file in files:
-        file.close()
+def open_file() -> Iterator[Open]:
+    with opening(HttpTimeouts()) as open_file:
+        yield open_file
 
 
 def _ranged(body: bytes = _BODY, *, break_at: int | None = None, breaks: int = 0) -> Answer:
@@ -84,33 +58,13 @@ def _ranged(body: bytes = _BODY, *, break_at: int | None = None, breaks: int = 0
     return answer
 
 
-def _fixed(*parts: bytes, hold: bool = False) -> Answer:
-    def answer(request: str, connection: socket.socket) -> None:
-        for part in parts:
-            connection.sendall(part)
-        if hold:
-            wait_for_close(connection)
-
-    return answer
-
-
-def _read_all(file: HttpFile) -> bytes:
-    return b"".join(iter(lambda: file.read(65536), b""))
-
-
-def _error(action: Callable[[], object]) -> SourceError:
-    with pytest.raises(SourceError) as caught:
-        action()
-    return caught.value
-
-
 class TestReading:
     def test_a_file_from_end_to_end(self, open_file: Open) -> None:
         with ScriptedServer(_ranged()) as server:
             file = open_file(server.url("/a?token=1"))
             assert (file.size, file.seekable(), file.readable()) == (len(_BODY), True, True)
             assert file.content_type == "video/mp4"
-            assert _read_all(file) == _BODY
+            assert read_all(file) == _BODY
             assert file.tell() == len(_BODY)
             assert file.read(10) == b""
         assert len(server.requests) == 1
@@ -126,7 +80,7 @@ class TestReading:
             assert file.seek(1_000_000, io.SEEK_CUR) == 1_200_010
             assert file.read(10) == _BODY[1_200_010:1_200_020]
             assert file.seek(-5, io.SEEK_END) == len(_BODY) - 5
-            assert _read_all(file) == _BODY[-5:]
+            assert read_all(file) == _BODY[-5:]
             file.seek(0)
             assert file.read(5) == _BODY[:5]
             assert len(server.requests) == 4
@@ -148,24 +102,24 @@ class TestReading:
     def test_a_server_that_ignores_range(
         self, open_file: Open, head: bytes, body: bytes, size: int | None
     ) -> None:
-        with ScriptedServer(_fixed(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body)) as server:
+        with ScriptedServer(fixed(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + body)) as server:
             file = open_file(server.url())
             assert (file.seekable(), file.size, file.content_type) == (False, size, "")
             with pytest.raises(io.UnsupportedOperation):
                 file.seek(3)
             assert file.seek(0) == 0
-            assert _read_all(file) == b"hello"
+            assert read_all(file) == b"hello"
             assert file.read(1) == b""
 
     def test_a_shoutcast_server(self, open_file: Open) -> None:
-        with ScriptedServer(_fixed(b"ICY 200 OK\r\nicy-name: x\r\n\r\nICY 200 OK\r\n")) as server:
+        with ScriptedServer(fixed(b"ICY 200 OK\r\nicy-name: x\r\n\r\nICY 200 OK\r\n")) as server:
             file = open_file(server.url())
             assert (file.size, file.seekable()) == (None, False)
-            assert _read_all(file) == b"ICY 200 OK\r\n"
+            assert read_all(file) == b"ICY 200 OK\r\n"
         assert "icy-metadata" not in server.requests[0].lower()
 
     def test_what_has_arrived_is_handed_on_at_once(self, open_file: Open) -> None:
-        with ScriptedServer(_fixed(b"HTTP/1.1 200 OK\r\n\r\n", b"live", hold=True)) as server:
+        with ScriptedServer(fixed(b"HTTP/1.1 200 OK\r\n\r\n", b"live", hold=True)) as server:
             assert open_file(server.url()).read(65536) == b"live"
 
     def test_basic_authentication(self, open_file: Open) -> None:
@@ -185,14 +139,14 @@ class TestRedirects:
     def test_a_redirect(self, open_file: Open) -> None:
         with ScriptedServer(_ranged(b"there")) as there:
             location = f"HTTP/1.1 302 Found\r\nLocation: {there.url('/there')}\r\nContent-Length: 0\r\n\r\n"
-            with ScriptedServer(_fixed(location.encode())) as here:
+            with ScriptedServer(fixed(location.encode())) as here:
                 file = open_file(here.url())
                 assert file.read(10) == b"there"
                 assert file.url == there.url("/there")
 
     def test_endless(self, open_file: Open) -> None:
-        with ScriptedServer(_fixed(b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n")) as server:
-            error = _error(lambda: open_file(server.url()).read(1))
+        with ScriptedServer(fixed(b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n")) as server:
+            error = error_of(lambda: open_file(server.url()).read(1))
         assert error.reason is Reason.SOURCE_REFUSED
         assert "in a circle" in str(error)
         assert len(server.requests) == 11
@@ -206,8 +160,8 @@ class TestRedirects:
         ],
     )
     def test_to_where_nobody_may_go(self, open_file: Open, location: str, reason: Reason) -> None:
-        with ScriptedServer(_fixed(f"HTTP/1.1 301 Moved\r\nLocation: {location}\r\n\r\n".encode())) as server:
-            error = _error(lambda: open_file(server.url()).read(1))
+        with ScriptedServer(fixed(f"HTTP/1.1 301 Moved\r\nLocation: {location}\r\n\r\n".encode())) as server:
+            error = error_of(lambda: open_file(server.url()).read(1))
         assert error.reason is reason
         assert not error.transient
 
@@ -217,8 +171,8 @@ class TestFailures:
         "status", ["403 Forbidden", "404 Not Found", "416 Range", "500 Oops", "204 Empty"]
     )
     def test_answers_that_are_errors(self, open_file: Open, status: str) -> None:
-        with ScriptedServer(_fixed(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())) as server:
-            error = _error(lambda: open_file(server.url("/f?token=secret")).seekable())
+        with ScriptedServer(fixed(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())) as server:
+            error = error_of(lambda: open_file(server.url("/f?token=secret")).seekable())
         assert (error.reason, error.transient) == (Reason.SOURCE_REFUSED, True)
         assert status in str(error)
         assert "secret" not in str(error)
@@ -226,17 +180,17 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("answer", "reason"),
         [
-            (_fixed(), Reason.SOURCE_REFUSED),
-            (_fixed(b"220 ready\r\n\r\n"), Reason.SOURCE_REFUSED),
-            (_fixed(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200), Reason.SOURCE_REFUSED),
-            (_fixed(hold=True), Reason.SOURCE_UNREACHABLE),
-            (_fixed(b"HTTP/1.1 200 OK\r\n", hold=True), Reason.SOURCE_UNREACHABLE),
+            (fixed(), Reason.SOURCE_REFUSED),
+            (fixed(b"220 ready\r\n\r\n"), Reason.SOURCE_REFUSED),
+            (fixed(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200), Reason.SOURCE_REFUSED),
+            (fixed(hold=True), Reason.SOURCE_UNREACHABLE),
+            (fixed(b"HTTP/1.1 200 OK\r\n", hold=True), Reason.SOURCE_UNREACHABLE),
         ],
         ids=["closes", "not HTTP", "endless headers", "silent", "headers never end"],
     )
     def test_no_answer(self, open_file: Open, answer: Answer, reason: Reason) -> None:
         with ScriptedServer(answer) as server:
-            error = _error(lambda: open_file(server.url(), timeouts=_SHORT).read(1))
+            error = error_of(lambda: open_file(server.url(), timeouts=_SHORT).read(1))
         assert (error.reason, error.transient) == (reason, True)
 
     def test_headers_that_trickle_are_one_wait(self, open_file: Open) -> None:
@@ -252,29 +206,29 @@ class TestFailures:
 
         with ScriptedServer(trickle) as server:
             before = time.monotonic()
-            error = _error(lambda: open_file(server.url(), timeouts=_SHORT).read(1))
+            error = error_of(lambda: open_file(server.url(), timeouts=_SHORT).read(1))
             assert time.monotonic() - before < 2
         assert error.reason is Reason.SOURCE_UNREACHABLE
 
     def test_connection_refused(self, open_file: Open) -> None:
         with closing(socket.socket()) as unused:
             unused.bind(("127.0.0.1", 0))
-            error = _error(lambda: open_file(f"http://127.0.0.1:{unused.getsockname()[1]}/").read(1))
+            error = error_of(lambda: open_file(f"http://127.0.0.1:{unused.getsockname()[1]}/").read(1))
         assert (error.reason, error.transient) == (Reason.SOURCE_UNREACHABLE, True)
         assert "refused" in str(error)
 
     def test_the_guard(self, open_file: Open) -> None:
-        error = _error(lambda: open_file("http://localhost/", Dialer(AddressPolicy())).read(1))
+        error = error_of(lambda: open_file("http://localhost/", Dialer(AddressPolicy())).read(1))
         assert (error.reason, error.transient) == (Reason.ADDRESS_NOT_ALLOWED, False)
 
     def test_a_scheme_that_is_not_http(self, open_file: Open) -> None:
-        assert not _error(lambda: open_file("file:///etc/passwd")).transient
+        assert not error_of(lambda: open_file("file:///etc/passwd")).transient
 
 
 class TestLosses:
     def test_a_broken_body_is_continued(self, open_file: Open) -> None:
         with ScriptedServer(_ranged(break_at=100_000, breaks=2)) as server:
-            assert _read_all(open_file(server.url())) == _BODY
+            assert read_all(open_file(server.url())) == _BODY
         assert [re.findall(r"bytes=(\d+)", request)[0] for request in server.requests] == [
             "0",
             "100000",
@@ -284,25 +238,25 @@ class TestLosses:
     def test_losses_are_forgotten_after_a_while(self, open_file: Open) -> None:
         body = bytes(8 << 20)
         with ScriptedServer(_ranged(body, break_at=2 << 20, breaks=3)) as server:
-            assert len(_read_all(open_file(server.url()))) == len(body)
+            assert len(read_all(open_file(server.url()))) == len(body)
 
     def test_too_many_losses(self, open_file: Open) -> None:
         with ScriptedServer(_ranged(break_at=1000, breaks=99)) as server:
             file = open_file(server.url())
-            error = _error(lambda: _read_all(file))
+            error = error_of(lambda: read_all(file))
         assert (error.reason, error.transient) == (Reason.SOURCE_INTERRUPTED, True)
         assert len(server.requests) == 3
 
     @pytest.mark.parametrize(
         ("answer", "words"),
         [
-            (_fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "the connection was lost"),
+            (fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "the connection was lost"),
             (
-                _fixed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n9\r\n"),
+                fixed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n9\r\n"),
                 "the connection was lost",
             ),
             (
-                _fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", hold=True),
+                fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", hold=True),
                 "nothing came for 0.3 s",
             ),
         ],
@@ -312,7 +266,7 @@ class TestLosses:
         with ScriptedServer(answer) as server:
             file = open_file(server.url(), timeouts=_SHORT)
             assert file.read(100) == b"half"
-            error = _error(lambda: file.read(100))
+            error = error_of(lambda: file.read(100))
         assert (error.reason, error.transient) == (Reason.SOURCE_INTERRUPTED, True)
         assert words in str(error)
         assert len(server.requests) == 1
@@ -322,13 +276,13 @@ class TestLosses:
         with ScriptedServer(lambda request, connection: next(answers)(request, connection)) as server:
             file = open_file(server.url())
             assert file.read(10) == _BODY[:10]
-            assert _error(lambda: file.read(10)).reason is Reason.SOURCE_INTERRUPTED
+            assert error_of(lambda: file.read(10)).reason is Reason.SOURCE_INTERRUPTED
 
 
 class TestAbort:
     @pytest.mark.parametrize(
         "answer",
-        [_fixed(hold=True), _fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", hold=True)],
+        [fixed(hold=True), fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", hold=True)],
         ids=["waiting for the answer", "waiting for the body"],
     )
     def test_a_blocked_read_fails_at_once(self, open_file: Open, answer: Answer) -> None:
@@ -340,7 +294,7 @@ class TestAbort:
 
         with ScriptedServer(told) as server, ThreadPoolExecutor() as pool:
             file = open_file(server.url())
-            reading = pool.submit(_error, lambda: file.read(1))
+            reading = pool.submit(error_of, lambda: file.read(1))
             assert asked.wait(5)
             before = time.monotonic()
             file.abort()
@@ -348,7 +302,7 @@ class TestAbort:
             assert time.monotonic() - before < 1
         assert error.reason is Reason.SOURCE_INTERRUPTED
         assert "aborted" in str(error)
-        assert "aborted" in str(_error(lambda: file.read(1)))
+        assert "aborted" in str(error_of(lambda: file.read(1)))
 
     def test_a_connect_that_hangs(self, open_file: Open) -> None:
         with (
@@ -360,7 +314,7 @@ class TestAbort:
             full.listen(0)  # one connection fills it; the next gets no answer
             filler.connect(full.getsockname())
             file = open_file(f"http://127.0.0.1:{full.getsockname()[1]}/")
-            reading = pool.submit(_error, lambda: file.read(1))
+            reading = pool.submit(error_of, lambda: file.read(1))
             before = time.monotonic()
             file.abort()
             assert "aborted" in str(reading.result(5))
@@ -403,12 +357,12 @@ def _tls_server(certificate: Path, answer: Answer) -> ScriptedServer:
 class TestTls:
     def test_a_trusted_server(self, open_file: Open, certificate: Path) -> None:
         with _tls_server(certificate, _ranged()) as server:
-            trusting = Dialer(_LOOPBACK, ssl.create_default_context(cafile=str(certificate)))
-            assert _read_all(open_file(server.url(), trusting)) == _BODY
+            trusting = Dialer(LOOPBACK, ssl.create_default_context(cafile=str(certificate)))
+            assert read_all(open_file(server.url(), trusting)) == _BODY
 
     def test_a_server_that_nobody_trusts(self, open_file: Open, certificate: Path) -> None:
         with _tls_server(certificate, _ranged()) as server:
-            error = _error(lambda: open_file(server.url()).read(1))
+            error = error_of(lambda: open_file(server.url()).read(1))
         assert (error.reason, error.transient) == (Reason.SOURCE_UNREACHABLE, True)
         assert "certificate is not trusted" in str(error)
 
@@ -421,9 +375,9 @@ class TestTls:
 
         with _tls_server(certificate, told) as server, ThreadPoolExecutor() as pool:
             file = open_file(
-                server.url(), Dialer(_LOOPBACK, ssl.create_default_context(cafile=str(certificate)))
+                server.url(), Dialer(LOOPBACK, ssl.create_default_context(cafile=str(certificate)))
             )
-            reading = pool.submit(_error, lambda: file.read(1))
+            reading = pool.submit(error_of, lambda: file.read(1))
             assert asked.wait(5)
             file.abort()
             assert "aborted" in str(reading.result(1))
@@ -437,10 +391,10 @@ class TestTls:
             await writer.wait_closed()
             return data
 
-        trusting = Dialer(_LOOPBACK, ssl.create_default_context(cafile=str(certificate)))
+        trusting = Dialer(LOOPBACK, ssl.create_default_context(cafile=str(certificate)))
         with _tls_server(certificate, _ranged(b"x")) as server:
             assert asyncio.run(run(trusting, server.port)).startswith(b"HTTP/1.1 206")
-            error = _error(lambda: asyncio.run(run(Dialer(_LOOPBACK), server.port)))
+            error = error_of(lambda: asyncio.run(run(Dialer(LOOPBACK), server.port)))
         assert error.reason is Reason.SOURCE_UNREACHABLE
         assert "certificate" in str(error)
 
@@ -452,7 +406,7 @@ class _TwoAddresses(Dialer):
 
 def test_the_next_address_is_tried(open_file: Open) -> None:
     async def run(port: int) -> str:
-        _, writer = await _TwoAddresses(_LOOPBACK).connect("example.com", port)
+        _, writer = await _TwoAddresses(LOOPBACK).connect("example.com", port)
         peer: str = writer.get_extra_info("peername")[0]
         writer.close()
         await writer.wait_closed()
@@ -460,7 +414,7 @@ def test_the_next_address_is_tried(open_file: Open) -> None:
 
     with ScriptedServer(_ranged(b"x")) as server:
         assert asyncio.run(run(server.port)) == "127.0.0.1"
-        assert open_file(server.url(), _TwoAddresses(_LOOPBACK)).read(1) == b"x"
+        assert open_file(server.url(), _TwoAddresses(LOOPBACK)).read(1) == b"x"
 
 
 @pytest.fixture(scope="module")
@@ -487,7 +441,7 @@ class TestPyAv:
             assert 3 <= packet.pts * packet.time_base <= 4
 
     def test_errors_come_through_as_they_are(self, nginx: Nginx, open_file: Open) -> None:
-        error = _error(lambda: av.open(open_file(nginx.http("missing.mp4"))))
+        error = error_of(lambda: av.open(open_file(nginx.http("missing.mp4"))))
         assert error.reason is Reason.SOURCE_REFUSED
 
     def test_a_loss_within_the_demuxer(self, nginx: Nginx, open_file: Open) -> None:
@@ -500,5 +454,5 @@ class TestPyAv:
 
         with ScriptedServer(answer) as server, av.open(open_file(server.url()), "r") as container:
             gone.set()
-            error = _error(lambda: list(container.demux()))
+            error = error_of(lambda: list(container.demux()))
         assert error.reason is Reason.SOURCE_INTERRUPTED

@@ -1,18 +1,15 @@
 """Live HLS from an origin that stalls and comes back: how playing gets to its edge again."""
 
 import asyncio
-import hashlib
 import re
 import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
-import av
 import pytest
 
 from sluice.core.addresses import AddressPolicy
@@ -29,12 +26,12 @@ from sluice.media.source.table import source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
 from sluice.process.link import FrameType
-from sluice.wire.h264 import split_annexb, split_avcc
+from sluice.wire.h264 import split_avcc
+from tests.integration.numbered import FRAME_US, RATE, SECOND, digest, ffmpeg, make_clip, numbers_of
 from tests.integration.scripted import ScriptedServer
 
 pytestmark = pytest.mark.anyio
 
-RATE, FRAME_US, SECOND = 25, 40_000, 1_000_000
 #: What a player has before it, and may have, in segments of a second.
 TARGET, BOUND = 3, 6
 _LENGTH = 30
@@ -51,23 +48,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Segments of a second, each from a key frame on; `sound` has its own, cut elsewhere."""
     folder = tmp_path_factory.mktemp("clip")
     base = folder / "base.mp4"
-    inputs = ["-f", "lavfi", "-i", f"mandelbrot=size=160x90:rate={RATE}"]
-    inputs += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", str(_LENGTH)]
-    x264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", str(RATE), "-sc_threshold", "0"]
-    _ffmpeg(*inputs, *x264, "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2", base)
+    make_clip(base, _LENGTH)
     for name, options in (
         ("both", ["-hls_time", "1"]),
         ("picture", ["-an", "-hls_time", "1"]),
         ("sound", ["-vn", "-hls_time", "0.7"]),
     ):
         hls = ["-c", "copy", "-f", "hls", "-hls_list_size", "0", "-hls_playlist_type", "vod"]
-        _ffmpeg("-i", base, *hls, *options, folder / f"{name}.m3u8")
-    _ffmpeg("-i", base, "-c", "copy", "-f", "dash", "-seg_duration", "1", folder / "dash.mpd")
+        ffmpeg("-i", base, *hls, *options, folder / f"{name}.m3u8")
+    ffmpeg("-i", base, "-c", "copy", "-f", "dash", "-seg_duration", "1", folder / "dash.mpd")
     return folder
-
-
-def _ffmpeg(*arguments: str | Path) -> None:
-    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *arguments], check=True, timeout=60)
 
 
 class Origin:
@@ -145,21 +135,10 @@ class Origin:
         )
 
 
-def _digest(units: Sequence[bytes | memoryview]) -> str:
-    """Of what is picture in the units, and not the sets that go with key frames."""
-    return hashlib.sha256(b"".join(bytes(u) for u in units if u[0] & 0x1F in (1, 5))).hexdigest()
-
-
 @pytest.fixture(scope="module")
 def numbers(clip: Path) -> dict[str, int]:
     """The pictures of the clip."""
-    digests: list[str] = []
-    for n in range(_LENGTH):
-        with av.open(str(clip / f"both{n}.ts")) as container:
-            packets = container.demux(video=0)
-            digests += [_digest(split_annexb(bytes(packet))) for packet in packets if packet.size]
-    assert len(digests) == len(set(digests)) == _LENGTH * RATE
-    return {digest: n for n, digest in enumerate(digests)}
+    return numbers_of([clip / f"both{n}.ts" for n in range(_LENGTH)])
 
 
 async def _open(url: str, executor: ThreadPoolExecutor) -> HlsSource | DashSource:
@@ -213,7 +192,7 @@ class Screening:
         now_us = int(self._loop.time() * 1e6)
         for frame in frames:
             if frame.type is FrameType.VIDEO:
-                number = self._numbers[_digest(split_avcc(frame.payload, 4))]
+                number = self._numbers[digest(split_avcc(frame.payload, 4))]
                 self.pictures.append((number, frame.media_us, frame.key))
                 self.lags.append(now_us - frame.media_us)
             else:
@@ -298,7 +277,7 @@ class Reader:
         while not self.pictures or self.pictures[-1][1] < until_us:
             for packet in self._source.read(until_us):
                 if packet.kind is TrackKind.VIDEO:
-                    number = self._numbers[_digest(split_avcc(packet.data, 4))]
+                    number = self._numbers[digest(split_avcc(packet.data, 4))]
                     self.pictures.append((number, packet.pts_us, packet.key))
                 else:
                     self.sounds.append(packet.pts_us)

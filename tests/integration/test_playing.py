@@ -255,7 +255,7 @@ def _check_changes(kind: str, stage: Stage, told: list[int]) -> None:
         assert found(sound[at : at + 50 * MS], whole) == pytest.approx(at / RATE + shift, abs=0.001)
     assert steps(sound[RATE // 10 :]) < 1.2 * steps(whole)
     actions = [report.plan["audio"]["action"] for report in stage.of(Planned)]
-    assert actions == ["transcode"] if kind == "flac" else ["copy", "transcode", "copy", "transcode"]
+    assert actions == (["transcode"] if kind == "flac" else ["copy", "transcode", "copy", "transcode"])
 
 
 async def test_a_pause_keeps_the_place(stage: Stage, files: str) -> None:

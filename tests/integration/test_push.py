@@ -17,8 +17,9 @@ from sluice.wire.rtmp_chunks import Message
 from tests.integration.broadcast import Broadcaster, playing, slice_hashes
 from tests.integration.cdn import Cdn, Connection, cdn
 from tests.integration.nginx import free_port
-from tests.integration.pushing import QUICK, Pushing, pushing, until
+from tests.integration.pushing import QUICK, Pushing, pushing
 from tests.integration.tls import localhost_tls
+from tests.integration.waiting import until
 
 pytestmark = pytest.mark.anyio
 

@@ -22,9 +22,10 @@ from sluice.wire.h264 import split_avcc
 from tests.integration.broadcast import SECOND_US, Broadcaster, playing, slice_hashes
 from tests.integration.cdn import cdn
 from tests.integration.nginx import Nginx, free_port
-from tests.integration.pushing import Pushing, Reporter, pushing, until
+from tests.integration.pushing import Pushing, Reporter, pushing
 from tests.integration.recording import check, lip_offsets_ms, record, run, slices_of
 from tests.integration.room import APP, ROOM, USER, Publisher, room_server
+from tests.integration.waiting import until
 
 pytestmark = pytest.mark.anyio
 

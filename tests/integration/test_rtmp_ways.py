@@ -80,7 +80,8 @@ async def test_errors_that_refuse_nothing() -> None:
         await sink.connect()
         await sink.publish()
         sink.begin(AudioHeaders(b"", 44100, 128_000), pictures=False, pictures_expected=False)
-        await door.settled.wait()
+        async with asyncio.timeout(10):
+            await door.settled.wait()
         assert not sink.lost.done()
         await sink.close()
         assert len(door.connects) == 1

@@ -59,18 +59,8 @@ def keys(name: str, head: str, encrypted: set[str], *, none_from: int | None = N
     """fMP4 of four segments; `encrypted` are those of its files that are, `none_from` begins METHOD=NONE."""
 
     def make(stage: Stage) -> str:
-        folder = stage.clips.dir(name)
+        folder = stage.clips.fmp4(name, 8)
         (folder / "key.bin").write_bytes(_KEY)
-        words = ("-i", stage.clips.base(), "-t", 8, "-c", "copy", "-f", "hls", "-hls_time", 2)
-        fmp4 = (
-            "-hls_playlist_type",
-            "vod",
-            "-hls_segment_type",
-            "fmp4",
-            "-hls_fmp4_init_filename",
-            "init.mp4",
-        )
-        ff(*words, *fmp4, "-hls_segment_filename", folder / "s%d.m4s", folder / "clear.m3u8")
         for file in encrypted:
             _encrypt(folder / file, folder / "tmp")
             (folder / "tmp").rename(folder / file)

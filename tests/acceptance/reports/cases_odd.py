@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.cases_tracks import rtmp_tags
-from tests.acceptance.reports.clips import ff
+from tests.acceptance.reports.clips import ff, fmp4_words
 from tests.acceptance.reports.flv import AUDIO, HEAD, read_tags, write_tag
 from tests.acceptance.reports.site import live_parts, without_range
 
@@ -35,11 +35,8 @@ def _one_fragment(stage: Stage, name: str) -> Path:
 
 def _separate_fragments(stage: Stage) -> str:
     """Each track has fragments of its own, as packagers write them."""
-    folder = stage.clips.dir("separate-fragments")
-    words = ("-i", stage.clips.base(), "-t", 12, "-c", "copy", "-f", "hls", "-hls_time", 2)
-    fmp4 = ("-hls_playlist_type", "vod", "-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4")
     options = ("-hls_segment_options", "movflags=+separate_moof")
-    ff(*words, *fmp4, *options, "-hls_segment_filename", folder / "s%d.m4s", folder / "index.m3u8")
+    folder = stage.clips.fmp4("separate-fragments", 12, *options)
     return stage.site.of(folder / "index.m3u8")
 
 
@@ -154,22 +151,8 @@ def _other_map(stage: Stage) -> str:
     folder = stage.clips.dir("other-map")
     lines = ""
     for n, source in enumerate((stage.clips.base(), stage.clips.large(), stage.clips.base())):
-        words = (
-            "-i",
-            source,
-            "-t",
-            4,
-            "-c",
-            "copy",
-            "-f",
-            "hls",
-            "-hls_time",
-            4,
-            "-hls_segment_type",
-            "fmp4",
-        )
         names = ("-hls_fmp4_init_filename", f"i{n}.mp4", "-hls_segment_filename", folder / f"s{n}-%d.m4s")
-        ff(*words, "-hls_playlist_type", "vod", *names, folder / "tmp.m3u8")
+        ff(*fmp4_words(source, 4, 4), *names, folder / "tmp.m3u8")
         lines += "#EXT-X-DISCONTINUITY\n" if n else ""
         lines += f'#EXT-X-MAP:URI="i{n}.mp4"\n#EXTINF:4.0,\ns{n}-0.m4s\n'
     (folder / "index.m3u8").write_text(f"{_HEAD}{lines}#EXT-X-ENDLIST\n")

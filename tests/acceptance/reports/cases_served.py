@@ -9,7 +9,7 @@ from aiohttp import web
 from tests.acceptance.reports import site
 from tests.acceptance.reports.case import Case, Stage
 from tests.acceptance.reports.cases_tracks import rtmp_tags
-from tests.acceptance.reports.clips import ff
+from tests.acceptance.reports.clips import ff, fmp4_words
 from tests.acceptance.reports.site import Handler, file_part, live_parts
 from tests.acceptance.reports.windows import Segment, Window
 
@@ -207,21 +207,7 @@ def _master_of_odds(stage: Stage) -> str:
 def _map_range(stage: Stage) -> str:
     """One fMP4 file; the init section and all segments are byte ranges of it."""
     folder = stage.clips.dir("map-range")
-    words = (
-        "-i",
-        stage.clips.base(),
-        "-t",
-        8,
-        "-c",
-        "copy",
-        "-f",
-        "hls",
-        "-hls_time",
-        2,
-        "-hls_segment_type",
-        "fmp4",
-    )
-    ff(*words, "-hls_playlist_type", "vod", "-hls_flags", "single_file", folder / "index.m3u8")
+    ff(*fmp4_words(stage.clips.base(), 8, 2), "-hls_flags", "single_file", folder / "index.m3u8")
     return stage.site.of(folder / "index.m3u8")
 
 

@@ -1,12 +1,13 @@
 """A splice may change everything, progress is new media, one bad resource does not end a source."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from tests.acceptance.reports.case import Case, Stage
-from tests.acceptance.reports.clips import ff
+from tests.acceptance.reports.clips import Clips, ff
 from tests.acceptance.reports.flv import read_tags
 from tests.acceptance.reports.reading import Reading
 from tests.acceptance.reports.site import Handler, at_first, file_part, short_body, status
@@ -66,37 +67,17 @@ def _flv(stage: Stage, source: Path) -> Path:
 _AD = (*range(100), *range(100), *range(200, 300))
 _AD_SOUND = (*range(4), *range(4), *range(8, 12))
 
+
+def _other_clip(name: str, ad: Callable[[Clips], Path], **more: Any) -> Case:
+    return Case(name, lambda stage: _with_ad(stage, name, ad(stage.clips)), _AD, _AD_SOUND, **more)
+
+
 SPLICES = [
     Case("splice-mp3", _mp3, range(300), range(12), report=_HLS_JS + "2397"),
-    Case(
-        "splice-b-frames",
-        lambda s: _with_ad(s, "splice-b-frames", s.clips.bframes()),
-        _AD,
-        _AD_SOUND,
-        grid=True,
-        report=_HLS_JS + "2042",
-    ),
-    Case(
-        "splice-b-frames-transcoded",
-        lambda s: _with_ad(s, "splice-b-frames-transcoded", s.clips.bframes()),
-        _AD,
-        _AD_SOUND,
-        mode=0,
-    ),
-    Case(
-        "splice-size",
-        lambda s: _with_ad(s, "splice-size", s.clips.large()),
-        _AD,
-        _AD_SOUND,
-        more=_other_size,
-    ),
-    Case(
-        "splice-hevc",
-        lambda s: _with_ad(s, "splice-hevc", s.clips.hevc()),
-        _AD,
-        _AD_SOUND,
-        mode=0,
-    ),
+    _other_clip("splice-b-frames", Clips.bframes, grid=True, report=_HLS_JS + "2042"),
+    _other_clip("splice-b-frames-transcoded", Clips.bframes, mode=0),
+    _other_clip("splice-size", Clips.large, more=_other_size),
+    _other_clip("splice-hevc", Clips.hevc, mode=0),
     Case(
         "splice-without-sound",
         _silent_ad,

@@ -20,11 +20,7 @@ _GITHUB = "https://github.com/"
 
 def _fmp4_segments(stage: Stage, name: str, seconds: int, total: float) -> Path:
     """ffmpeg's default: a segment holds all its pictures and then all its sound."""
-    folder = stage.clips.dir(name)
-    words = ("-i", stage.clips.base(), "-t", total, "-c", "copy", "-f", "hls", "-hls_time", seconds)
-    fmp4 = ("-hls_playlist_type", "vod", "-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4")
-    ff(*words, *fmp4, "-hls_segment_filename", folder / "s%d.m4s", folder / "index.m3u8")
-    return folder
+    return stage.clips.fmp4(name, total, every_s=seconds)
 
 
 def fmp4_hls(name: str, seconds: int) -> Case:

@@ -43,6 +43,12 @@ def pictures_and_tones(seconds: float, size: tuple[int, int] = (320, 180)) -> tu
     return ("-f", "lavfi", "-i", numbered(*size), "-f", "lavfi", "-i", TONES, "-t", seconds)
 
 
+def fmp4_words(source: Path, seconds: float, every_s: float) -> tuple[object, ...]:
+    """FFmpeg's for a recording in fMP4; names of files follow."""
+    words = ("-i", source, "-t", seconds, "-c", "copy", "-f", "hls", "-hls_time", every_s)
+    return (*words, "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4")
+
+
 class Clips:
     """`folder` is what the test's server serves; a case keeps its files in a folder of its own."""
 
@@ -86,6 +92,16 @@ class Clips:
         words = ("-i", source or self.base(), "-t", seconds, "-c", "copy", *options, "-f", "hls")
         hls = ("-hls_time", 2, "-hls_playlist_type", "vod")
         ff(*words, *hls, "-hls_segment_filename", folder / "s%d.ts", folder / "index.m3u8")
+        return folder
+
+    def fmp4(
+        self, name: str, seconds: float, *options: object, source: Path | None = None, every_s: float = 2
+    ) -> Path:
+        """A recording in fMP4 in a folder of its own: index.m3u8, init.mp4, s0.m4s, s1.m4s, …"""
+        folder = self.dir(name)
+        names = ("-hls_fmp4_init_filename", "init.mp4", "-hls_segment_filename", folder / "s%d.m4s")
+        words = fmp4_words(source or self.base(), seconds, every_s)
+        ff(*words, *options, *names, folder / "index.m3u8")
         return folder
 
     def cut(

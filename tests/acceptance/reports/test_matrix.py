@@ -150,13 +150,9 @@ def _hls_joined(stage: Stage, name: str) -> str:
 
 
 def _fmp4_hls(stage: Stage, name: str, seconds: float, *, by_time: bool = False) -> Path:
-    folder = stage.clips.dir(name)
     source = stage.clips.longgop() if by_time else stage.clips.base()
     cut = ("-hls_flags", "split_by_time") if by_time else ()
-    words = ("-i", source, "-t", seconds, "-c", "copy", "-f", "hls", "-hls_time", 2, *cut)
-    fmp4 = ("-hls_playlist_type", "vod", "-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init.mp4")
-    ff(*words, *fmp4, "-hls_segment_filename", folder / "s%d.m4s", folder / "index.m3u8")
-    return folder
+    return stage.clips.fmp4(name, seconds, *cut, source=source)
 
 
 _MAP = '#EXT-X-VERSION:7\n#EXT-X-MAP:URI="init.mp4"\n'
