@@ -101,6 +101,24 @@ def test_it_is_asked_ten_times_and_then_given_up() -> None:
     assert buffer.push(2) == [], "too late"
 
 
+def test_who_was_held_up_does_not_give_up_what_he_has_not_asked_for_often() -> None:
+    """The answer is in the socket behind what came before it."""
+    buffer = Buffer()
+    number = 0
+    for _ in range(40):  # a near sender, whose answers are not waited for long
+        buffer.push(number, number + 2)
+        buffer.wanted()
+        buffer.push(number + 1)
+        number += 3
+    buffer.push(number, number + 2)
+    buffer.wanted()
+    assert buffer.wait(500 * MS) == [], "held up"
+    buffer.push(number + 3, number + 4)
+    assert buffer.wanted() == [number + 1], "asked again, for the first answer may be lost"
+    assert buffer.push(number + 1) == [number + 1, number + 2, number + 3, number + 4]
+    assert buffer.buffer.lost == 0
+
+
 @pytest.mark.parametrize("rtt_ms", [5, 40, 200])
 def test_the_round_trip_is_learned_from_the_answers(rtt_ms: int) -> None:
     buffer = Buffer()

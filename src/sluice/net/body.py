@@ -26,7 +26,7 @@ def read_head_lines(stream: io.BufferedReader) -> list[bytes]:
 
 
 class Body:
-    """`read1` gives what has come, nothing at the end."""
+    """`read1` returns what has arrived, and no bytes once the body is over."""
 
     def __init__(self, stream: io.BufferedReader, head: Head) -> None:
         self._stream = stream

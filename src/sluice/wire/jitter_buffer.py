@@ -3,6 +3,8 @@
 Nothing waits unless something is missing: a packet in order goes on at once. Behind a gap packets wait until
 what is missing arrives or is given up. Where retransmission is agreed on, it is asked for a few times, one
 round trip apart, and the round trip is learned from the answers (a receiver is not told it otherwise).
+It is given up when the last request had its time, not by the clock: where this process was held up, or the
+sender, the answers to the first requests are still on their way, and the others have not been made.
 Everything is bounded: what waits, what is missing, how often it is asked for and for how long it is waited.
 
 Pure: time is an argument, in microseconds. Duplicates and packets too late are left out and counted.
@@ -81,7 +83,7 @@ class JitterBuffer:
                 ready.append(packet)
             else:
                 lack = missing.get(self._next)
-                if lack and now_us - lack.since_us < self._hold_us and len(waiting) < _MOST_WAITING:
+                if lack and self._may_come(lack, now_us) and len(waiting) < _MOST_WAITING:
                     break
                 missing.pop(self._next, None)
                 self._lost_before += 1
@@ -105,11 +107,11 @@ class JitterBuffer:
     def _pause_us(self) -> int:
         return int(min(max(self._rtt_us, _LEAST_PAUSE_US), _MOST_PAUSE_US))
 
-    @property
-    def _hold_us(self) -> int:
+    def _may_come(self, lack: _Missing, now_us: int) -> bool:
+        waited_us = now_us - lack.since_us
         if not self._retransmission:
-            return REORDERING_US
-        return min((_MOST_TRIES + 1) * self._pause_us, _MOST_HOLD_US)
+            return waited_us < REORDERING_US
+        return waited_us < _MOST_HOLD_US and (lack.tries < _MOST_TRIES or now_us < lack.ask_at_us)
 
     def _miss(self, start: int, end: int, now_us: int) -> None:
         if end - start + len(self._missing) > _MOST_MISSING:

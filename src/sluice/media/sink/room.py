@@ -97,10 +97,6 @@ class RoomLink:
             trunk.write(out)
         return bool(out)
 
-    def sends(self, kinds: Iterable[str]) -> None:
-        """The kinds (audio, video) that go on. Another that was sent is over on purpose: nobody misses it."""
-        self._trunk.write([pack_control({"sends": list(kinds)}, self._number)])
-
     def counts(self) -> tuple[int, int, int, int]:
         """Video frames, audio packets and payload bytes sent; frames dropped."""
         return self.video_frames, self.audio_packets, self.bytes_out, self.dropped

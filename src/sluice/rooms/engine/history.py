@@ -62,7 +62,7 @@ class History:
         return (frame, index) if index < len(frame.payloads) else None
 
     def give_way(self) -> None:
-        """Lets all go but what NACKs still ask for."""
+        """Forgets all frames but the newest, which NACKs may still ask for."""
         while len(self._frames) > 1 and (
             self.bytes_kept > _MOST_BYTES or self._frames[-1].clock_us - self._frames[0].clock_us > _LEAST_US
         ):
@@ -77,7 +77,7 @@ class History:
 
 
 def settle(histories: Iterable[History], most_bytes: int) -> int:
-    """The largest give way until all together are within the bound; how many did."""
+    """Lets the largest give way until all together keep at most `most_bytes`; returns how many did."""
     kept = sorted(histories, key=lambda history: history.bytes_kept)
     total, count = sum(history.bytes_kept for history in kept), 0
     while kept and total > most_bytes:

@@ -1,17 +1,16 @@
 """A session that publishes one stream of one user over a frame link.
 
 Its hello is ``{"hello": {app_id, room_id, user_id, stream, run_id}}``; then come access units and Opus
-packets, and ``{"sends": ["audio"]}`` when a kind that was sent is over on purpose. The room says
-``{"key_frame": true}`` when a viewer needs one and ``{"replaced": true}`` before it closes the link of a run
-that is over or that another took the place of.
+packets. The room says ``{"key_frame": true}`` when a viewer needs one and ``{"replaced": true}`` before it
+closes the link of a run that is over or that another took the place of.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.process.link import KEY_FRAME, FrameType, LinkError, LinkFrame, parse_control
+from sluice.process.link import KEY_FRAME, FrameType, LinkError, LinkFrame
 from sluice.rooms.engine.link import LinkChannel
 from sluice.rooms.engine.room import Room, StreamKey
 from sluice.rooms.engine.stream import Stream
@@ -69,9 +68,7 @@ class PublisherLink:
             return  # closed from our side; what was on its way is dropped
         room, stream = self._place
         kind = _KINDS.get(frame.type)
-        if kind is None:
-            self._say(room, parse_control(frame.payload))
-        elif kind not in self._flowing:
+        if kind is not None and kind not in self._flowing:
             self._flowing.add(kind)
             room.flow(self.hello.key, kind)
         if frame.type == FrameType.VIDEO:
@@ -79,13 +76,6 @@ class PublisherLink:
             stream.video(units, frame.media_us, bool(frame.flags & KEY_FRAME), self._clock_us())
         elif frame.type == FrameType.AUDIO:
             stream.audio(frame.payload, frame.media_us, self._clock_us())
-
-    def _say(self, room: Room, document: dict[str, Any]) -> None:
-        sends = document.get("sends")
-        if isinstance(sends, list):
-            for kind in self._flowing.difference(sends):
-                self._flowing.discard(kind)
-                room.cease(self.hello.key, kind)
 
     def lost(self) -> None:
         self._place = None

@@ -91,11 +91,11 @@ class Publishing:
         self._parameter_sets = terms.video.parameter_sets if terms.video else ()
         self._depacketizer = H264Depacketizer(self._parameter_sets)
         self._order = PictureOrder()
-        self._refused = False  #: the pictures
+        self._refused = False  #: its pictures are, because they have B-frames
         self._clock = MediaClock()
         self._supply = Supply(listener)
         self._transport = TransportFeedback()
-        self._picture_at_us = now_us  #: the newest packet
+        self._picture_at_us = now_us  #: when the newest packet of video came
         self._intra_requests = 0
         self._poll_at_us = self._feedback_at_us = 0
         self._report_at_us = now_us + _REPORT_US
@@ -199,7 +199,7 @@ class Publishing:
                 self._clock.on_audio_report(item)
 
     def says(self, sends: Collection[str], now_us: int) -> None:
-        """As of Supply."""
+        """The publisher says which kinds it sends from now on (see Supply)."""
         self._supply.says(sends, now_us)
 
     def _on_goodbye(self, ssrc: int, now_us: int) -> None:

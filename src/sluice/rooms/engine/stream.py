@@ -26,8 +26,6 @@ from sluice.rooms.engine.viewer import Viewer
 from sluice.wire.rtp import NalUnit, h264_payloads, nal_units_of
 from sluice.wire.sdp_answer import Sources
 
-VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
-
 #: A longer group of pictures is shown to who comes late only if the publisher makes no key frame when asked.
 _LONG_US = 10_500_000
 #: A repair's time stamps lie between two live ones, a tick apart.
@@ -121,8 +119,7 @@ class Stream:
         self._newest_at_us = now_us
         clock_us = self._clock(media_us, now_us)
         if self.subscribers:
-            parts = [part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)]
-            data = pack_parts(FrameType.VIDEO, parts, clock_us, KEY_FRAME if key else 0)
+            data = pack_parts(FrameType.VIDEO, _with_lengths(nal_units), clock_us, KEY_FRAME if key else 0)
             for subscriber in self.subscribers:
                 subscriber.send_video(data, key=key)
         frame = self._frame(payloads, clock_us, key)
@@ -271,11 +268,16 @@ def _lasts_us(group: list[Frame]) -> int:
     return group[-1].clock_us - group[0].clock_us
 
 
+def _with_lengths(nal_units: Sequence[NalUnit]) -> list[NalUnit]:
+    """The parts of an access unit as frame links carry it: each NAL unit behind its length in 4 bytes."""
+    return [part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)]
+
+
 def _packed(group: list[Frame]) -> list[bytes]:
     """Frames of a frame link, with times so close before the newest that all of it is the past at once."""
     data = []
     for n, frame in enumerate(reversed(group)):
-        parts = [part for nal in nal_units_of(frame.payloads) for part in (len(nal).to_bytes(4, "big"), nal)]
+        parts = _with_lengths(nal_units_of(frame.payloads))
         at_us = group[-1].clock_us - n * _PAST_STEP_US
         data.append(pack_parts(FrameType.VIDEO, parts, at_us, PAST | (KEY_FRAME if frame.key else 0)))
     return data[::-1]

@@ -1,11 +1,10 @@
 """A session that subscribes to one stream of one user over a frame link, to push it somewhere.
 
 Its hello is ``{"subscribe": {app_id, room_id, user_id, stream}}``. The room says at once, and whenever it
-changes, ``{"publisher": {present, video, audio}}``: whether the user is in the room, and which kinds of this
-stream are published and have flowed. While it is published the frames come as the room gets them, video from
-the next key frame on, which the session may ask for with ``{"key_frame": true}``. Many publishers make none
-when asked, copied relays among them: who adds ``"begin": true`` then gets the current group of pictures, as
-frames with the flag PAST.
+changes, ``{"publisher": {present, video, audio, trouble}}`` (see stream.PublisherState). While the
+stream is published the frames come as the room gets them, video from the next key frame on, which the session
+may ask for with ``{"key_frame": true}``. Many publishers make none when asked, copied relays among them: who
+adds ``"begin": true`` then gets the current group of pictures, as frames with the flag PAST.
 
 What waits for a slow session is bounded: beyond it frames are dropped up to the next key frame, and counted.
 """
@@ -24,7 +23,7 @@ from sluice.rooms.engine.stream import PublisherState, Stream
 log = structlog.get_logger()
 
 _MOST_WAITING = 4 << 20
-#: A group is no small thing: a session that cannot go on with one is not sent the next at once.
+#: A group is large: a session that cannot go on with one waits at least this long for the next.
 _GROUP_PAUSE_US = 5_000_000
 
 
@@ -70,7 +69,7 @@ class SubscriberLink:
         self._skipping = True  #: video, up to the next key frame
         self._full = False
         self._most_waiting = _MOST_WAITING
-        self._group_at_us = 0  #: not before
+        self._group_at_us = 0  #: no group is sent before this time
 
     @property
     def name(self) -> str:

@@ -9,8 +9,8 @@ argument.
 from collections.abc import Collection
 from typing import Protocol
 
-#: A kind that exists is missed when nothing of it went on for so long; or, where it comes in larger steps (a
-#: slide every five seconds), for twice the last of them.
+#: A kind that exists is in trouble when nothing of it went on for this long. Where it comes less often (a
+#: slide every five seconds), twice its last interval counts instead.
 STILL_US = 2_000_000
 #: Packets that were on their way when a kind ended do not bring it back.
 _LATE_US = 500_000
@@ -40,7 +40,7 @@ class Supply:
         self._sends: frozenset[str] | None = None  #: as the publisher says; None: it said nothing
         self._arrived_us: dict[str, int] = {}  #: the newest packet of each kind that exists
         self._left_us: dict[str, int] = {}  #: the newest usable media, at first the first packet
-        self._step_us: dict[str, int] = {}  #: its distance from the one before
+        self._step_us: dict[str, int] = {}  #: the interval between the newest usable media and the one before
         self._ended_us: dict[str, int] = {}
         self._flowing: set[str] = set()  #: told, and in no trouble since
         self._troubles: dict[str, str] = {}
