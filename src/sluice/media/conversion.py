@@ -19,8 +19,8 @@ from sluice.process.link import KEY_FRAME, PAST, FrameType, LinkFrame
 SOUND_PAUSE_US = 250_000
 #: No more silence is made at once (this process may have stood still): the sound begins anew instead.
 _LONGEST_GAP_US = 3_000_000
-#: Sound whose times stay in what is filled is of a publisher that stood still and goes on behind; before, it
-#: is what such a publisher owes, sent at once.
+#: Sound that comes late for longer than this is of a publisher that stood still and now goes on behind the
+#: silence that was made for it. Sound that is late for less is its backlog, sent at once, and is left out.
 _BEHIND_US = 1_000_000
 
 
@@ -76,6 +76,7 @@ class Conversion:
         }
 
     def _stays_behind(self, at_us: int, now_us: int) -> bool:
+        """True once sound has come for `_BEHIND_US` at times that are filled already."""
         if self._aac.end_us is None or at_us > self._aac.end_us - SOUND_PAUSE_US:
             self._behind_since_us = None
         elif self._behind_since_us is None:

@@ -32,7 +32,7 @@ _PREROLL_US = 1_000
 _LEAD_US = 300_000
 #: No pass of a loop counts as shorter; a file of one picture has no length of its own.
 _SHORTEST_PASS_US = 100_000
-#: What comes out of pipes at the end is no older.
+#: Frames that pipes give at the end are no older than this.
 _MOST_HELD_US = 500_000
 #: Passes of a loop without a frame before it is given up. More than one: pipes may hold all of a short one.
 _MOST_BARREN = 3

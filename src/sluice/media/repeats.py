@@ -1,8 +1,8 @@
 """Whether what a live source begins with was sent before. Pure: time is an argument, in seconds.
 
 Servers keep a group of pictures for players that come, also when nobody publishes any more: each new attempt
-would show it again and count it as media. What begins with a key frame that an earlier attempt sent waits
-until more comes, as it does where somebody publishes a clip over and over.
+would show it again and count it as media. An attempt that begins with a key frame that was sent before is
+therefore held until the source goes on, as it does where somebody publishes a clip over and over.
 """
 
 from collections import deque

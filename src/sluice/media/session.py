@@ -238,7 +238,7 @@ class Session:
         return await self._wait_to_retry()
 
     def _ended(self) -> Outcome:
-        """A source that gave nothing has no end that could be told of."""
+        """The end of a stream is told only of a source that gave something."""
         if self._ever_flowed:
             last = "; what came last could not be decoded" if self._attempt.all_stuck else ""
             return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text + last)

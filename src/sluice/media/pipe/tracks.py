@@ -116,8 +116,8 @@ class Tracks:
         return bool(there) and all(self.stuck(kind) for kind in there)
 
     def check(self, *, live: bool = False) -> None:
-        """Raises SourceError when nothing more can come. The codec of a live source may change unannounced (a
-        station's next show): it is opened anew."""
+        """Raises SourceError when nothing more can come. A live source is then opened anew: its codec may
+        have changed without a word (a station's next show)."""
         if self._failure is not None:
             raise self._failure
         if live and self.all_stuck:

@@ -1,8 +1,8 @@
 """Reading by the slowest track: containers may hold seconds of one track before those of the other.
 
-What is asked for up to a time is read until every track that plays has come so far; what of the others came
-meanwhile waits here. A track that stays away for much longer than the file ever held it back is not waited
-for until it comes again: it has ended, or is sparse. No IO of its own.
+A read up to some time goes on until every track that plays has come so far; packets of the others that come
+meanwhile wait here. A track that stays away for much longer than the file ever held one back has ended or is
+sparse: nobody waits for it until it comes again. No IO of its own.
 """
 
 from collections import deque
@@ -18,8 +18,8 @@ from sluice.media.packets import Packet, TrackKind
 LEAST_AHEAD_US, MOST_AHEAD_US = 2_000_000, 30_000_000
 _AHEAD_OF_APART = 5
 MOST_AHEAD_BYTES = 24 << 20
-#: A track that was not waited for comes again this far behind what was given, at most: what is older is left
-#: out. A transport stream's demuxer holds the last packet of a track that ended until the file ends.
+#: A track that was not waited for may come again at most this far behind what was given; older packets are
+#: left out. FFmpeg holds the last packet of a track that ended until the transport stream ends.
 _MOST_LATE_US = 500_000
 _dts_us = attrgetter("dts_us")
 
