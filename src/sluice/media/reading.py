@@ -8,7 +8,7 @@ or the source leaves something out (core/live_edge.py).
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge, Follower, Pace, SessionTime
 from sluice.core.plan import Probe, Track
@@ -204,9 +204,7 @@ class FileReading:
     def _next_pass(self) -> None:
         self._barren += 1
         if not self._ends or self._barren > _MOST_BARREN:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED, "the source has no media that could be repeated", transient=False
-            )
+            raise unsupported("the source has no media that could be repeated")
         # Sound alone goes on where it ended, to the sample.
         begin_us = self._tracks.sound_end_us
         if begin_us is None:

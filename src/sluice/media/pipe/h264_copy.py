@@ -7,8 +7,7 @@ Pictures that turn out to be out of order cannot be copied: whoever owns the pip
 
 import contextlib
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import unsupported
 from sluice.core.plan import VideoTrack
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
@@ -86,11 +85,7 @@ class H264Copy:
         try:
             config = AvcConfig.parse(extradata)
         except H264Error as error:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
-                f"the source's H.264 configuration is malformed: {error}",
-                transient=False,
-            ) from error
+            raise unsupported(f"the source's H.264 configuration is malformed: {error}") from error
         self._length_size = config.length_size
         self._parameter_sets = [*config.sps, *config.pps]
         self._unsure = _UNSURE_PICTURES

@@ -14,7 +14,7 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
@@ -134,7 +134,7 @@ class _Presentation:
         found = {kind: self._listed(manifest, kind) for kind in self._segments}
         main = self.kinds[0]
         if not found[main]:
-            raise SourceError(Reason.SOURCE_INTERRUPTED, "the live source began anew", transient=True)
+            raise interrupted("the live source began anew")
         end_us = self._segments[main][-1].end_us - self._zero_us
         self._delay_us = self._delay_of(manifest, found[main])
         begin_us = self._first_us(found[main])

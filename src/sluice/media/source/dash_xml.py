@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import unsupported
 from sluice.core.http_url import join_url
-from sluice.core.lifecycle import Reason
 
 #: An ISO 8601 duration; years and months have no fixed length, and nobody means them but as zero.
 _DURATION = re.compile(
@@ -71,7 +70,3 @@ def join(base: str, url: str | None) -> str:
         return join_url(base, url)
     except ValueError:
         return url if "://" in url else base + url
-
-
-def unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

@@ -17,14 +17,14 @@ import av
 from av.container import InputContainer
 from av.stream import Discard
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
-from sluice.media.source.streams import StreamTrack, playable, unsupported
+from sluice.media.source.streams import StreamTrack, playable
 from sluice.media.source.timeline import Timeline
 
 #: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.

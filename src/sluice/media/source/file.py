@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import interrupted
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.containers import Container, container_for
@@ -72,7 +71,7 @@ class DemuxSource:
         self.close()
         self._file = self._connect()
         if self._aborted:
-            raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
+            raise interrupted("reading was aborted")
         self._head = SniffedFile(self._file)
         self._demuxer = container_for(self._head, kinds=self._kinds)
         self._demuxer.open()

@@ -7,8 +7,7 @@ begins with its first frame that can be decoded, which for pictures is a key fra
 import contextlib
 from dataclasses import dataclass, field
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
@@ -163,7 +162,7 @@ class FlvTracks:
         except (H264Error, AacError) as error:
             title = {"h264": "H.264", "aac": "AAC"}[track.codec]
             text = f"the source's {title} configuration is damaged: {error}"
-            self._damage = SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
+            self._damage = unsupported(text)
             self.dropped += 1
             return
         track.config, track.changed = config, True

@@ -9,17 +9,17 @@ a live one that stops growing is a loss (design 5).
 import time
 from collections.abc import Sequence
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
-from sluice.media.source.hls_fetch import interrupted, read_text
+from sluice.media.source.hls_fetch import read_text
 from sluice.media.source.hls_master import Variant, is_master, parse_master
 from sluice.media.source.hls_numbering import run_shift_to
 from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
 from sluice.media.source.hls_rendition import Load, Rendition
-from sluice.media.source.hls_text import Variables, unsupported
+from sluice.media.source.hls_text import Variables
 from sluice.media.source.lane_group import LaneGroup
 from sluice.media.source.lanes import Lane
 from sluice.media.source.segmented import SegmentedSource

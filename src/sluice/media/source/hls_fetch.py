@@ -11,8 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.masking import mask_url
 from sluice.media.source.hls_forms import HEAD_BYTES, Ending, Form, form_of
 from sluice.media.source.hls_playlist import Header, Key, Part
@@ -103,9 +102,7 @@ class Fetcher:
             finally:
                 self.close(file)
             if len(key) != _BLOCK:
-                raise SourceError(
-                    Reason.SOURCE_UNSUPPORTED, f"{mask_url(url)} gives no key of 16 bytes", transient=False
-                )
+                raise unsupported(f"{mask_url(url)} gives no key of 16 bytes")
             _make_room(self._keys, _MOST_KEYS)
             self._keys[url] = key
         return self._keys[url]
@@ -121,11 +118,9 @@ class Fetcher:
             finally:
                 body.close()
             if not data or len(data) > _LONGEST_HEADER:
-                raise SourceError(
-                    Reason.SOURCE_UNSUPPORTED,
+                raise unsupported(
                     f"{mask_url(header.part.url)} is no initialization section: it has "
-                    f"{'more than 4 MiB' if data else 'no bytes'}",
-                    transient=False,
+                    f"{'more than 4 MiB' if data else 'no bytes'}"
                 )
             _make_room(self._headers, _MOST_HEADERS)
             self._headers[header] = bytes(data)
@@ -239,10 +234,8 @@ class Body:
         try:
             self._file.seek(self._part.offset)
         except OSError as error:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
-                "the playlist names ranges of a file whose server ignores Range requests",
-                transient=False,
+            raise unsupported(
+                "the playlist names ranges of a file whose server ignores Range requests"
             ) from error
 
 
@@ -255,9 +248,7 @@ def read_text(file: HttpFile | SniffedFile) -> str:
     """A whole playlist. Raises SourceError."""
     data = read_all(file, MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise SourceError(
-            Reason.SOURCE_UNSUPPORTED, f"the playlist is longer than {MOST_BYTES >> 20} MiB", transient=False
-        )
+        raise unsupported(f"the playlist is longer than {MOST_BYTES >> 20} MiB")
     return data.decode("utf-8-sig", "replace")
 
 
@@ -268,10 +259,6 @@ def read_all(file: HttpFile | SniffedFile, most: int) -> bytes:
         parts.append(data)
         size += len(data)
     return b"".join(parts)
-
-
-def interrupted(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
 
 
 def _make_room(kept: dict[Any, bytes], most: int) -> None:

@@ -9,7 +9,7 @@ understood is refused: encryption other than AES-128 of whole segments.
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.media.source.hls_text import (
     Variables,
@@ -21,7 +21,6 @@ from sluice.media.source.hls_text import (
     integer,
     lines_of,
     microseconds,
-    unsupported,
 )
 
 _MOST_SEGMENTS = 100_000

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.media.source.hls_fetch import Body, Fetcher, interrupted, is_media
+from sluice.media.source.hls_fetch import Body, Fetcher, is_media
 from sluice.media.source.hls_forms import Form
 from sluice.media.source.hls_numbering import Change, Numbering
 from sluice.media.source.hls_playlist import MediaPlaylist, Part, Segment
@@ -308,9 +308,7 @@ class Rendition:
             what = "is empty" if body.form is Form.EMPTY else "is no media"
             if segment.key is not None:
                 what += ", or its key is wrong"
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED, f"{mask_url(segment.part.url)} {what}", transient=False
-            )
+            raise unsupported(f"{mask_url(segment.part.url)} {what}")
         self._opened = (segment, body)
         self._next = segment.sequence
         self._lost = None
@@ -391,11 +389,7 @@ class Rendition:
         if lost is not None and (lost.count >= _MOST_LOST or not self._any_good):
             raise lost.error
         if not self._any_good and all(segment.gap for segment in self.playlist.segments):
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
-                "the source has nothing but gaps (EXT-X-GAP): none of its segments was made",
-                transient=False,
-            )
+            raise unsupported("the source has nothing but gaps (EXT-X-GAP): none of its segments was made")
 
     # --- reloading, and other playlists ---------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ All of it is linear in what it is given: playlists are written by others, and ar
 import re
 from urllib.parse import parse_qsl, urlsplit
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.http_url import join_url
 from sluice.core.lifecycle import Reason
 
@@ -141,7 +141,3 @@ def initialization_vector(value: str) -> bytes:
     if found is None:
         raise unsupported("the playlist has a malformed initialization vector")
     return int(found[1], 16).to_bytes(16, "big")
-
-
-def unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

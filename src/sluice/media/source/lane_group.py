@@ -6,8 +6,7 @@ runs on over what is left out, so that who plays it notices nothing but the end 
 
 import time
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import interrupted
 from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
@@ -72,7 +71,7 @@ class LaneGroup:
                 raise failures[0]
             if time.monotonic() - since > _STALL_S:
                 text = f"none of the playlists of the live source brought anything for {_STALL_S:g} s"
-                raise SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
+                raise interrupted(text)
             self.main.rendition.fetcher.wait(_PAUSE_S)
         return packets
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe, Track
 from sluice.media.packets import Packet, TrackKind
@@ -58,9 +58,7 @@ class Lane:
         while True:
             segment = self.rendition.peek()
             if segment is None:
-                raise SourceError(
-                    Reason.SOURCE_UNSUPPORTED, "no segment of the source can be read", transient=False
-                )
+                raise unsupported("no segment of the source can be read")
             probe = self._open_run(segment)
             if probe is not None:
                 break
@@ -125,9 +123,7 @@ class Lane:
             if packet.kind is TrackKind.AUDIO:
                 sound.append(packet)
             self._leave_out()
-        raise SourceError(
-            Reason.SOURCE_INTERRUPTED, "the live source has no key frame near its edge", transient=True
-        )
+        raise interrupted("the live source has no key frame near its edge")
 
     def begin_at(self, media_us: int) -> None:
         """Leaves out what comes before. Raises SourceError."""
@@ -137,7 +133,7 @@ class Lane:
     def seek(self, position_us: int) -> None:
         """To the beginning of the segment that holds the position, or in a whole file to its key frame."""
         if not self.rendition.playlist.ended:
-            raise SourceError(Reason.SOURCE_UNSUPPORTED, "a live source cannot be repeated", transient=False)
+            raise unsupported("a live source cannot be repeated")
         self.close()
         self._end_us = None
         self.rendition.seek(position_us)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.http_url import join_url
-from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
@@ -44,7 +43,7 @@ def read_list(file: ByteFile) -> str:
     while len(data) <= _MOST_BYTES and (more := file.read(1 << 16)):
         data += more
     if len(data) > _MOST_BYTES:
-        raise _unsupported(f"the play list is longer than {_MOST_BYTES >> 20} MiB")
+        raise unsupported(f"the play list is longer than {_MOST_BYTES >> 20} MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -73,7 +72,7 @@ def entries_of(content: Content, text: str, base: str) -> list[str]:
     else:
         found = _lines(text)
     if not found:
-        raise _unsupported("the play list names nothing to play")
+        raise unsupported("the play list names nothing to play")
     return [_address(base, name) for name in found[:MOST_ENTRIES]]
 
 
@@ -187,7 +186,7 @@ class PlaylistSource:
         if position_us < self._start_us:
             self._number = -1
             if not self._go_on(0):
-                raise _unsupported("none of the entries of the play list can be played any more")
+                raise unsupported("none of the entries of the play list can be played any more")
         while (length_us := self._length_us()) is not None and position_us >= self._start_us + length_us:
             if not self._go_on(self._start_us + length_us):
                 break
@@ -275,14 +274,10 @@ class PlaylistSource:
             self._source = source
         present.close()
         if aborted:
-            raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
+            raise interrupted("reading was aborted")
         self._probe = source.open()
         self._number, self._start_us, self._joining = number, start_us, True
         self._ends.clear()
 
     def _leave_out(self, number: int, failure: SourceError) -> None:
         self.notes.add(left_out(number, self._urls[number], failure))
-
-
-def _unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

@@ -12,8 +12,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import unsupported
 from sluice.core.plan import AudioTrack, Track, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
@@ -202,7 +201,3 @@ def _rotation(packet: Any) -> int:
     except av.FFmpegError:
         return 0  # who plays it drops what cannot be decoded
     return int(frames[0].rotation) if frames else 0
-
-
-def unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
