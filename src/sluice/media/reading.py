@@ -167,8 +167,7 @@ class FileReading:
         for packet in packets:
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
-            packet.dts_us += self._base_us
-            packet.pts_us += self._base_us
+            packet.shift(self._base_us)
         made = self._tracks.push_all(packets)
         frames += self._without_repeats(made) if self._sent_until_us is not None else made
         if frames:

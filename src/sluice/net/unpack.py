@@ -10,7 +10,7 @@ from typing import Protocol
 
 import brotli
 
-from sluice.core.errors import SourceError, interrupted, unsupported
+from sluice.core.errors import interrupted, unsupported
 
 #: More than this is unpacked only from data that is not smaller by more than this ratio.
 FREE_BYTES, MOST_RATIO = 16 << 20, 100
@@ -62,7 +62,7 @@ class Unpacker:
             try:
                 out = self._codec.unpack(data, size)
             except (zlib.error, brotli.error) as error:
-                raise _broken(f"what the server sent as {self._name} cannot be unpacked") from error
+                raise interrupted(f"what the server sent as {self._name} cannot be unpacked") from error
             self._unpacked += len(out)
             self._check_ratio()
             self._starved = not out
@@ -73,7 +73,7 @@ class Unpacker:
     def _finish(self) -> None:
         self._ended = True
         if self._pulled and not self._codec.over:
-            raise _broken(f"the server's answer, packed with {self._name}, ends in the middle")
+            raise interrupted(f"the server's answer, packed with {self._name}, ends in the middle")
 
     @property
     def packed(self) -> int:
@@ -195,7 +195,3 @@ class _Brotli:
 
 _CODECS: dict[str, Callable[[], _Codec]] = {"gzip": _Gzip, "deflate": _Deflate, "br": _Brotli}
 _NOT_OURS = frozenset({"compress", "zstd", "dcb", "dcz", "exi", "pack200-gzip"})
-
-
-def _broken(text: str) -> SourceError:
-    return interrupted(text)

@@ -58,8 +58,7 @@ class DemuxSource:
     def _pull(self, _kind: TrackKind | None) -> Packet | None:
         packet = self._demuxer.next()
         if packet is not None:
-            packet.dts_us -= self._demuxer.first_us
-            packet.pts_us -= self._demuxer.first_us
+            packet.shift(-self._demuxer.first_us)
         return packet
 
     def seek(self, position_us: int) -> None:

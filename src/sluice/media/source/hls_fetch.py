@@ -16,7 +16,7 @@ from sluice.core.masking import mask_url
 from sluice.media.source.hls_forms import HEAD_BYTES, Ending, Form, form_of
 from sluice.media.source.hls_playlist import Header, Key, Part
 from sluice.media.source.hls_text import MOST_BYTES
-from sluice.media.source.sniff import SniffedFile
+from sluice.media.source.sniff import SniffedFile, read_up_to
 from sluice.net.http import HttpFile
 
 _MOST_KEYS, _MOST_HEADERS = 16, 8
@@ -98,7 +98,7 @@ class Fetcher:
         if url not in self._keys:
             file = self.open(url)
             try:
-                key = read_all(file, _BLOCK + 1)
+                key = read_up_to(file, _BLOCK + 1)
             finally:
                 self.close(file)
             if len(key) != _BLOCK:
@@ -112,9 +112,7 @@ class Fetcher:
         if header not in self._headers:
             body = Body(self, header.part, header.key)
             try:
-                data = bytearray()
-                while len(data) <= _LONGEST_HEADER and (more := body.read(1 << 16)):
-                    data += more
+                data = read_up_to(body, _LONGEST_HEADER + 1)
             finally:
                 body.close()
             if not data or len(data) > _LONGEST_HEADER:
@@ -123,7 +121,7 @@ class Fetcher:
                     f"{'more than 4 MiB' if data else 'no bytes'}"
                 )
             _make_room(self._headers, _MOST_HEADERS)
-            self._headers[header] = bytes(data)
+            self._headers[header] = data
         return self._headers[header]
 
     def wait(self, seconds: float) -> None:
@@ -246,19 +244,10 @@ def is_media(form: Form, before: Form | None) -> bool:
 
 def read_text(file: HttpFile | SniffedFile) -> str:
     """A whole playlist. Raises SourceError."""
-    data = read_all(file, MOST_BYTES + 1)
+    data = read_up_to(file, MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise unsupported(f"the playlist is longer than {MOST_BYTES >> 20} MiB")
     return data.decode("utf-8-sig", "replace")
-
-
-def read_all(file: HttpFile | SniffedFile, most: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while size < most and (data := file.read(min(65536, most - size))):
-        parts.append(data)
-        size += len(data)
-    return b"".join(parts)
 
 
 def _make_room(kept: dict[Any, bytes], most: int) -> None:

@@ -8,9 +8,7 @@ from sluice.core.errors import SourceError
 from sluice.media.source.hls_fetch import Body
 from sluice.media.source.hls_forms import Form
 from sluice.media.source.hls_playlist import Segment
-from sluice.media.source.hls_rendition import Rendition, SegmentsGone
-
-__all__ = ["Rendition", "RunFile", "SegmentsGone"]
+from sluice.media.source.hls_rendition import Rendition
 
 
 class RunFile:

@@ -155,7 +155,7 @@ class Rendition:
         while True:
             begun = time.monotonic()
             try:
-                found = self._peek()
+                return self._peek()
             except SegmentsGone:
                 raise
             except SourceError as error:
@@ -168,7 +168,6 @@ class Rendition:
                 pause_s = max(_REVIVAL_S, 20 * (time.monotonic() - begun))
                 self._dead_until, self.failure = time.monotonic() + pause_s, error
                 return None
-            return found
 
     def accompany(self, what: str) -> None:
         """Others are played beside this, and go on without it while it is late or fails: `what` it is."""
@@ -332,13 +331,13 @@ class Rendition:
         if error.transient and not gone and not slow and lost.tries <= len(_PAUSES_S):
             self.fetcher.wait(_PAUSES_S[lost.tries - 1])
             return
-        self._lose(segment, error, _MOST_GONE if gone else _MOST_LOST)
+        self._lose(segment, lost, error, _MOST_GONE if gone else _MOST_LOST)
 
     def _await(self, segment: Segment, error: SourceError) -> Segment | None:
         """Of a live source: it may be late. When the one behind it is there, it is lost."""
         lost = self._note_failure(segment, error)
         if not error.transient:
-            self._lose(segment, error, _MOST_LOST)
+            self._lose(segment, lost, error, _MOST_LOST)
             return None
         self._check_stall(segment, error)
         if time.monotonic() - lost.since >= self._target_s():
@@ -369,9 +368,8 @@ class Rendition:
             raise interrupted(f"{mask_url(first.part.url)} was not there for {limit_s:g} s") from error
         raise error
 
-    def _lose(self, segment: Segment, error: SourceError, most: int) -> None:
-        lost = self._lost or _Lost(segment, error, time.monotonic())
-        self._lost = lost
+    def _lose(self, segment: Segment, lost: _Lost, error: SourceError, most: int) -> None:
+        """Leaves it out. Raises the first error when so many are lost that there is rather no source."""
         lost.count, lost.tries = lost.count + 1, 0
         hangs = lost.count > 1 and most == _MOST_LOST and time.monotonic() - lost.since > _STALL_S
         if hangs or lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._can_switch() else most):

@@ -12,7 +12,7 @@ from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.gather import Gather
 from sluice.media.source.hls_playlist import Part
-from sluice.media.source.hls_reader import SegmentsGone
+from sluice.media.source.hls_rendition import SegmentsGone
 from sluice.media.source.lanes import Lane
 
 #: How far before the end of the sound its clock goes on when something was left out: pipes take what overlaps
@@ -92,8 +92,7 @@ class LaneGroup:
             if not ready:
                 return None
             packet = min(ready, key=Lane.due_us).take()
-            packet.dts_us -= self._left_out_us
-            packet.pts_us -= self._left_out_us
+            packet.shift(-self._left_out_us)
             self._newest[packet.kind] = packet.dts_us
             return packet
 

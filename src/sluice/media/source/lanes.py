@@ -19,16 +19,17 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.demuxer import Damaged, Demuxer
 from sluice.media.source.hls_forms import Form
 from sluice.media.source.hls_playlist import Segment
-from sluice.media.source.hls_reader import Rendition, RunFile
-from sluice.media.source.sniff import ByteFile
+from sluice.media.source.hls_reader import RunFile
+from sluice.media.source.hls_rendition import Rendition
+from sluice.media.source.sniff import ByteFile, read_up_to
 from sluice.wire import id3
 
 #: Packets that a live source may have before its next key frame: some twenty seconds.
 _MOST_BEFORE_KEY = 2000
 #: Runs whose clock is kept for the other playlist; of a recording, all that a seek may come back to.
 _MOST_CLOCKS = 10_000
+_TAG_HEADER = 10  #: bytes that tell the length of an ID3 tag
 #: Timestamps of transport streams count 33 bits of 90 kHz.
-_TAG_HEADER = 10
 _WRAP_US = (1 << 33) * 100 // 9
 #: Durations in playlists are rounded: a run that begins this near the end of the last one joins it.
 _ROUNDED_US = 500_000
@@ -73,8 +74,7 @@ class Lane:
         while not self._ahead:
             packet = self._next_of_run()
             if packet is not None:
-                packet.dts_us += self._offset_us
-                packet.pts_us += self._offset_us
+                packet.shift(self._offset_us)
                 self._ahead.append(packet)
             elif (segment := self.rendition.peek()) is not None:
                 self._open_run(segment)
@@ -239,8 +239,7 @@ class _Tagged:
         self._file = file
         self._head = file.read(_TAG_HEADER)
         wanted = min(id3.tag_bytes(self._head), id3.MOST_BYTES)
-        while len(self._head) < wanted and (data := file.read(wanted - len(self._head))):
-            self._head += data
+        self._head += read_up_to(file, wanted - len(self._head))
         self.timestamp_us = id3.timestamp_us(self._head)
 
     def readable(self) -> bool:

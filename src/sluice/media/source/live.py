@@ -77,8 +77,7 @@ class LiveHttpSource:
             packet = self._demuxer.next()
             if packet is None:
                 raise interrupted("the server ended the live stream")
-            packet.dts_us -= self._demuxer.first_us
-            packet.pts_us -= self._demuxer.first_us
+            packet.shift(-self._demuxer.first_us)
             self._slow_down(packet.dts_us)
             while self._is_full() and not self._closing.is_set():
                 self._taken.clear()

@@ -13,14 +13,14 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from sluice.core.errors import SourceError, interrupted, unsupported
-from sluice.core.http_url import join_url
 from sluice.core.live_edge import Edge
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash_xml import parse_xml
+from sluice.media.source.hls_text import address
 from sluice.media.source.notes import Notes
-from sluice.media.source.sniff import ByteFile, Content
+from sluice.media.source.sniff import ByteFile, Content, read_up_to
 
 #: A list is text that people or scripts write; larger ones, and longer ones, are not read to their end.
 _MOST_BYTES, MOST_ENTRIES = 1 << 20, 5000
@@ -39,9 +39,7 @@ _STEP_US = 20_000
 
 def read_list(file: ByteFile) -> str:
     """The text. Raises SourceError."""
-    data = b""
-    while len(data) <= _MOST_BYTES and (more := file.read(1 << 16)):
-        data += more
+    data = read_up_to(file, _MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise unsupported(f"the play list is longer than {_MOST_BYTES >> 20} MiB")
     try:
@@ -89,10 +87,7 @@ def _lines(text: str) -> list[str]:
 def _address(base: str, name: str) -> str:
     if not _ABSOLUTE.match(name):
         name = name.replace("\\", "/")
-    try:
-        return join_url(base, name)
-    except ValueError:
-        return name  # whoever opens it says what is wrong
+    return address(base, name)
 
 
 # --- playing it ---------------------------------------------------------------------------------------------
@@ -228,8 +223,7 @@ class PlaylistSource:
             self._start_us -= next((packet.pts_us for packet in packets if packet.duration_us != 0), 0)
 
     def _placed(self, packet: Packet) -> Packet:
-        packet.dts_us += self._start_us
-        packet.pts_us += self._start_us
+        packet.shift(self._start_us)
         known = self._ends.get(packet.kind)
         if known is None and packet.track is None and self._probe is not None:
             packet.track = self._probe.video if packet.kind is TrackKind.VIDEO else self._probe.audio
