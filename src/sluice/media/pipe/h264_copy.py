@@ -15,7 +15,6 @@ from sluice.process.link import FrameType
 from sluice.wire.h264 import AvcConfig, H264Error, Sps, split_avcc
 
 _IDR, _SPS = 5, 7
-_BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 #: Where no parameter set tells the order, B-frames show within so many pictures; until then they are kept.
 _UNSURE_PICTURES = 64
 
@@ -91,6 +90,6 @@ class H264Copy:
         self._unsure = _UNSURE_PICTURES
         with contextlib.suppress(H264Error):  # what it cannot tell is seen
             sps = Sps.parse(config.sps[0])
-            if sps.profile_idc == _BASELINE or sps.reorder_frames == 0:
+            if not sps.allows_b_slices or sps.reorder_frames == 0:
                 self._unsure = 0
                 self.gop.clear()

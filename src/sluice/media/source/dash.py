@@ -60,13 +60,8 @@ class DashSource(SegmentedSource):
         if presentation.live:
             self._lanes.begin_at(-_EARLY_US)
         main = self._lanes.main.rendition.playlist
-        return Probe(
-            video=next((p.video for p in probes if p.video), None),
-            audio=next((p.audio for p in probes if p.audio), None),
-            live=presentation.live,
-            seekable=not presentation.live,
-            duration_us=None if presentation.live else main.duration_us or probes[0].duration_us,
-        )
+        duration_us = main.duration_us or probes[0].duration_us
+        return self._summed_up(probes, live=presentation.live, duration_us=duration_us)
 
 
 class _Presentation:

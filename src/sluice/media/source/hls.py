@@ -117,13 +117,7 @@ class HlsSource(SegmentedSource):
         playlist = self._lanes.main.rendition.playlist
         if not playlist.ended:
             self._lanes.begin_at(0)  # sound that begins before the picture would delay it
-        return Probe(
-            video=next((p.video for p in probes if p.video), None),
-            audio=next((p.audio for p in probes if p.audio), None),
-            live=not playlist.ended,
-            seekable=playlist.ended,
-            duration_us=playlist.duration_us if playlist.ended else None,
-        )
+        return self._summed_up(probes, live=not playlist.ended, duration_us=playlist.duration_us)
 
     def _begin_again(self) -> None:
         self._fetcher.wait(0)  # raises when it was we who broke it off

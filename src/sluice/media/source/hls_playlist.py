@@ -7,7 +7,6 @@ understood is refused: encryption other than AES-128 of whole segments.
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
@@ -17,6 +16,7 @@ from sluice.media.source.hls_text import (
     attributes,
     byte_range,
     check_head,
+    date_us,
     initialization_vector,
     integer,
     lines_of,
@@ -188,7 +188,7 @@ class _MediaReader:
             case "#EXT-X-GAP":
                 self._coming.gap = True
             case "#EXT-X-PROGRAM-DATE-TIME":
-                self._coming.program_time_us = _date(value)
+                self._coming.program_time_us = date_us(value)
             case "#EXT-X-ENDLIST":
                 self.ended = True
             case "#EXT-X-PLAYLIST-TYPE":
@@ -282,17 +282,6 @@ def _with_times(segments: list[Segment]) -> list[Segment]:
             elif lead_us is not None:
                 segments[n] = replace(segment, program_time_us=segment.start_us + lead_us)
     return segments
-
-
-def _date(value: str) -> int | None:
-    """Microseconds since 1970. Only a hint: None if it cannot be read."""
-    try:
-        moment = datetime.fromisoformat(value.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1e6)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _hint(value: str | None) -> int | None:

@@ -4,6 +4,7 @@ All of it is linear in what it is given: playlists are written by others, and ar
 """
 
 import re
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
 from sluice.core.errors import SourceError, unsupported
@@ -127,6 +128,17 @@ def microseconds(value: str) -> int:
     if not -_LONGEST_S < seconds < _LONGEST_S:
         raise unsupported(f"the playlist has an impossible duration: {value.strip()[:40]!r}")
     return round(seconds * 1_000_000)
+
+
+def date_us(value: str) -> int | None:
+    """Microseconds since 1970 of an ISO 8601 date and time, without a zone in UTC; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1e6)
+    except (ValueError, OverflowError):
+        return None
 
 
 def byte_range(value: str) -> tuple[int, int | None]:

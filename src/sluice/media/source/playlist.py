@@ -20,6 +20,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash_xml import parse_xml
 from sluice.media.source.hls_text import address
 from sluice.media.source.notes import Notes
+from sluice.media.source.segmented import SegmentedSource
 from sluice.media.source.sniff import ByteFile, Content, read_up_to
 
 #: A list is text that people or scripts write; larger ones, and longer ones, are not read to their end.
@@ -193,12 +194,10 @@ class PlaylistSource:
 
     def edge(self) -> Edge | None:
         """Of a first entry that is live."""
-        edge: Callable[[], Edge | None] | None = getattr(self._source, "edge", None)
-        return edge() if edge is not None else None
+        return self._source.edge() if isinstance(self._source, SegmentedSource | PlaylistSource) else None
 
     def skip(self) -> bool:
-        skip: Callable[[], bool] | None = getattr(self._source, "skip", None)
-        return skip is not None and skip()
+        return isinstance(self._source, SegmentedSource | PlaylistSource) and self._source.skip()
 
     def abort(self) -> None:
         """From any thread: whatever blocks fails at once."""

@@ -26,7 +26,6 @@ _TURNING = ("mov", "matroska")
 _MP4 = "mp4"
 #: Packets without a time that wait for one: a PES packet holds fewer frames.
 _MOST_UNTIMED = 64
-_BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 
 
 class StreamTrack:
@@ -153,7 +152,7 @@ class StreamTrack:
                 raise unsupported(f"the source's H.264 parameter sets are damaged: {error}") from error
             size = (sps.width, sps.height)
             # An encoder without B-frames may still shift all its times by a constant.
-            reordered = (reordered or bool(sps.reorder_frames)) and sps.profile_idc != _BASELINE
+            reordered = (reordered or bool(sps.reorder_frames)) and sps.allows_b_slices
         # Only this container tells it exactly; of others it is a guess from the last timestamps.
         exact = stream.duration is not None and _MP4 in stream.container.format.name.split(",")
         length = (stream.duration or 0) * self._numerator // self._denominator
