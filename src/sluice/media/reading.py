@@ -40,7 +40,8 @@ _MOST_BARREN = 3
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What was read: frames, the session time up to which that is all, and where a pass begins in it."""
+    """What was read. `until_us` is the session time up to which `frames` is complete, `pass_us` the session
+    time of the beginning of a pass that lies in it."""
 
     frames: list[OutFrame]
     until_us: int
@@ -73,9 +74,9 @@ class EdgeSource(Protocol):
         ...
 
     def skip(self) -> bool:
-        """Goes on at a key frame where one who joins now begins, and leaves out what comes before. Its
-        times run on from a little before the end of the sound that was read, which is faded over. False, and
-        nothing happens, where that is not ahead. Raises SourceError."""
+        """Jumps to the key frame at which someone who joins now would begin. The times of packets run on: the
+        first is a little before the end of the sound that was read, so that the cut can be faded over.
+        Returns False, and changes nothing, if that key frame is not ahead. Raises SourceError."""
         ...
 
 

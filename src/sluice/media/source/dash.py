@@ -28,8 +28,8 @@ from sluice.media.source.notes import Notes
 from sluice.media.source.segmented import SegmentedSource
 from sluice.net.http import HttpFile
 
-#: How far behind its edge a live presentation is joined, in segments: without a word of its manifest, and at
-#: least; the next segment is seen up to a segment and a half later.
+#: How many segments behind its edge a live presentation is joined: where the manifest suggests no delay, and
+#: at least. It takes up to a segment and a half until we see that there is a new one.
 _DELAY_SEGMENTS, _LEAST_SEGMENTS = 3, 2
 #: Sound that begins earlier than the picture by less than this may be played.
 _EARLY_US = 20_000
@@ -65,9 +65,10 @@ class DashSource(SegmentedSource):
 
 
 class _Presentation:
-    """A manifest over time, as playlists whose zero is the first segment that is played.
+    """A manifest over its reloads, as one playlist for each kind of track. Time zero of these playlists is
+    the beginning of the first segment that is played.
 
-    The renditions ask in turn, and one request serves them all.
+    Each rendition asks for its playlist when it needs it; a manifest that was fetched for one serves all.
     """
 
     def __init__(self, manifest: Manifest, fetcher: Fetcher, notes: Notes, skew_us: int | None) -> None:
@@ -211,8 +212,8 @@ def _wall_us() -> int:
 
 
 def _follow(segments: list[Segment], before: list[Segment]) -> list[Segment]:
-    """`segments` numbered on from `before`, of which they may repeat some; `before` when there are none, or
-    only older ones, as caches give at times."""
+    """`segments` with the sequence numbers that go on from `before`; a segment that was listed before keeps
+    its number. Returns `before` when there are none, or only older ones, as caches give at times."""
     first = 0
     if before and segments:
         newest = before[-1]

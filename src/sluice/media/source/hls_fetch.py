@@ -46,7 +46,7 @@ class Fetcher:
         return file
 
     def that_answers(self, part: Part) -> Part:
-        """With one address, which is there. Raises SourceError."""
+        """The same part with only the one of its addresses that answers. Raises SourceError."""
         self.close(self.open_part(part))
         urls = (part.url, *part.others)
         return replace(part, url=urls[self._place % len(urls)], others=())

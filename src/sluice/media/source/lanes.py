@@ -207,8 +207,12 @@ class Lane:
         return file
 
     def _offset(self, segment: Segment, first_us: int, *, live: bool, timed: bool) -> int:
-        """What is added to the timestamps of a run. The first of it is where the playlist says, or joins what
-        came before; the others follow the clock that they share with it."""
+        """What is added to the timestamps of the run that begins with `segment`.
+
+        The lane that comes to a run first places it where the playlist says, or right behind what came
+        before; the other lanes use the same offset, corrected by wraps of the timestamp. `timed`: the media
+        has timestamps at all.
+        """
         if segment.shift_us is not None:
             return segment.shift_us
         planned_us = self._planned_us(segment, live=live)
