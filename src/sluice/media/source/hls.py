@@ -18,7 +18,8 @@ from sluice.media.source.hls_fetch import read_text
 from sluice.media.source.hls_master import Variant, is_master, parse_master
 from sluice.media.source.hls_numbering import run_shift_to
 from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
-from sluice.media.source.hls_rendition import Load, Rendition
+from sluice.media.source.hls_reload import Load
+from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.hls_text import Variables
 from sluice.media.source.lane_group import LaneGroup
 from sluice.media.source.lanes import Lane
