@@ -178,7 +178,7 @@ class _Presentation:
                     return unix_us(value) - _wall_us()
                 told_us = self._ask_skew(name, value.split()[0]) if value.split() else None
             except SourceError:
-                self._fetcher.wait(0)  # raises when it was we who broke it off
+                self._fetcher.raise_if_aborted()
                 continue
             if told_us is not None:
                 return told_us

@@ -89,7 +89,7 @@ class HlsSource(SegmentedSource):
             try:
                 playlist = _checked(load())
             except SourceError as error:
-                self._fetcher.wait(0)  # raises when it was we who broke it off
+                self._fetcher.raise_if_aborted()
                 first_error = first_error or error
                 continue
             run_shift = run_shift_to(main.playlist, playlist) if main is not None else 0
@@ -121,7 +121,7 @@ class HlsSource(SegmentedSource):
         return self._summed_up(probes, live=not playlist.ended, duration_us=playlist.duration_us)
 
     def _begin_again(self) -> None:
-        self._fetcher.wait(0)  # raises when it was we who broke it off
+        self._fetcher.raise_if_aborted()
         self._lanes.close()
         self._fetcher.close_all()
         self._lanes = LaneGroup()

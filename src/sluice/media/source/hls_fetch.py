@@ -64,7 +64,7 @@ class Fetcher:
             except SourceError as error:
                 if file is not None:
                     self.close(file)
-                self.wait(0)
+                self.raise_if_aborted()
                 first = first or error
             else:
                 if part.others:
@@ -123,6 +123,11 @@ class Fetcher:
             _make_room(self._headers, _MOST_HEADERS)
             self._headers[header] = data
         return self._headers[header]
+
+    def raise_if_aborted(self) -> None:
+        """For who catches what failed: it may be we who broke it off, and then nothing is to be tried again.
+        Raises SourceError."""
+        self.wait(0)
 
     def wait(self, seconds: float) -> None:
         """Raises SourceError when aborted meanwhile."""
@@ -206,7 +211,7 @@ class Body:
         try:
             data = self._file.read(size)
         except SourceError as error:
-            self._fetcher.wait(0)  # it may be we who broke it off
+            self._fetcher.raise_if_aborted()
             if not error.transient or self._asked_again:
                 raise
             data = self._ask_again(size, error)

@@ -67,7 +67,7 @@ class RunFile:
         try:
             data = self._body.read(size)
         except SourceError as error:
-            self._rendition.fetcher.wait(0)  # raises when it was we who broke it off
+            self._rendition.fetcher.raise_if_aborted()
             self._rendition.leave_out(f"the rest of a segment is left out: {error}")
             self._over = True
             data = b""

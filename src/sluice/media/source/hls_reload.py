@@ -74,7 +74,7 @@ class ReloadedPlaylist:
         try:
             new = self.load()
         except SourceError as error:
-            self._fetcher.wait(0)
+            self._fetcher.raise_if_aborted()
             if error.reason is Reason.ADDRESS_NOT_ALLOWED:
                 raise
             self.error, self.loaded_at = error, time.monotonic()

@@ -151,7 +151,7 @@ class Rendition:
             except SegmentsGone:
                 raise
             except SourceError as error:
-                self.fetcher.wait(0)  # raises when it was we who broke it off
+                self.fetcher.raise_if_aborted()
                 if self._switch(error):
                     continue
                 if not self._accompanied or error.reason is Reason.ADDRESS_NOT_ALLOWED:
@@ -242,7 +242,7 @@ class Rendition:
             try:
                 self._places = {segment.part: self.fetcher.that_answers(segment.part)}
             except SourceError as error:
-                self.fetcher.wait(0)
+                self.fetcher.raise_if_aborted()
                 self._fail(segment, error, slow=False)
                 return None
         self._any_good, self._switches, self._lost = True, 0, None
@@ -284,7 +284,7 @@ class Rendition:
         try:
             return self._try(segment)
         except SourceError as error:
-            self.fetcher.wait(0)
+            self.fetcher.raise_if_aborted()
             if self.playlist.ended:
                 self._fail(segment, error, slow=time.monotonic() - begun > _SLOW_S)
                 return None
@@ -338,7 +338,7 @@ class Rendition:
             try:
                 found = self._try(behind[0]) if behind and not behind[0].gap else None
             except SourceError:
-                self.fetcher.wait(0)
+                self.fetcher.raise_if_aborted()
             else:
                 if found is not None:
                     self.leave_out(f"a segment is left out: {error}")
@@ -416,7 +416,7 @@ class Rendition:
             try:
                 new = load()
             except SourceError:
-                self.fetcher.wait(0)
+                self.fetcher.raise_if_aborted()
                 continue
             if new.segments and new.ended == self.playlist.ended:
                 self._others.remove(load)
