@@ -25,7 +25,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source import hls_rendition
+from sluice.media.source import hls_reload
 from sluice.media.source.dash import DashSource
 from sluice.media.source.sniff import SniffedFile
 from sluice.media.source.table import source_for
@@ -362,7 +362,7 @@ def test_live_is_joined_at_a_distance(
 def test_live_that_stops_growing_is_lost(
     nginx: Nginx, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hls_rendition, "_STALL_S", 1.0)
+    monkeypatch.setattr(hls_reload, "STALL_S", 1.0)
     played = _play(_stopped(nginx, "stops.mpd"), executor)
     assert played.error is not None
     assert (played.error.reason, played.error.transient) == (Reason.SOURCE_INTERRUPTED, True)
@@ -395,7 +395,7 @@ def test_waiting_at_the_edge_can_be_aborted(nginx: Nginx, executor: ThreadPoolEx
 def test_live_that_begins_anew_is_played_on(
     nginx: Nginx, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hls_rendition, "_STALL_S", 1.0)
+    monkeypatch.setattr(hls_reload, "STALL_S", 1.0)
     first = _stopped(nginx, "anew.mpd")
     path = nginx.www / "vod/anew.mpd"
     before = path.read_text()
@@ -432,7 +432,7 @@ def _by_clock(base: str, *, ahead_s: float, inside: str = "") -> str:
 def test_a_late_segment_is_waited_for_and_a_missing_one_is_a_loss(
     nginx: Nginx, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hls_rendition, "_STALL_S", 1.0)
+    monkeypatch.setattr(hls_reload, "STALL_S", 1.0)
     text = ""
 
     def answer(request: str, connection: socket.socket) -> None:
@@ -494,7 +494,7 @@ def test_else_the_date_of_its_answers_is_its_clock(
 def test_a_manifest_that_cannot_be_read_again_for_once(
     nginx: Nginx, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(hls_rendition, "_LONGEST_TARGET_S", 0.1)
+    monkeypatch.setattr(hls_reload, "_LONGEST_TARGET_S", 0.1)
     vod = (nginx.www / "vod/index.mpd").read_text().replace('type="static"', 'type="dynamic"')
     asked = 0
 

@@ -79,6 +79,16 @@ class SourceError(SluiceError):
         self.denied = denied
 
 
+def unsupported(text: str) -> SourceError:
+    """The source is there, but cannot be played; another try gives the same."""
+    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
+
+
+def interrupted(text: str) -> SourceError:
+    """The source broke off while it was played; another try may help."""
+    return SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
+
+
 class DestinationError(SluiceError):
     """The destination of a push failed. `transient` as for SourceError."""
 

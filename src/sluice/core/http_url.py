@@ -46,9 +46,9 @@ class HttpUrl:
         authority, _, path = rest.lstrip("/").partition("/")
         userinfo, at, host_port = authority.rpartition("@")
         host, port = _host_and_port(host_port, PORTS[scheme])
-        target = _encoded(_without_dots("/" + path), _PATH_SAFE)
+        target = quote(_without_dots("/" + path), safe=_PATH_SAFE)
         if query is not None:
-            target += "?" + _encoded(query, _QUERY_SAFE)
+            target += "?" + quote(query, safe=_QUERY_SAFE)
         return cls(text, scheme, host, port, target, _credentials(userinfo) if at else None)
 
     @property
@@ -119,10 +119,6 @@ def _without_dots(path: str) -> str:
         if last:
             kept.append("")
     return "/" + "/".join(kept)
-
-
-def _encoded(text: str, safe: str) -> str:
-    return quote(text, safe=safe)
 
 
 def _credentials(userinfo: str) -> str:

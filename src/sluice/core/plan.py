@@ -9,7 +9,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import Any
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 
@@ -123,13 +123,13 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
         return TrackPlan(Action.NONE, "only audio was asked for")
     title = codec_title(track.codec)
     if track.width * track.height > MOST_PIXELS:
-        raise _unsupported(
+        raise unsupported(
             f"the source's pictures have {track.width}x{track.height} pixels; up to 8192x4320 can be played"
         )
     if spec.stream_mode is StreamMode.TRANSCODE:
         return TrackPlan(Action.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
     if track.codec != "h264":
-        raise _unsupported(f"the source's video is {title}; StreamMode 1 copies and takes only H.264")
+        raise unsupported(f"the source's video is {title}; StreamMode 1 copies and takes only H.264")
     if track.has_b_frames:
         return TrackPlan(Action.TRANSCODE, "source has B-frames, which browsers cannot show in real time")
     if track.hides_beginning:
@@ -194,10 +194,6 @@ _TITLES = {
 
 def codec_title(codec: str) -> str:
     return _TITLES.get(codec, codec)
-
-
-def _unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
 
 
 def _missing(text: str, probe: Probe) -> SourceError:

@@ -39,6 +39,11 @@ class Packet:
     track: Track | None = None
     hidden: bool = False
 
+    def shift(self, by_us: int) -> None:
+        """Moves it to another clock."""
+        self.dts_us += by_us
+        self.pts_us += by_us
+
 
 def kinds_of(probe: Probe) -> set[TrackKind]:
     """What has begun."""

@@ -8,7 +8,7 @@ or the source leaves something out (core/live_edge.py).
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge, Follower, Pace, SessionTime
 from sluice.core.plan import Probe, Track
@@ -40,7 +40,8 @@ _MOST_BARREN = 3
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What was read: frames, the session time up to which that is all, and where a pass begins in it."""
+    """What was read. `until_us` is the session time up to which `frames` is complete, `pass_us` the session
+    time of the beginning of a pass that lies in it."""
 
     frames: list[OutFrame]
     until_us: int
@@ -73,9 +74,9 @@ class EdgeSource(Protocol):
         ...
 
     def skip(self) -> bool:
-        """Goes on at a key frame where one who joins now begins, and leaves out what comes before. Its
-        times run on from a little before the end of the sound that was read, which is faded over. False, and
-        nothing happens, where that is not ahead. Raises SourceError."""
+        """Jumps to the key frame at which someone who joins now would begin. The times of packets run on: the
+        first is a little before the end of the sound that was read, so that the cut can be faded over.
+        Returns False, and changes nothing, if that key frame is not ahead. Raises SourceError."""
         ...
 
 
@@ -167,8 +168,7 @@ class FileReading:
         for packet in packets:
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
-            packet.dts_us += self._base_us
-            packet.pts_us += self._base_us
+            packet.shift(self._base_us)
         made = self._tracks.push_all(packets)
         frames += self._without_repeats(made) if self._sent_until_us is not None else made
         if frames:
@@ -204,9 +204,7 @@ class FileReading:
     def _next_pass(self) -> None:
         self._barren += 1
         if not self._ends or self._barren > _MOST_BARREN:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED, "the source has no media that could be repeated", transient=False
-            )
+            raise unsupported("the source has no media that could be repeated")
         # Sound alone goes on where it ended, to the sample.
         begin_us = self._tracks.sound_end_us
         if begin_us is None:

@@ -8,7 +8,7 @@ import concurrent.futures
 import threading
 from dataclasses import dataclass
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted
 from sluice.core.http_url import HttpUrl
 from sluice.core.lifecycle import Reason
 from sluice.net.body import Body, read_head_lines
@@ -147,10 +147,6 @@ class Exchange:
         if isinstance(error, HttpError):
             return refused(f"{server} does not answer in HTTP: {error}")
         return unreachable(f"{server} closed the connection without an answer")
-
-
-def interrupted(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
 
 
 def refused(text: str) -> SourceError:

@@ -6,12 +6,12 @@ is continued with a Range request, at most MOST_LOSSES times without anything co
 
 import asyncio
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted
 from sluice.core.http_url import HttpUrl, join_url
 from sluice.core.masking import mask_url
 from sluice.net.context import HttpContext
 from sluice.net.dial import Dialer
-from sluice.net.exchange import ErrorAnswer, Exchange, HttpTimeouts, interrupted, refused
+from sluice.net.exchange import ErrorAnswer, Exchange, HttpTimeouts, refused
 from sluice.net.target import parse_target
 from sluice.wire.http_answer import Head, HttpError
 

@@ -1,8 +1,7 @@
 """Addresses of HTTP as this package takes them: what cannot be one is a SourceError."""
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import unsupported
 from sluice.core.http_url import HttpUrl
-from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 
 
@@ -12,4 +11,4 @@ def parse_target(url: str) -> HttpUrl:
         return HttpUrl.parse(url)
     except ValueError as error:
         text = f"{mask_url(url)} is no usable address: {error}"
-        raise SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False) from error
+        raise unsupported(text) from error

@@ -10,8 +10,7 @@ from typing import Protocol
 
 import brotli
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import interrupted, unsupported
 
 #: More than this is unpacked only from data that is not smaller by more than this ratio.
 FREE_BYTES, MOST_RATIO = 16 << 20, 100
@@ -63,7 +62,7 @@ class Unpacker:
             try:
                 out = self._codec.unpack(data, size)
             except (zlib.error, brotli.error) as error:
-                raise _broken(f"what the server sent as {self._name} cannot be unpacked") from error
+                raise interrupted(f"what the server sent as {self._name} cannot be unpacked") from error
             self._unpacked += len(out)
             self._check_ratio()
             self._starved = not out
@@ -74,7 +73,7 @@ class Unpacker:
     def _finish(self) -> None:
         self._ended = True
         if self._pulled and not self._codec.over:
-            raise _broken(f"the server's answer, packed with {self._name}, ends in the middle")
+            raise interrupted(f"the server's answer, packed with {self._name}, ends in the middle")
 
     @property
     def packed(self) -> int:
@@ -83,11 +82,9 @@ class Unpacker:
 
     def _check_ratio(self) -> None:
         if self._unpacked > FREE_BYTES and self._unpacked > self.packed * MOST_RATIO:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
+            raise unsupported(
                 f"the server's answer grows more than {MOST_RATIO} times when it is unpacked ({self._name}); "
-                "give an address that sends it unpacked",
-                transient=False,
+                "give an address that sends it unpacked"
             )
 
 
@@ -101,11 +98,9 @@ def codings_of(names: list[str]) -> list[str]:
     codings = [name for name in codings if name in _CODECS]
     if unknown is not None or len(codings) > MOST_LAYERS:
         what = unknown or ", ".join(codings)
-        raise SourceError(
-            Reason.SOURCE_UNSUPPORTED,
+        raise unsupported(
             f"the server packs its answer with {what}, though it was asked not to; "
-            "what can be unpacked is gzip, deflate and br",
-            transient=False,
+            "what can be unpacked is gzip, deflate and br"
         )
     return codings
 
@@ -200,7 +195,3 @@ class _Brotli:
 
 _CODECS: dict[str, Callable[[], _Codec]] = {"gzip": _Gzip, "deflate": _Deflate, "br": _Brotli}
 _NOT_OURS = frozenset({"compress", "zstd", "dcb", "dcz", "exi", "pack200-gzip"})
-
-
-def _broken(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)

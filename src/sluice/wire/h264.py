@@ -35,6 +35,9 @@ class SliceType(IntEnum):
     SI = 4
 
 
+_BASELINE = 66  #: profile_idc
+
+
 @dataclass(frozen=True, slots=True)
 class Sps:
     """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1).
@@ -54,6 +57,11 @@ class Sps:
     order_bits: int
     frames_only: bool
     reorder_frames: int | None = None
+
+    @property
+    def allows_b_slices(self) -> bool:
+        """The Baseline profile has none (A.2.1)."""
+        return self.profile_idc != _BASELINE
 
     @classmethod
     def parse(cls, nal: bytes | memoryview) -> "Sps":

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source import hls_rendition
+from sluice.media.source import hls_reload, hls_rendition
 from sluice.media.source.hls_fetch import Fetcher
 from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
 from sluice.media.source.hls_rendition import Rendition
@@ -72,8 +72,8 @@ def _check_runs_on(played: Played, first: int, period: int = COUNT) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Playlists are asked for again 25 times as often as they say."""
-    monkeypatch.setattr(hls_rendition, "_LONGEST_TARGET_S", 0.04)
-    monkeypatch.setattr(hls_rendition, "_STALL_S", 1.0)
+    monkeypatch.setattr(hls_reload, "_LONGEST_TARGET_S", 0.04)
+    monkeypatch.setattr(hls_reload, "STALL_S", 1.0)
 
 
 @pytest.mark.usefixtures("quick")
@@ -194,7 +194,7 @@ class TestLive:
         and after one so long that it was given up and is no longer listed where it was."""
         monkeypatch.setattr(hls_rendition, "_PATIENCE_S", 0.1)
         monkeypatch.setattr(hls_rendition, "_REVIVAL_S", 0.1)
-        monkeypatch.setattr(hls_rendition, "_STALL_S", 0.5)
+        monkeypatch.setattr(hls_reload, "STALL_S", 0.5)
         pictures, sounds = Live("v"), Live("a")
 
         def sound_list() -> bytes:

@@ -5,8 +5,7 @@ from typing import TypeVar
 import av
 from av.codec.context import CodecContext
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import unsupported
 from sluice.core.plan import MOST_PIXELS, Track
 
 C = TypeVar("C", bound=CodecContext)
@@ -23,9 +22,7 @@ def open_decoder(codec: str, extradata: bytes, kind: type[C]) -> C:
     try:
         decoder = av.CodecContext.create(codec, "r")
     except (av.FFmpegError, ValueError) as error:
-        raise SourceError(
-            Reason.SOURCE_UNSUPPORTED, f"no decoder for the codec {codec}", transient=False
-        ) from error
+        raise unsupported(f"no decoder for the codec {codec}") from error
     assert isinstance(decoder, kind)  # noqa: S101 - the demuxer knows video from audio
     decoder.extradata = extradata or None
     decoder.options = _LIMITS

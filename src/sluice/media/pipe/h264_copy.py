@@ -7,8 +7,7 @@ Pictures that turn out to be out of order cannot be copied: whoever owns the pip
 
 import contextlib
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import unsupported
 from sluice.core.plan import VideoTrack
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
@@ -16,7 +15,6 @@ from sluice.process.link import FrameType
 from sluice.wire.h264 import AvcConfig, H264Error, Sps, split_avcc
 
 _IDR, _SPS = 5, 7
-_BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 #: Where no parameter set tells the order, B-frames show within so many pictures; until then they are kept.
 _UNSURE_PICTURES = 64
 
@@ -86,16 +84,12 @@ class H264Copy:
         try:
             config = AvcConfig.parse(extradata)
         except H264Error as error:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
-                f"the source's H.264 configuration is malformed: {error}",
-                transient=False,
-            ) from error
+            raise unsupported(f"the source's H.264 configuration is malformed: {error}") from error
         self._length_size = config.length_size
         self._parameter_sets = [*config.sps, *config.pps]
         self._unsure = _UNSURE_PICTURES
         with contextlib.suppress(H264Error):  # what it cannot tell is seen
             sps = Sps.parse(config.sps[0])
-            if sps.profile_idc == _BASELINE or sps.reorder_frames == 0:
+            if not sps.allows_b_slices or sps.reorder_frames == 0:
                 self._unsure = 0
                 self.gop.clear()

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from weakref import WeakSet
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
 from sluice.media.source.containers import Container, container_for
@@ -151,7 +150,7 @@ class Looker:
         urls = entries_of(content, text, file.url)
         file.close()
         if depth >= _DEEPEST:
-            raise _unsupported(f"play lists name each other more than {_DEEPEST} deep")
+            raise unsupported(f"play lists name each other more than {_DEEPEST} deep")
         failures: dict[int, SourceError] = {}
         for number, url in enumerate(urls):
             if url.partition(":")[0].lower() in ("rtmp", "rtmps"):
@@ -180,7 +179,7 @@ class Looker:
             connect = partial(self._connect, url)
             return DemuxSource(found.file, found.head, connect, self._kinds, (found.demuxer, found.probe))
         if isinstance(found, Elsewhere):
-            raise _unsupported("only the first entry of a play list may be RTMP")
+            raise unsupported("only the first entry of a play list may be RTMP")
         return found
 
 
@@ -194,7 +193,3 @@ def _noted(
     for text in notes:
         found.demuxer.notes.add(text)
     return found
-
-
-def _unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
@@ -28,8 +28,8 @@ from sluice.media.source.notes import Notes
 from sluice.media.source.segmented import SegmentedSource
 from sluice.net.http import HttpFile
 
-#: How far behind its edge a live presentation is joined, in segments: without a word of its manifest, and at
-#: least; the next segment is seen up to a segment and a half later.
+#: How many segments behind its edge a live presentation is joined: where the manifest suggests no delay, and
+#: at least. It takes up to a segment and a half until we see that there is a new one.
 _DELAY_SEGMENTS, _LEAST_SEGMENTS = 3, 2
 #: Sound that begins earlier than the picture by less than this may be played.
 _EARLY_US = 20_000
@@ -60,19 +60,15 @@ class DashSource(SegmentedSource):
         if presentation.live:
             self._lanes.begin_at(-_EARLY_US)
         main = self._lanes.main.rendition.playlist
-        return Probe(
-            video=next((p.video for p in probes if p.video), None),
-            audio=next((p.audio for p in probes if p.audio), None),
-            live=presentation.live,
-            seekable=not presentation.live,
-            duration_us=None if presentation.live else main.duration_us or probes[0].duration_us,
-        )
+        duration_us = main.duration_us or probes[0].duration_us
+        return self._summed_up(probes, live=presentation.live, duration_us=duration_us)
 
 
 class _Presentation:
-    """A manifest over time, as playlists whose zero is the first segment that is played.
+    """A manifest over its reloads, as one playlist for each kind of track. Time zero of these playlists is
+    the beginning of the first segment that is played.
 
-    The renditions ask in turn, and one request serves them all.
+    Each rendition asks for its playlist when it needs it; a manifest that was fetched for one serves all.
     """
 
     def __init__(self, manifest: Manifest, fetcher: Fetcher, notes: Notes, skew_us: int | None) -> None:
@@ -134,7 +130,7 @@ class _Presentation:
         found = {kind: self._listed(manifest, kind) for kind in self._segments}
         main = self.kinds[0]
         if not found[main]:
-            raise SourceError(Reason.SOURCE_INTERRUPTED, "the live source began anew", transient=True)
+            raise interrupted("the live source began anew")
         end_us = self._segments[main][-1].end_us - self._zero_us
         self._delay_us = self._delay_of(manifest, found[main])
         begin_us = self._first_us(found[main])
@@ -182,7 +178,7 @@ class _Presentation:
                     return unix_us(value) - _wall_us()
                 told_us = self._ask_skew(name, value.split()[0]) if value.split() else None
             except SourceError:
-                self._fetcher.wait(0)  # raises when it was we who broke it off
+                self._fetcher.raise_if_aborted()
                 continue
             if told_us is not None:
                 return told_us
@@ -216,8 +212,8 @@ def _wall_us() -> int:
 
 
 def _follow(segments: list[Segment], before: list[Segment]) -> list[Segment]:
-    """`segments` numbered on from `before`, of which they may repeat some; `before` when there are none, or
-    only older ones, as caches give at times."""
+    """`segments` with the sequence numbers that go on from `before`; a segment that was listed before keeps
+    its number. Returns `before` when there are none, or only older ones, as caches give at times."""
     first = 0
     if before and segments:
         newest = before[-1]

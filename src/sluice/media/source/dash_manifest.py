@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from xml.etree.ElementTree import Element
 
+from sluice.core.errors import unsupported
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_segments import Track, Window, follows_clock, segments_of
-from sluice.media.source.dash_xml import duration_us, integer, join, parse_xml, unix_us, unsupported
+from sluice.media.source.dash_xml import duration_us, integer, join, parse_xml, unix_us
 from sluice.media.source.hls_playlist import Segment
 
 #: A manifest with more is refused: 27 h of 2 s.

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from xml.etree.ElementTree import Element
 
-from sluice.media.source.dash_xml import integer, join, unsupported
+from sluice.core.errors import unsupported
+from sluice.media.source.dash_xml import integer, join
 from sluice.media.source.hls_playlist import Header, Part, Segment
 
 #: Of a period of a live presentation the newest are kept; we stay close to its edge.

@@ -4,13 +4,12 @@ Whatever cannot be read raises SourceError (permanent), as everything does that 
 """
 
 import re
-from datetime import UTC, datetime
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import unsupported
 from sluice.core.http_url import join_url
-from sluice.core.lifecycle import Reason
+from sluice.media.source.hls_text import date_us
 
 #: An ISO 8601 duration; years and months have no fixed length, and nobody means them but as zero.
 _DURATION = re.compile(
@@ -46,13 +45,10 @@ def duration_us(text: str | None) -> int | None:
 
 def unix_us(text: str) -> int:
     """Microseconds since 1970 of an ISO 8601 date and time; without a zone it is UTC."""
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1e6)
-    except (ValueError, OverflowError) as error:
-        raise unsupported(f"the DASH manifest has a malformed time: {text[:40]!r}") from error
+    found = date_us(text)
+    if found is None:
+        raise unsupported(f"the DASH manifest has a malformed time: {text[:40]!r}")
+    return found
 
 
 def integer(text: str | None, default: int) -> int:
@@ -71,7 +67,3 @@ def join(base: str, url: str | None) -> str:
         return join_url(base, url)
     except ValueError:
         return url if "://" in url else base + url
-
-
-def unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

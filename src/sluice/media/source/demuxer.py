@@ -17,14 +17,14 @@ import av
 from av.container import InputContainer
 from av.stream import Discard
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
-from sluice.media.source.streams import StreamTrack, playable, unsupported
+from sluice.media.source.streams import StreamTrack, playable
 from sluice.media.source.timeline import Timeline
 
 #: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.
@@ -182,13 +182,17 @@ class Demuxer:
         return True
 
     def _restart(self) -> None:
-        assert self._container is not None  # noqa: S101 - open comes first
         self._ahead.clear()
         self._made.clear()
         if self._timeline is not None:
             self._timeline = Timeline()
         for stream in self._streams.values():
             stream.restart()
+        self._demux_on()
+
+    def _demux_on(self) -> None:
+        """From where the container stands: a generator of packets is of no use behind an error or a jump."""
+        assert self._container is not None  # noqa: S101 - open comes first
         streams = [s for s in self._container.streams if s.index in self._streams]
         self._packets = self._container.demux(cast(Any, streams))
 
@@ -291,9 +295,7 @@ class Demuxer:
             ) from error
         if self._errors > _MOST_ERRORS or isinstance(error, av.EOFError):
             raise Damaged(f"the source cannot be read on: {strerror}") from error
-        assert self._container is not None  # noqa: S101 - open comes first
-        streams = [s for s in self._container.streams if s.index in self._streams]
-        self._packets = self._container.demux(cast(Any, streams))
+        self._demux_on()
 
     def _convert(self, packet: Any) -> None:
         """What can be used of it, to `_made`."""

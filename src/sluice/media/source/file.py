@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import interrupted
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.containers import Container, container_for
@@ -59,8 +58,7 @@ class DemuxSource:
     def _pull(self, _kind: TrackKind | None) -> Packet | None:
         packet = self._demuxer.next()
         if packet is not None:
-            packet.dts_us -= self._demuxer.first_us
-            packet.pts_us -= self._demuxer.first_us
+            packet.shift(-self._demuxer.first_us)
         return packet
 
     def seek(self, position_us: int) -> None:
@@ -72,7 +70,7 @@ class DemuxSource:
         self.close()
         self._file = self._connect()
         if self._aborted:
-            raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
+            raise interrupted("reading was aborted")
         self._head = SniffedFile(self._file)
         self._demuxer = container_for(self._head, kinds=self._kinds)
         self._demuxer.open()

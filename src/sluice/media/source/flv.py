@@ -9,13 +9,13 @@ import re
 import time
 from collections import deque
 
+from sluice.core.errors import unsupported
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged
 from sluice.media.source.flv_tracks import FlvTracks
 from sluice.media.source.notes import Notes
-from sluice.media.source.sniff import ByteFile
-from sluice.media.source.streams import unsupported
+from sluice.media.source.sniff import ByteFile, read_up_to
 from sluice.media.source.timeline import Timeline
 from sluice.wire.amf0 import Amf0Error, decode
 from sluice.wire.rtmp import AudioMessage, DataMessage, VideoMessage
@@ -199,11 +199,7 @@ class FlvDemuxer:
 
     def _take(self, size: int) -> bytes:
         """So many bytes, fewer at the end."""
-        parts: list[bytes] = []
-        while size > 0 and (data := self._file.read(min(size, 65536))):
-            parts.append(data)
-            size -= len(data)
-        return b"".join(parts)
+        return read_up_to(self._file, size)
 
 
 def _time_ms(header: bytes) -> int:

@@ -7,8 +7,7 @@ begins with its first frame that can be decoded, which for pictures is a key fra
 import contextlib
 from dataclasses import dataclass, field
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
@@ -24,7 +23,6 @@ UNANNOUNCED_S, ANNOUNCED_S = 0.5, 2.0
 #: Media kept meanwhile; beyond it playing begins with what is there.
 MOST_KEPT_BYTES = 8 * 1024 * 1024
 
-_BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 #: Codecs that cannot be decoded without a configuration of their own.
 _CONFIGURED = frozenset({"hevc", "aac"})
 #: Of H.264 whose sets come in the stream: a record without any, length fields of 4 bytes.
@@ -163,7 +161,7 @@ class FlvTracks:
         except (H264Error, AacError) as error:
             title = {"h264": "H.264", "aac": "AAC"}[track.codec]
             text = f"the source's {title} configuration is damaged: {error}"
-            self._damage = SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)
+            self._damage = unsupported(text)
             self.dropped += 1
             return
         track.config, track.changed = config, True
@@ -196,7 +194,7 @@ class FlvTracks:
                 width, height = sps.width, sps.height
                 # An encoder without B-frames may still shift all its times by a constant.
                 reordered = bool(sps.reorder_frames) if sps.reorder_frames is not None else reordered
-                reordered = reordered and sps.profile_idc != _BASELINE
+                reordered = reordered and sps.allows_b_slices
         described = VideoTrack(track.codec, config, width, height, reordered)
         if described != track.described:
             track.described = packet.track = described

@@ -18,8 +18,9 @@ from sluice.media.packets import Packet, TrackKind
 LEAST_AHEAD_US, MOST_AHEAD_US = 2_000_000, 30_000_000
 _AHEAD_OF_APART = 5
 MOST_AHEAD_BYTES = 24 << 20
-#: A track that was not waited for may come again at most this far behind what was given; older packets are
-#: left out. FFmpeg holds the last packet of a track that ended until the transport stream ends.
+#: When a track comes back that was no longer waited for, its packets may be this much older than the last
+#: packet that was given; older ones are left out. The reason: FFmpeg's demuxer for transport streams holds
+#: back the last packet of a track that ended until the end of the file.
 _MOST_LATE_US = 500_000
 _dts_us = attrgetter("dts_us")
 

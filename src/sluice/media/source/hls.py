@@ -9,17 +9,18 @@ a live one that stops growing is a loss (design 5).
 import time
 from collections.abc import Sequence
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
-from sluice.media.source.hls_fetch import interrupted, read_text
+from sluice.media.source.hls_fetch import read_text
 from sluice.media.source.hls_master import Variant, is_master, parse_master
 from sluice.media.source.hls_numbering import run_shift_to
 from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
-from sluice.media.source.hls_rendition import Load, Rendition
-from sluice.media.source.hls_text import Variables, unsupported
+from sluice.media.source.hls_reload import Load
+from sluice.media.source.hls_rendition import Rendition
+from sluice.media.source.hls_text import Variables
 from sluice.media.source.lane_group import LaneGroup
 from sluice.media.source.lanes import Lane
 from sluice.media.source.segmented import SegmentedSource
@@ -88,7 +89,7 @@ class HlsSource(SegmentedSource):
             try:
                 playlist = _checked(load())
             except SourceError as error:
-                self._fetcher.wait(0)  # raises when it was we who broke it off
+                self._fetcher.raise_if_aborted()
                 first_error = first_error or error
                 continue
             run_shift = run_shift_to(main.playlist, playlist) if main is not None else 0
@@ -117,16 +118,10 @@ class HlsSource(SegmentedSource):
         playlist = self._lanes.main.rendition.playlist
         if not playlist.ended:
             self._lanes.begin_at(0)  # sound that begins before the picture would delay it
-        return Probe(
-            video=next((p.video for p in probes if p.video), None),
-            audio=next((p.audio for p in probes if p.audio), None),
-            live=not playlist.ended,
-            seekable=playlist.ended,
-            duration_us=playlist.duration_us if playlist.ended else None,
-        )
+        return self._summed_up(probes, live=not playlist.ended, duration_us=playlist.duration_us)
 
     def _begin_again(self) -> None:
-        self._fetcher.wait(0)  # raises when it was we who broke it off
+        self._fetcher.raise_if_aborted()
         self._lanes.close()
         self._fetcher.close_all()
         self._lanes = LaneGroup()

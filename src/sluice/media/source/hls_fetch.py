@@ -11,13 +11,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.masking import mask_url
 from sluice.media.source.hls_forms import HEAD_BYTES, Ending, Form, form_of
 from sluice.media.source.hls_playlist import Header, Key, Part
 from sluice.media.source.hls_text import MOST_BYTES
-from sluice.media.source.sniff import SniffedFile
+from sluice.media.source.sniff import SniffedFile, read_up_to
 from sluice.net.http import HttpFile
 
 _MOST_KEYS, _MOST_HEADERS = 16, 8
@@ -47,7 +46,7 @@ class Fetcher:
         return file
 
     def that_answers(self, part: Part) -> Part:
-        """With one address, which is there. Raises SourceError."""
+        """The same part with only the one of its addresses that answers. Raises SourceError."""
         self.close(self.open_part(part))
         urls = (part.url, *part.others)
         return replace(part, url=urls[self._place % len(urls)], others=())
@@ -65,7 +64,7 @@ class Fetcher:
             except SourceError as error:
                 if file is not None:
                     self.close(file)
-                self.wait(0)
+                self.raise_if_aborted()
                 first = first or error
             else:
                 if part.others:
@@ -99,13 +98,11 @@ class Fetcher:
         if url not in self._keys:
             file = self.open(url)
             try:
-                key = read_all(file, _BLOCK + 1)
+                key = read_up_to(file, _BLOCK + 1)
             finally:
                 self.close(file)
             if len(key) != _BLOCK:
-                raise SourceError(
-                    Reason.SOURCE_UNSUPPORTED, f"{mask_url(url)} gives no key of 16 bytes", transient=False
-                )
+                raise unsupported(f"{mask_url(url)} gives no key of 16 bytes")
             _make_room(self._keys, _MOST_KEYS)
             self._keys[url] = key
         return self._keys[url]
@@ -115,21 +112,22 @@ class Fetcher:
         if header not in self._headers:
             body = Body(self, header.part, header.key)
             try:
-                data = bytearray()
-                while len(data) <= _LONGEST_HEADER and (more := body.read(1 << 16)):
-                    data += more
+                data = read_up_to(body, _LONGEST_HEADER + 1)
             finally:
                 body.close()
             if not data or len(data) > _LONGEST_HEADER:
-                raise SourceError(
-                    Reason.SOURCE_UNSUPPORTED,
+                raise unsupported(
                     f"{mask_url(header.part.url)} is no initialization section: it has "
-                    f"{'more than 4 MiB' if data else 'no bytes'}",
-                    transient=False,
+                    f"{'more than 4 MiB' if data else 'no bytes'}"
                 )
             _make_room(self._headers, _MOST_HEADERS)
-            self._headers[header] = bytes(data)
+            self._headers[header] = data
         return self._headers[header]
+
+    def raise_if_aborted(self) -> None:
+        """For who catches what failed: it may be we who broke it off, and then nothing is to be tried again.
+        Raises SourceError."""
+        self.wait(0)
 
     def wait(self, seconds: float) -> None:
         """Raises SourceError when aborted meanwhile."""
@@ -213,7 +211,7 @@ class Body:
         try:
             data = self._file.read(size)
         except SourceError as error:
-            self._fetcher.wait(0)  # it may be we who broke it off
+            self._fetcher.raise_if_aborted()
             if not error.transient or self._asked_again:
                 raise
             data = self._ask_again(size, error)
@@ -239,10 +237,8 @@ class Body:
         try:
             self._file.seek(self._part.offset)
         except OSError as error:
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
-                "the playlist names ranges of a file whose server ignores Range requests",
-                transient=False,
+            raise unsupported(
+                "the playlist names ranges of a file whose server ignores Range requests"
             ) from error
 
 
@@ -253,25 +249,10 @@ def is_media(form: Form, before: Form | None) -> bool:
 
 def read_text(file: HttpFile | SniffedFile) -> str:
     """A whole playlist. Raises SourceError."""
-    data = read_all(file, MOST_BYTES + 1)
+    data = read_up_to(file, MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise SourceError(
-            Reason.SOURCE_UNSUPPORTED, f"the playlist is longer than {MOST_BYTES >> 20} MiB", transient=False
-        )
+        raise unsupported(f"the playlist is longer than {MOST_BYTES >> 20} MiB")
     return data.decode("utf-8-sig", "replace")
-
-
-def read_all(file: HttpFile | SniffedFile, most: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while size < most and (data := file.read(min(65536, most - size))):
-        parts.append(data)
-        size += len(data)
-    return b"".join(parts)
-
-
-def interrupted(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
 
 
 def _make_room(kept: dict[Any, bytes], most: int) -> None:

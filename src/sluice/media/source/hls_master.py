@@ -6,16 +6,8 @@ nothing. Playlists of key frames alone, session data and session keys are of no 
 
 from dataclasses import dataclass, replace
 
-from sluice.core.errors import SourceError
-from sluice.media.source.hls_text import (
-    Variables,
-    address,
-    attributes,
-    check_head,
-    integer,
-    lines_of,
-    unsupported,
-)
+from sluice.core.errors import SourceError, unsupported
+from sluice.media.source.hls_text import Variables, address, attributes, check_head, integer, lines_of
 
 _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "mp3")
 #: Whoever wants it described chooses so; nobody chooses for a room.

@@ -24,8 +24,8 @@ class Change(Enum):
 
 
 class Numbering:
-    """`playlist` is the newest, in numbers that never go back. `begin_us` is on a clock that runs on over
-    reloads, and begins with the first playlist."""
+    """Holds the newest playlist, renumbered so that sequence numbers never go back. `begin_us` and `end_us`
+    are on a clock that starts at the beginning of the first playlist and runs on over reloads."""
 
     def __init__(
         self,
@@ -52,8 +52,8 @@ class Numbering:
         return self._base_us + segment.start_us
 
     def take(self, new: MediaPlaylist, *, believe: bool = False, passed_us: int = _DAY_US) -> Change:
-        """The answer to a reload, `passed_us` after the last one with news. `believe`: an older list that
-        grows is what the server has from now on."""
+        """Takes the answer to a reload, `passed_us` after the last one that had news. `believe`: that was so
+        long ago that an older list, if it grows, is taken for what the server has now."""
         if not new.segments:
             self.playlist = replace(self.playlist, ended=self.playlist.ended or new.ended)
             return Change.STALE if not new.ended else Change.NEWS
@@ -140,8 +140,8 @@ class Numbering:
         return missed * sum(lengths) // len(lengths)
 
     def replaced_by(self, new: MediaPlaylist, sequence: int, newest_us: int) -> "Numbering":
-        """Of another playlist with the same content, so that the segment of the number `sequence` is the one
-        at the same time; `newest_us`: where a live source is by now."""
+        """The numbering of another playlist with the same content. Its segment that plays at the time of our
+        segment `sequence` gets that number. `newest_us`: where a live source is by now."""
         segments = self.playlist.segments
         wanted = segments[max(0, min(sequence - segments[0].sequence, len(segments) - 1))]
         at_us = self.begin_us(wanted) + (wanted.duration_us if sequence > wanted.sequence else 0)

@@ -7,9 +7,8 @@ understood is refused: encryption other than AES-128 of whole segments.
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.media.source.hls_text import (
     Variables,
@@ -17,11 +16,11 @@ from sluice.media.source.hls_text import (
     attributes,
     byte_range,
     check_head,
+    date_us,
     initialization_vector,
     integer,
     lines_of,
     microseconds,
-    unsupported,
 )
 
 _MOST_SEGMENTS = 100_000
@@ -63,15 +62,18 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`start_us` counts from the playlist's first segment; `run` numbers the stretches between
-    discontinuities (4.4.4.3), over reloads and over the renditions of a source (see hls_numbering.py): all of
-    a run is on one clock. One that is a `gap` (4.4.4.7) is not there and not asked for.
-    `program_time_us` is the time of day it was made at, since 1970, if its run tells (4.4.4.6). Those of
-    different `origin` come from different playlists with the same content, and are never one file.
+    """One segment of a media playlist, HLS's or one that a DASH manifest was turned into.
 
-    DASH, whose manifests are turned into the same form, knows more (see dash.py): `shift_us` is what makes
-    the media's timestamps count as `start_us` does, a `whole` segment is a file that can be sought in, and
-    one that is `optional` was not named but counted, and may be late or never come.
+    `start_us` counts from the playlist's first segment. `run` is the number of the stretch between two
+    discontinuities (4.4.4.3); its media timestamps are on one clock. The number stays the same over reloads
+    and is shared by the renditions of a source (see hls_numbering.py). A `gap` (4.4.4.7) does not exist and
+    is not asked for. `program_time_us` is the time of day at which the segment was made, in microseconds
+    since 1970, if its run tells (4.4.4.6). `origin` tells playlists with the same content apart: segments of
+    two of them are never read as one file.
+
+    The others are set by DASH only (see dash.py): `shift_us` is added to the media's timestamps to make them
+    times of the playlist, a `whole` segment is a complete file that can be sought in, and an `optional` one
+    was computed rather than listed, so that it may come late or never.
     """
 
     sequence: int
@@ -189,7 +191,7 @@ class _MediaReader:
             case "#EXT-X-GAP":
                 self._coming.gap = True
             case "#EXT-X-PROGRAM-DATE-TIME":
-                self._coming.program_time_us = _date(value)
+                self._coming.program_time_us = date_us(value)
             case "#EXT-X-ENDLIST":
                 self.ended = True
             case "#EXT-X-PLAYLIST-TYPE":
@@ -283,17 +285,6 @@ def _with_times(segments: list[Segment]) -> list[Segment]:
             elif lead_us is not None:
                 segments[n] = replace(segment, program_time_us=segment.start_us + lead_us)
     return segments
-
-
-def _date(value: str) -> int | None:
-    """Microseconds since 1970. Only a hint: None if it cannot be read."""
-    try:
-        moment = datetime.fromisoformat(value.strip())
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1e6)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _hint(value: str | None) -> int | None:

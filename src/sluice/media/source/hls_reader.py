@@ -8,9 +8,7 @@ from sluice.core.errors import SourceError
 from sluice.media.source.hls_fetch import Body
 from sluice.media.source.hls_forms import Form
 from sluice.media.source.hls_playlist import Segment
-from sluice.media.source.hls_rendition import Rendition, SegmentsGone
-
-__all__ = ["Rendition", "RunFile", "SegmentsGone"]
+from sluice.media.source.hls_rendition import Rendition
 
 
 class RunFile:
@@ -69,7 +67,7 @@ class RunFile:
         try:
             data = self._body.read(size)
         except SourceError as error:
-            self._rendition.fetcher.wait(0)  # raises when it was we who broke it off
+            self._rendition.fetcher.raise_if_aborted()
             self._rendition.leave_out(f"the rest of a segment is left out: {error}")
             self._over = True
             data = b""

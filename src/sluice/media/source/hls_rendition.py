@@ -6,28 +6,22 @@ longer grows. Everything blocks on a worker thread; `Fetcher.abort` breaks every
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.media.source.hls_fetch import Body, Fetcher, interrupted, is_media
+from sluice.media.source import hls_reload
+from sluice.media.source.hls_fetch import Body, Fetcher, is_media
 from sluice.media.source.hls_forms import Form
-from sluice.media.source.hls_numbering import Change, Numbering
 from sluice.media.source.hls_playlist import MediaPlaylist, Part, Segment
+from sluice.media.source.hls_reload import Load, ReloadedPlaylist
 from sluice.media.source.notes import Notes
 from sluice.net.http import ErrorAnswer
 
-#: A live playlist that stays the same for so long is a loss, and so are segments that are not there; three
-#: target durations if that is longer.
-_STALL_S = 10.0
-#: What a playlist may ask for is asked for this often at least.
-_LONGEST_TARGET_S = 60.0
 #: Pauses before a recording's segment is asked for again, if trying again can help.
 _PAUSES_S = (0.5, 1.0)
-#: The pause after a reload that failed; longer from the fourth in a row on.
-_BAD_ANSWER_S = 0.25
 _GONE = frozenset({404, 410})
 #: Segments one behind the other that may be lost: of those that the server does not have, and of others,
 #: where it is rather the server that has a problem.
@@ -40,8 +34,6 @@ _MOST_OTHERS = 4
 #: How long pictures wait for sound that is late; then it joins when it comes.
 _PATIENCE_S = 1.0
 _REVIVAL_S = 10.0
-
-Load = Callable[[], MediaPlaylist]
 
 
 class SegmentsGone(SourceError):
@@ -78,20 +70,17 @@ class Rendition:
         run_shift: int = 0,
         leader: "Rendition | None" = None,
     ) -> None:
-        """`reload` gives the playlist as it is now; each of `others` one with the same content, to go on with
-        when this one fails. What has a `leader` may be late or fail without that one's end: it then has no
-        segments for a while."""
+        """`reload` gives the playlist as it is now. Each of `others` gives another playlist with the same
+        content, to switch to when this one fails. `leader`: a rendition that goes on while this one is late
+        or has failed; `peek` then gives None for a while instead of raising."""
         self.fetcher = fetcher
         self.notes = notes or Notes()
-        self._load, self._others = reload, list(others[:_MOST_OTHERS])
+        self._list = ReloadedPlaylist(playlist, reload, fetcher, self.notes, run_shift=run_shift)
+        self._others = list(others[:_MOST_OTHERS])
         self._leader = leader
         self._what = "sound"
         self._accompanied = leader is not None  #: others go on while this one has nothing
-        self._numbering = Numbering(playlist, run_shift=run_shift)
-        self._loaded_at = self._changed_at = self._heard_at = time.monotonic()
         self._barren_since: float | None = None  #: when the first of those came that could not be had
-        self._reload_error: SourceError | None = None
-        self._bad_answers = 0  #: to reloads, one behind the other: errors and older lists
         self._next = (self.playlist.segments[0] if playlist.ended else self.playlist.join()).sequence
         self._opened: tuple[Segment, Body] | None = None
         self._form: Form | None = None  #: of the last segment
@@ -110,7 +99,7 @@ class Rendition:
     @property
     def playlist(self) -> MediaPlaylist:
         """The newest. Numbers of segments and runs stay what they are over reloads."""
-        return self._numbering.playlist
+        return self._list.newest
 
     def seek(self, position_us: int) -> None:
         self._drop()
@@ -119,21 +108,24 @@ class Rendition:
 
     def newest_us(self) -> int:
         """Where the source is by now: it goes on while the playlist is not asked for."""
-        return self._numbering.end_us + int((time.monotonic() - self._heard_at) * 1e6)
+        return self._list.newest_us()
 
     def begin_us(self, segment: Segment) -> int:
         """Where a segment of the playlist begins, on the clock of `newest_us`."""
-        return self._numbering.begin_us(segment)
+        return self._list.begin_us(segment)
 
     def lags(self) -> bool:
         """Whether one who joins now begins further on, by a segment at least. Raises SourceError."""
-        if time.monotonic() - self._loaded_at > self._target_s():
+        if time.monotonic() - self._list.loaded_at > self._list.target_s():
             self._load_again()
         return not self.playlist.ended and self.playlist.join().sequence > self._next
 
     def rejoin(self, behind_us: int | None = None) -> Segment:
-        """Goes to where one who joins now begins, or a segment before what is `behind_us` from the end, since
-        the other playlist may be newer than this one."""
+        """Goes on with the segment at which someone who joins now would begin, and returns it.
+
+        `behind_us`: goes to that distance from the end of the playlist instead, where the main rendition is,
+        and one segment further back, since one of the two playlists may be newer than the other.
+        """
         segment = self.playlist.join()
         if behind_us is not None:
             segments = self.playlist.segments
@@ -155,11 +147,11 @@ class Rendition:
         while True:
             begun = time.monotonic()
             try:
-                found = self._peek()
+                return self._peek()
             except SegmentsGone:
                 raise
             except SourceError as error:
-                self.fetcher.wait(0)  # raises when it was we who broke it off
+                self.fetcher.raise_if_aborted()
                 if self._switch(error):
                     continue
                 if not self._accompanied or error.reason is Reason.ADDRESS_NOT_ALLOWED:
@@ -168,7 +160,6 @@ class Rendition:
                 pause_s = max(_REVIVAL_S, 20 * (time.monotonic() - begun))
                 self._dead_until, self.failure = time.monotonic() + pause_s, error
                 return None
-            return found
 
     def accompany(self, what: str) -> None:
         """Others are played beside this, and go on without it while it is late or fails: `what` it is."""
@@ -185,8 +176,8 @@ class Rendition:
         self.taken = segment.part
 
     def go_on_behind(self, part: Part) -> int | None:
-        """Goes behind this segment, where a live playlist lists it: it was played. How far from the end of
-        the playlist that is."""
+        """Goes on with what follows `part`, which was played already. Returns how far that is from the end of
+        the playlist; None, and nothing changes, in a recording or if `part` is no longer listed."""
         wanted = _name(part)
         found = [segment for segment in self.playlist.segments if _name(segment.part) == wanted]
         if self.playlist.ended or not found:
@@ -251,7 +242,7 @@ class Rendition:
             try:
                 self._places = {segment.part: self.fetcher.that_answers(segment.part)}
             except SourceError as error:
-                self.fetcher.wait(0)
+                self.fetcher.raise_if_aborted()
                 self._fail(segment, error, slow=False)
                 return None
         self._any_good, self._switches, self._lost = True, 0, None
@@ -279,7 +270,7 @@ class Rendition:
         if self._dry_since is None:
             self._dry_since = now
         dry = self._accompanied and now - self._dry_since > _PATIENCE_S
-        return dry and now < self._due_at()
+        return dry and now < self._list.due_at()
 
     def _open(self, segment: Segment) -> Segment | None:
         """None: it is left out, or to be tried again."""
@@ -293,7 +284,7 @@ class Rendition:
         try:
             return self._try(segment)
         except SourceError as error:
-            self.fetcher.wait(0)
+            self.fetcher.raise_if_aborted()
             if self.playlist.ended:
                 self._fail(segment, error, slow=time.monotonic() - begun > _SLOW_S)
                 return None
@@ -308,9 +299,7 @@ class Rendition:
             what = "is empty" if body.form is Form.EMPTY else "is no media"
             if segment.key is not None:
                 what += ", or its key is wrong"
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED, f"{mask_url(segment.part.url)} {what}", transient=False
-            )
+            raise unsupported(f"{mask_url(segment.part.url)} {what}")
         self._opened = (segment, body)
         self._next = segment.sequence
         self._lost = None
@@ -334,35 +323,35 @@ class Rendition:
         if error.transient and not gone and not slow and lost.tries <= len(_PAUSES_S):
             self.fetcher.wait(_PAUSES_S[lost.tries - 1])
             return
-        self._lose(segment, error, _MOST_GONE if gone else _MOST_LOST)
+        self._lose(segment, lost, error, _MOST_GONE if gone else _MOST_LOST)
 
     def _await(self, segment: Segment, error: SourceError) -> Segment | None:
         """Of a live source: it may be late. When the one behind it is there, it is lost."""
         lost = self._note_failure(segment, error)
         if not error.transient:
-            self._lose(segment, error, _MOST_LOST)
+            self._lose(segment, lost, error, _MOST_LOST)
             return None
         self._check_stall(segment, error)
-        if time.monotonic() - lost.since >= self._target_s():
+        if time.monotonic() - lost.since >= self._list.target_s():
             index = segment.sequence + 1 - self.playlist.segments[0].sequence
             behind = self.playlist.segments[index : index + 1]
             try:
                 found = self._try(behind[0]) if behind and not behind[0].gap else None
             except SourceError:
-                self.fetcher.wait(0)
+                self.fetcher.raise_if_aborted()
             else:
                 if found is not None:
                     self.leave_out(f"a segment is left out: {error}")
                     return found
-        self.fetcher.wait(self._target_s() / 2)
-        if time.monotonic() >= self._due_at():
+        self.fetcher.wait(self._list.target_s() / 2)
+        if time.monotonic() >= self._list.due_at():
             self._load_again()  # it also tells the end, before segments are missed
         return None
 
     def _check_stall(self, segment: Segment, error: SourceError) -> None:
-        limit_s, now = self._limit_s(), time.monotonic()
+        limit_s, now = self._list.limit_s(), time.monotonic()
         if self._can_switch():
-            limit_s = 2 * self._target_s()
+            limit_s = 2 * self._list.target_s()
         self._barren_since = self._barren_since or now
         if now - self._barren_since <= limit_s:
             return
@@ -371,11 +360,10 @@ class Rendition:
             raise interrupted(f"{mask_url(first.part.url)} was not there for {limit_s:g} s") from error
         raise error
 
-    def _lose(self, segment: Segment, error: SourceError, most: int) -> None:
-        lost = self._lost or _Lost(segment, error, time.monotonic())
-        self._lost = lost
+    def _lose(self, segment: Segment, lost: _Lost, error: SourceError, most: int) -> None:
+        """Leaves it out. Raises the first error when so many are lost that there is rather no source."""
         lost.count, lost.tries = lost.count + 1, 0
-        hangs = lost.count > 1 and most == _MOST_LOST and time.monotonic() - lost.since > _STALL_S
+        hangs = lost.count > 1 and most == _MOST_LOST and time.monotonic() - lost.since > hls_reload.STALL_S
         if hangs or lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._can_switch() else most):
             self._next = lost.first.sequence
             raise lost.error
@@ -391,79 +379,36 @@ class Rendition:
         if lost is not None and (lost.count >= _MOST_LOST or not self._any_good):
             raise lost.error
         if not self._any_good and all(segment.gap for segment in self.playlist.segments):
-            raise SourceError(
-                Reason.SOURCE_UNSUPPORTED,
-                "the source has nothing but gaps (EXT-X-GAP): none of its segments was made",
-                transient=False,
-            )
+            raise unsupported("the source has nothing but gaps (EXT-X-GAP): none of its segments was made")
 
     # --- reloading, and other playlists ---------------------------------------------------------------------
-
-    def _target_s(self) -> float:
-        return min(self.playlist.target_us / 1e6, _LONGEST_TARGET_S)
-
-    def _limit_s(self) -> float:
-        return max(_STALL_S, 3 * self._target_s())
-
-    def _due_at(self) -> float:
-        """RFC 8216bis 6.3.4: a target duration after a change, half of it without one; sooner after an answer
-        that was none."""
-        unchanged = self._changed_at < self._loaded_at
-        pause_s = self._target_s() / (2 if unchanged else 1)
-        if self._bad_answers:
-            pause_s = min(pause_s, _BAD_ANSWER_S * max(1, self._bad_answers - 2))
-        return self._loaded_at + pause_s
 
     def _load_in_time(self, segment: Segment) -> None:
         """Asks for the playlist while a segment is left, so that an answer that fails is no standstill."""
         left = self.playlist.segments[-1].sequence - segment.sequence
-        if not self.playlist.ended and left <= 1 and time.monotonic() >= self._due_at():
+        if not self.playlist.ended and left <= 1 and time.monotonic() >= self._list.due_at():
             self._load_again()
 
     def _reload(self) -> None:
         """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
-        due_at, until = self._due_at(), float("inf")
+        due_at, until = self._list.due_at(), float("inf")
         if self._accompanied and self._dry_since is not None:
             until = self._dry_since + _PATIENCE_S
         self.fetcher.wait(min(due_at, until) - time.monotonic())
         if time.monotonic() < due_at:
             return
         self._load_again()
-        limit_s = self._limit_s()
-        if self._reload_error is not None and self._bad_answers > _MOST_BAD_ANSWERS and self._can_switch():
-            raise self._reload_error
-        if self._loaded_at - max(self._changed_at, self._dry_since or 0) > limit_s:
-            if self._reload_error is not None:
-                raise self._reload_error
+        error, limit_s = self._list.error, self._list.limit_s()
+        if error is not None and self._list.bad_answers > _MOST_BAD_ANSWERS and self._can_switch():
+            raise error
+        if self._list.loaded_at - max(self._list.changed_at, self._dry_since or 0) > limit_s:
+            if error is not None:
+                raise error
             raise interrupted(f"the live playlist did not grow for {limit_s:g} s")
 
     def _load_again(self) -> None:
-        try:
-            new = self._load()
-        except SourceError as error:
-            self.fetcher.wait(0)
-            if error.reason is Reason.ADDRESS_NOT_ALLOWED:
-                raise
-            self._reload_error, self._loaded_at = error, time.monotonic()
-            self._bad_answers += 1
-            self.notes.add(f"the playlist could not be read again at first: {error}")
-            return
-        now, self._reload_error = time.monotonic(), None
-        passed_s = now - self._changed_at
-        change = self._numbering.take(
-            new, believe=passed_s > self._limit_s() / 2, passed_us=int(passed_s * 1e6)
-        )
-        self._loaded_at = now
-        if change is not Change.STALE:
-            self._heard_at = now
-        self._bad_answers = self._bad_answers + 1 if change is Change.STALE else 0
-        if change in (Change.NEWS, Change.ANEW):
-            self._changed_at = now
-        if change is Change.ANEW:
-            self.notes.add("the live source began anew; it is played on from there")
+        if self._list.load_again():
             self._next = self.playlist.join().sequence
-        elif change is Change.STALE:
-            self.notes.add("the server answered with an older playlist at first")
 
     def _switch(self, error: SourceError) -> bool:
         """Goes on with another playlist of the same content, if there is one that was not tried in vain."""
@@ -471,14 +416,15 @@ class Rendition:
             try:
                 new = load()
             except SourceError:
-                self.fetcher.wait(0)
+                self.fetcher.raise_if_aborted()
                 continue
             if new.segments and new.ended == self.playlist.ended:
                 self._others.remove(load)
-                self._others.append(self._load)
-                self._load = load
+                self._others.append(self._list.load)
                 self._switches += 1
-                self._go_over_to(new)
+                self._drop()
+                self._list.go_over_to(new, load, self._next)
+                self._lost = self._form = self._barren_since = None
                 self.notes.add(f"another variant of the source is played: {error}")
                 return True
         return False
@@ -487,20 +433,13 @@ class Rendition:
         """Not when all were tried since the last segment that could be had: it is lost in all of them."""
         return bool(self._others) and self._switches <= len(self._others)
 
-    def _go_over_to(self, new: MediaPlaylist) -> None:
-        self._drop()
-        self._numbering = self._numbering.replaced_by(new, self._next, self.newest_us())
-        self._loaded_at = self._changed_at = self._heard_at = time.monotonic()
-        self._barren_since = None
-        self._reload_error = self._lost = self._form = None
-
     def _revive(self) -> bool:
         """Tries what failed once more, after a while, and goes on where the leader is."""
         now = time.monotonic()
         if self._dead_until is None or now < self._dead_until:
             return False
         self._dead_until = self.failure = None
-        self._changed_at = now
+        self._list.be_patient()
         self._lost = self._barren_since = None
         if not self.playlist.ended:
             self._load_again()
@@ -509,7 +448,7 @@ class Rendition:
         return True
 
     def _go_to(self, leader: "Rendition") -> None:
-        """On where that one is, if that is ahead."""
+        """Skips ahead to where `leader` is; never goes back."""
         at_us = leader.taken_us
         if not self.playlist.ended:  # both lists end at about the same time
             at_us = max(0, self.playlist.duration_us - (leader.newest_us() - leader.taken_us))

@@ -4,9 +4,10 @@ All of it is linear in what it is given: playlists are written by others, and ar
 """
 
 import re
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.http_url import join_url
 from sluice.core.lifecycle import Reason
 
@@ -129,6 +130,17 @@ def microseconds(value: str) -> int:
     return round(seconds * 1_000_000)
 
 
+def date_us(value: str) -> int | None:
+    """Microseconds since 1970 of an ISO 8601 date and time, without a zone in UTC; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1e6)
+    except (ValueError, OverflowError):
+        return None
+
+
 def byte_range(value: str) -> tuple[int, int | None]:
     """Length, and the offset if there is one (4.4.4.2). Raises SourceError."""
     length, at, offset = value.strip().partition("@")
@@ -141,7 +153,3 @@ def initialization_vector(value: str) -> bytes:
     if found is None:
         raise unsupported("the playlist has a malformed initialization vector")
     return int(found[1], 16).to_bytes(16, "big")
-
-
-def unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

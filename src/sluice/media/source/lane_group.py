@@ -6,14 +6,13 @@ runs on over what is left out, so that who plays it notices nothing but the end 
 
 import time
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import interrupted
 from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.gather import Gather
 from sluice.media.source.hls_playlist import Part
-from sluice.media.source.hls_reader import SegmentsGone
+from sluice.media.source.hls_rendition import SegmentsGone
 from sluice.media.source.lanes import Lane
 
 #: How far before the end of the sound its clock goes on when something was left out: pipes take what overlaps
@@ -72,7 +71,7 @@ class LaneGroup:
                 raise failures[0]
             if time.monotonic() - since > _STALL_S:
                 text = f"none of the playlists of the live source brought anything for {_STALL_S:g} s"
-                raise SourceError(Reason.SOURCE_INTERRUPTED, text, transient=True)
+                raise interrupted(text)
             self.main.rendition.fetcher.wait(_PAUSE_S)
         return packets
 
@@ -93,8 +92,7 @@ class LaneGroup:
             if not ready:
                 return None
             packet = min(ready, key=Lane.due_us).take()
-            packet.dts_us -= self._left_out_us
-            packet.pts_us -= self._left_out_us
+            packet.shift(-self._left_out_us)
             self._newest[packet.kind] = packet.dts_us
             return packet
 

@@ -12,23 +12,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe, Track
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.demuxer import Damaged, Demuxer
 from sluice.media.source.hls_forms import Form
 from sluice.media.source.hls_playlist import Segment
-from sluice.media.source.hls_reader import Rendition, RunFile
-from sluice.media.source.sniff import ByteFile
+from sluice.media.source.hls_reader import RunFile
+from sluice.media.source.hls_rendition import Rendition
+from sluice.media.source.sniff import ByteFile, read_up_to
 from sluice.wire import id3
 
 #: Packets that a live source may have before its next key frame: some twenty seconds.
 _MOST_BEFORE_KEY = 2000
 #: Runs whose clock is kept for the other playlist; of a recording, all that a seek may come back to.
 _MOST_CLOCKS = 10_000
+_TAG_HEADER = 10  #: bytes that tell the length of an ID3 tag
 #: Timestamps of transport streams count 33 bits of 90 kHz.
-_TAG_HEADER = 10
 _WRAP_US = (1 << 33) * 100 // 9
 #: Durations in playlists are rounded: a run that begins this near the end of the last one joins it.
 _ROUNDED_US = 500_000
@@ -58,9 +59,7 @@ class Lane:
         while True:
             segment = self.rendition.peek()
             if segment is None:
-                raise SourceError(
-                    Reason.SOURCE_UNSUPPORTED, "no segment of the source can be read", transient=False
-                )
+                raise unsupported("no segment of the source can be read")
             probe = self._open_run(segment)
             if probe is not None:
                 break
@@ -75,8 +74,7 @@ class Lane:
         while not self._ahead:
             packet = self._next_of_run()
             if packet is not None:
-                packet.dts_us += self._offset_us
-                packet.pts_us += self._offset_us
+                packet.shift(self._offset_us)
                 self._ahead.append(packet)
             elif (segment := self.rendition.peek()) is not None:
                 self._open_run(segment)
@@ -125,9 +123,7 @@ class Lane:
             if packet.kind is TrackKind.AUDIO:
                 sound.append(packet)
             self._leave_out()
-        raise SourceError(
-            Reason.SOURCE_INTERRUPTED, "the live source has no key frame near its edge", transient=True
-        )
+        raise interrupted("the live source has no key frame near its edge")
 
     def begin_at(self, media_us: int) -> None:
         """Leaves out what comes before. Raises SourceError."""
@@ -137,7 +133,7 @@ class Lane:
     def seek(self, position_us: int) -> None:
         """To the beginning of the segment that holds the position, or in a whole file to its key frame."""
         if not self.rendition.playlist.ended:
-            raise SourceError(Reason.SOURCE_UNSUPPORTED, "a live source cannot be repeated", transient=False)
+            raise unsupported("a live source cannot be repeated")
         self.close()
         self._end_us = None
         self.rendition.seek(position_us)
@@ -211,8 +207,12 @@ class Lane:
         return file
 
     def _offset(self, segment: Segment, first_us: int, *, live: bool, timed: bool) -> int:
-        """What is added to the timestamps of a run. The first of it is where the playlist says, or joins what
-        came before; the others follow the clock that they share with it."""
+        """What is added to the timestamps of the run that begins with `segment`.
+
+        The lane that comes to a run first places it where the playlist says, or right behind what came
+        before; the other lanes use the same offset, corrected by wraps of the timestamp. `timed`: the media
+        has timestamps at all.
+        """
         if segment.shift_us is not None:
             return segment.shift_us
         planned_us = self._planned_us(segment, live=live)
@@ -243,8 +243,7 @@ class _Tagged:
         self._file = file
         self._head = file.read(_TAG_HEADER)
         wanted = min(id3.tag_bytes(self._head), id3.MOST_BYTES)
-        while len(self._head) < wanted and (data := file.read(wanted - len(self._head))):
-            self._head += data
+        self._head += read_up_to(file, wanted - len(self._head))
         self.timestamp_us = id3.timestamp_us(self._head)
 
     def readable(self) -> bool:

@@ -12,8 +12,7 @@ from collections import deque
 from concurrent.futures import Executor
 from typing import Literal
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import interrupted
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
 from sluice.media.source.answer import Endless
@@ -77,11 +76,8 @@ class LiveHttpSource:
         while not self._closing.is_set():
             packet = self._demuxer.next()
             if packet is None:
-                raise SourceError(
-                    Reason.SOURCE_INTERRUPTED, "the server ended the live stream", transient=True
-                )
-            packet.dts_us -= self._demuxer.first_us
-            packet.pts_us -= self._demuxer.first_us
+                raise interrupted("the server ended the live stream")
+            packet.shift(-self._demuxer.first_us)
             self._slow_down(packet.dts_us)
             while self._is_full() and not self._closing.is_set():
                 self._taken.clear()

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from sluice.core.errors import SourceError
-from sluice.core.http_url import join_url
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.live_edge import Edge
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash_xml import parse_xml
+from sluice.media.source.hls_text import address
 from sluice.media.source.notes import Notes
-from sluice.media.source.sniff import ByteFile, Content
+from sluice.media.source.segmented import SegmentedSource
+from sluice.media.source.sniff import ByteFile, Content, read_up_to
 
 #: A list is text that people or scripts write; larger ones, and longer ones, are not read to their end.
 _MOST_BYTES, MOST_ENTRIES = 1 << 20, 5000
@@ -40,11 +40,9 @@ _STEP_US = 20_000
 
 def read_list(file: ByteFile) -> str:
     """The text. Raises SourceError."""
-    data = b""
-    while len(data) <= _MOST_BYTES and (more := file.read(1 << 16)):
-        data += more
+    data = read_up_to(file, _MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
-        raise _unsupported(f"the play list is longer than {_MOST_BYTES >> 20} MiB")
+        raise unsupported(f"the play list is longer than {_MOST_BYTES >> 20} MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -73,7 +71,7 @@ def entries_of(content: Content, text: str, base: str) -> list[str]:
     else:
         found = _lines(text)
     if not found:
-        raise _unsupported("the play list names nothing to play")
+        raise unsupported("the play list names nothing to play")
     return [_address(base, name) for name in found[:MOST_ENTRIES]]
 
 
@@ -90,10 +88,7 @@ def _lines(text: str) -> list[str]:
 def _address(base: str, name: str) -> str:
     if not _ABSOLUTE.match(name):
         name = name.replace("\\", "/")
-    try:
-        return join_url(base, name)
-    except ValueError:
-        return name  # whoever opens it says what is wrong
+    return address(base, name)
 
 
 # --- playing it ---------------------------------------------------------------------------------------------
@@ -187,7 +182,7 @@ class PlaylistSource:
         if position_us < self._start_us:
             self._number = -1
             if not self._go_on(0):
-                raise _unsupported("none of the entries of the play list can be played any more")
+                raise unsupported("none of the entries of the play list can be played any more")
         while (length_us := self._length_us()) is not None and position_us >= self._start_us + length_us:
             if not self._go_on(self._start_us + length_us):
                 break
@@ -199,12 +194,10 @@ class PlaylistSource:
 
     def edge(self) -> Edge | None:
         """Of a first entry that is live."""
-        edge: Callable[[], Edge | None] | None = getattr(self._source, "edge", None)
-        return edge() if edge is not None else None
+        return self._source.edge() if isinstance(self._source, SegmentedSource | PlaylistSource) else None
 
     def skip(self) -> bool:
-        skip: Callable[[], bool] | None = getattr(self._source, "skip", None)
-        return skip is not None and skip()
+        return isinstance(self._source, SegmentedSource | PlaylistSource) and self._source.skip()
 
     def abort(self) -> None:
         """From any thread: whatever blocks fails at once."""
@@ -229,8 +222,7 @@ class PlaylistSource:
             self._start_us -= next((packet.pts_us for packet in packets if packet.duration_us != 0), 0)
 
     def _placed(self, packet: Packet) -> Packet:
-        packet.dts_us += self._start_us
-        packet.pts_us += self._start_us
+        packet.shift(self._start_us)
         known = self._ends.get(packet.kind)
         if known is None and packet.track is None and self._probe is not None:
             packet.track = self._probe.video if packet.kind is TrackKind.VIDEO else self._probe.audio
@@ -275,14 +267,10 @@ class PlaylistSource:
             self._source = source
         present.close()
         if aborted:
-            raise SourceError(Reason.SOURCE_INTERRUPTED, "reading was aborted", transient=True)
+            raise interrupted("reading was aborted")
         self._probe = source.open()
         self._number, self._start_us, self._joining = number, start_us, True
         self._ends.clear()
 
     def _leave_out(self, number: int, failure: SourceError) -> None:
         self.notes.add(left_out(number, self._urls[number], failure))
-
-
-def _unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

@@ -35,7 +35,8 @@ class Answer(Protocol):
 
 
 def is_station(answer: Answer) -> bool:
-    """Some of them name a length that no stream reaches; whoever honours Range has a file."""
+    """Whether the server is one of internet radio. Their Content-Length does not count, since some send a
+    huge one; but an answer that honours Range is a file, whatever its other headers say."""
     if answer.seekable():
         return False
     named = any(answer.header(name) for name in _STATION)
@@ -85,8 +86,11 @@ def _mp4_duration(head: bytes) -> int:
 
 
 def comes_as_stored(demuxer: Container) -> tuple[bool, int]:
-    """Reads an open demuxer until it is clear, and for 1.5 s at most but for a packet to come. Also how much
-    media came meanwhile. Blocks; nothing gets lost."""
+    """Whether the media comes faster than it plays, as of a recording, and how many microseconds of it came.
+
+    Reads the open demuxer until that is clear, for about 1.5 s at most (it waits for the packet that is due
+    then). Blocks. The packets are put back.
+    """
     begun = time.monotonic()
     kept: list[Packet] = []
     size = newest_us = 0

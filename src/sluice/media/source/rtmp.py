@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from sluice.core.errors import SourceError
+from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
@@ -179,7 +179,7 @@ class RtmpSource:
         if not self._tracks.begun:
             # Many servers refuse a player by hanging up.
             return self._refused(f"the server {what} before any media came; is it being published?")
-        return SourceError(Reason.SOURCE_INTERRUPTED, f"{self._name}: the server {what}", transient=True)
+        return interrupted(f"{self._name}: the server {what}")
 
     def _refused(self, why: str) -> SourceError:
         return SourceError(Reason.SOURCE_REFUSED, f"{self._name}: {why}", transient=True)
@@ -190,8 +190,6 @@ def _now() -> float:
 
 
 def _unusable(url: str) -> SourceError:
-    return SourceError(
-        Reason.SOURCE_UNSUPPORTED,
-        f"{mask_url(url)} is no usable address; RTMP addresses have the form rtmp://host/app/stream",
-        transient=False,
+    return unsupported(
+        f"{mask_url(url)} is no usable address; RTMP addresses have the form rtmp://host/app/stream"
     )

@@ -1,6 +1,7 @@
 """What sources made of segments (HLS, DASH) have in common: lanes, one for each rendition, and notes."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from sluice.core.live_edge import Edge
@@ -14,7 +15,7 @@ from sluice.media.source.sniff import SniffedFile
 from sluice.net.http import HttpFile
 
 
-class SegmentedSource:
+class SegmentedSource(ABC):
     """`open`, then `read` until it returns nothing; `seek` in a recording. Blocks, as every file does."""
 
     live: Literal[False] = False  #: played by media time; `Probe.live` says whether it has an end
@@ -34,9 +35,20 @@ class SegmentedSource:
         self._lanes = LaneGroup()
         self._behind: Part | None = None
 
+    @abstractmethod
     def open(self) -> Probe:
-        """Raises SourceError."""
-        raise NotImplementedError
+        """Adds the lanes and opens them. Raises SourceError."""
+
+    @staticmethod
+    def _summed_up(lanes: Sequence[Probe], *, live: bool, duration_us: int | None) -> Probe:
+        """What the lanes found, as one source."""
+        return Probe(
+            video=next((probe.video for probe in lanes if probe.video), None),
+            audio=next((probe.audio for probe in lanes if probe.audio), None),
+            live=live,
+            seekable=not live,
+            duration_us=None if live else duration_us,
+        )
 
     @property
     def played(self) -> Part | None:

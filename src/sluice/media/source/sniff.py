@@ -13,6 +13,7 @@ from sluice.core.lifecycle import Reason
 
 #: Enough for what comes before the root element of an MPD, and for what a container says of its length.
 HEAD_BYTES = 1024
+_CHUNK_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _MPD = re.compile(rb"<(?:[a-z0-9_.-]+:)?mpd[\s>]")
 _XSPF = re.compile(rb"<(?:[a-z0-9_.-]+:)?playlist[\s>]")
@@ -67,10 +68,14 @@ _FOREIGN = frozenset(
 )
 
 
-class ByteFile(Protocol):
-    """What FFmpeg needs of a file: `read` gives 1 to `size` bytes, none at the end."""
+class Readable(Protocol):
+    def read(self, size: int) -> bytes:
+        """1 to `size` bytes, none at the end."""
+        ...
 
-    def read(self, size: int) -> bytes: ...
+
+class ByteFile(Readable, Protocol):
+    """What FFmpeg needs of a file."""
 
     def seek(self, offset: int, whence: int = ...) -> int: ...
 
@@ -79,6 +84,15 @@ class ByteFile(Protocol):
     def seekable(self) -> bool: ...
 
     def close(self) -> None: ...
+
+
+def read_up_to(file: Readable, size: int) -> bytes:
+    """`size` bytes, fewer only at the end of the file. Raises what `file.read` does."""
+    parts: list[bytes] = []
+    while size > 0 and (data := file.read(min(size, _CHUNK_BYTES))):
+        parts.append(data)
+        size -= len(data)
+    return b"".join(parts)
 
 
 def content_of(head: bytes) -> Content:
@@ -134,10 +148,7 @@ class SniffedFile:
         """Blocks until enough came to tell what it is. Raises what `inner.read` does."""
         self._inner = inner
         self._position = 0
-        head = b""
-        while len(head) < HEAD_BYTES and (data := inner.read(HEAD_BYTES - len(head))):
-            head += data
-        self.head = head
+        self.head = read_up_to(inner, HEAD_BYTES)
 
     def readable(self) -> bool:
         return True

@@ -22,8 +22,9 @@ class Split(Protocol):
     note: str  #: what people are to be told of the bytes that were fed
 
     def feed(self, data: bytes) -> int | None:
-        """The next bytes, in order. Where among them the next stretch begins, if it does; it is fed anew from
-        there. What of it was fed before is in the prefix."""
+        """Takes the next bytes, in order. Returns the offset in `data` at which the next stretch begins, None
+        if it does not; the bytes from there on are to be fed again. What of the next stretch was fed with
+        earlier calls is in `prefix`."""
         ...
 
     def jumped(self) -> None:

@@ -12,8 +12,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import unsupported
 from sluice.core.plan import AudioTrack, Track, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
@@ -27,7 +26,6 @@ _TURNING = ("mov", "matroska")
 _MP4 = "mp4"
 #: Packets without a time that wait for one: a PES packet holds fewer frames.
 _MOST_UNTIMED = 64
-_BASELINE = 66  # profile_idc; it has no B slices (H.264 A.2.1)
 
 
 class StreamTrack:
@@ -154,7 +152,7 @@ class StreamTrack:
                 raise unsupported(f"the source's H.264 parameter sets are damaged: {error}") from error
             size = (sps.width, sps.height)
             # An encoder without B-frames may still shift all its times by a constant.
-            reordered = (reordered or bool(sps.reorder_frames)) and sps.profile_idc != _BASELINE
+            reordered = (reordered or bool(sps.reorder_frames)) and sps.allows_b_slices
         # Only this container tells it exactly; of others it is a guess from the last timestamps.
         exact = stream.duration is not None and _MP4 in stream.container.format.name.split(",")
         length = (stream.duration or 0) * self._numerator // self._denominator
@@ -202,7 +200,3 @@ def _rotation(packet: Any) -> int:
     except av.FFmpegError:
         return 0  # who plays it drops what cannot be decoded
     return int(frames[0].rotation) if frames else 0
-
-
-def unsupported(text: str) -> SourceError:
-    return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=False)

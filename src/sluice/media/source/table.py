@@ -9,8 +9,7 @@ from concurrent.futures import Executor
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from sluice.core.errors import SourceError
-from sluice.core.lifecycle import Reason
+from sluice.core.errors import unsupported
 from sluice.core.plan import Probe
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.media.packets import Packet, TrackKind
@@ -71,7 +70,7 @@ async def source_for(
         return RtmpSource(url, dialer)
     if scheme in ("http", "https"):
         return await _http_source(url, dialer, executor, kinds, HttpContext(headers))
-    raise SourceError(Reason.SOURCE_UNSUPPORTED, f"the scheme {scheme}:// cannot be played", transient=False)
+    raise unsupported(f"the scheme {scheme}:// cannot be played")
 
 
 async def _http_source(

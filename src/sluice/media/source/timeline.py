@@ -38,8 +38,7 @@ class Timeline:
             offset_us = self._first(raw_us)
         self._offsets[kind] = offset_us
         self._last[kind] = (raw_us + offset_us, step_us)
-        packet.dts_us += offset_us
-        packet.pts_us += offset_us
+        packet.shift(offset_us)
 
     def _runs_on(self, at_us: int, last_us: int) -> bool:
         """A track that paused is back where the others are by now."""

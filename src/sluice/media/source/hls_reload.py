@@ -1,0 +1,109 @@
+"""A media playlist over its reloads: what it lists by now, and when it is to be asked for again.
+
+An answer that fails, or that is older than the one before, changes nothing but the time of the next question.
+When that is no longer bearable, and what is played instead, is for who reads the segments (hls_rendition.py).
+"""
+
+import time
+from collections.abc import Callable
+
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
+from sluice.media.source.hls_fetch import Fetcher
+from sluice.media.source.hls_numbering import Change, Numbering
+from sluice.media.source.hls_playlist import MediaPlaylist, Segment
+from sluice.media.source.notes import Notes
+
+#: A live playlist that stays the same for so long is a loss, and so are segments that are not there; three
+#: target durations if that is longer.
+STALL_S = 10.0
+#: What a playlist may ask for is asked for this often at least.
+_LONGEST_TARGET_S = 60.0
+#: The pause after a reload that failed; longer from the fourth in a row on.
+_BAD_ANSWER_S = 0.25
+
+Load = Callable[[], MediaPlaylist]
+
+
+class ReloadedPlaylist:
+    """Asks `load` for the playlist as it is now. All times are those of `time.monotonic`."""
+
+    def __init__(
+        self, playlist: MediaPlaylist, load: Load, fetcher: Fetcher, notes: Notes, *, run_shift: int = 0
+    ) -> None:
+        self.load = load
+        self._fetcher, self._notes = fetcher, notes
+        self._numbering = Numbering(playlist, run_shift=run_shift)
+        self.loaded_at = self.changed_at = self._heard_at = time.monotonic()
+        self.error: SourceError | None = None  #: of the last reload
+        self.bad_answers = 0  #: one behind the other: errors and older lists
+
+    @property
+    def newest(self) -> MediaPlaylist:
+        """Numbers of segments and runs stay what they are over reloads."""
+        return self._numbering.playlist
+
+    def newest_us(self) -> int:
+        """Where the source is by now: it goes on while the playlist is not asked for."""
+        return self._numbering.end_us + int((time.monotonic() - self._heard_at) * 1e6)
+
+    def begin_us(self, segment: Segment) -> int:
+        """Where a segment of the playlist begins, on the clock of `newest_us`."""
+        return self._numbering.begin_us(segment)
+
+    def target_s(self) -> float:
+        return min(self.newest.target_us / 1e6, _LONGEST_TARGET_S)
+
+    def limit_s(self) -> float:
+        """How long nothing new may come."""
+        return max(STALL_S, 3 * self.target_s())
+
+    def due_at(self) -> float:
+        """RFC 8216bis 6.3.4: a target duration after a change, half of it without one; sooner after an answer
+        that was none."""
+        unchanged = self.changed_at < self.loaded_at
+        pause_s = self.target_s() / (2 if unchanged else 1)
+        if self.bad_answers:
+            pause_s = min(pause_s, _BAD_ANSWER_S * max(1, self.bad_answers - 2))
+        return self.loaded_at + pause_s
+
+    def load_again(self) -> bool:
+        """True when the source began anew: its numbers go on, but what was to come next is gone. An answer
+        that fails is kept in `error`. Raises SourceError when it was we who broke it off, and
+        ADDRESS_NOT_ALLOWED."""
+        try:
+            new = self.load()
+        except SourceError as error:
+            self._fetcher.raise_if_aborted()
+            if error.reason is Reason.ADDRESS_NOT_ALLOWED:
+                raise
+            self.error, self.loaded_at = error, time.monotonic()
+            self.bad_answers += 1
+            self._notes.add(f"the playlist could not be read again at first: {error}")
+            return False
+        now, self.error = time.monotonic(), None
+        passed_s = now - self.changed_at
+        change = self._numbering.take(
+            new, believe=passed_s > self.limit_s() / 2, passed_us=int(passed_s * 1e6)
+        )
+        self.loaded_at = now
+        if change is Change.STALE:
+            self.bad_answers += 1
+            self._notes.add("the server answered with an older playlist at first")
+            return False
+        self._heard_at, self.bad_answers = now, 0
+        if change is not Change.NONE:
+            self.changed_at = now
+        if change is Change.ANEW:
+            self._notes.add("the live source began anew; it is played on from there")
+        return change is Change.ANEW
+
+    def be_patient(self) -> None:
+        """The time that it had for something new begins now."""
+        self.changed_at = time.monotonic()
+
+    def go_over_to(self, new: MediaPlaylist, load: Load, sequence: int) -> None:
+        """Another playlist with the same content: its segment at the same time gets the number `sequence`."""
+        self._numbering = self._numbering.replaced_by(new, sequence, self.newest_us())
+        self.loaded_at = self.changed_at = self._heard_at = time.monotonic()
+        self.load, self.error = load, None
