@@ -343,7 +343,8 @@ async def test_live_sources_have_a_volume_and_no_positions(stage: Stage, files: 
     sound = heard(stage.room.frames)
     # It comes a little faster than it is played: what is too much is left out, with a fade.
     assert level(sound[RATE // 4 : RATE // 2]) == pytest.approx(0.5 * LAME, rel=0.1)
-    assert np.abs(sound[begin * 960 + RATE // 4 :]).max() == 0
+    silent = 2 / 32768  # Opus gives silence back with one unit of noise now and then
+    assert np.abs(sound[begin * 960 + RATE // 4 :]).max() <= silent
 
 
 async def test_pictures_are_sought_and_paused_too(stage: Stage, files: str) -> None:

@@ -249,7 +249,7 @@ async def test_nobody_is_told_of_a_pause(node: Node) -> None:
     process.report(Flowing(run_id=task.id))
     await settle()
     again = await node.store.run(lambda conn: [d["again"] for d in conn.scalars(select(outbox.c.data))])
-    assert again == [False, False, True], "of a loss they are"
+    assert again == [False, False, False, True], "of a loss they are, and of what is there again"
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
