@@ -1,10 +1,10 @@
 """The control channel: framed messages of `process.control` over a stream socket, with requests.
 
 A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure, 4 ping, 5 pong), request number
-u32, JSON (none in the last three). Either side may send notices; `request` waits for the one answer of its
-number. Answers are never waited for without a deadline, and everything that waits fails when the peer is
-gone. What arrives is handled one by one in the order it was sent: a notice that takes back a request never
-overtakes it.
+u32, JSON (none in the last three; a pong says in plain text why the process is not well, nothing if it is).
+Either side may send notices; `request` waits for the one answer of its number. Answers are never waited for
+without a deadline, and everything that waits fails when the peer is gone. What arrives is handled one by one in
+the order it was sent: a notice that takes back a request never overtakes it.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from sluice.process.control import Message, decode, encode
+from sluice.process.owned import trouble
 
 _HEAD = struct.Struct("!IBI")
 _NOTICE, _REQUEST, _ANSWER, _FAILURE, _PING, _PONG = range(6)
@@ -49,33 +50,35 @@ class Channel:
         self._writer = writer
         self._on_notice = on_notice
         self._on_request = on_request
-        self._waiting: dict[int, asyncio.Future[Message | None]] = {}
+        self._waiting: dict[int, asyncio.Future[Message | str]] = {}
         self._next_number = 0
         self._closed = False
 
     def notify(self, message: Message) -> None:
         """Sends without waiting. Messages to a peer that is gone are dropped: its end is told elsewhere."""
-        self._write(_NOTICE, 0, message)
+        self._write(_NOTICE, 0, encode(message))
 
     async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
         """Raises ChannelClosed when the peer is gone or silent, or failed at it."""
-        answer = await self._ask(_REQUEST, message, deadline_s)
-        assert answer is not None  # noqa: S101 - only a pong is empty
+        answer = await self._ask(_REQUEST, encode(message), deadline_s)
+        assert not isinstance(answer, str)  # noqa: S101 - only a pong is text
         return answer
 
-    async def ping(self, *, deadline_s: float) -> None:
-        """Returns when the peer's event loop has answered. Raises ChannelSilent, and ChannelClosed when the
-        peer is gone."""
-        await self._ask(_PING, None, deadline_s)
+    async def ping(self, *, deadline_s: float) -> str:
+        """Returns when the peer's event loop has answered: why that process is not well, empty when it is.
+        Raises ChannelSilent, and ChannelClosed when the peer is gone."""
+        answer = await self._ask(_PING, b"", deadline_s)
+        assert isinstance(answer, str)  # noqa: S101 - a ping's
+        return answer
 
-    async def _ask(self, kind: int, message: Message | None, deadline_s: float) -> Message | None:
+    async def _ask(self, kind: int, data: bytes, deadline_s: float) -> Message | str:
         if self._closed:
             raise ChannelClosed("the process is gone")
         self._next_number = number = (self._next_number + 1) & 0xFFFFFFFF
-        future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Message | str] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            self._write(kind, number, message)
+            self._write(kind, number, data)
             return await asyncio.wait_for(future, deadline_s)
         except TimeoutError:
             raise ChannelSilent("the process did not answer in time") from None
@@ -110,7 +113,7 @@ class Channel:
         elif kind == _REQUEST:
             await self._answer(number, decode(data))
         elif kind == _PING:
-            self._write(_PONG, number, None)
+            self._write(_PONG, number, (trouble() or "").encode())
         else:
             future = self._waiting.get(number)
             if future is None or future.done():
@@ -118,7 +121,7 @@ class Channel:
             if kind == _ANSWER:
                 future.set_result(decode(data))
             elif kind == _PONG:
-                future.set_result(None)
+                future.set_result(data.decode(errors="replace"))
             else:
                 future.set_exception(ChannelClosed("the process failed at this request; its log says why"))
 
@@ -128,14 +131,13 @@ class Channel:
             answer = await self._on_request(message)
         except Exception:  # root of a request: whatever else the process does goes on
             log.error("x request", request=message.type, exc_info=True)
-            self._write(_FAILURE, number, None)
+            self._write(_FAILURE, number, b"")
         else:
-            self._write(_ANSWER, number, answer)
+            self._write(_ANSWER, number, encode(answer))
 
-    def _write(self, kind: int, number: int, message: Message | None) -> None:
+    def _write(self, kind: int, number: int, data: bytes) -> None:
         if self._closed or self._writer.is_closing():
             return
-        data = encode(message) if message is not None else b""
         self._writer.write(_HEAD.pack(len(data), kind, number) + data)
         if self._writer.transport.get_write_buffer_size() > _MOST_BUFFERED:
             log.error("x control channel", why="the other process does not read")

@@ -21,6 +21,7 @@ import uvloop
 from sluice.core.errors import BadInput
 from sluice.process.channel import Channel
 from sluice.process.control import NotStarted
+from sluice.process.owned import log_stray_errors
 
 _PR_SET_PDEATHSIG = 1
 
@@ -62,6 +63,7 @@ def run_child(main: ChildMain) -> None:
 
 async def _serve(main: ChildMain, config: dict[str, Any]) -> int:
     """The exit status. A setting that cannot be used is told to the node, which says it in one line."""
+    log_stray_errors()
     control = socket.socket(fileno=config["control_fd"])
     reader, writer = await asyncio.open_connection(sock=control)
     try:

@@ -172,13 +172,17 @@ class Supervised:
             if self.ready is None:
                 continue  # imports and first work may take their time; `start` has a deadline of its own
             try:
-                await channel.ping(deadline_s=_HANG_S)
+                trouble = await channel.ping(deadline_s=_HANG_S)
             except ChannelSilent:
                 log.error("child process hangs, killed", child=self.spec.name, silent_s=_HANG_S)
                 process.kill()
                 return
             except ChannelClosed:
                 return  # its end is told elsewhere
+            if trouble:
+                log.error("child process is not well, killed", child=self.spec.name, why=trouble)
+                process.kill()
+                return
 
     async def _spawn(self, control_fd: int) -> asyncio.subprocess.Process:
         config = {
