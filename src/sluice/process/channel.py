@@ -3,8 +3,8 @@
 A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure, 4 ping, 5 pong), request number
 u32, JSON (none in the last three; a pong says in plain text why the process is not well, nothing if it is).
 Either side may send notices; `request` waits for the one answer of its number. Answers are never waited for
-without a deadline, and everything that waits fails when the peer is gone. What arrives is handled one by one in
-the order it was sent: a notice that takes back a request never overtakes it.
+without a deadline, and everything that waits fails when the peer is gone. What arrives is handled one by one
+in the order it was sent: a notice that takes back a request never overtakes it.
 """
 
 import asyncio
