@@ -1,7 +1,7 @@
 """Hand-written fakes, one per port, that keep the port's promises in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
+from sluice.process.supervisor import ChildSpec
 from sluice.rooms.port import (
     PatchAnswer,
     PatchOutcome,
@@ -315,7 +316,8 @@ async def done(message: Message) -> Message:
 class FakeProcess:
     """A media process (`sluice.process.supervisor.Supervised`) that does nothing by itself."""
 
-    def __init__(self, media: "FakeMedia") -> None:
+    def __init__(self, media: "FakeMedia", name: str = "media") -> None:
+        self.spec = ChildSpec(name, "")
         self.ready = True
         self.told: list[Message] = []
         self.asked: list[Message] = []
@@ -355,17 +357,44 @@ class FakeProcess:
 
 
 class FakeMedia:
-    """`sluice.tasks.placement.MediaProcesses` of `count` fake processes, all ready."""
+    """`sluice.tasks.placement.MediaProcesses` of `count` fake processes, all ready; so are those apart, unless
+    they are `slow`."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, most_apart: int = 8) -> None:
         self.on_notice: Callable[[Any, Message], None] = lambda process, message: None
         self.on_ready: Callable[[Any], None] = lambda process: None
         self.on_death: Callable[[Any], None] = lambda process: None
-        self.processes = [FakeProcess(self) for _ in range(count)]
+        self.on_failure: Callable[[Any], None] = lambda process: None
+        self.pool = [FakeProcess(self, f"media-{n}") for n in range(count)]
+        self.apart: list[FakeProcess] = []
+        self.most_apart, self.slow = most_apart, False
 
-    def least_loaded(self, sessions: dict[FakeProcess, int]) -> FakeProcess | None:
-        living = [process for process in self.processes if process.ready]
-        return min(living, key=lambda process: sessions.get(process, 0), default=None)
+    @property
+    def processes(self) -> list[FakeProcess]:
+        return [*self.pool, *self.apart]
+
+    def least_loaded(
+        self, sessions: Mapping[FakeProcess, int], avoided: Collection[FakeProcess] = ()
+    ) -> FakeProcess | None:
+        living = [process for process in self.pool if process.ready]
+        return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
+
+    @property
+    def room(self) -> int:
+        return self.most_apart - len(self.apart)
+
+    def take_apart(self) -> FakeProcess | None:
+        if not self.room:
+            return None
+        self.apart.append(FakeProcess(self, f"apart-{len(self.apart)}"))
+        self.apart[-1].ready = not self.slow
+        return self.apart[-1]
+
+    def release(self, process: FakeProcess) -> bool:
+        if process not in self.apart:
+            return False
+        self.apart.remove(process)
+        return True
 
 
 class MemoryStore:

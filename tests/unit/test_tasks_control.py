@@ -28,7 +28,7 @@ from sluice.process.control import (
 from sluice.store.schema import outbox, tasks
 from sluice.tasks import service as module
 from sluice.tasks.port import Control, StartRequest
-from tests.testing import FakeProcess, done, register
+from tests.testing import done, register
 from tests.unit.test_tasks_service import APP, ROOM, SPEC, Node, finished, progress, settle
 
 pytestmark = pytest.mark.anyio
@@ -59,11 +59,6 @@ def latest_job(node: Node, task: Task[Any]) -> RelayJob:
     """What the process that begins last was told."""
     (job,) = (p.jobs[-1] for p in node.media.processes if p.jobs and p.jobs[-1].run_id == task.id and p.ready)
     return job
-
-
-def other_than(node: Node, process: FakeProcess) -> FakeProcess:
-    (other,) = (each for each in node.media.processes if each is not process)
-    return other
 
 
 def asked(run_id: str, **values: Any) -> ControlSession:
@@ -130,7 +125,7 @@ async def test_a_position(node: Node) -> None:
     assert process.asked == [asked(task.id, position_us=2_500_000)]
     assert await shown(node, task, "position_s", "pass", "state") == (2.5, 3, "running")
     process.die()
-    job = other_than(node, process).jobs[-1]
+    job = node.media.apart[-1].jobs[-1]
     assert (job.position_us, job.pass_number) == (2_500_000, 3)
 
 
@@ -157,7 +152,7 @@ async def test_a_paused_task_stays_paused_after_a_crash_of_its_process(node: Nod
     await node.tasks.control(task.id, Control(paused=True))
     process.die()
     await settle()
-    other = other_than(node, process)
+    other = node.media.apart[-1]
     job = other.jobs[-1]
     assert (job.paused, job.position_us) == (True, 4_000_000)
     assert (await node.show(task.id))[0] == "paused"
@@ -181,7 +176,7 @@ async def test_a_paused_task_stays_paused_after_a_restart_of_the_node(node: Node
 async def test_a_task_without_a_process_is_resumed_where_it_is_placed_next(node: Node) -> None:
     task, process = await node.running()
     await node.tasks.control(task.id, Control(paused=True))
-    other_than(node, process).ready = False
+    node.media.slow = True
     process.die()
     await settle()
     with pytest.raises(NotNow, match="seek_s: the task waits for a media process"):
@@ -190,8 +185,9 @@ async def test_a_task_without_a_process_is_resumed_where_it_is_placed_next(node:
     assert await node.show(task.id) == ("recovering", "resumed", "resumed after a pause")
     with pytest.raises(NotNow, match="pause: the task waits for a media process"):
         await node.tasks.control(task.id, Control(paused=True))
-    process.live()
-    assert (process.jobs[-1].paused, process.jobs[-1].volume) == (False, 7)
+    apart = node.media.apart[-1]
+    apart.live()
+    assert (apart.jobs[-1].paused, apart.jobs[-1].volume) == (False, 7)
 
 
 async def test_the_idle_time_stands_while_it_is_paused(node: Node) -> None:
@@ -203,14 +199,13 @@ async def test_the_idle_time_stands_while_it_is_paused(node: Node) -> None:
     node.now += 1000
     process.die()
     await settle()
-    other = other_than(node, process)
+    other = node.media.apart[-1]
     assert other.jobs[-1].idle_s == SPEC.max_idle_s - 10
     other.report(Accepted(run_id=task.id))
     await node.tasks.control(task.id, Control(paused=False))
-    node.now += 70  # far from the first crash
-    process.live()
+    node.now += 130  # far from the first crash
     other.die()
-    assert process.jobs[-1].idle_s == 1.0, "it runs again"
+    assert node.media.apart[-1].jobs[-1].idle_s == 1.0, "it runs again"
 
 
 async def test_the_lifetime_of_a_paused_task_runs_on(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
@@ -341,13 +336,13 @@ async def test_a_process_that_dies_before_the_change_is_noted(node: Node) -> Non
     async def die(message: Message) -> Message:
         process.die()
         await settle()
-        assert other_than(node, process).jobs == [], "it would begin with what was before"
+        assert node.media.apart[-1].jobs == [], "it would begin with what was before"
         return Done(found=True)
 
     process.answer = die
     await node.tasks.control(task.id, Control(paused=True, volume=40, position_us=5_000_000))
     await settle()
-    job = other_than(node, process).jobs[-1]
+    job = node.media.apart[-1].jobs[-1]
     assert (job.paused, job.volume, job.position_us) == (True, 40, 5_000_000)
     assert (await node.show(task.id))[0] == "paused"
 
@@ -363,7 +358,7 @@ async def test_a_process_that_dies_without_an_answer(node: Node) -> None:
     with pytest.raises(Overloaded, match="nothing was changed, for the process is gone; try again"):
         await node.tasks.control(task.id, Control(paused=True, volume=40))
     await settle()
-    job = other_than(node, process).jobs[-1]
+    job = node.media.apart[-1].jobs[-1]
     assert (job.paused, job.volume) == (False, 100)
     assert await shown(node, task, "state", "volume") == ("recovering", 100)
 

@@ -124,7 +124,7 @@ async def test_a_push_goes_on_in_another_process_and_after_a_restart(node: Node)
     await stage(node, process, task, "pushing")
     process.die()
     await settle()
-    (other,) = (p for p in node.media.processes if p is not process)
+    (other,) = node.media.apart
     assert [(job.run_id, job.connected_before) for job in other.pushes] == [(task.id, True)]
     assert (await node.show(task.id))[0] == "recovering"
     await node.restart()

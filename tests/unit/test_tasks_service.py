@@ -257,65 +257,140 @@ async def test_after_a_crash_the_task_goes_on_elsewhere_at_its_position(node: No
     task, process = await node.running()
     process.report(progress(task.id, 4_000_000, 2))
     process.die()
-    (job,) = node.media.processes[1].jobs
+    (apart,) = node.media.apart
+    (job,) = apart.jobs
     assert (job.run_id, job.position_us, job.pass_number) == (task.id, 4_000_000, 2)
     await settle()
     assert (await node.show(task.id))[:2] == ("recovering", "media_crash")
     assert node.rooms.retired == [], "its user stays in the room"
     process.report(finished(task.id, Reason.INTERNAL_ERROR))  # of the life before
-    node.media.processes[1].report(Flowing(run_id=task.id))
+    apart.report(Flowing(run_id=task.id))
     await settle()
     assert (await node.show(task.id))[0] == "running"
     stats = cast(dict[str, object], (await node.tasks.document(task.id))["stats"])
     assert stats["restarts"] == 1
 
 
-async def test_without_another_process_it_waits_for_the_next_life(node: Node) -> None:
-    node.media.processes[1].ready = False
+async def test_it_waits_for_the_start_of_its_process(node: Node) -> None:
     task, process = await node.running()
+    node.media.slow = True
     process.die()
-    await settle()
-    assert len(process.jobs) == 1
     process.live()
-    assert len(process.jobs) == 2
-    node.media.processes[1].live()
-    assert node.media.processes[1].jobs == [], "it is placed once"
-    assert process.jobs[1].run_id == task.id
+    (apart,) = node.media.apart
+    assert (len(process.jobs), apart.jobs) == (1, []), "nobody else is to share its fate"
+    apart.live()
+    node.media.pool[1].live()
+    assert [job.run_id for job in apart.jobs] == [task.id]
+    assert node.media.pool[1].jobs == [], "it is placed once"
 
 
-async def test_two_crashes_within_a_minute_are_taken_as_the_tasks_fault(node: Node) -> None:
+async def test_a_process_apart_that_does_not_start_leaves_its_tasks_to_the_others(node: Node) -> None:
+    task, process = await node.running()
+    node.media.slow = True
+    process.die()
+    node.media.on_failure(node.media.apart.pop())
+    assert [job.run_id for job in node.media.pool[1].jobs] == [task.id]
+
+
+async def crowd(node: Node, count: int) -> list[Task[RelaySpec]]:
+    """Tasks in the first process of two, the second of which has nothing to do with it."""
+    node.media.pool[1].ready = False
+    tasks = [(await node.running(f"task-{n}"))[0] for n in range(count)]
+    node.media.pool[1].ready = True
+    return tasks
+
+
+def take(process: FakeProcess) -> None:
+    """It has begun what it was told."""
+    for job in process.jobs:
+        process.report(Accepted(run_id=job.run_id))
+
+
+async def test_whoever_died_with_others_is_not_blamed_however_often(node: Node) -> None:
+    tasks = await crowd(node, 2)
+    node.media.most_apart = 0
+    for _ in range(20):
+        node.media.pool[0].die()
+        node.media.pool[0].live()
+        take(node.media.pool[0])
+        await settle()
+    assert [(await node.show(task.id))[0] for task in tasks] == ["recovering"] * 2
+
+
+async def test_only_who_died_alone_and_twice_is_blamed(node: Node) -> None:
+    tasks = await crowd(node, 9)
+    hostile, deaths = tasks[3].id, 0
+    dying = node.media.pool[0]
+    while node.rooms.retired == []:
+        dying.die()
+        deaths += 1
+        node.now += 1
+        await settle()
+        for process in node.media.apart:
+            take(process)
+            if any(job.run_id == hostile for job in process.jobs):
+                dying = process
+    assert node.rooms.retired == [hostile]
+    assert await node.show(hostile) == ("failed", "media_crash", Reason.MEDIA_CRASH.text)
+    assert {(await node.show(task.id))[0] for task in tasks if task.id != hostile} == {"recovering"}
+    assert deaths == 5, "in groups of 9, 4 and 2, and twice alone"
+
+
+async def test_new_tasks_go_to_the_pool(node: Node) -> None:
+    await crowd(node, 4)
+    node.media.pool[0].die()
+    node.media.pool[0].live()
+    apart = [len(process.jobs) for process in node.media.apart]
+    await node.start("new")
+    assert [len(process.jobs) for process in node.media.apart] == apart
+    assert sum(len(process.jobs) for process in node.media.pool) == 4 + 1
+
+
+async def test_a_process_apart_ends_with_its_last_task(node: Node) -> None:
+    tasks = await crowd(node, 3)
+    node.media.pool[0].die()
+    assert len(node.media.apart) == 3
+    for process in list(node.media.apart):
+        (job,) = process.jobs
+        process.report(finished(job.run_id, Reason.END_OF_STREAM))
+    await settle()
+    assert node.media.apart == []
+    assert {(await node.show(task.id))[0] for task in tasks} == {"ended"}
+
+
+@pytest.mark.parametrize(("after_s", "state"), [(60, "failed"), (130, "recovering")])
+async def test_two_deaths_alone_count_when_they_are_close(node: Node, after_s: int, state: str) -> None:
     task, first = await node.running()
     first.die()
-    node.media.processes[1].report(Accepted(run_id=task.id))
-    node.now += 59
-    node.media.processes[1].die()
-    first.live()
+    (apart,) = node.media.apart
+    take(apart)
+    node.now += after_s
+    apart.die()
     await settle()
-    assert await node.show(task.id) == ("failed", "media_crash", Reason.MEDIA_CRASH.text)
-    assert node.rooms.retired == [task.id]
-    assert len(first.jobs) == 1, "not placed a third time"
-
-
-async def test_crashes_far_apart_are_not(node: Node) -> None:
-    task, first = await node.running()
-    first.die()
-    node.media.processes[1].report(Accepted(run_id=task.id))
-    first.live()
-    node.now += 61
-    node.media.processes[1].die()
-    await settle()
-    assert (await node.show(task.id))[0] == "recovering"
-    assert len(first.jobs) == 2
+    assert (await node.show(task.id))[0] == state
+    assert (len(node.media.apart) == 0) is (state == "failed"), "not placed a third time"
 
 
 async def test_who_was_given_to_a_dying_process_is_not_its_cause(node: Node) -> None:
     task, first = await node.running()
     first.die()
-    node.media.processes[1].die()  # never took it
-    first.live()
+    for _ in range(3):
+        node.media.apart[-1].die()  # never took it
     await settle()
     assert (await node.show(task.id))[0] == "recovering"
-    assert len(first.jobs) == 2
+    assert [job.run_id for job in node.media.apart[-1].jobs] == [task.id]
+
+
+async def test_another_source_begins_anew(node: Node) -> None:
+    task, first = await node.running()
+    first.die()
+    take(node.media.apart[-1])
+    await node.tasks.update_relay(
+        APP, ROOM, TaskId("task"), lambda spec: replace(spec, url="http://host/b.mp4")
+    )
+    node.media.apart[-1].die()
+    await settle()
+    assert (await node.show(task.id))[0] == "recovering"
 
 
 async def test_an_end_that_the_store_refuses_is_tried_again(
@@ -348,7 +423,7 @@ async def test_a_crash_leaves_what_is_left_of_the_idle_time(node: Node) -> None:
     node.now += 12
     process.die()
     await settle()
-    (other,) = (p for p in node.media.processes if p is not process)
+    (other,) = node.media.apart
     assert other.jobs[-1].idle_s == SPEC.max_idle_s - 12
 
 

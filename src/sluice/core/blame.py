@@ -31,6 +31,9 @@ class Record:
     alone_at: float | None = None
 
 
+NOTHING = Record()
+
+
 @dataclass(frozen=True, slots=True)
 class Member(Generic[K]):
     """A task of the process that died.

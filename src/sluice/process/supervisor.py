@@ -18,6 +18,7 @@ import structlog
 from sluice.core.errors import SluiceError
 from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Message, NotStarted, Ready
+from sluice.process.owned import own
 
 log = structlog.get_logger()
 
@@ -72,7 +73,8 @@ class Supervised:
 
     async def start(self) -> None:
         """Returns when the child serves. Raises StartFailed: it cannot, or it does not within 30 s."""
-        self._task = asyncio.create_task(self._supervise(), name=f"supervise {self.spec.name}")
+        self._task = own(self._supervise(), f"supervise {self.spec.name}")
+        self._task.add_done_callback(lambda _: self._settle("it was ended before it served"))
         try:
             await asyncio.wait_for(self._settled.wait(), _READY_DEADLINE_S)
         except TimeoutError:
@@ -80,6 +82,10 @@ class Supervised:
         if self._failure is not None:
             await self.stop()
             raise StartFailed(self._failure)
+
+    def retire(self) -> None:
+        """There is no next life; what lives goes on until `stop`."""
+        self._stopping = True
 
     async def stop(self) -> None:
         """Closes the control channel, which ends the child; kills it if it does not go."""
@@ -149,7 +155,7 @@ class Supervised:
             reader, writer = await asyncio.open_connection(sock=ours)
             self.channel = Channel(reader, writer, on_notice=self._take)
             self.pid = process.pid
-            watch = asyncio.create_task(self._watch(self.channel, process))
+            watch = own(self._watch(self.channel, process), f"ping {self.spec.name}")
             try:
                 await self.channel.run()
             finally:

@@ -1,40 +1,124 @@
-"""Where sessions run: the media processes of this node, the least loaded first."""
+"""Where sessions run: the pool of this node's media processes, and processes apart for the sessions of one
+that died (core.blame says who goes there).
+
+The pool stays as it is; those apart are started when they are needed, are bounded in number, and end with
+their last session. One is kept in reserve, so that most of those who have just lost their process need not
+wait for the start of another.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+import structlog
 
 from sluice.process.control import Message
-from sluice.process.supervisor import ChildSpec, Supervised
+from sluice.process.owned import own
+from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
+
+log = structlog.get_logger()
+
+#: Processes apart: twenty sessions are divided with seven.
+MOST_APART = 8
+#: The one in reserve is started when so much time has passed without another need: what waits comes first.
+_CALM_S = 5.0
 
 
 class MediaProcesses:
-    """`on_notice`, `on_ready` and `on_death` are the tasks' (see tasks.service); set before `start`."""
+    """`on_notice`, `on_ready`, `on_death` and `on_failure` (one apart does not start) are the tasks' (see
+    tasks.service); set before `start`."""
 
-    def __init__(self, specs: list[ChildSpec]) -> None:
+    def __init__(self, specs: list[ChildSpec], most_apart: int = MOST_APART) -> None:
         self.on_notice: Callable[[Supervised, Message], None] = lambda process, message: None
         self.on_ready: Callable[[Supervised], None] = lambda process: None
         self.on_death: Callable[[Supervised], None] = lambda process: None
-        self._processes = [
-            Supervised(
-                spec,
-                on_notice=lambda process, message: self.on_notice(process, message),
-                on_ready=lambda process: self.on_ready(process),
-                on_death=lambda process: self.on_death(process),
-            )
-            for spec in specs
-        ]
+        self.on_failure: Callable[[Supervised], None] = lambda process: None
+        self._pool = [self._supervised(spec) for spec in specs]
+        self._model = specs[0]
+        self._most_apart = most_apart
+        self._apart: list[Supervised] = []
+        self._reserve: Supervised | None = None  #: one of those apart that nobody has
+        self._made = 0
+        self._wanted = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await asyncio.gather(*(process.start() for process in self._processes))
+        await asyncio.gather(*(process.start() for process in self._pool))
+        self._wanted.set()
+        self._keeper = own(self._keep_reserve(), "the reserve of media processes")
 
     async def stop(self) -> None:
-        await asyncio.gather(*(process.stop() for process in self._processes))
+        if self._keeper is not None:
+            self._keeper.cancel()
+        await asyncio.gather(*(process.stop() for process in self.processes))
 
     @property
     def processes(self) -> tuple[Supervised, ...]:
-        return tuple(self._processes)
+        return (*self._pool, *self._apart)
 
-    def least_loaded(self, sessions: dict[Supervised, int]) -> Supervised | None:
-        """The living process with the fewest sessions, None when none lives."""
-        living = [process for process in self._processes if process.ready is not None]
-        return min(living, key=lambda process: sessions.get(process, 0), default=None)
+    def least_loaded(
+        self, sessions: Mapping[Supervised, int], avoided: Collection[Supervised] = ()
+    ) -> Supervised | None:
+        """The living process of the pool with the fewest sessions, one that is to be avoided only where there
+        is no other; None when none lives."""
+        living = [process for process in self._pool if process.ready is not None]
+        return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
+
+    # --- processes apart ----------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """How many more may be taken."""
+        return self._most_apart - len(self._apart) + (self._reserve is not None)
+
+    def take_apart(self) -> Supervised | None:
+        """A process that has no sessions; it may still be starting. None at the bound."""
+        self._wanted.set()
+        taken, self._reserve = self._reserve, None
+        if taken is None and len(self._apart) < self._most_apart:
+            taken = self._begin()
+        return taken
+
+    def release(self, process: Supervised) -> bool:
+        """One apart ends, with what it still has; False for one of the pool, which does not."""
+        if process not in self._apart:
+            return False
+        self._apart.remove(process)
+        if process is self._reserve:
+            self._reserve = None
+            self._wanted.set()
+        process.retire()
+        own(process.stop(), f"the end of {process.spec.name}", vital=False)
+        return True
+
+    def _begin(self) -> Supervised:
+        self._made += 1
+        process = self._supervised(replace(self._model, name=f"media-apart-{self._made}"))
+        self._apart.append(process)
+        own(self._start(process), f"the start of {process.spec.name}", vital=False)
+        return process
+
+    async def _start(self, process: Supervised) -> None:
+        try:
+            await process.start()
+        except StartFailed as error:
+            if self.release(process):  # it was not ended meanwhile
+                log.error("a media process apart does not start", child=process.spec.name, why=str(error))
+                self.on_failure(process)
+
+    async def _keep_reserve(self) -> None:
+        while True:
+            await self._wanted.wait()
+            while self._wanted.is_set():
+                self._wanted.clear()
+                await asyncio.sleep(_CALM_S)
+            if self._reserve is None and len(self._apart) < self._most_apart:
+                self._reserve = self._begin()
+
+    def _supervised(self, spec: ChildSpec) -> Supervised:
+        return Supervised(
+            spec,
+            on_notice=lambda process, message: self.on_notice(process, message),
+            on_ready=lambda process: self.on_ready(process),
+            on_death=lambda process: self.on_death(process),
+        )

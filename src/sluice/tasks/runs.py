@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluice.core.blame import NOTHING, Record
 from sluice.core.lifecycle import Reason, State
 from sluice.core.masking import mask_url
 from sluice.core.tasks import Kind, Task
@@ -20,6 +21,9 @@ class Run:
     pass_number: int = 1
     plan: dict[str, Any] | None = None
     process: Supervised | None = None
+    apart: Supervised | None = None  #: the only process that it may run in, since others died with it
+    record: Record = NOTHING  #: what of that may be its fault
+    begun_at: float = 0.0  #: when what it plays was asked for
     accepted: bool = False  #: the process has it
     note: str = ""  #: why it is not running, while it tries
     idle_since: float | None = None  #: when its media stopped, as far as this node saw
@@ -28,7 +32,6 @@ class Run:
     ending: tuple[Reason, str] | None = None  #: the end that the node has decided on
     stop_by: float | None = None
     restarts: int = 0
-    crashes: list[float] = field(default_factory=list)
     progress: Progress | None = None
     rates: dict[str, float] = field(default_factory=dict)
     progress_at: float = 0.0

@@ -5,7 +5,6 @@ state goes through one guarded update (`store.tasks.advance_task`); one that com
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.apps import Apps
+from sluice.core.blame import begin_anew
 from sluice.core.errors import AccessRefused, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
@@ -33,6 +33,7 @@ from sluice.process.control import (
     StopSession,
     UpdateSession,
 )
+from sluice.process.owned import own
 from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
 from sluice.store.bans import is_barred
@@ -55,10 +56,11 @@ from sluice.store.tasks import (
 )
 from sluice.store.thread import Store
 from sluice.tasks.controls import carry_out
-from sluice.tasks.jobs import relay_job, shared_source, start_message
+from sluice.tasks.jobs import relay_job, start_message
 from sluice.tasks.placement import MediaProcesses
 from sluice.tasks.port import Control, StartRequest
 from sluice.tasks.runs import Run, document
+from sluice.tasks.seating import Seating
 
 log = structlog.get_logger()
 
@@ -68,8 +70,6 @@ _PURGE_EVERY = 600
 _KEEP_ENDED_S = 7 * 86400
 #: A session that is told to stop and does not say so is taken as stopped.
 _STOP_DEADLINE_S = 10.0
-#: A task that was alive in two crashes within this time is taken as their cause (design 2).
-_CRASH_WINDOW_S = 60.0
 
 
 class TaskService:
@@ -90,16 +90,19 @@ class TaskService:
         self._clock = clock
         self._apps = apps or Apps()
         self._runs: dict[RunId, Run] = {}
+        self._seating = Seating(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         media.on_notice = self._on_notice
         media.on_ready = lambda _: self._place_waiting()
         media.on_death = self._on_death
+        media.on_failure = self._on_failure
 
     async def open(self) -> None:
         """Places every live task again, where it was."""
         for record in await self._store.run(live_tasks):
             run = Run(record.task, record.position_us, max(1, record.pass_number), record.plan)
+            run.begun_at = record.task.created_at
             self._runs[record.task.id] = run
             if record.task.state is State.PAUSED:
                 run.pause(self._clock())
@@ -108,14 +111,14 @@ class TaskService:
             elif record.task.state is State.RUNNING:
                 await self._apply(run, Event.LOST, Reason.SERVER_SHUTDOWN, "the server was started again")
         self._place_waiting()
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeper = own(self._sweep(), "the sweeper of tasks")
 
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
-        self._media.on_ready = self._media.on_death = lambda process: None
+        self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
         await self._save_positions()
         if self._work:
             await asyncio.wait(self._work, timeout=5)
@@ -159,7 +162,7 @@ class TaskService:
         except IntegrityError:  # another node took the same start meanwhile
             task, created = await self._store.run(insert)
         if created:
-            run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000)
+            run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
             if self._is_waiting(run):
                 self._place(run)
         return task, created
@@ -181,6 +184,7 @@ class TaskService:
                 raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
             run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
             run.idle_since = None
+            run.begun_at, run.record = self._clock(), begin_anew(run.record)
             if run.process is not None:
                 job = relay_job(run, self._link_of(run), self._clock(), self._headers_of(run))
                 run.process.notify(UpdateSession(job=job))
@@ -267,22 +271,33 @@ class TaskService:
 
     def _on_death(self, process: Supervised) -> None:
         now = self._clock()
+        lost = []
         for run in [run for run in self._runs.values() if run.process is process]:
             run.process = None
             if run.ending is not None:
                 self._spawn(self._apply(run, run.ending[0].outcome, *run.ending))
-                continue
+            else:
+                lost.append(run)
+        if lost:
+            self._divide(process, lost, now)
+        self._place_waiting()
+
+    def _divide(self, process: Supervised, lost: list[Run], now: float) -> None:
+        blamed = self._seating.after_death(process, lost, now)
+        for run in lost:
             if not run.accepted:
-                continue  # it was given to a process that was dying already
+                continue
             run.restarts += 1
             run.lose(now)
-            run.crashes = [at for at in run.crashes if at > now - _CRASH_WINDOW_S] + [now]
-            if len(run.crashes) >= 2:
+            if run is blamed:
                 run.ending, run.stop_by = (Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text), now
                 self._spawn(self._apply(run, Event.FAIL, *run.ending))
             else:
                 run.note = "its media process died; the task goes on in another"
                 self._spawn(self._apply(run, Event.LOST, Reason.MEDIA_CRASH, run.note))
+
+    def _on_failure(self, process: Supervised) -> None:
+        self._seating.without(process)
         self._place_waiting()
 
     # --- inside -------------------------------------------------------------------------------------------
@@ -304,24 +319,16 @@ class TaskService:
 
     def _place(self, run: Run) -> None:
         """Gives the run to a media process; without one it waits for the next that is ready."""
-        process = self._beside(run) or self._media.least_loaded(
-            Counter(other.process for other in self._runs.values() if other.process is not None)
-        )
+        process = self._seating.process_for(run)
+        if process is None:
+            return
         start = start_message(run, self._link_of(run), self._clock(), self._headers_of(run))
-        if process is not None and process.notify(start):
+        if process.notify(start):
             run.process, run.accepted = process, False
 
     def _headers_of(self, run: Run) -> RequestHeaders:
         app = self._apps.app(run.task.app_id)
         return app.source_headers if app is not None else PLAIN
-
-    def _beside(self, run: Run) -> Supervised | None:
-        """The process that has another run of the same shared source."""
-        source = shared_source(run.task)
-        if source is None:
-            return None
-        others = (other for other in self._runs.values() if shared_source(other.task) == source)
-        return next((other.process for other in others if other.process is not None), None)
 
     @asynccontextmanager
     async def _changing(self, run: Run) -> AsyncIterator[None]:
@@ -390,6 +397,7 @@ class TaskService:
         if not task.state.live:
             self._rooms.retire(task.app_id, task.room_id, task.id)
             self._runs.pop(task.id, None)
+            self._seating.leave(run)
         return task
 
     async def _set_stage(self, run: Run, told: Stage) -> None:
@@ -436,11 +444,6 @@ class TaskService:
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Runs in the background; the store takes changes in the order in which they are spawned."""
-        task = asyncio.ensure_future(work)
+        task = own(work, "a change of a task", vital=False)
         self._work.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._work.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a change of a task was lost", exc_info=task.exception())
+        task.add_done_callback(self._work.discard)
