@@ -357,7 +357,7 @@ class FakeProcess:
 
 
 class FakeMedia:
-    """`sluice.tasks.placement.MediaProcesses` of `count` fake processes, all ready; so are those apart, unless
+    """`sluice.tasks.placement.MediaProcesses` of `count` fake processes, all ready. Those apart are, too, unless
     they are `slow`."""
 
     def __init__(self, count: int, most_apart: int = 8) -> None:
