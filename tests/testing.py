@@ -357,8 +357,8 @@ class FakeProcess:
 
 
 class FakeMedia:
-    """`sluice.tasks.placement.MediaProcesses` of `count` fake processes, all ready. Those apart are, too, unless
-    they are `slow`."""
+    """`sluice.tasks.placement.MediaProcesses` of `count` fake processes, all ready. Those apart are so at
+    once unless they are `slow`."""
 
     def __init__(self, count: int, most_apart: int = 8) -> None:
         self.on_notice: Callable[[Any, Message], None] = lambda process, message: None
