@@ -25,19 +25,18 @@ def check_source_url(url: str) -> str:
         host_of(url)
     except ValueError as error:
         schemes = ", ".join(f"{scheme}://" for scheme in PLAYABLE_SCHEMES)
-        raise ValueError(
-            f"must be an address with a host that begins with one of {schemes} ({error})"
-        ) from error
+        why = f" ({error})" if str(error) else ""
+        raise ValueError(f"must be an address with a host that begins with one of {schemes}{why}") from error
     return url
 
 
 def host_of(url: str) -> str:
-    """The host of an address that is usable. Raises ValueError for one that is not; the text says why, and
-    nothing of the address."""
+    """The host of an address that is usable. Raises ValueError for one that is not; the text says why (not
+    that it begins otherwise), and nothing of the address."""
     if _HTTP.match(url):
         return HttpUrl.parse(url).host
     found = _OTHER.match(url)
     scheme = found[1].lower() if found else ""
     if found is None or scheme in PORTS or scheme not in PLAYABLE_SCHEMES:
-        raise ValueError("it names no host" if scheme in PORTS else "it begins otherwise")
+        raise ValueError("it names no host" if scheme in PORTS else "")
     return host_and_port(found[2].rpartition("@")[2], 1935)[0]

@@ -11,11 +11,13 @@ from urllib.parse import unquote
 
 from sluice.core.hosts import check_characters, host_and_port
 from sluice.core.limits import MOST_URL_CHARS
+from sluice.core.masking import mask_text
 
 _PORTS = {"rtmp": 1935, "rtmps": 443}
 _SHORTEST_SECRET = 3
 #: A # may be part of a key.
 _PARTS = re.compile(r"(rtmps?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"[?&;][^=&;?]*=([^&;?/]+)")
 _FORM = "RTMP addresses have the form rtmp://host/app/stream"
 
 
@@ -39,6 +41,8 @@ class RtmpUrl:
             raise ValueError(_FORM)
         scheme = found[1].lower()
         userinfo, _, server = found[2].rpartition("@")
+        if not server:
+            raise ValueError(_FORM)
         host, port = host_and_port(server, _PORTS[scheme])
         # What follows a space are options of librtmp, which are not for the server.
         app, stream = _split(found[3].partition(" ")[0])
@@ -55,10 +59,14 @@ class RtmpUrl:
 
     def without_secrets(self, text: str) -> str:
         """What a server says, which may repeat what it was asked for."""
-        for secret in (self.stream, self.stream.partition("?")[0], self.password):
+        name, _, query = self.stream.partition("?")
+        secrets = {self.stream, name, query, self.app.partition("?")[2], self.password, self.user}
+        secrets |= {*_QUERY.findall(self.app), *_QUERY.findall(self.stream)}
+        secrets |= {unquote(secret) for secret in secrets}
+        for secret in sorted(secrets, key=len, reverse=True):
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "***")
-        return text
+        return mask_text(text)
 
     def with_parameters(self, parameters: str) -> "RtmpUrl":
         """`parameters`, beginning with ``?``, behind the app: how a login is answered."""
