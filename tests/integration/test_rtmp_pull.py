@@ -254,7 +254,7 @@ def test_the_guard() -> None:
 
 @pytest.mark.parametrize("url", ["rtmp://h", "rtmp:///app/x", "http://h/a/b", "rtmp://h:x/a/b"])
 def test_urls_that_are_not_usable(url: str) -> None:
-    with pytest.raises(SourceError, match="rtmp://host/app/stream") as caught:
+    with pytest.raises(SourceError, match="is no usable address: ") as caught:
         RtmpSource(url, _LOOPBACK)
     assert not caught.value.transient
 

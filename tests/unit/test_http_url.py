@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.core.callbacks import check_url
 from sluice.core.http_url import HttpUrl, join_url
+from sluice.core.sources import check_source_url
+from sluice.wire.rtmp_url import RtmpUrl
 
 
 @pytest.mark.parametrize(
@@ -112,3 +115,40 @@ def test_a_request_target_is_always_one_ascii_word(text: str) -> None:
             character <= " " or character == "\x7f" for character in parsed.path + parsed.authority
         )
         assert HttpUrl.parse(f"{parsed.scheme}://{parsed.authority}{parsed.path}").path == parsed.path
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("[x", "bracket of its IPv6 address is not closed"),
+        ("[x]", "must be an IPv6 address"),
+        ("[::::]", "must be an IPv6 address"),
+        ("[fe80::1%eth0]", "has a zone"),
+        ("[::1]x", "other than a port"),
+        ("::1", "stands in brackets"),
+        (f"{'x' * 64}.example", "longer than 63"),
+        (f"{'x.' * 130}example", "longer than 253"),
+        ("ü" * 5000, "longer than 253"),
+        ("ü" * 70, "no name that can exist"),
+        ("a..b", "an empty part"),
+        (".a", "an empty part"),
+        ("h\ud800", "surrogate"),
+        (f"h:{'9' * 5000}", "must be 1 to 65535"),
+        ("h:٣", "must be a number"),
+        ("h:-1", "must be a number"),
+        ("h" + "/x" * 10000, "longer than 16384"),
+    ],
+)
+def test_what_is_said_of_it(host: str, why: str) -> None:
+    for parse, url in ((HttpUrl.parse, f"http://{host}/a/b"), (RtmpUrl.parse, f"rtmp://{host}/a/b")):
+        with pytest.raises(ValueError, match=why) as caught:
+            parse(url)
+        assert len(str(caught.value)) < 150
+    if len(host) < 4000 and "\ud800" not in host:
+        for check in (check_source_url, check_url):
+            with pytest.raises(ValueError, match=why):
+                check(f"http://{host}/a/b")
+
+
+def test_a_port_may_have_zeros_in_front() -> None:
+    assert HttpUrl.parse("http://h:000000000080/").port == 80

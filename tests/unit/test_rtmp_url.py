@@ -97,6 +97,15 @@ def test_addresses_that_name_nothing(url: str) -> None:
         RtmpUrl.parse(url)
 
 
+def test_words_of_a_server() -> None:
+    url = RtmpUrl.parse("rtmp://anna:p%40ss@h/live?sign=app-secret/cam-key?auth=stream-secret&t=99")
+    for echoed in ("app-secret", "stream-secret", "cam-key", "p@ss", "p%40ss", "anna"):
+        said = url.without_secrets(f"no {echoed} in rtmp://h/live/{echoed} here")
+        assert said.startswith("no ***") or echoed == "p%40ss"
+        assert "secret" not in said
+        assert "rtmp://h/live/" in said
+
+
 @pytest.mark.parametrize(
     ("redirect", "tc_url", "user"),
     [

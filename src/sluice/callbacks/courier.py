@@ -8,7 +8,6 @@ gets one at a time until it answers; else it would hold many connections for not
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Connection
@@ -16,6 +15,7 @@ from sqlalchemy import Connection
 from sluice.callbacks.forms.form import Form, NobodyRegistered, Post
 from sluice.callbacks.slots import Slots
 from sluice.core.callbacks import Registration
+from sluice.core.http_url import HttpUrl
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster, PostFailed
 from sluice.store.outbox import OutboxEntry, give_up, heads, note_delivered, note_failed
@@ -170,5 +170,8 @@ class Courier:
 
 
 def _host(url: str) -> str:
-    """Name and port; one service is not another at the same address."""
-    return urlsplit(url).netloc.rpartition("@")[2].lower()
+    """Name and port; one service is not another at the same address. Empty for what is no address."""
+    try:
+        return HttpUrl.parse(url).authority
+    except ValueError:
+        return ""

@@ -20,14 +20,12 @@ class AddressPolicy:
             ip = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        if isinstance(ip, ipaddress.IPv6Address):
-            # An IPv4 address in IPv6 clothes reaches the IPv4 host: judge what it reaches.
-            inner = _embedded(ip)
-            if inner is not None:
-                return self.permits(str(inner))
-        if any(ip.version == network.version and ip in network for network in self._allowed):
+        # An IPv4 address in IPv6 clothes reaches the IPv4 host: judge what it reaches.
+        if isinstance(ip, ipaddress.IPv6Address) and (inner := _embedded(ip)) is not None:
+            ip = inner
+        if _in(ip, self._allowed):
             return True
-        return ip.is_global and not ip.is_multicast and not getattr(ip, "is_site_local", False)
+        return _in(ip, _GLOBAL) and not _in(ip, _SPECIAL)
 
 
 def is_address(host: str) -> bool:
@@ -39,14 +37,32 @@ def is_address(host: str) -> bool:
     return True
 
 
-#: NAT64 (RFC 6052, RFC 8215) and the deprecated IPv4-compatible form (RFC 4291 2.5.5.1): the last 32 bits.
-_ENDING_IN_IPV4 = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+def _networks(*texts: str) -> tuple[_Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def _in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: tuple[_Network, ...]) -> bool:
+    return any(ip.version == network.version and ip in network for network in networks)
+
+
+#: IPv4, and what of IPv6 is given out for global unicast (RFC 4291 2.4, IANA). The translated forms
+#: ::ffff:0:0:0/96 and 64:ff9b:1::/48, 100::/64, 5f00::/16 and local addresses lie outside.
+_GLOBAL = _networks("0.0.0.0/0", "2000::/3")
+#: What IANA's registries of special-purpose addresses name as not, or not always, reachable from everywhere
+#: (RFC 6890 and its updates), and multicast. Tables of our own: those of Python differ by its version.
+_SPECIAL = _networks(
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+    *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
+    *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    # Protocol assignments with Teredo and ORCHID, documentation, 6to4, documentation.
+    *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+)
+#: The one prefix of NAT64 that is the same everywhere (RFC 6052 2.1): the last 32 bits.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a packet to this IPv6 address ends up at, None if it is none of those."""
-    if ip.is_loopback or ip.is_unspecified:
-        return None
-    if any(ip in network for network in _ENDING_IN_IPV4):
+    """The IPv4 address that a packet to this IPv6 address ends up at, None where that is not certain."""
+    if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+    return ip.ipv4_mapped

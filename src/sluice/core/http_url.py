@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-import idna
+from sluice.core.hosts import check_characters, host_and_port
+from sluice.core.limits import MOST_URL_CHARS
 
 PORTS = {"http": 80, "https": 443}
 
@@ -18,8 +19,6 @@ _DROPPED = str.maketrans("", "", "\t\r\n")
 #: What stays as it is in a path and in a query; percent signs do, since addresses come encoded.
 _PATH_SAFE = "!$%&'()*+,-./:;=@[\\]_|~"
 _QUERY_SAFE = "!$%&()*+,-./:;=?@[\\]^_`{|}~"
-_NO_HOST = re.compile(r"[\x00-\x20\x7f#/:<>?@\[\\\]^|%]")
-_IPV6 = re.compile(r"[0-9A-Fa-f:.]+")
 _DOT, _DOT_DOT = re.compile(r"\.|%2e", re.IGNORECASE), re.compile(r"(?:\.|%2e){2}", re.IGNORECASE)
 
 
@@ -36,8 +35,10 @@ class HttpUrl:
 
     @classmethod
     def parse(cls, url: str) -> "HttpUrl":
-        """Raises ValueError for anything but an http or https address with a host."""
+        """Raises ValueError for anything but an http or https address with a host; the text says why, and
+        nothing of the address."""
         text = _trimmed(url)
+        check_characters(text, MOST_URL_CHARS)
         found = _SCHEME.match(text)
         scheme = found[1].lower() if found else ""
         if found is None or scheme not in PORTS:
@@ -45,7 +46,7 @@ class HttpUrl:
         rest, query = _split(text[found.end() :])
         authority, _, path = rest.lstrip("/").partition("/")
         userinfo, at, host_port = authority.rpartition("@")
-        host, port = _host_and_port(host_port, PORTS[scheme])
+        host, port = host_and_port(host_port, PORTS[scheme])
         target = quote(_without_dots("/" + path), safe=_PATH_SAFE)
         if query is not None:
             target += "?" + quote(query, safe=_QUERY_SAFE)
@@ -124,33 +125,3 @@ def _without_dots(path: str) -> str:
 def _credentials(userinfo: str) -> str:
     user, _, password = userinfo.partition(":")
     return f"{unquote(user)}:{unquote(password)}"
-
-
-def _host_and_port(text: str, default: int) -> tuple[str, int]:
-    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?", text)
-    if found is None or not found[1]:
-        raise ValueError("it must name a host, and a port only as a number")
-    port = int(found[2][:9]) if found[2] else default
-    if not 0 < port < 65536:
-        raise ValueError("its port must be 1 to 65535")
-    if found[1].startswith("["):
-        if not _IPV6.fullmatch(found[1][1:-1]):
-            raise ValueError("what stands in brackets must be an IPv6 address")
-        return found[1][1:-1].lower(), port
-    return _ascii_host(unquote(found[1])), port
-
-
-def _ascii_host(host: str) -> str:
-    """As the name service has it (UTS 46, as browsers do)."""
-    name = host.lower()
-    if not host.isascii():
-        try:
-            name = idna.encode(host, uts46=True).decode()
-        except idna.IDNAError:
-            try:
-                name = host.encode("idna").decode().lower()  # the older rules take emoji, as browsers do
-            except UnicodeError as error:
-                raise ValueError("its host is no name that can exist") from error
-    if _NO_HOST.search(name) or not name.strip("."):
-        raise ValueError("its host is no name that can exist")
-    return name

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sluice.core.masking import is_secret_header, mask_text
+
 MOST_HEADERS, LONGEST_VALUE = 20, 2048
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
@@ -14,7 +16,6 @@ _OURS = frozenset(
     | {"proxy-authenticate", "proxy-authorization", "proxy-connection", "range", "te", "trailer"}
     | {"transfer-encoding", "upgrade", "user-agent"}
 )
-_SECRET = re.compile(r"auth|cookie|token|key|secret|passw|credential|signature|session", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,7 @@ class RequestHeaders:
 
     def masked(self) -> dict[str, str]:
         """As documents may show them."""
-        return {name: "***" if is_secret(name) else value for name, value in self.headers}
-
-
-def is_secret(name: str) -> bool:
-    """Whether a header of this name may carry what nobody else may see: it goes to no other origin."""
-    return _SECRET.search(name) is not None
+        return {name: "***" if is_secret_header(name) else mask_text(value) for name, value in self.headers}
 
 
 def check_user_agent(value: str) -> str:

@@ -67,10 +67,6 @@ class RelaySpec:
     start_tries: int | None = None  #: of a source that cannot be opened; None: until `max_idle_s`
 
 
-#: Schemes of the addresses that a push can reach.
-PUSHABLE_SCHEMES = ("rtmp", "rtmps")
-
-
 @dataclass(frozen=True, slots=True)
 class PushSpec:
     """Where a user's stream is pushed to; `stream` is 0 (camera) or 1 (screen)."""

@@ -1,6 +1,6 @@
 """What all HTTP requests of one source share: who asks, cookies, and passwords by origin.
 
-Authorization, cookies and headers that smell of a secret never go to another origin than they are meant for.
+Authorization, cookies and headers that may carry a secret never go to another origin than they are meant for.
 Used by several threads at once.
 """
 
@@ -10,7 +10,8 @@ import time
 
 from sluice import __version__
 from sluice.core.http_url import HttpUrl
-from sluice.core.request_headers import PLAIN, RequestHeaders, is_secret
+from sluice.core.masking import is_secret_header
+from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.wire.cookies import CookieJar
 from sluice.wire.http_answer import Head
 
@@ -46,7 +47,7 @@ class HttpContext:
             lines.append(f"Range: bytes={begin}-")
         own = {name.lower(): (name, value) for name, value in self._headers.headers}
         if url.origin != self._home:
-            own = {name: pair for name, pair in own.items() if not is_secret(name)}
+            own = {name: pair for name, pair in own.items() if not is_secret_header(name)}
         if "accept" not in own:
             lines.append("Accept: */*")
         if password is not None:

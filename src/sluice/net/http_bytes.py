@@ -8,7 +8,7 @@ import asyncio
 
 from sluice.core.errors import SourceError, interrupted
 from sluice.core.http_url import HttpUrl, join_url
-from sluice.core.masking import mask_url
+from sluice.core.masking import mask_text, mask_url
 from sluice.net.context import HttpContext
 from sluice.net.dial import Dialer
 from sluice.net.exchange import ErrorAnswer, Exchange, HttpTimeouts, refused
@@ -222,7 +222,9 @@ def _lost_way(way: list[HttpUrl]) -> SourceError:
 
 
 def _refusal(head: Head, url: HttpUrl) -> SourceError:
-    text = f"the server answers {head.status} {head.reason[:80]}".strip() + f" to {mask_url(url.url)}"
+    text = (
+        f"the server answers {head.status} {mask_text(head.reason)[:80]}".strip() + f" to {mask_url(url.url)}"
+    )
     if head.status == 401:
         offers = head.all("www-authenticate")
         if offers and not any(offer.lower().startswith("basic") for offer in offers):

@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from sluice.core.errors import BadInput
+from sluice.core.masking import mask_text
 from sluice.process.channel import Channel
 from sluice.process.control import NotStarted
 from sluice.process.owned import log_stray_errors
@@ -38,11 +39,19 @@ def configure_logging(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _mask_addresses,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _mask_addresses(
+    logger: Any, method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Texts of libraries and servers may hold addresses; who knows that he logs one has masked it already."""
+    return {name: mask_text(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def run_child(main: ChildMain) -> None:

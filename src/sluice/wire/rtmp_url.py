@@ -5,11 +5,19 @@ the stream. A query belongs to the segment that it stands behind, so that rtmp:/
 for ``stream`` in the app ``live?vhost=x``.
 """
 
+import re
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from sluice.core.hosts import check_characters, host_and_port
+from sluice.core.limits import MOST_URL_CHARS
+from sluice.core.masking import mask_text
 
 _PORTS = {"rtmp": 1935, "rtmps": 443}
 _SHORTEST_SECRET = 3
+#: A # may be part of a key.
+_PARTS = re.compile(r"(rtmps?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"[?&;][^=&;?]*=([^&;?/]+)")
 _FORM = "RTMP addresses have the form rtmp://host/app/stream"
 
 
@@ -25,26 +33,23 @@ class RtmpUrl:
 
     @classmethod
     def parse(cls, url: str) -> "RtmpUrl":
-        """Raises ValueError for anything that names no server and app."""
-        url = "".join(filter(str.isprintable, url.strip()))
-        parts = urlsplit(url, allow_fragments=False)  # a # may be part of a key
-        host, port = parts.hostname, parts.port
-        if parts.scheme not in _PORTS or not host or port == 0:
+        """Raises ValueError for anything that names no server and app; the text says why, and nothing of the
+        address."""
+        check_characters(url, MOST_URL_CHARS)
+        found = _PARTS.fullmatch("".join(filter(str.isprintable, url.strip())))
+        if found is None:
             raise ValueError(_FORM)
+        scheme = found[1].lower()
+        userinfo, _, server = found[2].rpartition("@")
+        if not server:
+            raise ValueError(_FORM)
+        host, port = host_and_port(server, _PORTS[scheme])
         # What follows a space are options of librtmp, which are not for the server.
-        rest = url[len(parts.scheme) + 3 + len(parts.netloc) :].partition(" ")[0]
-        app, stream = _split(rest)
+        app, stream = _split(found[3].partition(" ")[0])
         if not app.strip("/"):
             raise ValueError(_FORM)
-        return cls(
-            host,
-            port or _PORTS[parts.scheme],
-            parts.scheme == "rtmps",
-            app,
-            _playpath(stream),
-            unquote(parts.username or ""),
-            unquote(parts.password or ""),
-        )
+        user, _, password = userinfo.partition(":")
+        return cls(host, port, scheme == "rtmps", app, _playpath(stream), unquote(user), unquote(password))
 
     @property
     def tc_url(self) -> str:
@@ -54,10 +59,14 @@ class RtmpUrl:
 
     def without_secrets(self, text: str) -> str:
         """What a server says, which may repeat what it was asked for."""
-        for secret in (self.stream, self.stream.partition("?")[0], self.password):
+        name, _, query = self.stream.partition("?")
+        secrets = {self.stream, name, query, self.app.partition("?")[2], self.password, self.user}
+        secrets |= {*_QUERY.findall(self.app), *_QUERY.findall(self.stream)}
+        secrets |= {unquote(secret) for secret in secrets}
+        for secret in sorted(secrets, key=len, reverse=True):
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "***")
-        return text
+        return mask_text(text)
 
     def with_parameters(self, parameters: str) -> "RtmpUrl":
         """`parameters`, beginning with ``?``, behind the app: how a login is answered."""

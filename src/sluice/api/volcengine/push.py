@@ -5,7 +5,6 @@ given, since who asks has signed with the key that gave it; logs and lists mask 
 """
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import structlog
 from pydantic import Field, model_validator
@@ -28,8 +27,9 @@ from sluice.core.apps import App
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
 from sluice.core.push import push_report
-from sluice.core.tasks import PUSHABLE_SCHEMES, Dialect, Kind, MediaType, PushSpec, Task
+from sluice.core.tasks import Dialect, Kind, MediaType, PushSpec, Task
 from sluice.tasks.port import StartRequest, Tasks
+from sluice.wire.rtmp_url import RtmpUrl
 
 _MAX_URL_LENGTH = 4096
 
@@ -39,11 +39,10 @@ log = structlog.get_logger(__name__)
 def _usable(url: str) -> bool:
     """An RTMP address with a host and an app, and nothing that could end a line."""
     try:
-        parts = urlsplit(url)
-        named = parts.scheme in PUSHABLE_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unclosed [ or a port that is no number up to 65535
+        RtmpUrl.parse(url)
+    except ValueError:
         return False
-    return named and not UNSAFE.search(url) and bool(parts.path.strip("/")) and len(url) <= _MAX_URL_LENGTH
+    return not UNSAFE.search(url) and len(url) <= _MAX_URL_LENGTH
 
 
 class PushedStream(Fields):

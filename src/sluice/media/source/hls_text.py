@@ -5,7 +5,7 @@ All of it is linear in what it is given: playlists are written by others, and ar
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.http_url import join_url
@@ -61,7 +61,9 @@ class Variables:
             value = self._imported.get(name)
         else:
             name = found.get("QUERYPARAM", "")
-            query = dict(reversed(parse_qsl(urlsplit(self._base).query, keep_blank_values=True)))
+            query = dict(
+                reversed(parse_qsl(self._base.partition("#")[0].partition("?")[2], keep_blank_values=True))
+            )
             if name not in query:
                 raise unsupported(f"the playlist needs the parameter {name[:80]!r} in its address")
             value = query[name]

@@ -51,7 +51,7 @@ class RtmpSource:
         try:
             self._target = RtmpUrl.parse(url)
         except ValueError as error:
-            raise _unusable(url) from error
+            raise unsupported(f"{mask_url(url)} is no usable address: {error}") from error
         self._name = mask_url(url)
         self._dialer, self._timeouts = dialer, timeouts
         self.notes = Notes()
@@ -187,9 +187,3 @@ class RtmpSource:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _unusable(url: str) -> SourceError:
-    return unsupported(
-        f"{mask_url(url)} is no usable address; RTMP addresses have the form rtmp://host/app/stream"
-    )

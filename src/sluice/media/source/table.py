@@ -7,7 +7,6 @@ is awaited, and what arrives is passed on as it arrives. What an HTTP address is
 import asyncio
 from concurrent.futures import Executor
 from typing import Literal, Protocol
-from urllib.parse import urlsplit
 
 from sluice.core.errors import unsupported
 from sluice.core.plan import Probe
@@ -65,7 +64,7 @@ async def source_for(
 
     Raises SourceError: permanent for what nothing plays, and what asking for the address gives.
     """
-    scheme = urlsplit(url).scheme.lower()
+    scheme = url.strip().partition(":")[0].lower()
     if scheme in ("rtmp", "rtmps"):
         return RtmpSource(url, dialer)
     if scheme in ("http", "https"):
