@@ -32,7 +32,7 @@ async def test_an_error_is_logged_and_vital_work_makes_the_process_unwell(vital:
 
 
 async def test_what_is_cancelled_or_done_is_no_trouble() -> None:
-    cancelled, done = owned.own(asyncio.sleep(60), "long"), owned.own(asyncio.sleep(0), "short")
+    cancelled, done = owned.own(asyncio.Event().wait(), "long"), owned.own(asyncio.sleep(0), "short")
     cancelled.cancel()
     await asyncio.wait({cancelled, done})
     assert owned.trouble() is None
