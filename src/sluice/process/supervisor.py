@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,9 @@ class Supervised:
         on_notice: Callable[["Supervised", Message], None],
         on_ready: Callable[["Supervised"], None],
         on_death: Callable[["Supervised"], None],
+        until_next: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        """`until_next` returns when the next life may begin."""
         self.spec = spec
         self.channel: Channel | None = None
         self.pid: int | None = None
@@ -66,6 +68,7 @@ class Supervised:
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._on_death = on_death
+        self._until_next = until_next
         self._stopping = False
         self._settled = asyncio.Event()  #: the start: it serves, or `_failure` says why not
         self._failure: str | None = None
@@ -135,6 +138,8 @@ class Supervised:
                     "its own lines in the log say why"
                 )
             self._on_death(self)
+            if self._until_next is not None:
+                await self._until_next()
 
     def _settle(self, failure: str | None) -> None:
         """How the start went: the first that is told counts."""

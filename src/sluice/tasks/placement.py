@@ -7,7 +7,8 @@ wait for the start of another.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -22,6 +23,7 @@ log = structlog.get_logger()
 MOST_APART = 8
 #: The one in reserve is started when so much time has passed without another need: what waits comes first.
 _CALM_S = 5.0
+_LONGEST_WAIT_S = 3.0
 
 
 class MediaProcesses:
@@ -33,12 +35,13 @@ class MediaProcesses:
         self.on_ready: Callable[[Supervised], None] = lambda process: None
         self.on_death: Callable[[Supervised], None] = lambda process: None
         self.on_failure: Callable[[Supervised], None] = lambda process: None
-        self._pool = [self._supervised(spec) for spec in specs]
+        self._pool = [self._supervised(spec, self._until_begun) for spec in specs]
         self._model = specs[0]
         self._most_apart = most_apart
         self._apart: list[Supervised] = []
         self._reserve: Supervised | None = None  #: one of those apart that nobody has
-        self._made = 0
+        self._made = self._beginning = 0
+        self._begun = asyncio.Event()  #: all of those apart
         self._wanted = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -95,6 +98,8 @@ class MediaProcesses:
         self._made += 1
         process = self._supervised(replace(self._model, name=f"media-apart-{self._made}"))
         self._apart.append(process)
+        self._beginning += 1
+        self._begun.clear()
         own(self._start(process), f"the start of {process.spec.name}", vital=False)
         return process
 
@@ -105,6 +110,16 @@ class MediaProcesses:
             if self.release(process):  # it was not ended meanwhile
                 log.error("a media process apart does not start", child=process.spec.name, why=str(error))
                 self.on_failure(process)
+        finally:
+            self._beginning -= 1
+            if not self._beginning:
+                self._begun.set()
+
+    async def _until_begun(self) -> None:
+        """Sessions wait for those apart, and for the pool's next life nobody does."""
+        if self._beginning:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._begun.wait(), _LONGEST_WAIT_S)
 
     async def _keep_reserve(self) -> None:
         while True:
@@ -115,10 +130,13 @@ class MediaProcesses:
             if self._reserve is None and len(self._apart) < self._most_apart:
                 self._reserve = self._begin()
 
-    def _supervised(self, spec: ChildSpec) -> Supervised:
+    def _supervised(
+        self, spec: ChildSpec, until_next: Callable[[], Awaitable[object]] | None = None
+    ) -> Supervised:
         return Supervised(
             spec,
             on_notice=lambda process, message: self.on_notice(process, message),
             on_ready=lambda process: self.on_ready(process),
             on_death=lambda process: self.on_death(process),
+            until_next=until_next,
         )
