@@ -12,8 +12,12 @@ Numbers that tune quality rather than protect, such as the depth of a jitter buf
 MOST_PEERS = 5000
 #: Peers of one room, so that one room cannot take the whole process.
 MOST_ROOM_PEERS = 2500
+#: Peers, and users of a room, whose end is seen to in one turn of the timer: each is told to the whole room.
+MOST_ENDED_AT_ONCE = 50
 #: Users of one room, event streams without a peer among them: a roster of all fits into one message.
 MOST_ROOM_USERS = 5000
+#: Peers and event streams of one user in a room.
+MOST_HOLDERS = 1000
 
 #: Bytes of an offer or fragment; browsers send 3 to 20 kB.
 MOST_SDP_BYTES = 64 << 10
@@ -41,10 +45,9 @@ FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE = 20, 100
 #: DTLS datagrams of a peer each second, and at once; a handshake takes ten.
 HANDSHAKE_DATAGRAMS_PER_S, HANDSHAKE_DATAGRAMS_AT_ONCE = 20, 100
 
-#: RTP packets of a publisher each second, and at once; 64 Mbit/s are 6,700.
-RTP_PACKETS_PER_S, RTP_PACKETS_AT_ONCE = 7_000, 7_000
-#: Bytes of them each second, and at once: every viewer is sent them.
-RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE = 8 << 20, 8 << 20
+#: Bytes of RTP of a publisher each second, and at once: every viewer is sent them. Each packet counts as one
+#: of LEAST_RTP_BYTES at least, so that there are 7,000 packets each second at most.
+RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE, LEAST_RTP_BYTES = 8_400_000, 8_400_000, 1_200
 #: RTCP packets of a peer each second, and at once; a browser that loses much sends 100.
 RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE = 300, 600
 #: SSRCs of a peer in its life, each of which costs memory in libsrtp; a browser has 5.
@@ -55,14 +58,14 @@ MOST_COMPOUND_PACKETS = 32
 MOST_EXTENSION_BYTES = 256
 #: NAL units in one aggregation packet, and in one access unit.
 MOST_AGGREGATED_UNITS, MOST_UNITS = 64, 2_048
-#: NAL units of a publisher each second, and at once; 60 pictures of 32 slices are 1,920.
+#: Packets and NAL units of a publisher's video each second, and at once; 60 pictures of 32 slices are 1,920.
 UNITS_PER_S, UNITS_AT_ONCE = 10_000, 10_000
 #: Pictures of a publisher each second, and at once, as after a gap: each costs a send for every viewer.
 PICTURES_PER_S, PICTURES_AT_ONCE = 250, 500
 #: Packets of sound each second, and at once; the shortest frame of Opus lasts 2.5 ms.
 SOUNDS_PER_S, SOUNDS_AT_ONCE = 400, 800
 
-#: Packets that one NACK asks for, and a viewer asks for each second and at once; browsers keep lists of 1,000.
+#: Packets that one NACK, and that a viewer asks for each second and at once; browsers keep lists of 1,000.
 MOST_NACKED = 1_000
 NACKED_PER_S, NACKED_AT_ONCE = 2_000, 2_000
 #: Packets sent again to a viewer each second, and at once.

@@ -130,7 +130,7 @@ class RoomProcesses:
         )
         reply = await self._ask(self._process_of(patch.app_id, patch.room_id), request)
         if isinstance(reply, Patched):
-            return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment)
+            return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment, reply.why)
         raise _refused(reply)
 
     async def peer_sends(

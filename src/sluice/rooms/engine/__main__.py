@@ -2,6 +2,10 @@
 its rooms or subscribe to them.
 
 Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb.
+
+Whatever runs here has an owner: `run` waits for its tasks, and ends with the first that ends, with its error
+where there is one, so that the process is started again. What one peer, room or session makes go wrong ends
+that alone (see `engine`). A ping is answered by the timer.
 """
 
 import asyncio
@@ -12,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from sluice.core.limits import DATAGRAMS_PER_WAKEUP, SPARE_DESCRIPTORS, WAKEUP_S
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
@@ -36,11 +43,11 @@ from sluice.rooms.engine.engine import Engine
 from sluice.rooms.engine.link import FrameLink
 from sluice.rooms.engine.socket import MediaSocket
 
+log = structlog.get_logger()
+
 MOST_KEPT_MB = 256
 _TIMER_S = 0.1
 _DRAIN_S = 0.002
-#: Datagrams taken per wake-up, so that a flood cannot keep frames waiting.
-_MOST_DATAGRAMS = 64
 
 
 class RoomProcess:
@@ -51,37 +58,51 @@ class RoomProcess:
         self._loop = asyncio.get_running_loop()
         self._link_path: str = config["link"]
         Path(self._link_path).unlink(missing_ok=True)  # of the process before this one
-        _allow_many_sockets()
+        most_sockets = _allow_many_sockets()
         with binding("media_port", "UDP", config["host"], config["port"]):
             self._socket = MediaSocket(
                 config["host"],
                 config["port"],
                 watch=lambda path: self._loop.add_reader(path.fileno(), self._on_readable, path),
                 unwatch=lambda path: self._loop.remove_reader(path.fileno()),
+                most_paths=max(0, most_sockets - SPARE_DESCRIPTORS),
             )
+        self._backlog = asyncio.Event()
         addresses = config["public_ips"] or [config["host"]]
         self._engine = Engine(
             self._socket,
             DtlsIdentity(datetime.datetime.now(datetime.UTC)),
             [(address, self._socket.port) for address in addresses],
             emit=lambda change: self._channel.notify(change),
-            start_drain=lambda: self._schedule_drain(time.monotonic()),
+            start_drain=self._backlog.set,
             most_kept_bytes=config.get("most_kept_mb", MOST_KEPT_MB) << 20,
         )
         self._channel: Channel
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
+        self._channel = Channel(
+            reader, writer, on_notice=self._on_notice, on_request=self._on_request, pings_wait=True
+        )
         server = await self._loop.create_unix_server(
             lambda: FrameLink(self._engine.open_end), self._link_path
         )
         self._loop.add_reader(self._socket.socket.fileno(), self._on_readable, self._socket.socket)
-        timer = asyncio.create_task(self._tick())
         self._channel.notify(Ready(media_port=self._socket.port))
+        tasks = [
+            asyncio.create_task(self._channel.run(), name="control channel"),
+            asyncio.create_task(self._tick(), name="timer"),
+            asyncio.create_task(self._drain(), name="drain"),
+        ]
         try:
-            await self._channel.run()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        except Exception:  # root of the process: its supervisor starts it again
+            log.error("room process fails", exc_info=True)
+            raise
         finally:
-            timer.cancel()
+            for task in tasks:
+                task.cancel()
             server.close()
             self._engine.close()
             self._loop.remove_reader(self._socket.socket.fileno())
@@ -91,17 +112,24 @@ class RoomProcess:
         while True:
             await asyncio.sleep(_TIMER_S)
             self._engine.on_timer()
+            self._channel.alive()
 
-    def _schedule_drain(self, last: float) -> None:
-        self._loop.call_later(_DRAIN_S, self._drain, last)
-
-    def _drain(self, last: float) -> None:
-        now = time.monotonic()
-        if self._engine.drain(now - last):
-            self._schedule_drain(now)
+    async def _drain(self) -> None:
+        """Sends from backlogs, while there are any."""
+        while True:
+            await self._backlog.wait()
+            last, more = time.monotonic(), True
+            while more:
+                await asyncio.sleep(_DRAIN_S)
+                now = time.monotonic()
+                more, last = self._engine.drain(now - last), now
+            self._backlog.clear()
 
     def _on_readable(self, readable: socket.socket) -> None:
-        for _ in range(_MOST_DATAGRAMS):
+        until = time.monotonic() + WAKEUP_S
+        for n in range(DATAGRAMS_PER_WAKEUP):
+            if n and time.monotonic() > until:
+                return  # the others have their turn
             try:
                 data, address = readable.recvfrom(2048)
             except BlockingIOError:
@@ -141,10 +169,11 @@ class RoomProcess:
         return Refusal(field="request", why=f"a room process does not answer {message.type}")
 
 
-def _allow_many_sockets() -> None:
-    """One for each peer: as many as the system lets this process have."""
+def _allow_many_sockets() -> int:
+    """One for each peer: as many as the system lets this process have, which are so many."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
