@@ -1,4 +1,4 @@
-"""The room process in this one: its tasks have owners, its pings cover its timer, no message ends it."""
+"""The room process in this one: its tasks have owners, pings cover its timer, no message ends it."""
 
 import asyncio
 import socket
@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from sluice.core.limits import MOST_MESSAGE_BYTES
-from sluice.process.channel import Channel, ChannelSilent
+from sluice.process.channel import Channel
 from sluice.process.control import Done, Message, Patched, PatchPeer, Retire
+from sluice.process.owned import is_owned
+from sluice.rooms.engine import __main__ as module
 from sluice.rooms.engine.__main__ import RoomProcess
 from sluice.rooms.engine.engine import Engine
 
@@ -28,8 +30,14 @@ def anyio_backend() -> str:
 class Life:
     """A room process and the node's end of its channel. `running` ends with the process."""
 
-    def __init__(self, running: asyncio.Task[None], channel: Channel, writer: asyncio.StreamWriter) -> None:
-        self.running, self.channel, self.writer = running, channel, writer
+    def __init__(
+        self,
+        running: asyncio.Task[None],
+        reading: asyncio.Task[None],
+        channel: Channel,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.running, self.reading, self.channel, self.writer = running, reading, channel, writer
 
 
 @asynccontextmanager
@@ -45,7 +53,7 @@ async def life(folder: Path) -> AsyncIterator[Life]:
     try:
         async with asyncio.timeout(10):
             await ready.wait()
-            yield Life(running, channel, writer)
+            yield Life(running, reading, channel, writer)
     finally:
         channel.close()
         await asyncio.wait({running, reading}, timeout=5)
@@ -56,13 +64,14 @@ async def test_every_task_has_an_owner_that_ends_with_it(tmp_path: Path) -> None
     async with life(tmp_path) as room:
         await room.channel.ping(deadline_s=5)
         names = {task.get_name() for task in asyncio.all_tasks() - before}
-        assert names == {"process", "node", "control channel", "timer", "drain"}
+        assert names == {"process", "node", "control channel", "timer of the rooms", "backlogs of viewers"}
+        assert all(is_owned(task) for task in asyncio.all_tasks() - before - {room.running, room.reading})
     await room.running
     while asyncio.all_tasks() - before:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("task", ["timer", "drain"])
+@pytest.mark.parametrize("task", ["timer", "backlogs"])
 async def test_a_task_that_fails_ends_the_process_with_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
@@ -79,13 +88,13 @@ async def test_a_task_that_fails_ends_the_process_with_its_error(
             await room.running
 
 
-async def test_a_ping_is_answered_by_the_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_timer_that_stands_still_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is that holds it: pings say so, while all else goes on."""
+    monkeypatch.setattr(module, "_STILL_S", -1.0)
     async with life(tmp_path) as room:
-        await room.channel.ping(deadline_s=5)
-        monkeypatch.setattr(Channel, "alive", lambda channel: None)  # as if the timer stood still
-        with pytest.raises(ChannelSilent):
-            await room.channel.ping(deadline_s=0.3)
-        assert await room.channel.request(WHO) == Done(found=True), "though all else goes on"
+        pings = [await room.channel.ping(deadline_s=5) for _ in range(3)]
+        assert pings == ["", "", "timer of the rooms stands still"]
+        assert await room.channel.request(WHO) == Done(found=True)
 
 
 async def test_no_message_ends_the_process(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ async def test_who_asks_with_what_cannot_be_taken_hears_it_at_once() -> None:
     pair.near.notify(LEAVE.model_copy(update={"presence": "\ud800"}))  # logged, not raised
     asking = asyncio.create_task(pair.near.request(ENTER))
     await asyncio.sleep(0)
-    pair.far_wire.write(struct.pack("!IBI", 2, 2, 4) + b"{}")  # to the fourth request
+    pair.far_wire.write(struct.pack("!IBI", 2, 2, 2) + b"{}")  # to the second that was sent
     with pytest.raises(ChannelClosed, match="cannot be read"):
         await asking
     await pair.close()

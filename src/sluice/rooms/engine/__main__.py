@@ -4,8 +4,8 @@ its rooms or subscribe to them.
 Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb.
 
 Whatever runs here has an owner: `run` waits for its tasks, and ends with the first that ends, with its error
-where there is one, so that the process is started again. What one peer, room or session makes go wrong ends
-that alone (see `engine`). A ping is answered by the timer.
+where there is one, so that the process is started again; so it is when its timer stands still. What one peer,
+room or session makes go wrong ends that alone (see `engine`).
 """
 
 import asyncio
@@ -15,8 +15,6 @@ import socket
 import time
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from sluice.core.limits import DATAGRAMS_PER_WAKEUP, SPARE_DESCRIPTORS, WAKEUP_S
 from sluice.process.channel import Channel
@@ -37,16 +35,16 @@ from sluice.process.control import (
     Retire,
     Watch,
 )
+from sluice.process.owned import own, watch
 from sluice.process.ports import binding
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.engine import Engine
 from sluice.rooms.engine.link import FrameLink
 from sluice.rooms.engine.socket import MediaSocket
 
-log = structlog.get_logger()
-
 MOST_KEPT_MB = 256
 _TIMER_S = 0.1
+_STILL_S = 5.0
 _DRAIN_S = 0.002
 
 
@@ -68,6 +66,7 @@ class RoomProcess:
                 most_paths=max(0, most_sockets - SPARE_DESCRIPTORS),
             )
         self._backlog = asyncio.Event()
+        self._ticked_at = time.monotonic()
         addresses = config["public_ips"] or [config["host"]]
         self._engine = Engine(
             self._socket,
@@ -80,26 +79,22 @@ class RoomProcess:
         self._channel: Channel
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._channel = Channel(
-            reader, writer, on_notice=self._on_notice, on_request=self._on_request, pings_wait=True
-        )
+        self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
         server = await self._loop.create_unix_server(
             lambda: FrameLink(self._engine.open_end), self._link_path
         )
         self._loop.add_reader(self._socket.socket.fileno(), self._on_readable, self._socket.socket)
         self._channel.notify(Ready(media_port=self._socket.port))
         tasks = [
-            asyncio.create_task(self._channel.run(), name="control channel"),
-            asyncio.create_task(self._tick(), name="timer"),
-            asyncio.create_task(self._drain(), name="drain"),
+            own(self._channel.run(), "control channel"),
+            own(self._tick(), "timer of the rooms"),
+            own(self._drain(), "backlogs of viewers"),
         ]
+        watch("timer of the rooms", lambda: time.monotonic() - self._ticked_at > _STILL_S)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 await task
-        except Exception:  # root of the process: its supervisor starts it again
-            log.error("room process fails", exc_info=True)
-            raise
         finally:
             for task in tasks:
                 task.cancel()
@@ -112,7 +107,7 @@ class RoomProcess:
         while True:
             await asyncio.sleep(_TIMER_S)
             self._engine.on_timer()
-            self._channel.alive()
+            self._ticked_at = time.monotonic()
 
     async def _drain(self) -> None:
         """Sends from backlogs, while there are any."""
