@@ -1,14 +1,16 @@
 """The control channel between two ends in memory: order, deadlines, and what a broken peer does."""
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
 
+from sluice.core.limits import MOST_MESSAGE_BYTES, MOST_UNREAD_BYTES
 from sluice.process import channel as module
-from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
-from sluice.process.control import ClosePeer, Done, Enter, Leave, Message, Roster
+from sluice.process.channel import Channel, ChannelBusy, ChannelClosed, ChannelSilent, MessageRefused
+from sluice.process.control import ClosePeer, Done, Enter, Leave, Message, Refusal, Roster
 
 pytestmark = pytest.mark.anyio
 
@@ -159,25 +161,67 @@ async def test_whoever_waits_hears_that_the_peer_is_gone() -> None:
     pair.tasks[1].cancel()
 
 
+@pytest.mark.parametrize("kind", range(7))
 @pytest.mark.parametrize(
-    "frame",
-    [
-        bytes.fromhex("7fffffff 00 00000000"),
-        bytes.fromhex("00000002 00 00000000") + b"{}",
-        bytes.fromhex("00000002 00 00000000") + b"\xff\xff",
-        bytes.fromhex("00000009 00 00000000") + b"cut",
-    ],
-    ids=["too large", "no message", "no JSON", "cut short"],
+    "body",
+    [b"{}", b"\xff\xff", b"[" * 100_000, b"[" * (MOST_MESSAGE_BYTES + 1)],
+    ids=["no message", "no text", "deep", "too large"],
 )
-async def test_a_broken_peer_is_cut_off(frame: bytes) -> None:
+async def test_a_message_that_cannot_be_taken_ends_nothing(kind: int, body: bytes) -> None:
     pair = Pair(done)
-    pair.raw.feed_data(frame)
-    pair.wire.close()
-    async with asyncio.timeout(5):
-        await asyncio.gather(*pair.tasks)
+    pair.raw.feed_data(struct.pack("!IBI", len(body), kind, 77) + body)
+    assert await pair.near.request(ENTER) == Done(found=True)
+    assert pair.told == []
+    await pair.close()
+
+
+async def test_what_is_cut_short_ends_with_its_sender() -> None:
+    pair = Pair(done)
+    pair.raw.feed_data(bytes.fromhex("00000009 00 00000000") + b"cut")
+    await pair.close()
     assert pair.told == []
     with pytest.raises(ChannelClosed):
         await pair.far.request(ENTER)
+
+
+async def test_who_asks_with_what_cannot_be_taken_hears_it_at_once() -> None:
+    async def wide(message: Message) -> Message:
+        return Refusal(field="x", why="y" * MOST_MESSAGE_BYTES)
+
+    pair = Pair(wide)
+    with pytest.raises(MessageRefused, match=f"the limit is {MOST_MESSAGE_BYTES}"):
+        await pair.near.request(ClosePeer(peer_id="x" * MOST_MESSAGE_BYTES))
+    with pytest.raises(MessageRefused, match="cannot be sent"):
+        await pair.near.request(ClosePeer(peer_id="\ud800"))
+    with pytest.raises(ChannelClosed, match="failed at this request"):  # its answer is too large
+        await pair.near.request(ENTER)
+    pair.near.notify(LEAVE.model_copy(update={"presence": "\ud800"}))  # logged, not raised
+    asking = asyncio.create_task(pair.near.request(ENTER))
+    await asyncio.sleep(0)
+    pair.far_wire.write(struct.pack("!IBI", 2, 2, 2) + b"{}")  # to the second that was sent
+    with pytest.raises(ChannelClosed, match="cannot be read"):
+        await asking
+    await pair.close()
+
+
+async def test_a_notice_that_the_receiver_fails_at_ends_nothing() -> None:
+    def fail(message: Message) -> None:
+        raise LookupError("a defect")
+
+    pair = Pair(done, on_notice=fail)
+    pair.near.notify(LEAVE)
+    assert await pair.near.request(ENTER) == Done(found=True)
+    await pair.close()
+
+
+async def test_a_process_that_is_far_behind_is_asked_nothing_more() -> None:
+    pair = Pair(done)
+    pair.wire.unread = MOST_UNREAD_BYTES + 1
+    with pytest.raises(ChannelBusy, match="try again"):
+        await pair.near.request(ENTER)
+    pair.wire.unread = 0
+    assert await pair.near.request(ENTER) == Done(found=True)
+    await pair.close()
 
 
 async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
@@ -188,7 +232,7 @@ async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
 
 
 async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_BUFFERED", 1000)
+    monkeypatch.setattr(module, "MOST_UNREAD_BYTES_EVER", 1000)
     pair = Pair(done)
     pair.near.notify(LEAVE)
     assert not pair.wire.is_closing()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sluice.wire.jitter_buffer import REORDERING_US, JitterBuffer
 from sluice.wire.rtp import RtpPacket
+from tests.unit.steps import steps
 
 MS = 1000
 
@@ -194,3 +195,25 @@ def test_any_loss(arrivals: list[tuple[int, int]], retransmission: bool) -> None
     assert all(a < b for a, b in pairwise(buffer.got))
     for a, b in pairwise(buffer.got):
         assert buffer.lost_before[b] == b - a - 1
+
+
+def test_a_gap_is_not_counted_through() -> None:
+    """A sender may jump by thousands with each packet: the work is that for the packets, not for the gaps."""
+    buffer = Buffer()
+    begun = [0x7000 * n for n in range(2000)]
+    assert steps(lambda: buffer.push(*begun)) < 100 * len(begun)
+    assert buffer.got == begun
+    assert buffer.buffer.lost == begun[-1] - len(begun) + 1
+    assert buffer.lost_before[begun[-1]] == 0x6FFF
+
+
+@pytest.mark.parametrize("step", [2, 3, 100, 257, 0x7FFF])
+def test_the_work_grows_with_the_packets(step: int) -> None:
+    def work(packets: int) -> None:
+        buffer = Buffer()
+        for n in range(packets):
+            buffer.push(step * n)
+            buffer.wanted()
+        buffer.wait(2000 * MS)
+
+    assert steps(lambda: work(800)) <= 2.5 * steps(lambda: work(400))

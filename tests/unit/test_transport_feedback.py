@@ -80,7 +80,7 @@ class Reader:
 
 
 steps = st.tuples(
-    st.integers(1, 40) | st.just(1) | st.just(600), st.integers(0, 500) | st.integers(0, 20_000 * MS)
+    st.integers(1, 40) | st.just(1) | st.just(90), st.integers(0, 500) | st.integers(0, 20_000 * MS)
 )
 
 
@@ -139,6 +139,29 @@ def test_what_is_remembered_is_bounded_and_a_sender_may_begin_anew() -> None:
     feedback.on_packet((100_000 + 0x5000) & 0xFFFF, 200_000)
     (packet,) = feedback.packets(SENDER, MEDIA)
     assert struct.unpack_from("!HH", packet, 12) == ((100_000 + 0x5000) & 0xFFFF, 1)
+
+
+def test_what_one_call_tells_of_is_bounded_whatever_the_numbers_do() -> None:
+    """A sender that jumps by thousands; the numbers of one feedback have 16 bits in its head."""
+    for step in (1, 600, 1999, 2001, 0x3FFF, 0x4000, 0x7FFF, 0x8000, 0xFFFF):
+        feedback, told = TransportFeedback(), 0
+        for n in range(2000):
+            feedback.on_packet(n * step & 0xFFFF, n * MS)
+            if n % 100 == 99:
+                packets = feedback.packets(SENDER, MEDIA)
+                told += sum(struct.unpack_from("!H", packet, 14)[0] for packet in packets)
+                assert all(len(packet) <= 1200 for packet in packets)
+                assert len(packets) <= 32
+        assert told <= 20 * 2000
+
+
+def test_numbers_that_were_sent_long_apart_and_mixed_make_few_packets() -> None:
+    feedback = TransportFeedback()
+    for at_us, first in ((0, 2), (20_000 * MS, 1)):
+        for n in range(first, 1000, 2):
+            feedback.on_packet(n, at_us)
+    assert len(feedback.packets(SENDER, MEDIA)) == 32
+    assert feedback.packets(SENDER, MEDIA) == []
 
 
 @given(st.lists(st.integers(0, 2), max_size=100))

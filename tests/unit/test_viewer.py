@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 from pylibsrtp import Policy, Session
 
+from sluice.core.limits import REPEATED_BYTES_AT_ONCE, REPEATED_SHARE, REPEATS_AT_ONCE, REPEATS_PER_S
 from sluice.rooms.engine.socket import MediaSocket
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.viewer import CmSender, Sealer, Viewer
@@ -149,11 +150,27 @@ def test_retransmissions_are_bounded_per_second(scene: Scene) -> None:
     viewer = scene.join(LOOPBACK)
     scene.frame(1, key=True)
     (sequence,) = scene.sequences()
-    for _ in range(1500):
-        scene.stream.retransmit(viewer, sequence, 5_000_000)
-    assert (len(scene.sequences()), viewer.dropped) == (1000, 500)
-    scene.stream.retransmit(viewer, sequence, 6_000_000)
-    assert len(scene.sequences()) == 1
+    at_once = [scene.stream.retransmit(viewer, sequence, 5_000_000) for _ in range(1500)]
+    assert at_once == [True] * REPEATS_AT_ONCE + [False] * (1500 - REPEATS_AT_ONCE)
+    assert (len(scene.sequences()), viewer.dropped) == (REPEATS_AT_ONCE, 1500 - REPEATS_AT_ONCE)
+    for n in range(10):
+        scene.stream.retransmit(viewer, sequence, 5_000_000 + (n + 1) * 1_000_000 // REPEATS_PER_S)
+    assert len(scene.sequences()) == 10
+
+
+def test_retransmissions_are_a_share_of_what_is_sent(scene: Scene) -> None:
+    viewer = scene.join(LOOPBACK)
+    scene.frame(2, key=True)
+    sequence = scene.sequences()[0]
+    for at_us in range(0, 10_000_000, 1000):
+        scene.stream.retransmit(viewer, sequence, at_us)
+    assert 0 <= MAX_PAYLOAD * len(scene.sequences()) - REPEATED_BYTES_AT_ONCE <= 2 * MAX_PAYLOAD
+    for _ in range(50):
+        scene.frame(2)
+    scene.sequences()
+    for at_us in range(10_000_000, 20_000_000, 1000):
+        scene.stream.retransmit(viewer, sequence, at_us)
+    assert abs(len(scene.sequences()) - 100 * REPEATED_SHARE) <= 2
 
 
 def test_the_older_profile_is_understood_by_libsrtp(scene: Scene) -> None:

@@ -114,6 +114,8 @@ class PeerResource:
             return Response(status_code=204)
         if answer.outcome is PatchOutcome.RESTARTED:
             return Response(answer.fragment, 200, {"ETag": f'"{answer.etag}"'}, FRAGMENT)
+        if answer.outcome is PatchOutcome.ENDED:
+            return PlainTextResponse(f"the server ended this connection: {answer.why}", 410)
         status, text = _SAID[answer.outcome]
         return PlainTextResponse(text, status)
 

@@ -8,6 +8,85 @@ Numbers that tune quality rather than protect, such as the depth of a jitter buf
 
 # --- peers of rooms -----------------------------------------------------------------------------------------
 
+#: Peers of one room process: descriptors and memory (30 kB each before the handshake) end there.
+MOST_PEERS = 5000
+#: Peers of one room, so that one room cannot take the whole process.
+MOST_ROOM_PEERS = 2500
+#: Peers, and users of a room, whose end is seen to in one turn of the timer: each is told to the whole room.
+MOST_ENDED_AT_ONCE = 50
+#: Users of one room, event streams without a peer among them: a roster of all fits into one message.
+MOST_ROOM_USERS = 5000
+#: Peers and event streams of one user in a room.
+MOST_HOLDERS = 1000
+
+#: Bytes of an offer or fragment; browsers send 3 to 20 kB.
+MOST_SDP_BYTES = 64 << 10
+#: Lines of it; a browser's offer with every codec and 50 candidates has 400.
+MOST_SDP_LINES = 2000
+#: Characters of an ICE user name or password (RFC 8839 5.4).
+MOST_ICE_CHARACTERS = 256
+#: ETags that one request names, and characters of each: ours have 16.
+MOST_ETAGS, MOST_ETAG_CHARACTERS = 16, 64
+#: Characters of a peer's id in a request: ours have fewer.
+MOST_PEER_ID_CHARACTERS = 64
+
+#: Addresses that a peer is known by: it moves between networks. The one unused for longest gives way.
+MOST_PEER_ADDRESSES = 8
+#: New addresses of a peer each second, and at once: each costs a socket.
+NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE = 1, 16
+#: Descriptors that sockets of peers leave to links, the control channel and files.
+SPARE_DESCRIPTORS = 128
+#: Bytes of a STUN message; an ICE check has about 130.
+MOST_STUN_BYTES = 548
+#: Genuine ICE checks of a peer each second, and at once; agents send 20 to 100 while they connect.
+CHECKS_PER_S, CHECKS_AT_ONCE = 200, 400
+#: Checks with a wrong password for one peer each second, and at once, before only known addresses count.
+FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE = 20, 100
+#: DTLS datagrams of a peer each second, and at once; a handshake takes ten.
+HANDSHAKE_DATAGRAMS_PER_S, HANDSHAKE_DATAGRAMS_AT_ONCE = 20, 100
+
+#: Bytes of RTP of a publisher each second, and at once: every viewer is sent them. Each packet counts as one
+#: of LEAST_RTP_BYTES at least, so that there are 7,000 packets each second at most.
+RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE, LEAST_RTP_BYTES = 8_400_000, 8_400_000, 1_200
+#: RTCP packets of a peer each second, and at once; a browser that loses much sends 100.
+RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE = 300, 600
+#: SSRCs of a peer in its life, each of which costs memory in libsrtp; a browser has 5.
+MOST_SSRCS = 64
+#: RTCP packets in one compound packet; browsers send up to ten.
+MOST_COMPOUND_PACKETS = 32
+#: Bytes of an RTP header extension that are looked at; browsers send 20 to 60.
+MOST_EXTENSION_BYTES = 256
+#: NAL units in one aggregation packet, and in one access unit.
+MOST_AGGREGATED_UNITS, MOST_UNITS = 64, 2_048
+#: Packets and NAL units of a publisher's video each second, and at once; 60 pictures of 32 slices are 1,920.
+UNITS_PER_S, UNITS_AT_ONCE = 10_000, 10_000
+#: Pictures of a publisher each second, and at once, as after a gap: each costs a send for every viewer.
+PICTURES_PER_S, PICTURES_AT_ONCE = 250, 500
+#: Packets of sound each second, and at once; the shortest frame of Opus lasts 2.5 ms.
+SOUNDS_PER_S, SOUNDS_AT_ONCE = 400, 800
+
+#: Packets that one NACK, and that a viewer asks for each second and at once; browsers keep lists of 1,000.
+MOST_NACKED = 1_000
+NACKED_PER_S, NACKED_AT_ONCE = 2_000, 2_000
+#: Packets sent again to a viewer each second, and at once.
+REPEATS_PER_S, REPEATS_AT_ONCE = 1_000, 500
+#: Bytes sent again, as a share of what the viewer is sent, and at once. At a tenth of loss video is paused.
+REPEATED_SHARE, REPEATED_BYTES_AT_ONCE = 0.5, 512 << 10
+#: Key frames that a viewer may ask the publisher for each second, and at once: they cost all others quality.
+KEY_FRAMES_PER_S, KEY_FRAMES_AT_ONCE = 0.5, 4
+#: A peer that exceeds a budget without a pause for this long is ended.
+PATIENCE_S = 10
+
+#: A process's datagrams taken from one socket before others have their turn, and seconds spent on them.
+DATAGRAMS_PER_WAKEUP, WAKEUP_S = 64, 0.005
+
+# --- control channels between processes ---------------------------------------------------------------------
+
+#: Bytes of one message; what goes into it is bounded before. A larger one is refused where it is made.
+MOST_MESSAGE_BYTES = 4 << 20
+#: Bytes that the other process may leave unread before requests are refused; before it is cut off as stuck.
+MOST_UNREAD_BYTES, MOST_UNREAD_BYTES_EVER = 4 << 20, 16 << 20
+
 # --- HTTP: servers of sources and receivers of callbacks ----------------------------------------------------
 
 #: Characters of an address that is asked for, with what it is joined of. Servers refuse requests beyond 8 kB

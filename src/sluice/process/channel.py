@@ -5,6 +5,9 @@ u32, JSON (none in the last three; a pong says in plain text why the process is 
 Either side may send notices; `request` waits for the one answer of its number. Answers are never waited for
 without a deadline, and everything that waits fails when the peer is gone. What arrives is handled one by one
 in the order it was sent: a notice that takes back a request never overtakes it.
+
+No message ends a process. One that is too large is refused where it is made; if one comes all the same, it is
+read over. One that cannot be read, or that the receiver fails at, is logged, and fails for who waits for it.
 """
 
 import asyncio
@@ -13,15 +16,15 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
+from sluice.core.limits import MOST_MESSAGE_BYTES, MOST_UNREAD_BYTES, MOST_UNREAD_BYTES_EVER
 from sluice.process.control import Message, decode, encode
 from sluice.process.owned import trouble
 
 _HEAD = struct.Struct("!IBI")
 _NOTICE, _REQUEST, _ANSWER, _FAILURE, _PING, _PONG = range(6)
-_MAX_MESSAGE = 4 << 20
-#: A peer that leaves this much unread is stuck, and cut off.
-_MOST_BUFFERED = 16 << 20
+_PIECE = 64 << 10
 
 log = structlog.get_logger()
 
@@ -32,6 +35,14 @@ class ChannelClosed(Exception):
 
 class ChannelSilent(ChannelClosed):
     """The other process did not answer in time; it may hang."""
+
+
+class MessageRefused(ChannelClosed):
+    """The message was not sent, because it is too large, or no JSON can hold it."""
+
+
+class ChannelBusy(ChannelClosed):
+    """The request was not sent: the other process is far behind with what it was sent before."""
 
 
 class Channel:
@@ -56,11 +67,15 @@ class Channel:
 
     def notify(self, message: Message) -> None:
         """Sends without waiting. Messages to a peer that is gone are dropped: its end is told elsewhere."""
-        self._write(_NOTICE, 0, encode(message))
+        try:
+            self._write(_NOTICE, 0, _encoded(message))
+        except MessageRefused as error:
+            log.error("x notice", notice=message.type, why=str(error))
 
     async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
-        """Raises ChannelClosed when the peer is gone or silent, or failed at it."""
-        answer = await self._ask(_REQUEST, encode(message), deadline_s)
+        """Raises ChannelClosed when the peer is gone, silent or busy, or failed at it; MessageRefused when it
+        cannot be sent."""
+        answer = await self._ask(_REQUEST, _encoded(message), deadline_s)
         assert not isinstance(answer, str)  # noqa: S101 - only a pong is text
         return answer
 
@@ -74,6 +89,8 @@ class Channel:
     async def _ask(self, kind: int, data: bytes, deadline_s: float) -> Message | str:
         if self._closed:
             raise ChannelClosed("the process is gone")
+        if kind == _REQUEST and self._writer.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
+            raise ChannelBusy("the process is behind with its requests; try again in a second")
         self._next_number = number = (self._next_number + 1) & 0xFFFFFFFF
         future: asyncio.Future[Message | str] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -90,13 +107,13 @@ class Channel:
         try:
             while True:
                 length, kind, number = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
-                if length > _MAX_MESSAGE:
-                    raise ChannelClosed("a control message is larger than the bound")
-                await self._take(kind, number, await self._reader.readexactly(length))
+                if length > MOST_MESSAGE_BYTES:
+                    await self._read_over(length)
+                    self._fail(kind, number, f"it has {length} bytes; the limit is {MOST_MESSAGE_BYTES}")
+                else:
+                    await self._take(kind, number, await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             log.debug("control channel closed", error=str(error))  # the end of a process is told elsewhere
-        except (ChannelClosed, ValidationError) as error:
-            log.error("control channel closed", error=str(error))
         finally:
             self.close()
 
@@ -107,38 +124,85 @@ class Channel:
                 future.set_exception(ChannelClosed("the process is gone"))
         self._writer.close()
 
+    async def _read_over(self, length: int) -> None:
+        while length:
+            piece = min(length, _PIECE)
+            await self._reader.readexactly(piece)
+            length -= piece
+
     async def _take(self, kind: int, number: int, data: bytes) -> None:
-        if kind == _NOTICE:
-            self._on_notice(decode(data))
-        elif kind == _REQUEST:
-            await self._answer(number, decode(data))
+        if kind in (_NOTICE, _REQUEST, _ANSWER):
+            try:
+                message = decode(data)
+            except ValidationError as error:
+                # Without what was sent: it may hold secrets, and megabytes.
+                self._fail(kind, number, f"it is outside the schema: {error.error_count()} errors")
+                return
+            await self._take_message(kind, number, message)
         elif kind == _PING:
             self._write(_PONG, number, (trouble() or "").encode())
+        elif kind == _PONG:
+            self._settle(number, data.decode(errors="replace"))
+        elif kind == _FAILURE:
+            self._settle(number, ChannelClosed("the process failed at this request; its log says why"))
         else:
-            future = self._waiting.get(number)
-            if future is None or future.done():
-                return
-            if kind == _ANSWER:
-                future.set_result(decode(data))
-            elif kind == _PONG:
-                future.set_result(data.decode(errors="replace"))
-            else:
-                future.set_exception(ChannelClosed("the process failed at this request; its log says why"))
+            log.error("x control message", why=f"its kind is {kind}, which there is not")
+
+    async def _take_message(self, kind: int, number: int, message: Message) -> None:
+        if kind == _REQUEST:
+            await self._answer(number, message)
+        elif kind == _ANSWER:
+            self._settle(number, message)
+        else:
+            try:
+                self._on_notice(message)
+            except Exception:  # root of a notice: whatever else the process does goes on
+                log.error("x notice", notice=message.type, exc_info=True)
+
+    def _settle(self, number: int, result: Message | str | ChannelClosed) -> None:
+        future = self._waiting.get(number)
+        if future is None or future.done():
+            return
+        if isinstance(result, ChannelClosed):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    def _fail(self, kind: int, number: int, why: str) -> None:
+        """A message that came and cannot be taken: who waits for it hears that."""
+        log.error("x control message", why=why)
+        if kind == _REQUEST:
+            self._write(_FAILURE, number, b"")
+        elif kind == _ANSWER:
+            self._settle(number, ChannelClosed(f"the process's answer cannot be read: {why}"))
 
     async def _answer(self, number: int, message: Message) -> None:
-        assert self._on_request is not None, "this side of the channel takes no requests"  # noqa: S101
         try:
+            if self._on_request is None:
+                raise LookupError("this side of the channel takes no requests")
             answer = await self._on_request(message)
+            self._write(_ANSWER, number, _encoded(answer))
         except Exception:  # root of a request: whatever else the process does goes on
             log.error("x request", request=message.type, exc_info=True)
             self._write(_FAILURE, number, b"")
-        else:
-            self._write(_ANSWER, number, encode(answer))
 
     def _write(self, kind: int, number: int, data: bytes) -> None:
         if self._closed or self._writer.is_closing():
             return
         self._writer.write(_HEAD.pack(len(data), kind, number) + data)
-        if self._writer.transport.get_write_buffer_size() > _MOST_BUFFERED:
+        if self._writer.transport.get_write_buffer_size() > MOST_UNREAD_BYTES_EVER:
             log.error("x control channel", why="the other process does not read")
             self._writer.transport.abort()
+
+
+def _encoded(message: Message) -> bytes:
+    """Raises MessageRefused."""
+    try:
+        data = encode(message)
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise MessageRefused(f"the message {message.type} cannot be sent: {error}") from error
+    if len(data) > MOST_MESSAGE_BYTES:
+        raise MessageRefused(
+            f"the message {message.type} has {len(data)} bytes; the limit is {MOST_MESSAGE_BYTES}"
+        )
+    return data

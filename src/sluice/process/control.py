@@ -144,10 +144,12 @@ class Answer(_Message):
 
 class Patched(_Message):
     """`taken`: nothing to say; `restarted`: with our side of the new ICE session; `stale`: of an older one;
-    `unknown`: no such peer; `replaced`: it ended because another publisher took its stream."""
+    `unknown`: no such peer; `replaced`: it ended because another publisher took its stream; `ended`: it
+    exceeded its budgets, as `why` says."""
 
     type: Literal["patched"] = "patched"
-    outcome: Literal["taken", "restarted", "stale", "unknown", "replaced"]
+    outcome: Literal["taken", "restarted", "stale", "unknown", "replaced", "ended"]
+    why: str = ""
     etag: str = ""
     fragment: str = ""
 

@@ -65,7 +65,7 @@ def parse_control(payload: bytes) -> dict[str, Any]:
     """Raises LinkError for anything but a JSON object."""
     try:
         document = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LinkError("a control frame is no JSON") from error
     if not isinstance(document, dict):
         raise LinkError("a control frame is no JSON object")

@@ -9,7 +9,13 @@ from contextlib import asynccontextmanager
 from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.process.channel import ChannelClosed
+from sluice.core.limits import (
+    MOST_ETAG_CHARACTERS,
+    MOST_ETAGS,
+    MOST_PEER_ID_CHARACTERS,
+    MOST_SDP_BYTES,
+)
+from sluice.process.channel import ChannelBusy, ChannelClosed, MessageRefused
 from sluice.process.control import (
     Answer,
     AskRoster,
@@ -95,7 +101,7 @@ class RoomProcesses:
             user_id=offer.user_id,
             stream=offer.stream,
             viewer=offer.viewer,
-            sdp=offer.sdp,
+            sdp=_bounded(offer.sdp, "offer"),
         )
         return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
 
@@ -106,30 +112,39 @@ class RoomProcesses:
             user_id=offer.user_id,
             stream=offer.stream,
             kinds=offer.kinds,
-            sdp=offer.sdp,
+            sdp=_bounded(offer.sdp, "offer"),
         )
         return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
 
     async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
+        if not _is_peer_id(patch.peer_id):
+            return PatchAnswer(PatchOutcome.UNKNOWN)
+        if len(patch.etags) > MOST_ETAGS:
+            raise BadInput("If-Match", f"must name at most {MOST_ETAGS} ETags")
         request = PatchPeer(
             peer_id=patch.peer_id,
             user_id=patch.user_id,
-            etags=tuple(patch.etags),
-            fragment=patch.fragment,
+            # Ours are shorter: the others match nothing.
+            etags=tuple(etag for etag in patch.etags if len(etag) <= MOST_ETAG_CHARACTERS),
+            fragment=_bounded(patch.fragment, "fragment"),
         )
         reply = await self._ask(self._process_of(patch.app_id, patch.room_id), request)
         if isinstance(reply, Patched):
-            return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment)
+            return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment, reply.why)
         raise _refused(reply)
 
     async def peer_sends(
         self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId, kinds: Collection[str]
     ) -> bool:
+        if not _is_peer_id(peer_id):
+            return False
         request = PeerSends(peer_id=peer_id, user_id=user_id, kinds=tuple(kinds))
         reply = await self._ask(self._process_of(app_id, room_id), request)
         return isinstance(reply, Done) and reply.found
 
     async def close_peer(self, peer_id: PeerId) -> bool:
+        if not _is_peer_id(peer_id):
+            return False
         # A process that is gone has taken its peers with it.
         living = [process for process in self._processes if process.ready is not None]
         replies = await asyncio.gather(
@@ -151,7 +166,8 @@ class RoomProcesses:
             reply = await self._ask(
                 process, Enter(app_id=app_id, room_id=room_id, user_id=user_id, presence=presence)
             )
-            assert isinstance(reply, Roster)  # noqa: S101 - the schema's answer to Enter
+            if not isinstance(reply, Roster):
+                raise _refused(reply)
             yield _events(reply, queue)
         finally:
             del watchers[queue]
@@ -184,6 +200,10 @@ class RoomProcesses:
     async def _ask(self, process: Supervised, message: Message) -> Message:
         try:
             return await process.request(message)
+        except MessageRefused as error:
+            raise BadInput("request", str(error)) from error
+        except ChannelBusy as error:
+            raise Overloaded(str(error)) from error
         except ChannelClosed as error:
             raise RoomError(
                 Reason.INTERNAL_ERROR, "the room's process is being started again; try again in a second"
@@ -201,6 +221,18 @@ class RoomProcesses:
             if self._process_of(app_id, room_id) is process:
                 for queue in queues:
                     _offer(queue, None)
+
+
+def _is_peer_id(text: str) -> bool:
+    """Whether it can be one: what a caller names as a peer is any text."""
+    return len(text) <= MOST_PEER_ID_CHARACTERS
+
+
+def _bounded(sdp: str, what: str) -> str:
+    """Raises BadInput for one that is too large."""
+    if len(sdp) > MOST_SDP_BYTES:
+        raise BadInput(what, f"must have at most {MOST_SDP_BYTES} bytes")
+    return sdp
 
 
 def _answer(reply: Message) -> PeerAnswer:

@@ -102,15 +102,18 @@ class PatchOutcome(Enum):
     STALE = "stale"
     UNKNOWN = "unknown"
     REPLACED = "replaced"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
 class PatchAnswer:
-    """`etag` and `fragment` are our side of the new ICE session, for RESTARTED."""
+    """`etag` and `fragment` are our side of the new ICE session, for RESTARTED; `why` is for ENDED, and for
+    people."""
 
     outcome: PatchOutcome
     etag: str = ""
     fragment: str = ""
+    why: str = ""
 
 
 class RoomEngine(Protocol):

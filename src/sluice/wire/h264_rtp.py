@@ -12,6 +12,7 @@ sooner, once it has been right for a picture, and is not looked at any more once
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sluice.core.limits import MOST_AGGREGATED_UNITS, MOST_UNITS
 from sluice.wire.h264 import NAL_IDR, NAL_PPS, NAL_SEI, NAL_SPS, SLICES, H264Error, Sps, begins_picture
 from sluice.wire.parameter_sets import ParameterSets
 from sluice.wire.rtp import RtpPacket
@@ -45,6 +46,7 @@ class H264Depacketizer:
     def __init__(self, sets: Iterable[bytes] = ()) -> None:
         self.key_needed = True  #: nothing leaves before the next key frame
         self.dropped = 0  #: access units, or parts of some
+        self.units = 0  #: NAL units looked at, which is what the work is
         self.why = "no key frame has come yet"  #: nothing leaves, while `key_needed`
         self._sets = ParameterSets()
         self._fields = False  #: two pictures with one time stamp are the fields of a frame
@@ -142,6 +144,7 @@ class H264Depacketizer:
             self._damaged = True  # not of this packetization mode (5.4, table 3)
 
     def _take_unit(self, unit: bytes, timestamp: int) -> None:
+        self.units += 1
         repeated = unit[0] & 0x1F in _SETS and unit in self._sets.units
         if repeated and self._sliced and timestamp == self._timestamp:
             return  # GStreamer's payloader sends them in front of each slice (config-interval=-1)
@@ -175,8 +178,11 @@ class H264Depacketizer:
 
     def _take_aggregate(self, payload: bytes, timestamp: int) -> None:
         """RFC 6184 5.7.1."""
-        at = 1
+        at, most = 1, self.units + MOST_AGGREGATED_UNITS
         while at < len(payload):
+            if self.units == most:
+                self._damaged = True
+                return
             start = at + 2
             at = start + int.from_bytes(payload[at:start], "big")
             if at == start or at > len(payload):
@@ -186,7 +192,7 @@ class H264Depacketizer:
 
     def _keep(self, parts: list[bytes], part: bytes) -> None:
         self._bytes += len(part) + _PART_BYTES
-        if self._bytes > _MOST_BYTES:
+        if self._bytes > _MOST_BYTES or len(self._units) >= MOST_UNITS:
             self._damaged = True
             self._units, self._fragments = [], []
         else:

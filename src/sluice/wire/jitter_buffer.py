@@ -41,6 +41,7 @@ class JitterBuffer:
         self._waiting: dict[int, RtpPacket] = {}
         self._missing: dict[int, _Missing] = {}
         self._lost_before = 0
+        self._ask_at_us = 0  #: nothing is to be asked for before
         self._rtt_us = float(_FIRST_RTT_US)
 
     @property
@@ -81,26 +82,36 @@ class JitterBuffer:
             if packet is not None:
                 packet.lost_before, self._lost_before = self._lost_before, 0
                 ready.append(packet)
-            else:
-                lack = missing.get(self._next)
-                if lack and self._may_come(lack, now_us) and len(waiting) < _MOST_WAITING:
-                    break
-                missing.pop(self._next, None)
-                self._lost_before += 1
-                self.lost += 1
-            self._next += 1
+                self._next += 1
+                continue
+            lack = missing.get(self._next)
+            if lack and self._may_come(lack, now_us) and len(waiting) < _MOST_WAITING:
+                break
+            missing.pop(self._next, None)
+            # Nobody counts through a gap that is not waited for: a sender may jump by thousands each time.
+            gone = 1 if lack else self._gap_ahead(self._next)
+            self._lost_before += gone
+            self.lost += gone
+            self._next += gone
         return ready
+
+    def _gap_ahead(self, at: int) -> int:
+        """How many numbers from `at` on neither wait nor are waited for. What is missing stands in order."""
+        return min(min(self._waiting), next(iter(self._missing), self._highest)) - at
 
     def wanted(self, now_us: int) -> list[int]:
         """The numbers (16 bit) to ask the sender for now; each is asked for a few times at most."""
-        if not self._missing or not self._retransmission:
+        if not self._missing or not self._retransmission or now_us < self._ask_at_us:
             return []
         numbers: list[int] = []
+        self._ask_at_us = now_us + self._pause_us
         for number, lack in self._missing.items():
             if lack.tries < _MOST_TRIES and now_us >= lack.ask_at_us:
                 lack.tries += 1
                 lack.ask_at_us = now_us + self._pause_us
                 numbers.append(number & 0xFFFF)
+            if lack.tries < _MOST_TRIES:
+                self._ask_at_us = min(self._ask_at_us, lack.ask_at_us)
         return numbers
 
     @property
@@ -119,6 +130,7 @@ class JitterBuffer:
             return
         for number in range(start, end):
             self._missing[number] = _Missing(now_us)
+            self._ask_at_us = now_us
 
     def _found(self, number: int, now_us: int) -> None:
         lack = self._missing.pop(number, None)

@@ -16,6 +16,8 @@ VIDEO_RATE, AUDIO_RATE = 90_000, 48_000
 #: Pictures are moved by a twentieth of the time that passes at most.
 _SLEW = 20
 _JUMP_US = 1_000_000
+#: Reports that put the tracks further apart than this are of no use: their sender has no clock.
+_MOST_APART_US = 86_400_000_000
 #: Two packets are a tick of either RTP clock apart at least: what shares a stamp is one picture to receivers.
 _LEAST_US = 21
 #: Timestamps and arrivals that differ by more than this from one packet to the next: another clock.
@@ -93,7 +95,9 @@ class MediaClock:
         # At the sound's report the sound was at audio_own + offset; the pictures have to be there, too.
         wanted_us = audio_own + audio.offset_us - (video_own + audio_ntp - video_ntp)
         off_us = wanted_us - video.offset_us
-        if off_us > _JUMP_US:
+        if abs(off_us) > _MOST_APART_US:
+            video.report = audio.report = None
+        elif off_us > _JUMP_US:
             video.offset_us = wanted_us
         elif off_us < -_JUMP_US:
             audio.offset_us -= off_us

@@ -1,12 +1,14 @@
 """RTCP (RFC 3550 6, RFC 4585, RFC 5104): reports and feedback, both ways.
 
 Parsing is lenient to packet types that we do not know and strict about lengths: a compound packet that is
-cut short raises RtcpError.
+cut short raises RtcpError, and so does one of more packets than anybody sends.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from sluice.core.limits import MOST_COMPOUND_PACKETS, MOST_NACKED
 
 _SR, _RR, _SDES, _BYE, _RTPFB, _PSFB = 200, 201, 202, 203, 205, 206
 _REPORT_BLOCK = struct.Struct("!IIIIII")
@@ -18,7 +20,8 @@ class RtcpError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """Generic NACK (RFC 4585 6.2.1): sequence numbers (16 bit) that the receiver of `ssrc` misses."""
+    """Generic NACK (RFC 4585 6.2.1): sequence numbers (16 bit) that the receiver of `ssrc` misses, the first
+    MOST_NACKED of them."""
 
     ssrc: int
     sequences: tuple[int, ...]
@@ -83,8 +86,11 @@ def parse(data: bytes) -> list[Feedback]:
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    position = 0
+    position = count = 0
     while position < len(data):
+        count += 1
+        if count > MOST_COMPOUND_PACKETS:
+            raise RtcpError(f"a compound packet has more than {MOST_COMPOUND_PACKETS} packets")
         if len(data) - position < 4:
             raise RtcpError("an RTCP packet is cut short")
         first, kind, words = struct.unpack_from("!BBH", data, position)
@@ -122,7 +128,9 @@ def _nack(body: bytes) -> Nack:
         first, mask = struct.unpack_from("!HH", body, at)
         sequences.append(first)
         sequences += [(first + n + 1) & 0xFFFF for n in range(16) if mask >> n & 1]
-    return Nack(int.from_bytes(body[4:8], "big"), tuple(sequences))
+        if len(sequences) >= MOST_NACKED:
+            break
+    return Nack(int.from_bytes(body[4:8], "big"), tuple(sequences[:MOST_NACKED]))
 
 
 # --- what we send ---------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sluice.core.limits import MOST_EXTENSION_BYTES
+
 #: Largest RTP payload, in bytes. With header, SRTP tag, UDP and IPv6 it stays below 1280, the least IPv6 MTU.
 MAX_PAYLOAD = 1180
 
@@ -157,8 +159,9 @@ def parse_rtp(data: bytes) -> RtpPacket:
 
 
 def extension_element(extension: bytes, wanted: int) -> bytes:
-    """The element with the id `wanted` of a header extension (RFC 8285); empty if there is none."""
-    profile, at, end = extension[:2], 4, len(extension)
+    """The element with the id `wanted` of a header extension (RFC 8285); empty if there is none in the first
+    MOST_EXTENSION_BYTES."""
+    profile, at, end = extension[:2], 4, min(len(extension), MOST_EXTENSION_BYTES)
     one_byte = profile == b"\xbe\xde"  # 4.2; else two bytes, 4.3
     if not one_byte and (profile[:1] != b"\x10" or profile[1:2] > b"\x0f"):
         return b""

@@ -10,6 +10,8 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from sluice.core.limits import MOST_ICE_CHARACTERS, MOST_SDP_BYTES, MOST_SDP_LINES
+
 
 class SdpError(ValueError):
     """The offer cannot be answered; the text tells its sender why, and names the line."""
@@ -88,6 +90,8 @@ RECEIVES, SENDS = ("recvonly", "sendrecv"), ("sendonly", "sendrecv")
 _RTP = re.compile(r"((UDP|TCP)/(TLS|DTLS)/)?RTP/S?AVPF?", re.IGNORECASE)
 #: An answer has as many sections as its offer, each with our side of the transport.
 _MOST_SECTIONS = 64
+#: Groups of sections; each section is looked for in all of them.
+_MOST_BUNDLES = 16
 #: What is kept of an offer comes from lines below this length; those that are longer hold nothing for us.
 _LONGEST_LINE = 4096
 
@@ -171,8 +175,13 @@ _BLANK = string.whitespace + "\0\ufeff"
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:
-    """Each line as type and value; RFC 8866 9 ends them with CRLF and asks to take LF alone as well."""
-    for line in re.split(r"[\r\n]+", text):
+    """Each line as type and value; RFC 8866 9 ends them with CRLF and asks to take LF alone as well. Raises
+    SdpError for more than is read."""
+    if len(text) > MOST_SDP_BYTES:
+        raise SdpError(f"the body has more than {MOST_SDP_BYTES} bytes")
+    for number, line in enumerate(re.split(r"[\r\n]+", text)):
+        if number == MOST_SDP_LINES:
+            raise SdpError(f"the body has more than {MOST_SDP_LINES} lines")
         if line := line.strip(_BLANK):
             name, _, value = line.partition("=")
             yield name.rstrip().lower(), value.lstrip()
@@ -195,6 +204,8 @@ def _sections(
             if key.lower() == "group":
                 semantics, *mids = rest.split() or [""]
                 bundles += [tuple(mids)] if semantics.upper() == "BUNDLE" else []
+                if len(bundles) > _MOST_BUNDLES:
+                    raise SdpError(f"the offer has more than {_MOST_BUNDLES} lines a=group:BUNDLE")
             else:
                 _attribute(sections[-1] if sections else session, key.lower(), rest)
     return session, sections, bundles
@@ -227,6 +238,8 @@ def _attribute(section: MediaOffer, name: str, value: str) -> None:
     if name in ("sendrecv", "sendonly", "recvonly", "inactive"):
         section.direction = name
     elif name in _TEXTS:
+        if len(value) > MOST_ICE_CHARACTERS:
+            raise SdpError(f"a={name}:{shown(value)}: it has more than {MOST_ICE_CHARACTERS} characters")
         setattr(section, _TEXTS[name], value)
     elif name in _FLAGS:
         setattr(section, _FLAGS[name], True)

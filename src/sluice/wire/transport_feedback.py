@@ -2,6 +2,9 @@
 
 Senders number all packets of a transport in a header extension; we tell when each arrived, and they estimate
 the bandwidth. Without it browsers lower their bitrate and never raise it. Pure: time is an argument.
+
+What one call tells of is bounded, whatever the numbers do: the newest `_MOST_SPAN` of them. Those before are
+never told of, as if the packets that would tell it were lost.
 """
 
 import struct
@@ -16,8 +19,9 @@ _MOST_RUN = 0x1FFF
 _MOST_NUMBERS = 350
 #: What is remembered of the past, for packets that were overtaken by a feedback.
 _MEMORY = 1000
-#: A larger step is a sender that began anew.
-_MOST_STEP = 0x4000
+#: Numbers that one call tells of: ten times as many as the fastest sender uses meanwhile.
+_MOST_SPAN = 2000
+_MOST_PACKETS = 32
 
 
 class TransportFeedback:
@@ -37,7 +41,7 @@ class TransportFeedback:
             extended = highest + ((number - highest + 0x8000) & 0xFFFF) - 0x8000
             if extended > highest:
                 self._highest = extended
-                if extended - highest > _MOST_STEP:
+                if extended - highest > _MOST_SPAN:  # a sender that began anew, or was away
                     self._arrivals.clear()
                     self._start = extended
             elif extended < highest - _MEMORY or extended in self._arrivals:
@@ -52,8 +56,9 @@ class TransportFeedback:
         if not self._news or self._highest is None:
             return []
         made: list[bytes] = []
-        at, end = self._start, self._highest + 1
-        while at < end:
+        end = self._highest + 1
+        at = max(self._start, end - _MOST_SPAN)
+        while at < end and len(made) < _MOST_PACKETS:
             packet, at = self._packet(at, end, sender, media)
             made.append(packet)
         self._start, self._news = end, False
@@ -80,8 +85,6 @@ class TransportFeedback:
             clock_us += delta * _TICK_US
             symbols.append(_SMALL if 0 <= delta <= 0xFF else _LARGE)
             deltas.append(bytes((delta,)) if 0 <= delta <= 0xFF else delta.to_bytes(2, "big", signed=True))
-            if len(symbols) == 0xFFFF:
-                break
         body = b"".join((*status_chunks(symbols), *deltas))
         padding = -len(body) % 4
         if padding:

@@ -2,6 +2,10 @@
 its rooms or subscribe to them.
 
 Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb.
+
+Whatever runs here has an owner: `run` waits for its tasks, and ends with the first that ends, with its error
+where there is one, so that the process is started again; so it is when its timer stands still. What one peer,
+room or session makes go wrong ends that alone (see `engine`).
 """
 
 import asyncio
@@ -12,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sluice.core.limits import DATAGRAMS_PER_WAKEUP, SPARE_DESCRIPTORS, WAKEUP_S
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
@@ -30,6 +35,7 @@ from sluice.process.control import (
     Retire,
     Watch,
 )
+from sluice.process.owned import own, watch
 from sluice.process.ports import binding
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.engine import Engine
@@ -38,9 +44,8 @@ from sluice.rooms.engine.socket import MediaSocket
 
 MOST_KEPT_MB = 256
 _TIMER_S = 0.1
+_STILL_S = 5.0
 _DRAIN_S = 0.002
-#: Datagrams taken per wake-up, so that a flood cannot keep frames waiting.
-_MOST_DATAGRAMS = 64
 
 
 class RoomProcess:
@@ -51,21 +56,24 @@ class RoomProcess:
         self._loop = asyncio.get_running_loop()
         self._link_path: str = config["link"]
         Path(self._link_path).unlink(missing_ok=True)  # of the process before this one
-        _allow_many_sockets()
+        most_sockets = _allow_many_sockets()
         with binding("media_port", "UDP", config["host"], config["port"]):
             self._socket = MediaSocket(
                 config["host"],
                 config["port"],
                 watch=lambda path: self._loop.add_reader(path.fileno(), self._on_readable, path),
                 unwatch=lambda path: self._loop.remove_reader(path.fileno()),
+                most_paths=max(0, most_sockets - SPARE_DESCRIPTORS),
             )
+        self._backlog = asyncio.Event()
+        self._ticked_at = time.monotonic()
         addresses = config["public_ips"] or [config["host"]]
         self._engine = Engine(
             self._socket,
             DtlsIdentity(datetime.datetime.now(datetime.UTC)),
             [(address, self._socket.port) for address in addresses],
             emit=lambda change: self._channel.notify(change),
-            start_drain=lambda: self._schedule_drain(time.monotonic()),
+            start_drain=self._backlog.set,
             most_kept_bytes=config.get("most_kept_mb", MOST_KEPT_MB) << 20,
         )
         self._channel: Channel
@@ -76,12 +84,20 @@ class RoomProcess:
             lambda: FrameLink(self._engine.open_end), self._link_path
         )
         self._loop.add_reader(self._socket.socket.fileno(), self._on_readable, self._socket.socket)
-        timer = asyncio.create_task(self._tick())
         self._channel.notify(Ready(media_port=self._socket.port))
+        tasks = [
+            own(self._channel.run(), "control channel"),
+            own(self._tick(), "timer of the rooms"),
+            own(self._drain(), "backlogs of viewers"),
+        ]
+        watch("timer of the rooms", lambda: time.monotonic() - self._ticked_at > _STILL_S)
         try:
-            await self._channel.run()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
         finally:
-            timer.cancel()
+            for task in tasks:
+                task.cancel()
             server.close()
             self._engine.close()
             self._loop.remove_reader(self._socket.socket.fileno())
@@ -91,17 +107,24 @@ class RoomProcess:
         while True:
             await asyncio.sleep(_TIMER_S)
             self._engine.on_timer()
+            self._ticked_at = time.monotonic()
 
-    def _schedule_drain(self, last: float) -> None:
-        self._loop.call_later(_DRAIN_S, self._drain, last)
-
-    def _drain(self, last: float) -> None:
-        now = time.monotonic()
-        if self._engine.drain(now - last):
-            self._schedule_drain(now)
+    async def _drain(self) -> None:
+        """Sends from backlogs, while there are any."""
+        while True:
+            await self._backlog.wait()
+            last, more = time.monotonic(), True
+            while more:
+                await asyncio.sleep(_DRAIN_S)
+                now = time.monotonic()
+                more, last = self._engine.drain(now - last), now
+            self._backlog.clear()
 
     def _on_readable(self, readable: socket.socket) -> None:
-        for _ in range(_MOST_DATAGRAMS):
+        until = time.monotonic() + WAKEUP_S
+        for n in range(DATAGRAMS_PER_WAKEUP):
+            if n and time.monotonic() > until:
+                return  # the others have their turn
             try:
                 data, address = readable.recvfrom(2048)
             except BlockingIOError:
@@ -141,10 +164,11 @@ class RoomProcess:
         return Refusal(field="request", why=f"a room process does not answer {message.type}")
 
 
-def _allow_many_sockets() -> None:
-    """One for each peer: as many as the system lets this process have."""
+def _allow_many_sockets() -> int:
+    """One for each peer: as many as the system lets this process have, which are so many."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -78,7 +78,8 @@ class Engine:
         self._links: dict[str, PublisherLink] = {}  #: by run
         self._publishing: dict[str, Publishing] = {}  #: by peer, once it is connected
         self._retired: OrderedDict[str, None] = OrderedDict()
-        self._backlogs: dict[Viewer, Stream] = {}
+        self._ended: OrderedDict[str, str] = OrderedDict()  #: peers that had to go, and why
+        self._backlogs: dict[Viewer, tuple[Stream, str]] = {}  #: whose they are by stream and peer
 
     # --- requests of the node -----------------------------------------------------------------------------
 
@@ -88,9 +89,9 @@ class Engine:
             agreed = agree_to_watch(request.sdp)
         except SdpError as error:
             return _refused(request, error)
-        if self._peers.full:
-            return _busy()
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
+        if why := self._peers.why_full(room) or room.why_full(UserId(request.viewer)):
+            return _busy(why)
         stream = self._stream(room, UserId(request.user_id), request.stream)
         video, opus = agreed.video, agreed.opus  # the offer itself is large, and not needed any more
 
@@ -100,7 +101,7 @@ class Engine:
                 stream,
                 video,
                 opus,
-                on_backlog=lambda viewer: self._defer(viewer, stream),
+                on_backlog=lambda viewer: self._defer(viewer, stream, connection.peer_id),
                 now_us=now_us,
             )
 
@@ -123,9 +124,9 @@ class Engine:
             return Refusal(field="token", why=str(error), forbidden=True)
         except SdpError as error:
             return _refused(request, error)
-        if self._peers.full:
-            return _busy()
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
+        if why := self._peers.why_full(room) or room.why_full(UserId(request.user_id)):
+            return _busy(why)
         key = UserId(request.user_id), request.stream
         stream, peer_id = self._stream(room, *key), new_peer_id()
         terms = publish_terms(agreed)
@@ -152,6 +153,8 @@ class Engine:
         """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
         seat = self._peers.get(request.peer_id)
         if seat is None or seat.user_id != request.user_id:
+            if why := self._ended.get(request.peer_id):
+                return Patched(outcome="ended", why=why)
             return Patched(outcome="replaced" if request.peer_id in self._retired else "unknown")
         try:
             fragment = parse_fragment(request.fragment)
@@ -181,8 +184,10 @@ class Engine:
             self._peers.remove(seat.peer)
         return Done(found=seat is not None)
 
-    def enter(self, request: Enter) -> Roster:
+    def enter(self, request: Enter) -> Roster | Refusal:
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
+        if why := room.why_full(UserId(request.user_id)):
+            return _busy(why)
         room.enter(UserId(request.user_id), request.presence)
         return room.roster()
 
@@ -263,10 +268,11 @@ class Engine:
         now_us = clock_us()
         self._peers.on_timer(now_us, time.time())
         for key, room in list(self._rooms.items()):
-            room.expire(now_us)
-            room.forget_idle_streams()
-            for stream in room.streams.values():
-                stream.on_timer(now_us)
+            try:
+                room.on_timer(now_us)
+            except Exception:  # root of a room: our defect ends it, and no other
+                log.error("x room", room=room.room_id, why="a defect of ours", exc_info=True)
+                self._end_room(room)
             if room.empty:
                 del self._rooms[key]
         self._bound_memory()
@@ -280,8 +286,14 @@ class Engine:
 
     def drain(self, elapsed_s: float) -> bool:
         """Sends from the backlogs; True while there are any."""
-        for viewer, stream in list(self._backlogs.items()):
-            if not viewer.drain(elapsed_s, stream.sources.video):
+        for viewer, (stream, peer_id) in list(self._backlogs.items()):
+            try:
+                more = viewer.drain(elapsed_s, stream.sources.video)
+            except Exception:  # root of a peer: our defect ends it, and no other
+                log.error("x peer", peer=peer_id, why="a defect of ours", exc_info=True)
+                self.close_peer(ClosePeer(peer_id=peer_id))
+                more = False
+            if not more:
                 del self._backlogs[viewer]
         return bool(self._backlogs)
 
@@ -331,17 +343,29 @@ class Engine:
         if link is not None:
             link.close()
 
+    def _end_room(self, room: Room) -> None:
+        """Whoever is in it comes back to a new one."""
+        self._peers.end_all(room)
+        for link in list(self._links.values()):
+            if (link.hello.app_id, link.hello.room_id) == (room.app_id, room.room_id):
+                link.close()
+        room.clear()
+
     def _note_retired(self, run_id: str) -> None:
         self._retired[run_id] = None
         if len(self._retired) > _MOST_RETIRED:
             self._retired.popitem(last=False)
 
-    def _defer(self, viewer: Viewer, stream: Stream) -> None:
+    def _defer(self, viewer: Viewer, stream: Stream, peer_id: str) -> None:
         if not self._backlogs:
             self._start_drain()
-        self._backlogs[viewer] = stream
+        self._backlogs[viewer] = stream, peer_id
 
     def _on_gone(self, seat: Seat) -> None:
+        if seat.peer.conduct.why:
+            self._ended[seat.peer.id] = seat.peer.conduct.why
+            if len(self._ended) > _MOST_RETIRED:
+                self._ended.popitem(last=False)
         self._publishing.pop(seat.peer.id, None)
         seat.room.unpublish(seat.peer.id)
         seat.room.leave(seat.peer.id, clock_us())
@@ -358,5 +382,5 @@ def _refused(request: Watch | Publish, error: SdpError) -> Refusal:
     return Refusal(field="offer", why=str(error))
 
 
-def _busy() -> Refusal:
-    return Refusal(field="room", why="this room process serves as many peers as it may", busy=True)
+def _busy(why: str) -> Refusal:
+    return Refusal(field="room", why=why, busy=True)

@@ -105,6 +105,9 @@ class FrameLink(asyncio.Protocol):
             except (LinkError, ValueError) as error:  # of one session: the others go on
                 log.warning("x channel", why=str(error), end=channel.end.name)
                 channel.close()
+            except Exception:  # root of a session, as above
+                log.error("x channel", why="a defect of ours", end=channel.end.name, exc_info=True)
+                channel.close()
 
     def _open(self, frame: LinkFrame) -> None:
         if frame.type != FrameType.CONTROL:

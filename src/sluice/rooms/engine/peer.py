@@ -2,14 +2,14 @@
 
 The engine gives it datagrams and time; it answers through the media socket. What it does once it is connected
 is its role's (`watching`, `publishing`). A peer ends when it says so, when its handshake fails or takes too
-long, and when its consent checks stay away (RFC 7675).
+long, when its consent checks stay away (RFC 7675), and when it goes on exceeding its budgets (`conduct`).
 """
 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import structlog
 from aioice import stun
@@ -17,6 +17,23 @@ from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
 from sluice.core.ids import PeerId
+from sluice.core.limits import (
+    CHECKS_AT_ONCE,
+    CHECKS_PER_S,
+    FALSE_CHECKS_AT_ONCE,
+    FALSE_CHECKS_PER_S,
+    HANDSHAKE_DATAGRAMS_AT_ONCE,
+    HANDSHAKE_DATAGRAMS_PER_S,
+    LEAST_RTP_BYTES,
+    MOST_SSRCS,
+    NEW_ADDRESSES_AT_ONCE,
+    NEW_ADDRESSES_PER_S,
+    RTCP_PACKETS_AT_ONCE,
+    RTCP_PACKETS_PER_S,
+    RTP_BYTES_AT_ONCE,
+    RTP_BYTES_PER_S,
+)
+from sluice.rooms.engine.conduct import Budget, Conduct
 from sluice.rooms.engine.dtls import Dtls, DtlsError, DtlsIdentity, SrtpKeys
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.wire.rtcp import Feedback, parse
@@ -29,6 +46,16 @@ _HANDSHAKE_US = 30_000_000
 #: Packets that may be late without being taken for repeated ones (RFC 3711 3.3.2): a second of much video.
 _REPLAY_WINDOW = 1024
 
+_TOO_MANY_CHECKS = f"it sends more than {CHECKS_PER_S} ICE checks a second"
+_TOO_MANY_ADDRESSES = f"it shows more than {NEW_ADDRESSES_PER_S} new address a second"
+_TOO_MUCH_DTLS = f"it sends more than {HANDSHAKE_DATAGRAMS_PER_S} DTLS datagrams a second"
+_TOO_MUCH_RTP = (
+    f"it sends more than {RTP_BYTES_PER_S * 8 // 1_000_000} Mbit/s, "
+    f"or {RTP_BYTES_PER_S // LEAST_RTP_BYTES} RTP packets a second"
+)
+_TOO_MUCH_RTCP = f"it sends more than {RTCP_PACKETS_PER_S} RTCP packets a second"
+_TOO_MANY_SSRCS = f"it sends under more than {MOST_SSRCS} SSRCs"
+
 
 class Phase(Enum):
     CONNECTING = "connecting"
@@ -37,7 +64,10 @@ class Phase(Enum):
 
 
 class Role(Protocol):
-    """What a connected peer is there for. All calls come from the engine's one thread."""
+    """What a connected peer is there for. All calls come from the engine's one thread. RTP is not decrypted
+    for one that does not take it."""
+
+    takes_rtp: ClassVar[bool]
 
     def on_address(self, address: Address) -> None: ...
 
@@ -58,6 +88,7 @@ class Connection:
     address: Address
     keys: SrtpKeys
     socket: MediaSocket
+    conduct: Conduct
     _rtcp: Session
 
     def send_rtcp(self, packet: bytes) -> None:
@@ -78,7 +109,10 @@ class Peer:
     ) -> None:
         self.id = peer_id
         self.phase = Phase.CONNECTING
-        self.addresses: set[Address] = set()  #: from which it has shown its password
+        self.conduct = Conduct(peer_id)
+        self.addresses: dict[
+            Address, None
+        ] = {}  #: from which it has shown its password, the newest check last
         self.passwords: dict[str, str] = {}  #: ours by our user names, the newest last
         self.remote_ufrag = ""  #: names the peer's side of the ICE session
         self.restart(transport.ufrag)
@@ -91,6 +125,13 @@ class Peer:
         self._address: Address | None = None
         self._heard_us = now_us
         self._created_us = now_us
+        self._ssrcs: set[bytes] = set()  #: for each of which libsrtp keeps a state
+        self._checks = Budget(CHECKS_PER_S, CHECKS_AT_ONCE)
+        self._false_checks = Budget(FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE)
+        self._new_addresses = Budget(NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE)
+        self._dtls_datagrams = Budget(HANDSHAKE_DATAGRAMS_PER_S, HANDSHAKE_DATAGRAMS_AT_ONCE)
+        self._rtp_bytes = Budget(RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE)
+        self._rtcp_packets = Budget(RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE)
 
     # --- ICE ----------------------------------------------------------------------------------------------
 
@@ -106,11 +147,31 @@ class Peer:
         self.passwords[secrets.token_hex(8)] = secrets.token_hex(16)
         self.remote_ufrag = remote_ufrag
 
+    @property
+    def address(self) -> Address | None:
+        """Where it is, as its newest nomination says."""
+        return self._address
+
+    def may_check(self, address: Address, now_us: int) -> bool:
+        """Whether a check in its name is looked at: most of a flood ends here. Checks from other addresses
+        may be those of a forger, and do not touch what comes from where the peer is."""
+        if address not in self.addresses:
+            return self._false_checks.take(1, now_us)
+        if self._checks.take(1, now_us):
+            return True
+        self.conduct.exceed(_TOO_MANY_CHECKS, now_us)
+        return False
+
     def handle_stun(self, request: stun.Message, name: str, address: Address, now_us: int) -> bool:
-        """A binding request to our `name`; True when it was genuine. Anything else is ignored."""
+        """A binding request to our `name`; True when it was genuine and is answered. All else is ignored."""
         key = self.passwords.get(name, "").encode()
         if not key or request.message_class != stun.Class.REQUEST or not request.check_message_integrity(key):
             return False
+        if address not in self.addresses:
+            self._false_checks.earn(1)
+            if not self._new_addresses.take(1, now_us):
+                self.conduct.exceed(_TOO_MANY_ADDRESSES, now_us)
+                return False
         response = stun.Message(
             message_method=stun.Method.BINDING,
             message_class=stun.Class.RESPONSE,
@@ -138,6 +199,9 @@ class Peer:
         """False when the peer is over."""
         if self._address is None:
             return True
+        if not self._dtls_datagrams.take(1, now_us):
+            self.conduct.exceed(_TOO_MUCH_DTLS, now_us)
+            return True
         try:
             self._send(self._dtls.handle(data))
         except DtlsError as error:
@@ -148,28 +212,53 @@ class Peer:
         return not self._dtls.closed
 
     def handle_rtp(self, data: bytes, now_us: int) -> None:
-        if self._receive is None or self._role is None:
+        if self._receive is None or self._role is None or not self._role.takes_rtp:
+            return
+        if not self._rtp_bytes.take(max(len(data), LEAST_RTP_BYTES), now_us):
+            self.conduct.exceed(_TOO_MUCH_RTP, now_us)
+            return
+        ssrc = data[8:12]
+        if not self._knows(ssrc, now_us):
             return
         try:
             packet = self._receive.unprotect(data)
         except (SrtpError, ValueError):  # forged or repeated, or longer than libsrtp's buffer
             return
+        self._ssrcs.add(ssrc)
         self._role.on_rtp(packet, now_us)
 
     def handle_rtcp(self, data: bytes, now_us: int) -> None:
         if self._receive is None or self._role is None:
             return
+        if not self._rtcp_packets.take(1, now_us):
+            self.conduct.exceed(_TOO_MUCH_RTCP, now_us)
+            return
+        ssrc = data[4:8]
+        if not self._knows(ssrc, now_us):
+            return
         try:
-            feedback = parse(self._receive.unprotect_rtcp(data))
+            packet = self._receive.unprotect_rtcp(data)
+            self._ssrcs.add(ssrc)
+            feedback = parse(packet)
         except (SrtpError, ValueError):  # as above, or RtcpError
             return
         self._role.on_rtcp(feedback, now_us)
+
+    def _knows(self, ssrc: bytes, now_us: int) -> bool:
+        """Whether this SSRC was there before, or may be new."""
+        if ssrc in self._ssrcs or len(self._ssrcs) < MOST_SSRCS:
+            return True
+        self.conduct.exceed(_TOO_MANY_SSRCS, now_us)
+        return False
 
     # --- time ---------------------------------------------------------------------------------------------
 
     def on_timer(self, now_us: int, unix_time: float) -> None:
         """Called a few times a second."""
-        if self.phase is Phase.CONNECTING:
+        if self.conduct.why:
+            log.warning("x peer", peer=self.id, why=self.conduct.why, dropped=self.conduct.dropped)
+            self.close()
+        elif self.phase is Phase.CONNECTING:
             if not self._retry_handshake() or now_us - self._created_us > _HANDSHAKE_US:
                 log.info("x peer", peer=self.id, why="never connected")
                 self.close()
@@ -210,7 +299,9 @@ class Peer:
         self._receive = Session(inbound)
         outbound = Policy(keys.send_key + keys.send_salt, Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
         self._socket.open_path(self._address)
-        self._connection = Connection(self.id, self._address, keys, self._socket, Session(outbound))
+        self._connection = Connection(
+            self.id, self._address, keys, self._socket, self.conduct, Session(outbound)
+        )
         self.phase = Phase.CONNECTED
         log.info("> peer connected", peer=self.id, profile="gcm" if keys.gcm else "cm")
         self._role = self._begin(self._connection, now_us)

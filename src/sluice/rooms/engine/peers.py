@@ -1,18 +1,26 @@
 """All peers of a room process: who sits where, and whose a datagram is.
 
 A peer is found by its ICE user name first and by the addresses that it has proven after that. Everything that
-can go wrong with one peer ends that peer.
+can go wrong with one peer ends that peer, our own defects included.
 """
 
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 from aioice import stun
 
 from sluice.core.ids import PeerId, UserId
+from sluice.core.limits import (
+    MOST_ENDED_AT_ONCE,
+    MOST_PEER_ADDRESSES,
+    MOST_PEERS,
+    MOST_ROOM_PEERS,
+    MOST_STUN_BYTES,
+)
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.negotiation import Agreement
 from sluice.rooms.engine.peer import Connection, Peer, Phase, Role
@@ -23,8 +31,7 @@ from sluice.wire.sdp_answer import LocalPeer
 
 log = structlog.get_logger()
 
-_MOST_PEERS = 5000
-_MOST_ADDRESSES = 16  # of one peer
+_STUN_HEAD, _BINDING_REQUEST, _USERNAME = 20, b"\0\1", b"\0\6"
 
 
 def clock_us() -> int:
@@ -63,9 +70,13 @@ class Peers:
         self._by_name: dict[str, Peer] = {}
         self._by_address: dict[Address, Peer] = {}
 
-    @property
-    def full(self) -> bool:
-        return len(self._seats) >= _MOST_PEERS
+    def why_full(self, room: Room) -> str:
+        """Why nobody can sit down in this room now; empty when somebody can."""
+        if len(self._seats) >= MOST_PEERS:
+            return f"this room process serves {MOST_PEERS} peers, as many as it may; try again later"
+        if room.peers >= MOST_ROOM_PEERS:
+            return f"this room has {MOST_ROOM_PEERS} peers, as many as it may; try again later"
+        return ""
 
     def get(self, peer_id: str) -> Seat | None:
         return self._seats.get(peer_id)
@@ -85,6 +96,7 @@ class Peers:
         seat = self._seats[peer_id] = Seat(peer, room, user_id, stream, agreed.lead)
         self._name(seat)
         stream.watched += 1
+        room.peers += 1
         room.enter(user_id, peer_id)
         return seat
 
@@ -103,25 +115,40 @@ class Peers:
         seat = self._seats.pop(peer.id, None)
         if seat is None:
             return
-        peer.close()
+        self._try(peer, peer.close)
         seat.stream.watched -= 1
+        seat.room.peers -= 1
         for name in seat.names:
             del self._by_name[name]
         for address in peer.addresses:
-            self._socket.close_path(address)
-            if self._by_address.get(address) is peer:
-                del self._by_address[address]
-        self._on_gone(seat)
+            self._forget(peer, address)
+        self._try(peer, partial(self._on_gone, seat))
+
+    def _try(self, peer: Peer, work: Callable[[], None]) -> bool:
+        """False when it failed; then the peer has to go."""
+        try:
+            work()
+        except Exception:  # root of a peer: our defect ends it, and nothing else
+            log.error("x peer", peer=peer.id, why="a defect of ours", exc_info=True)
+            return False
+        return True
 
     def close(self) -> None:
         for seat in list(self._seats.values()):
             self.remove(seat.peer)
 
+    def end_all(self, room: Room) -> None:
+        for seat in [seat for seat in self._seats.values() if seat.room is room]:
+            self.remove(seat.peer)
+
     def on_timer(self, now_us: int, unix_time: float) -> None:
+        ended = 0
         for seat in list(self._seats.values()):
-            seat.peer.on_timer(now_us, unix_time)
-            if seat.peer.phase is Phase.CLOSED:
-                self.remove(seat.peer)
+            peer = seat.peer
+            well = self._try(peer, partial(peer.on_timer, now_us, unix_time))
+            if (peer.phase is Phase.CLOSED or not well) and ended < MOST_ENDED_AT_ONCE:
+                ended += 1
+                self.remove(peer)
 
     # --- datagrams ----------------------------------------------------------------------------------------
 
@@ -134,30 +161,46 @@ class Peers:
         peer = self._by_address.get(address)
         if peer is None:
             return
-        if 128 <= first < 192 and len(data) > 1:
-            if 192 <= data[1] < 224:  # RFC 5761 4
-                peer.handle_rtcp(data, clock_us())
-            else:
-                peer.handle_rtp(data, clock_us())
-        elif 20 <= first < 64 and not peer.handle_dtls(data, clock_us()):
+        try:
+            if 128 <= first < 192 and len(data) > 1:
+                if 192 <= data[1] < 224:  # RFC 5761 4
+                    peer.handle_rtcp(data, clock_us())
+                else:
+                    peer.handle_rtp(data, clock_us())
+            elif 20 <= first < 64 and not peer.handle_dtls(data, clock_us()):
+                self.remove(peer)
+        except Exception:  # root of a peer, as in `_try`, without a call for each packet
+            log.error("x peer", peer=peer.id, why="a defect of ours", exc_info=True)
             self.remove(peer)
 
     def _on_stun(self, data: bytes, address: Address) -> None:
+        if len(data) > MOST_STUN_BYTES or not data.startswith(_BINDING_REQUEST):
+            return
+        ufrag = _ufrag_of(data)
+        peer, now_us = self._by_name.get(ufrag), clock_us()
+        if peer is None or not peer.may_check(address, now_us):
+            return
         try:
             message = stun.parse_message(data)
         except (ValueError, struct.error):
             return
-        name = message.attributes.get("USERNAME")
-        ufrag = name.partition(":")[0] if isinstance(name, str) else ""
-        peer = self._by_name.get(ufrag)
-        if (
-            peer is not None
-            and peer.handle_stun(message, ufrag, address, clock_us())
-            # A peer has few addresses; one that shows many is a fault or an attack.
-            and (address in self._by_address or len(peer.addresses) < _MOST_ADDRESSES)
-        ):
-            self._by_address[address] = peer
-            peer.addresses.add(address)
+        if peer.handle_stun(message, ufrag, address, now_us):
+            self._find_at(peer, address)
+
+    def _find_at(self, peer: Peer, address: Address) -> None:
+        """From now on what comes from there is the peer's."""
+        self._by_address[address] = peer
+        peer.addresses.pop(address, None)
+        peer.addresses[address] = None
+        if len(peer.addresses) > MOST_PEER_ADDRESSES:
+            oldest = next(known for known in peer.addresses if known != peer.address)
+            del peer.addresses[oldest]
+            self._forget(peer, oldest)
+
+    def _forget(self, peer: Peer, address: Address) -> None:
+        if self._by_address.get(address) is peer:
+            del self._by_address[address]
+            self._socket.close_path(address)
 
     def _name(self, seat: Seat) -> None:
         for name in seat.names:
@@ -165,3 +208,14 @@ class Peers:
         seat.names = set(seat.peer.passwords)
         for name in seat.names:
             self._by_name[name] = seat.peer
+
+
+def _ufrag_of(data: bytes) -> str:
+    """Whom an ICE check names (RFC 8445 7.2.2), found without reading the rest: most of a flood ends here."""
+    at = _STUN_HEAD
+    while at + 4 <= len(data):
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at : at + 2] == _USERNAME:
+            return data[at + 4 : at + 4 + size].partition(b":")[0].decode("latin-1")
+        at += 4 + size + -size % 4
+    return ""

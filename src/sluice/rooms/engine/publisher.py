@@ -31,9 +31,11 @@ class Hello:
     def of(cls, document: object) -> "Hello":
         """Raises LinkError."""
         try:
-            return cls(**document)  # type: ignore[arg-type]
+            made = cls(**document)  # type: ignore[arg-type]
+            hash(made)  # no lists or objects for names
         except TypeError as error:
             raise LinkError("the link does not begin with a whole hello") from error
+        return made
 
     @property
     def key(self) -> StreamKey:

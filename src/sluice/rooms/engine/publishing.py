@@ -11,9 +11,19 @@ browsers show what they get in the order in which it comes, and who encodes for 
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import structlog
 
+from sluice.core.limits import (
+    PICTURES_AT_ONCE,
+    PICTURES_PER_S,
+    SOUNDS_AT_ONCE,
+    SOUNDS_PER_S,
+    UNITS_AT_ONCE,
+    UNITS_PER_S,
+)
+from sluice.rooms.engine.conduct import Budget
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.socket import Address
 from sluice.rooms.engine.stream import Stream
@@ -41,6 +51,9 @@ _B_FRAMES = (
     "its pictures are refused: they come in decoding order (B-frames), which browsers cannot show in real "
     "time; turn B-frames off in the encoder (x264: bframes=0 or tune=zerolatency), then publish again"
 )
+_TOO_MANY_UNITS = f"it sends more than {UNITS_PER_S} packets and NAL units of video a second"
+_TOO_MANY_PICTURES = f"it sends more than {PICTURES_PER_S} pictures a second"
+_TOO_MANY_SOUNDS = f"it sends more than {SOUNDS_PER_S} packets of sound a second"
 #: For senders that know no other feedback than REMB: no limit but their own, which follows the loss.
 _REMB_BPS = 20_000_000
 
@@ -67,6 +80,8 @@ class _Source:
 
 class Publishing:
     """`listener` is told what flows and what is wrong with it."""
+
+    takes_rtp: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -97,6 +112,9 @@ class Publishing:
         self._transport = TransportFeedback()
         self._picture_at_us = now_us  #: when the newest packet of video came
         self._intra_requests = 0
+        self._units = Budget(UNITS_PER_S, UNITS_AT_ONCE)
+        self._pictures = Budget(PICTURES_PER_S, PICTURES_AT_ONCE)
+        self._sounds = Budget(SOUNDS_PER_S, SOUNDS_AT_ONCE)
         self._poll_at_us = self._feedback_at_us = 0
         self._report_at_us = now_us + _REPORT_US
 
@@ -157,9 +175,13 @@ class Publishing:
 
     def _take_video(self, packets: list[RtpPacket], now_us: int) -> None:
         depacketizer = self._depacketizer
-        dropped = depacketizer.dropped
+        dropped, units = depacketizer.dropped, depacketizer.units
         for packet in packets:
+            if not self._units.take(1, now_us):
+                self._begin_anew(_TOO_MANY_UNITS, now_us)
+                return
             self._take_pictures(depacketizer.feed(packet), now_us)
+        self._units.spend(depacketizer.units - units)
         if depacketizer.dropped != dropped:
             self._stream.ask_key_frame(now_us)
 
@@ -172,14 +194,25 @@ class Publishing:
                 self._stream.end_pictures()
             if self._refused:
                 return
+            if not self._pictures.take(1, now_us):
+                self._begin_anew(_TOO_MANY_PICTURES, now_us)
+                return
             # First, so that the user is there before his pictures are.
             self._supply.left("video", now_us)
             media_us = self._clock.video_us(unit.timestamp, now_us)
             self._stream.video(unit.nal_units, media_us, unit.key, now_us)
 
+    def _begin_anew(self, excess: str, now_us: int) -> None:
+        """Pictures are left out, because there are too many: what follows refers to them."""
+        self._connection.conduct.exceed(excess, now_us)
+        self._depacketizer = H264Depacketizer(self._parameter_sets)
+        self._stream.end_pictures()
+
     def _take_audio(self, packets: list[RtpPacket], now_us: int) -> None:
         for packet in packets:
-            if packet.payload:
+            if packet.payload and not self._sounds.take(1, now_us):
+                self._connection.conduct.exceed(_TOO_MANY_SOUNDS, now_us)
+            elif packet.payload:
                 self._supply.left("audio", now_us)
                 self._stream.audio(packet.payload, self._clock.audio_us(packet.timestamp, now_us), now_us)
 

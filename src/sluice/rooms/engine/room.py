@@ -7,9 +7,11 @@ is final at once. Who publishes a stream is named by its run or by its peer.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.limits import MOST_ENDED_AT_ONCE, MOST_HOLDERS, MOST_ROOM_USERS
 from sluice.process.control import PublishedStream, RoomChanged, Roster, RosterUser
 from sluice.rooms.engine.stream import PublisherState, Stream
 
@@ -50,11 +52,21 @@ class Room:
         self.room_id = room_id
         self.streams: dict[StreamKey, Stream] = {}
         self.publications: dict[StreamKey, Publication] = {}
+        self.peers = 0  #: that have a seat here
         self._users: dict[UserId, _Presence] = {}
         self._changes = 0
         self._emit = emit
 
     # --- users --------------------------------------------------------------------------------------------
+
+    def why_full(self, user_id: UserId) -> str:
+        """Why the user cannot enter (once more); empty when he can."""
+        presence = self._users.get(user_id)
+        if presence is None and len(self._users) >= MOST_ROOM_USERS:
+            return f"this room has {MOST_ROOM_USERS} users, as many as it may; try again later"
+        if presence is not None and len(presence.holders) >= MOST_HOLDERS:
+            return f"this user has {MOST_HOLDERS} connections to this room, as many as he may; close some"
+        return ""
 
     def enter(self, user_id: UserId, holder: str, device: str = "") -> None:
         presence = self._users.get(user_id)
@@ -73,11 +85,15 @@ class Room:
         self.expire(now_us)
 
     def expire(self, now_us: int) -> None:
-        """Users whose time has come leave."""
-        for user_id, presence in list(self._users.items()):
-            if presence.leaves_at_us is not None and presence.leaves_at_us <= now_us:
-                del self._users[user_id]
-                self._tell("left", user_id)
+        """Users whose time has come leave, a part of a crowd at a time."""
+        late = (
+            user_id
+            for user_id, presence in self._users.items()
+            if presence.leaves_at_us is not None and presence.leaves_at_us <= now_us
+        )
+        for user_id in list(islice(late, MOST_ENDED_AT_ONCE)):
+            del self._users[user_id]
+            self._tell("left", user_id)
 
     def expel(self, user_id: UserId | None) -> set[str]:
         """The user leaves at once with what he publishes, or all do; what held them here has no place now."""
@@ -94,20 +110,16 @@ class Room:
         return ended
 
     def roster(self) -> Roster:
-        return Roster(
-            change=self._changes,
-            users=tuple(
-                RosterUser(
-                    user_id=user_id,
-                    streams=tuple(
-                        PublishedStream(stream=stream, media=publication.media, trouble=publication.trouble)
-                        for (publisher, stream), publication in sorted(self.publications.items(), key=_number)
-                        if publisher == user_id and publication.visible
-                    ),
+        streams: dict[UserId, list[PublishedStream]] = {}
+        for (publisher, stream), publication in sorted(self.publications.items(), key=_number):
+            if publication.visible:
+                streams.setdefault(publisher, []).append(
+                    PublishedStream(stream=stream, media=publication.media, trouble=publication.trouble)
                 )
-                for user_id in self._users
-            ),
+        users = (
+            RosterUser(user_id=user_id, streams=tuple(streams.get(user_id, ()))) for user_id in self._users
         )
+        return Roster(change=self._changes, users=tuple(users))
 
     # --- streams ------------------------------------------------------------------------------------------
 
@@ -177,6 +189,18 @@ class Room:
         kinds = publication.kinds | set(publication.trouble)
         present = key[0] in self._users
         return PublisherState(present, "video" in kinds, "audio" in kinds, dict(publication.trouble))
+
+    def on_timer(self, now_us: int) -> None:
+        """To be called a few times a second."""
+        self.expire(now_us)
+        self.forget_idle_streams()
+        for stream in self.streams.values():
+            stream.on_timer(now_us)
+
+    def clear(self) -> None:
+        """Nobody and nothing is here any more."""
+        self.expel(None)
+        self.streams.clear()
 
     def forget_idle_streams(self) -> None:
         """A stream that nobody publishes, watches or subscribes to holds nothing worth keeping."""

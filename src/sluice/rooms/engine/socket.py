@@ -33,8 +33,10 @@ class MediaSocket:
         *,
         watch: Callable[[socket.socket], object] = lambda path: None,
         unwatch: Callable[[socket.socket], object] = lambda path: None,
+        most_paths: int = 1000,
     ) -> None:
-        """Binds UDP `host`:`port` (port 0: any). Raises OSError."""
+        """Binds UDP `host`:`port` (port 0: any). Peers beyond `most_paths` share one socket. Raises
+        OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as alone:
             # A port that another process shares with its paths would be ours as well: ask unshared first.
@@ -47,16 +49,17 @@ class MediaSocket:
         self._paths: dict[Address, socket.socket] = {}
         self._watch = watch
         self._unwatch = unwatch
+        self._most_paths = most_paths
 
     def open_path(self, address: Address) -> None:
         """From now on what goes to this address goes through a socket of its own."""
-        if address in self._paths:
+        if address in self._paths or len(self._paths) >= self._most_paths:
             return
         try:
             path = _bound(self.socket.family, self.socket.getsockname())
             path.connect(address)
         except OSError:
-            return  # out of descriptors, most likely: the shared socket serves this peer too
+            return  # the shared socket serves this peer too
         self._paths[address] = path
         self._watch(path)
 

@@ -236,9 +236,10 @@ class Stream:
         """The viewer gets no video until it may resume."""
         viewer.pause(self._video_sequence)
 
-    def retransmit(self, viewer: Viewer, number: int, now_us: int) -> None:
-        """Answers a NACK of the viewer for a packet of the video, by the 16-bit number it was sent with."""
-        viewer.retransmit(number, self.history.find, self._video_sequence, self.sources, now_us)
+    def retransmit(self, viewer: Viewer, number: int, now_us: int) -> bool:
+        """Answers a NACK of the viewer for a packet of the video, by the 16-bit number it was sent with.
+        False when the viewer has no more for the moment."""
+        return viewer.retransmit(number, self.history.find, self._video_sequence, self.sources, now_us)
 
     @property
     def newest_key(self) -> int:

@@ -38,9 +38,11 @@ class Subscription:
     def of(cls, document: object) -> "Subscription":
         """Raises LinkError."""
         try:
-            return cls(**document)  # type: ignore[arg-type]
+            made = cls(**document)  # type: ignore[arg-type]
+            hash(made)  # no lists or objects for names
         except TypeError as error:
             raise LinkError("the link does not say what it subscribes to") from error
+        return made
 
     @property
     def key(self) -> StreamKey:

@@ -16,6 +16,8 @@ from typing import Protocol
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
+from sluice.core.limits import REPEATED_BYTES_AT_ONCE, REPEATED_SHARE, REPEATS_AT_ONCE, REPEATS_PER_S
+from sluice.rooms.engine.conduct import Budget
 from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.numbering import Numbering, Stretch
 from sluice.rooms.engine.socket import Address, MediaSocket
@@ -41,7 +43,6 @@ _WORTH_SKIPPING = 50
 _MOST_BACKLOG_FRAMES = 1000
 #: The rest of a longer group is left out when a key frame comes; a shorter one is soon over.
 _LONG_GROUP_FRAMES = 300
-_MOST_RETRANSMISSIONS_PER_S = 1000
 
 #: The kept frame, and the index in it, of the stream's packet with this (extended) number.
 FindPacket = Callable[[int], tuple[Frame, int] | None]
@@ -123,8 +124,9 @@ class Viewer:
         self._pending = 0  #: packets in the backlog
         self._rate = 0.0
         self._allowance = 0.0
-        self._repeat_second = 0
-        self._repeats = 0
+        self._repeats = Budget(REPEATS_PER_S, REPEATS_AT_ONCE)
+        self._repeated_bytes = Budget(0, REPEATED_BYTES_AT_ONCE)
+        self._earned_octets = 0  #: of what was sent, those that count for `_repeated_bytes`
 
     # --- start --------------------------------------------------------------------------------------------
 
@@ -315,15 +317,18 @@ class Viewer:
 
     def retransmit(
         self, number: int, find: FindPacket, stream_next: int, sources: Sources, now_us: int
-    ) -> None:
+    ) -> bool:
         """Sends the packet that the viewer knows by this 16-bit number once more, as RTX (RFC 4588) where
-        agreed, else as it was. Packets that it was never sent, or that are not kept any more, are not."""
+        agreed, else as it was. Packets that it was never sent, or that are not kept any more, are not. False
+        when the viewer has no more for the moment."""
         if self._numbering is None or self._video_type is None:
-            return
+            return True
         place = self._numbering.find(number, self._next(stream_next))
         found = find(place[1]) if place else None
-        if place is None or found is None or not self._may_repeat(now_us):
-            return
+        if place is None or found is None:
+            return True
+        if not self._may_repeat(found[0].lengths[found[1]], now_us):
+            return False
         (stretch, sequence), (frame, n) = place, found
         original, payload = self._headers(frame, sources.video, stretch)[n], frame.payloads[n]
         if self._rtx_type is None:
@@ -340,12 +345,12 @@ class Viewer:
         if sealed:
             self._socket.send_runs(sealed, ((0, 1, len(payload)),), self._overhead, self.address)
             self.retransmitted += 1
-
-    def _may_repeat(self, now_us: int) -> bool:
-        if now_us // 1_000_000 != self._repeat_second:
-            self._repeat_second, self._repeats = now_us // 1_000_000, 0
-        self._repeats += 1
-        if self._repeats > _MOST_RETRANSMISSIONS_PER_S:
-            self.dropped += 1
-            return False
         return True
+
+    def _may_repeat(self, size: int, now_us: int) -> bool:
+        self._repeated_bytes.earn(REPEATED_SHARE * (self.video_octets - self._earned_octets))
+        self._earned_octets = self.video_octets
+        if self._repeats.take(1, now_us) and self._repeated_bytes.take(size, now_us):
+            return True
+        self.dropped += 1
+        return False

@@ -1,9 +1,12 @@
 """The role of a peer that watches: its viewer gets the stream, its feedback says what the viewer lacks."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import structlog
 
+from sluice.core.limits import KEY_FRAMES_AT_ONCE, KEY_FRAMES_PER_S, NACKED_AT_ONCE, NACKED_PER_S
+from sluice.rooms.engine.conduct import Budget
 from sluice.rooms.engine.loss import LossWatch
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.socket import Address
@@ -16,11 +19,16 @@ from sluice.wire.srtp import GCM_TAG, GcmSender
 log = structlog.get_logger()
 
 _REPORT_US = 1_000_000
-_REPAIR_PAUSE_US = 1_000_000
+#: Between two repairs, each of which is a whole group of pictures: doubled for one that soon follows another.
+_REPAIR_PAUSE_US, _LONGEST_REPAIR_PAUSE_US = 1_000_000, 32_000_000
+_TOO_MANY_NACKED = f"it asks for more than {NACKED_PER_S} packets a second again"
+_TOO_MANY_REPEATS = "it asks for more packets again than half of what it is sent"
 
 
 class Watching:
     """`on_backlog` is handed to its viewer (see viewer.Viewer)."""
+
+    takes_rtp: ClassVar[bool] = False  # all that viewers send is RTCP
 
     def __init__(
         self,
@@ -49,13 +57,16 @@ class Watching:
         self._video_paused = False
         self._picture_lost: tuple[int, int] | None = None  #: when, and the newest key frame then
         self._repair_at_us = 0  #: not before
+        self._repair_pause_us = _REPAIR_PAUSE_US
+        self._nacked = Budget(NACKED_PER_S, NACKED_AT_ONCE)
+        self._key_frames = Budget(KEY_FRAMES_PER_S, KEY_FRAMES_AT_ONCE)
         stream.join(self._viewer, now_us)
 
     def on_address(self, address: Address) -> None:
         self._viewer.address = address
 
     def on_rtp(self, packet: bytes, now_us: int) -> None:
-        pass  # all that viewers send is RTCP
+        pass  # not taken
 
     def on_rtcp(self, feedback: list[Feedback], now_us: int) -> None:
         for item in feedback:
@@ -83,14 +94,22 @@ class Watching:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _repeat(self, nack: Nack, now_us: int) -> None:
-        if nack.ssrc == self._stream.sources.video:
-            for number in nack.sequences * self._loss.copies:
-                self._stream.retransmit(self._viewer, number, now_us)
+        if nack.ssrc != self._stream.sources.video:
+            return
+        conduct = self._connection.conduct
+        if not self._nacked.take(len(nack.sequences), now_us):
+            conduct.exceed(_TOO_MANY_NACKED, now_us)
+            return
+        for number in nack.sequences * self._loss.copies:
+            if not self._stream.retransmit(self._viewer, number, now_us):
+                conduct.exceed(_TOO_MANY_REPEATS, now_us)
+                return
 
     def _on_picture_loss(self, now_us: int) -> None:
         if self._video_paused:
             return  # a key frame now would cost all viewers and help none
-        self._stream.ask_key_frame(now_us)
+        if self._key_frames.take(1, now_us):
+            self._stream.ask_key_frame(now_us)
         if self._picture_lost is None:
             self._picture_lost = now_us, self._stream.newest_key
 
@@ -102,7 +121,11 @@ class Watching:
         if self._stream.newest_key == newest_key:
             if now_us - lost_us < self._stream.key_frame_us:
                 return
-            self._repair_at_us = now_us + _REPAIR_PAUSE_US
+            soon = now_us - self._repair_at_us < self._repair_pause_us
+            self._repair_pause_us = (
+                min(2 * self._repair_pause_us, _LONGEST_REPAIR_PAUSE_US) if soon else _REPAIR_PAUSE_US
+            )
+            self._repair_at_us = now_us + self._repair_pause_us
             self._stream.repair(self._viewer, now_us)
         self._picture_lost = None
 
