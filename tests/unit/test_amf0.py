@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.core.limits import MOST_AMF_DEPTH, MOST_FILE_VALUES
 from sluice.wire.amf0 import (
-    MAX_DEPTH,
-    MAX_VALUES,
     Amf0Error,
     Date,
     EcmaArray,
@@ -103,9 +102,9 @@ def test_whatever_is_cut_off_is_an_error(name: str) -> None:
 
 def test_depth_is_bounded() -> None:
     with pytest.raises(Amf0Error, match="nested"):
-        decode(b"\x0a\0\0\0\1" * (MAX_DEPTH + 2) + b"\5")
+        decode(b"\x0a\0\0\0\1" * (MOST_AMF_DEPTH + 2) + b"\5")
     value: Value = None
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MOST_AMF_DEPTH + 1):
         value = [value]
     with pytest.raises(Amf0Error, match="nested"):
         encode(value)
@@ -113,7 +112,7 @@ def test_depth_is_bounded() -> None:
 
 def test_the_number_of_values_is_bounded() -> None:
     with pytest.raises(Amf0Error, match="more than"):
-        decode(b"\5" * (MAX_VALUES + 1))
+        decode(b"\5" * (MOST_FILE_VALUES + 1))
 
 
 def test_an_array_cannot_claim_more_than_there_is() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.core.limits import MOST_RTMP_CHUNK_STREAMS
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import EcmaArray, Value, decode, encode
 from sluice.wire.rtmp import (
@@ -329,7 +330,8 @@ class TestChunks:
 
     def test_the_number_of_chunk_streams_is_bounded(self) -> None:
         data = [
-            b"\x01" + number.to_bytes(2, "little") + bytes(11) for number in range(chunks.MAX_STREAMS + 1)
+            b"\x01" + number.to_bytes(2, "little") + bytes(11)
+            for number in range(MOST_RTMP_CHUNK_STREAMS + 1)
         ]
         reader = ChunkReader()
         reader.receive(b"".join(data[:-1]))

@@ -9,14 +9,14 @@ import contextlib
 import os
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.net.dial import Dialer
-from sluice.wire.rtmp import HANDSHAKE_SIZE, Client, ClientState, Rejected, StreamEnded
+from sluice.wire.rtmp import HANDSHAKE_SIZE, Budget, Client, ClientState, Event, Rejected, StreamEnded
 from sluice.wire.rtmp_auth import Login, LoginFailed
 from sluice.wire.rtmp_chunks import RtmpError
 from sluice.wire.rtmp_url import RtmpUrl
@@ -27,6 +27,10 @@ READ_BYTES = 65536
 ClientT = TypeVar("ClientT", bound=Client)
 
 
+class HungUp(ConnectionError):
+    """The server has closed the connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class RtmpLink(Generic[ClientT]):
     """`machine` waits for createStream."""
@@ -34,6 +38,26 @@ class RtmpLink(Generic[ClientT]):
     reader: StreamReader
     writer: StreamWriter
     machine: ClientT
+    budget: Budget = field(default_factory=Budget)
+
+    async def receive(self) -> list[Event]:
+        """Sends what the protocol wants and takes in what the server says next: a bounded part of it, so that
+        all others on the loop come in between.
+
+        Raises RtmpError, HungUp and other OSErrors.
+        """
+        if self.machine.pending:
+            await asyncio.sleep(0)
+            data = b""
+        else:
+            self.writer.write(self.machine.to_send())
+            await self.writer.drain()
+            data = await self.reader.read(READ_BYTES)
+            if not data:
+                raise HungUp
+        events = self.machine.receive(data)
+        self.budget.spend(asyncio.get_running_loop().time(), *self.machine.take_cost())
+        return events
 
     async def close(self) -> None:
         """Nothing that is still to be sent matters to the server; a polite end could block."""
@@ -81,23 +105,18 @@ async def _step(link: RtmpLink[ClientT], state: ClientState, seconds: float) -> 
     try:
         async with asyncio.timeout(seconds):
             while machine.state is state:
-                link.writer.write(machine.to_send())
-                await link.writer.drain()
-                data = await link.reader.read(READ_BYTES)
-                for event in machine.receive(data):
+                for event in await link.receive():
                     if isinstance(event, Rejected):
                         return event
                     if isinstance(event, StreamEnded):
                         raise _refused("the server ended the connection instead of granting it")
-                if not data:
-                    raise _refused(
-                        f"the server closed the connection at {state.value}; is the address right?"
-                    )
     except TimeoutError as error:
         text = f"the server did not answer to {state.value} within {seconds:g} s"
         raise SourceError(Reason.SOURCE_UNREACHABLE, text, transient=True) from error
     except RtmpError as error:
         raise _refused(f"the server breaks the protocol: {error}") from error
+    except HungUp as error:
+        raise _refused(f"the server closed the connection at {state.value}; is the address right?") from error
     except OSError as error:
         raise _refused(f"the server broke the connection at {state.value}") from error
     return None

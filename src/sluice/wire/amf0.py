@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
+from sluice.core.limits import MOST_AMF_DEPTH, MOST_FILE_VALUES
+
 
 class Amf0Error(ValueError):
     """Bytes that are no AMF0, or more of it than a command or metadata can need."""
@@ -34,9 +36,6 @@ class Date:
 
 Value: TypeAlias = float | bool | str | Undefined | Date | dict[str, "Value"] | list["Value"] | None
 
-MAX_DEPTH = 16
-MAX_VALUES = 100_000
-
 
 class _Marker(IntEnum):
     """Type markers (2.1)."""
@@ -57,16 +56,16 @@ class _Marker(IntEnum):
 
 
 def encode(*values: Value) -> bytes:
-    """The values one after the other. Raises Amf0Error when they are nested deeper than MAX_DEPTH."""
+    """The values one after the other. Raises Amf0Error when they are nested deeper than MOST_AMF_DEPTH."""
     out = bytearray()
     for value in values:
         _encode(out, value, 0)
     return bytes(out)
 
 
-def decode(data: bytes) -> list[Value]:
+def decode(data: bytes, most_values: int = MOST_FILE_VALUES) -> list[Value]:
     """All values in `data`. Raises Amf0Error."""
-    reader = _Reader(data)
+    reader = _Reader(data, most_values)
     values = []
     while reader.offset < len(data):
         values.append(reader.value(0))
@@ -74,8 +73,8 @@ def decode(data: bytes) -> list[Value]:
 
 
 def _encode(out: bytearray, value: Value, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise Amf0Error(f"values are nested deeper than {MAX_DEPTH}")
+    if depth > MOST_AMF_DEPTH:
+        raise Amf0Error(f"values are nested deeper than {MOST_AMF_DEPTH}")
     match value:
         case bool():
             out += bytes((_Marker.BOOLEAN, value))
@@ -124,15 +123,15 @@ def _encode_object(out: bytearray, value: dict[str, Value], depth: int) -> None:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, most_values: int) -> None:
         self.offset = 0
         self._data = data
-        self._values = 0
+        self._most_values = self._values_left = most_values
 
     def value(self, depth: int) -> Value:
-        self._values += 1
-        if depth > MAX_DEPTH or self._values > MAX_VALUES:
-            raise Amf0Error(f"more than {MAX_VALUES} values, or nested deeper than {MAX_DEPTH}")
+        self._values_left -= 1
+        if depth > MOST_AMF_DEPTH or self._values_left < 0:
+            raise Amf0Error(f"more than {self._most_values} values, or nested deeper than {MOST_AMF_DEPTH}")
         marker = self._take(1)[0]
         match marker:
             case _Marker.NUMBER:

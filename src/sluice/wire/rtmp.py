@@ -4,6 +4,9 @@
 beginning too. The steps are taken by themselves: handshake, connect, createStream, and then the one that the
 client is for (`rtmp_play`, `rtmp_publish`). Deadlines belong to the caller, who sees in `state` which step is
 waited for. After an end event, or an RtmpError, the machine is of no more use.
+
+One call of `receive` does a bounded amount of work; while `pending` says that more is there, it is called
+again, with nothing. What the work cost, and how much of it brought no media, the `Budget` judges.
 """
 
 import struct
@@ -11,6 +14,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 
+from sluice.core.limits import (
+    MOST_COMMAND_VALUES,
+    MOST_RTMP_COMMAND_BYTES,
+    MOST_RTMP_IDLE_STEPS_AT_ONCE,
+    MOST_RTMP_IDLE_STEPS_PER_S,
+    MOST_RTMP_STEPS,
+    MOST_RTMP_STEPS_AT_ONCE,
+    MOST_RTMP_STEPS_PER_S,
+)
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Amf0Error, Value, decode, encode
 from sluice.wire.rtmp_chunks import ChunkReader, Message, RtmpError, write_message
@@ -104,6 +116,8 @@ _NOBODYS = (
     "NetStream.Unpause",
 )
 _LONGEST_COMPLAINT = 200
+#: Media for each chunk that it came in, and AMF that costs as much to read as a chunk.
+_BYTES_FOR_A_STEP, AMF_BYTES_FOR_A_STEP = 16, 32
 
 
 class Client(ABC):
@@ -124,6 +138,8 @@ class Client(ABC):
         self._asked: dict[Value, str] = {}  #: our commands by transaction id
         self._received = self._acknowledged = 0
         self._window = 0
+        self._stopped = False  # before the end of what came
+        self._steps = self._idle = 0
 
     def receive(self, data: bytes) -> list[Event]:
         """Raises RtmpError when the server breaks the protocol."""
@@ -133,15 +149,33 @@ class Client(ABC):
         events: list[Event] = []
         if self.state is ClientState.HANDSHAKE:
             data = self._shake_hands(data, events)
-        for message in self._chunks.receive(data):
+        self._chunks.feed(data)
+        until = self._steps + MOST_RTMP_STEPS
+        while self._steps < until:
+            read = self._chunks.steps
+            message = self._chunks.next(until - self._steps)
+            self._spend(self._chunks.steps - read)
+            if message is None:
+                break
             events += self._handle(message)
+        self._stopped = self._steps >= until
         self._acknowledge()
         return events
+
+    @property
+    def pending(self) -> bool:
+        """`receive` has stopped before the end of what came."""
+        return self._stopped and self.state is not ClientState.OVER
 
     def to_send(self) -> bytes:
         """What must be sent now, each byte once."""
         out, self._out = bytes(self._out), bytearray()
         return out
+
+    def take_cost(self) -> tuple[int, int]:
+        """Steps of `receive` since the last call, and those without media (less what media has made good)."""
+        cost, self._steps, self._idle = (self._steps, self._idle), 0, 0
+        return cost
 
     # --- where playing and publishing differ ---------------------------------------------------------------
 
@@ -167,6 +201,15 @@ class Client(ABC):
     def _on_other_message(self, message: Message) -> list[Event]:
         """Media, data, and user control events but pings."""
         return []
+
+    def _spend(self, steps: int) -> None:
+        self._steps += steps
+        self._idle += steps
+
+    def _earn(self, body: bytes) -> None:
+        """Media makes good what it came in."""
+        if body:
+            self._idle -= 1 + len(body) // _BYTES_FOR_A_STEP
 
     # --- handshake and commands ----------------------------------------------------------------------------
 
@@ -207,8 +250,11 @@ class Client(ABC):
         return []
 
     def _on_command(self, message: Message) -> list[Event]:
+        if len(message.body) > MOST_RTMP_COMMAND_BYTES:
+            raise RtmpError(f"a command of the server is longer than {MOST_RTMP_COMMAND_BYTES} bytes")
+        self._spend(len(message.body) // AMF_BYTES_FOR_A_STEP)
         try:
-            values = decode(message.body)
+            values = decode(message.body, MOST_COMMAND_VALUES)
         except Amf0Error as error:
             raise RtmpError(f"a command of the server cannot be read: {error}") from error
         if not values or not isinstance(values[0], str):
@@ -315,3 +361,24 @@ def _number(body: bytes) -> int:
     if len(body) < 4:
         raise RtmpError("a protocol control message is cut off")
     return int.from_bytes(body[:4], "big")
+
+
+class Budget:
+    """What one server may cost: two buckets that empty with time (`core.limits`)."""
+
+    def __init__(self) -> None:
+        self._steps = self._idle = 0.0
+        self._at: float | None = None
+
+    def spend(self, now: float, steps: int, idle: int) -> None:
+        """After each `receive`, with its `take_cost`. Raises RtmpError when the server has cost too much."""
+        passed, self._at = now - (now if self._at is None else self._at), now
+        self._steps = max(0.0, self._steps - passed * MOST_RTMP_STEPS_PER_S) + steps
+        self._idle = max(0.0, self._idle - passed * MOST_RTMP_IDLE_STEPS_PER_S + idle)
+        if self._idle > MOST_RTMP_IDLE_STEPS_AT_ONCE:
+            raise RtmpError(
+                f"more than {MOST_RTMP_IDLE_STEPS_AT_ONCE} chunks and messages without media (empty, pings, "
+                "acknowledgements, chunks of a few bytes)"
+            )
+        if self._steps > MOST_RTMP_STEPS_AT_ONCE:
+            raise RtmpError(f"more than {MOST_RTMP_STEPS_PER_S} chunks and messages a second")

@@ -2,13 +2,14 @@
 
 The reader applies the two protocol control messages that change how chunks are cut (Set Chunk Size, Abort);
 all others are left to its user. Timestamps are as on the wire: 32 bits of milliseconds, deltas summed up.
-A server can make us hold at most MAX_BUFFERED bytes of unfinished messages, on MAX_STREAMS chunk streams.
+A server can make us hold at most MOST_RTMP_BYTES of unfinished messages, on MOST_RTMP_CHUNK_STREAMS.
 """
 
+import sys
 from dataclasses import dataclass, field
 
-MAX_BUFFERED = 16 * 1024 * 1024
-MAX_STREAMS = 256
+from sluice.core.limits import MOST_RTMP_BYTES, MOST_RTMP_CHUNK_STREAMS
+
 DEFAULT_CHUNK_SIZE = 128
 
 SET_CHUNK_SIZE, ABORT, ACKNOWLEDGEMENT, USER_CONTROL, WINDOW_ACK_SIZE, SET_PEER_BANDWIDTH = 1, 2, 3, 4, 5, 6
@@ -47,22 +48,37 @@ class _ChunkStream:
 
 class ChunkReader:
     def __init__(self) -> None:
+        self.steps = 0  #: chunks that were read
         self._buffer = bytearray()
+        self._at = 0  # what of the buffer is read
         self._streams: dict[int, _ChunkStream] = {}
         self._chunk_size = DEFAULT_CHUNK_SIZE
         self._held = 0
 
     def receive(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes. Raises RtmpError, after which the reader is of no more use."""
+        """All messages that `data` completes. Raises RtmpError, after which the reader is of no more use."""
+        self.feed(data)
+        messages = []
+        while (message := self.next(sys.maxsize)) is not None:
+            messages.append(message)
+        return messages
+
+    def feed(self, data: bytes) -> None:
+        """For `next`, which reads as far as it is told to."""
+        del self._buffer[: self._at]
+        self._at = 0
         self._buffer += data
-        messages, offset = [], 0
-        while (read := self._read_chunk(offset)) is not None:
-            offset, message = read
+
+    def next(self, most_steps: int) -> Message | None:
+        """The next message, if it is complete and within `most_steps`. Raises as `receive` does."""
+        until = self.steps + most_steps
+        while self.steps < until and (read := self._read_chunk(self._at)) is not None:
+            self.steps += 1
+            self._at, message = read
             if message is not None:
                 self._control(message)
-                messages.append(message)
-        del self._buffer[:offset]
-        return messages
+                return message
+        return None
 
     def _read_chunk(self, offset: int) -> tuple[int, Message | None] | None:
         """Where the next chunk begins and the message that this one completes; None while not all is here."""
@@ -106,8 +122,8 @@ class ChunkReader:
         # Some servers begin a chunk stream with type 1; without length and type nothing can be read.
         if fmt > 1:
             raise RtmpError(f"chunk stream {chunk_id} begins with a chunk that repeats what was never sent")
-        if len(self._streams) >= MAX_STREAMS:
-            raise RtmpError(f"more than {MAX_STREAMS} chunk streams")
+        if len(self._streams) >= MOST_RTMP_CHUNK_STREAMS:
+            raise RtmpError(f"more than {MOST_RTMP_CHUNK_STREAMS} chunk streams")
         return self._streams.setdefault(chunk_id, _ChunkStream())
 
     def _timestamp_field(
@@ -143,8 +159,8 @@ class ChunkReader:
     def _take_part(self, stream: _ChunkStream, part: bytearray) -> Message | None:
         stream.body += part
         self._held += len(part)
-        if self._held > MAX_BUFFERED:
-            raise RtmpError(f"more than {MAX_BUFFERED} bytes of unfinished messages")
+        if self._held > MOST_RTMP_BYTES:
+            raise RtmpError(f"more than {MOST_RTMP_BYTES} bytes of unfinished messages")
         if len(stream.body) < stream.length:
             return None
         message = Message(stream.type_id, stream.stream_id, stream.timestamp, bytes(stream.body))

@@ -5,9 +5,11 @@ Media timestamps are unwrapped from 32 bits on one clock for audio and video.
 
 import struct
 
+from sluice.core.limits import MOST_DATA_VALUES, MOST_RTMP_DATA_BYTES, MOST_RTMP_PARTS
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Amf0Error, Value, decode
 from sluice.wire.rtmp import (
+    AMF_BYTES_FOR_A_STEP,
     SET_BUFFER_LENGTH,
     STREAM_EOF,
     AudioMessage,
@@ -75,13 +77,14 @@ class PlayMachine(Client):
             case chunks.AGGREGATE:
                 return self._aggregate(message)
             case chunks.DATA_AMF0:
-                return _parse_data(message.body)
+                return self._data(message.body)
             case chunks.USER_CONTROL if user_control_of(message) == STREAM_EOF:
                 if self.state is ClientState.PLAYING:
                     return self._end(StreamEnded("StreamEOF"))
         return []
 
     def _media(self, type_id: int, timestamp: int, body: bytes) -> list[Event]:
+        self._earn(body)
         if self.state not in (ClientState.PLAY, ClientState.PLAYING):
             return []
         events: list[Event] = []
@@ -108,8 +111,12 @@ class PlayMachine(Client):
     def _aggregate(self, message: Message) -> list[Event]:
         """Several FLV tags in one message (7.1.6); their times are shifted to the message's."""
         events: list[Event] = []
-        body, offset, shift = message.body, 0, None
+        body, offset, shift, parts = message.body, 0, None, 0
         while offset < len(body):
+            parts += 1
+            if parts > MOST_RTMP_PARTS:
+                raise RtmpError(f"an aggregate message has more than {MOST_RTMP_PARTS} parts")
+            self._spend(1)
             if offset + 11 > len(body):
                 raise RtmpError("an aggregate message ends within a header")
             size = int.from_bytes(body[offset + 1 : offset + 4], "big")
@@ -123,12 +130,15 @@ class PlayMachine(Client):
             offset = end + 4  # back pointer
         return events
 
-
-def _parse_data(body: bytes) -> list[Event]:
-    try:
-        values = decode(body)
-    except Amf0Error:
-        return []  # metadata helps, but a stream plays without it
-    if not values or not isinstance(values[0], str):
-        return []
-    return [DataMessage(values[0], values[1:])]
+    def _data(self, body: bytes) -> list[Event]:
+        """Metadata helps, but a stream plays without it."""
+        if len(body) > MOST_RTMP_DATA_BYTES:
+            return []
+        self._spend(len(body) // AMF_BYTES_FOR_A_STEP)
+        try:
+            values = decode(body, MOST_DATA_VALUES)
+        except Amf0Error:
+            return []
+        if not values or not isinstance(values[0], str):
+            return []
+        return [DataMessage(values[0], values[1:])]

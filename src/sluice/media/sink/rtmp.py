@@ -11,7 +11,7 @@ import fcntl
 import socket
 import struct
 import termios
-from asyncio import StreamReader, StreamWriter
+from asyncio import StreamWriter
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.media.flv_stream import FlvStream
 from sluice.media.packets import TrackKind
-from sluice.media.rtmp_link import READ_BYTES, connect_rtmp
+from sluice.media.rtmp_link import HungUp, RtmpLink, connect_rtmp
 from sluice.media.sink.backlog import Backlog
 from sluice.media.units import AudioHeaders, Unit
 from sluice.net.dial import Dialer
@@ -69,7 +69,7 @@ class RtmpSink:
         self.video_frames = self.audio_packets = self.bytes_out = 0
         self._backlog = Backlog()
         self._stream: FlvStream | None = None
-        self._reader: StreamReader
+        self._link: RtmpLink[PublishMachine]
         self._writer: StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -92,7 +92,7 @@ class RtmpSink:
             reason = _REASONS.get(error.reason, error.reason)
             text = f"{self._name}: {error}"
             raise DestinationError(reason, text, transient=error.transient) from error
-        self._reader, self._writer, self._machine = link.reader, link.writer, link.machine
+        self._link, self._writer, self._machine = link, link.writer, link.machine
         self._writer.transport.set_write_buffer_limits(high=_MOST_UNSENT)
 
     async def publish(self) -> None:
@@ -128,19 +128,14 @@ class RtmpSink:
 
     async def _receive(self) -> list[Event]:
         """Sends what the protocol wants, then waits for what the server says. Raises DestinationError."""
-        assert self._writer is not None  # noqa: S101 - connect comes first
         try:
-            self._writer.write(self._machine.to_send())
-            await self._writer.drain()
-            data = await self._reader.read(READ_BYTES)
-            events = self._machine.receive(data)
+            return await self._link.receive()
         except RtmpError as error:
             raise self._refused(f"the server breaks the protocol: {error}") from error
+        except HungUp as error:
+            raise self._gone("closed the connection") from error
         except OSError as error:
             raise self._gone("broke the connection") from error
-        if not data:
-            raise self._gone("closed the connection")
-        return events
 
     def _end_of(self, event: Event) -> DestinationError | None:
         match event:

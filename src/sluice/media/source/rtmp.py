@@ -13,7 +13,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet
-from sluice.media.rtmp_link import READ_BYTES, RtmpLink, connect_rtmp
+from sluice.media.rtmp_link import HungUp, RtmpLink, connect_rtmp
 from sluice.media.source.flv_tracks import FlvTracks
 from sluice.media.source.notes import Notes
 from sluice.net.dial import Dialer
@@ -58,6 +58,7 @@ class RtmpSource:
         self._tracks = FlvTracks()
         self._failure: SourceError | None = None
         self._link: RtmpLink[PlayMachine] | None = None
+        self._media_at = 0.0  #: when media last came
 
     async def open(self) -> Probe:
         """Connects, plays and waits until the tracks are known.
@@ -108,10 +109,11 @@ class RtmpSource:
                 raise self._failure
 
     async def _probe(self) -> Probe:
-        """Waits as long as something arrives: the first key frame may be far away."""
+        """Waits as long as media arrives: the first key frame may be far away."""
+        self._media_at = _now()
         while not self._tracks.begun:
             dropped = self._tracks.dropped
-            if not await self._pump(_now() + self._timeouts.media_s):
+            if not await self._pump(self._media_at + self._timeouts.media_s):
                 what = "no media" if not dropped else "no media that can be decoded"
                 limit = f"within {self._timeouts.media_s:g} s"
                 text = f"{self._name}: {what} came {limit}; is it being published?"
@@ -132,32 +134,25 @@ class RtmpSource:
         assert link is not None  # noqa: S101 - open comes first
         try:
             async with asyncio.timeout_at(deadline):
-                link.writer.write(link.machine.to_send())
-                await link.writer.drain()
-                data = await link.reader.read(READ_BYTES)
+                events = await link.receive()
+            for event in events:
+                self._handle(event)
         except TimeoutError:
             return False
+        except HungUp as error:
+            self._fail(self._lost("closed the connection"), error)
         except OSError as error:
             self._fail(self._lost("broke the connection"), error)
-        else:
-            self._take_in(link.machine, data)
-        return True
-
-    def _take_in(self, machine: PlayMachine, data: bytes) -> None:
-        if not data:
-            self._fail(self._lost("closed the connection"))
-            return
-        try:
-            for event in machine.receive(data):
-                self._handle(event)
         except RtmpError as error:
             self._fail(self._refused(f"the server breaks the protocol: {error}"), error)
         except SourceError as error:
             self._fail(error)
+        return True
 
     def _handle(self, event: Event) -> None:
         match event:
             case VideoMessage() | AudioMessage():
+                self._media_at = _now()
                 self._tracks.on_media(event)
             case DataMessage():
                 self._tracks.on_metadata(event)

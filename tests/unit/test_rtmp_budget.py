@@ -1,0 +1,189 @@
+"""What a hostile RTMP server may cost: bounded work for each call, linear in all, and an end with a text.
+
+Work is counted in steps and calls, not measured in seconds.
+"""
+
+import struct
+
+import pytest
+
+from sluice.core.limits import (
+    MOST_RTMP_DATA_BYTES,
+    MOST_RTMP_IDLE_STEPS_AT_ONCE,
+    MOST_RTMP_PARTS,
+    MOST_RTMP_STEPS,
+    MOST_RTMP_STEPS_AT_ONCE,
+)
+from sluice.wire import rtmp_chunks as chunks
+from sluice.wire.amf0 import encode
+from sluice.wire.rtmp import AudioMessage, Budget, Client, VideoMessage
+from sluice.wire.rtmp_chunks import Message, RtmpError, write_message
+from sluice.wire.rtmp_play import PlayMachine
+from sluice.wire.rtmp_publish import PublishMachine
+from tests.unit.test_rtmp import _playing
+from tests.unit.test_rtmp_publish import _publishing
+
+_READ_BYTES = 65536
+
+
+def _control(type_id: int, body: bytes) -> bytes:
+    return write_message(2, Message(type_id, 0, 0, body))
+
+
+def _media(size: int, type_id: int = chunks.AUDIO, chunk_size: int = 128) -> bytes:
+    return write_message(6, Message(type_id, 1, 0, bytes(size)), chunk_size)
+
+
+def _chunk_size(size: int) -> bytes:
+    return _control(chunks.SET_CHUNK_SIZE, struct.pack(">I", size))
+
+
+def _nulls(name: str, values: int) -> bytes:
+    """Without a name that anybody waits for; as one chunk."""
+    type_id = chunks.DATA_AMF0 if name == "onMetaData" else chunks.COMMAND_AMF0
+    body = encode(name, 0.0) + b"\x05" * values
+    return write_message(3, Message(type_id, 1, 0, body), len(body))
+
+
+def _aggregate(parts: int) -> bytes:
+    part = bytes([chunks.AUDIO]) + bytes(14)
+    return write_message(6, Message(chunks.AGGREGATE, 1, 0, part * parts), 1 << 20)
+
+
+#: Prefix, and what is repeated.
+_FLOODS = {
+    "empty messages": (_media(0), b"\xc6"),
+    "empty video": (_media(0, chunks.VIDEO), b"\xc6"),
+    "pings": (b"", _control(chunks.USER_CONTROL, b"\0\6\0\0\0\0")),
+    "empty control": (b"", _control(chunks.USER_CONTROL, b"")),
+    "window acks": (b"", _control(chunks.WINDOW_ACK_SIZE, bytes(4))),
+    "bandwidths": (b"", _control(chunks.SET_PEER_BANDWIDTH, bytes(5))),
+    "aborts": (b"", _control(chunks.ABORT, struct.pack(">I", 6))),
+    "chunk sizes": (b"", _chunk_size(128)),
+    "acknowledgements": (b"", _control(chunks.ACKNOWLEDGEMENT, bytes(4))),
+    "unknown messages": (b"", _control(99, b"x")),
+    "commands of nulls": (_chunk_size(1 << 20), _nulls("whatever", 900)),
+    "metadata of nulls": (_chunk_size(1 << 20), _nulls("onMetaData", 4000)),
+    "chunks of one byte": (_chunk_size(1), _media(20_000, chunks.VIDEO, 1)),
+    "chunks of eight bytes": (_chunk_size(8), _media(20_000, chunks.VIDEO, 8)),
+    "aggregates of nothing": (_chunk_size(1 << 20), _aggregate(500)),
+}
+
+
+def _costs(machine: Client, data: bytes) -> list[tuple[int, int]]:
+    """Steps and events of each call."""
+    costs = []
+    for start in range(0, len(data), _READ_BYTES):
+        part = data[start : start + _READ_BYTES]
+        while True:
+            events = machine.receive(part)
+            costs.append((machine.take_cost()[0], len(events)))
+            if not machine.pending:
+                break
+            part = b""
+    return costs
+
+
+@pytest.mark.parametrize("name", _FLOODS)
+def test_each_call_is_bounded_and_all_are_linear(name: str) -> None:
+    prefix, unit = _FLOODS[name]
+    totals = []
+    for times in (1, 2):
+        costs = _costs(_playing(), prefix + unit * (times * max(1, 40_000 // len(unit))))
+        # One message more, which may be the largest that is read.
+        largest = MOST_RTMP_STEPS + max(MOST_RTMP_PARTS, MOST_RTMP_DATA_BYTES // 32)
+        assert max(steps for steps, _ in costs) <= largest
+        assert max(events for _, events in costs) <= MOST_RTMP_STEPS + MOST_RTMP_PARTS
+        totals.append((sum(steps for steps, _ in costs), len(costs)))
+    (steps, calls), (twice_steps, twice_calls) = totals
+    assert twice_steps <= 2.1 * steps
+    assert twice_calls <= 2.1 * calls + 1
+
+
+@pytest.mark.parametrize("machine", [_playing, _publishing])
+@pytest.mark.parametrize("name", _FLOODS)
+def test_what_goes_on_ends(name: str, machine: object) -> None:
+    prefix, unit = _FLOODS[name]
+    client: PlayMachine | PublishMachine = machine()  # type: ignore[operator]
+    budget, now, steps = Budget(), 0.0, 0
+    data = prefix
+    with pytest.raises(RtmpError, match="more than 5000 chunks and messages without media"):
+        while now < 60:
+            client.receive(data)
+            cost = client.take_cost()
+            steps += cost[0]
+            budget.spend(now, *cost)
+            now += 0.001
+            data = b"" if client.pending else unit * (_READ_BYTES // len(unit) + 1)
+    # That of half a second of a core, whatever it is.
+    assert steps <= 10 * MOST_RTMP_IDLE_STEPS_AT_ONCE
+
+
+def test_a_flood_of_media_ends() -> None:
+    client, budget, steps = _playing(), Budget(), 0
+    data = _media(100) * 600
+    with pytest.raises(RtmpError, match="more than 50000 chunks and messages a second"):
+        for now in range(10_000):
+            client.receive(b"" if client.pending else data)
+            cost = client.take_cost()
+            steps += cost[0]
+            budget.spend(now / 1000, *cost)
+    assert steps <= 2 * MOST_RTMP_STEPS_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("a_second", "seconds"),
+    [
+        # 50 Mbit/s in chunks of 128 bytes, and sound.
+        (_media(104_000, chunks.VIDEO) * 60 + _media(400) * 50, 7),
+        # Silence of AAC: eight bytes for each message; a ping each time.
+        (_media(8) * 47 + _control(chunks.USER_CONTROL, b"\0\6\0\0\0\0"), 400),
+        # An encoder whose track pauses, and a server that acknowledges each 4 kB of a push of 6 Mbit/s.
+        (_media(0) * 25 + _control(chunks.ACKNOWLEDGEMENT, bytes(4)) * 150, 200),
+    ],
+)
+def test_honest_streams_go_on(a_second: bytes, seconds: int) -> None:
+    client, budget, media = _playing(), Budget(), 0
+    for now in range(seconds):
+        data = a_second
+        while True:
+            events = client.receive(data)
+            media += sum(isinstance(event, AudioMessage | VideoMessage) for event in events)
+            budget.spend(now, *client.take_cost())
+            if not client.pending:
+                break
+            data = b""
+    assert media
+
+
+def test_a_group_of_pictures_at_once() -> None:
+    """Servers begin with all since the last key frame: here 60 s of 720p at 5 Mbit/s."""
+    client, budget = _playing(), Budget()
+    data = (_media(20_000, chunks.VIDEO) + _media(300) * 2) * 1_500
+    for start in range(0, len(data), _READ_BYTES):
+        client.receive(data[start : start + _READ_BYTES])
+        budget.spend(0, *client.take_cost())
+        while client.pending:
+            client.receive(b"")
+            budget.spend(0, *client.take_cost())
+
+
+def test_large_commands() -> None:
+    for body in (encode("x") + b"\x05" * 1_001, encode("x" * 70_000)):
+        with pytest.raises(RtmpError, match=r"more than 1000 values|longer than 65536 bytes"):
+            client = _playing()
+            client.receive(write_message(3, Message(chunks.COMMAND_AMF0, 0, 0, body)))
+            while client.pending:
+                client.receive(b"")
+
+
+def test_large_metadata_is_passed_over() -> None:
+    client = _playing()
+    for values in (5_001, 300_000):
+        assert client.receive(_chunk_size(1 << 20) + _nulls("onMetaData", values)) == []
+    assert not client.pending or client.receive(b"") == []
+
+
+def test_an_aggregate_of_many_parts() -> None:
+    with pytest.raises(RtmpError, match=f"more than {MOST_RTMP_PARTS} parts"):
+        _playing().receive(_chunk_size(1 << 20) + _aggregate(MOST_RTMP_PARTS + 1))
