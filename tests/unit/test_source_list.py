@@ -6,11 +6,11 @@ import pytest
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_LIST_ENTRIES
 from sluice.core.plan import AudioTrack, Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.notes import Notes
 from sluice.media.source.playlist import (
-    MOST_ENTRIES,
     Opener,
     PlaylistSource,
     entries_of,
@@ -33,7 +33,7 @@ _FRAME_US = 20_000
         ("sub\\song.mp3\nC:\\Music\\x.mp3", ["http://h/lists/sub/song.mp3", "C:/Music/x.mp3"]),
         ("音 乐.mp3\nrtmp://h/live/x", ["http://h/lists/音 乐.mp3", "rtmp://h/live/x"]),
         ("http://[broken\n", ["http://[broken"]),
-        ("\n".join(["a.mp3"] * (MOST_ENTRIES + 5)), ["http://h/lists/a.mp3"] * MOST_ENTRIES),
+        ("\n".join(["a.mp3"] * (MOST_LIST_ENTRIES + 5)), ["http://h/lists/a.mp3"] * MOST_LIST_ENTRIES),
     ],
 )
 def test_m3u(text: str, urls: list[str]) -> None:

@@ -6,17 +6,17 @@ presentation; for a live one zero is its `availabilityStartTime`.
 """
 
 from dataclasses import dataclass
-from itertools import islice
 from xml.etree.ElementTree import Element
 
+from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
+from sluice.core.limits import MOST_EXAMINED_SEGMENTS, MOST_PERIODS, MOST_SEGMENTS
 from sluice.media.packets import TrackKind
-from sluice.media.source.dash_segments import Track, Window, follows_clock, segments_of
+from sluice.media.source.dash_segments import Spending, Track, Window, follows_clock, segments_of
 from sluice.media.source.dash_xml import duration_us, integer, join, parse_xml, unix_us
 from sluice.media.source.hls_playlist import Segment
+from sluice.media.source.hls_text import address_budget
 
-#: A manifest with more is refused: 27 h of 2 s.
-_MOST_SEGMENTS = 50_000
 #: Codecs that are taken before others: what can be copied, and what every sender means to be played.
 _PREFERRED = {TrackKind.VIDEO: ("avc1", "avc3"), TrackKind.AUDIO: ("mp4a", "opus")}
 _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "vorbis", "mha1", "mhm1", "dts")
@@ -58,10 +58,16 @@ class Manifest:
         periods = [period[kind] for period in self.periods if kind in period]
         tracks = [tracks[min(choice, len(tracks) - 1)] for tracks in periods]
         # A period that is still to come has no segments yet.
-        found = (segment for track in tracks for segment in segments_of(track, window))
-        segments = list(islice(found, _MOST_SEGMENTS + 1))
-        if len(segments) > _MOST_SEGMENTS:
-            raise unsupported(f"the DASH manifest has more than {_MOST_SEGMENTS} segments")
+        many = "the DASH manifest has more than {} segments"
+        budget = Spending(
+            Budget(MOST_EXAMINED_SEGMENTS, many.format(MOST_EXAMINED_SEGMENTS)), address_budget("manifest")
+        )
+        kept = Budget(MOST_SEGMENTS, many.format(MOST_SEGMENTS))
+        segments: list[Segment] = []
+        for track in tracks:
+            for segment in segments_of(track, window, budget):
+                kept.spend()
+                segments.append(segment)
         return segments
 
 
@@ -72,6 +78,7 @@ def parse_manifest(text: str, base: str) -> Manifest:
         raise unsupported(f"the DASH manifest begins with <{root.tag[:40]}> instead of <MPD>")
     live = root.get("type") == "dynamic"
     location = root.findtext("Location")
+    bases = _bases((base,), root)
     manifest = Manifest(
         live=live,
         location=join(base, location.strip()) if location else base,
@@ -79,7 +86,7 @@ def parse_manifest(text: str, base: str) -> Manifest:
         available_at_us=unix_us(root.get("availabilityStartTime", "1970-01-01T00:00:00Z")) if live else 0,
         depth_us=duration_us(root.get("timeShiftBufferDepth")),
         clocks=tuple((n.get("schemeIdUri", ""), n.get("value", "")) for n in root.findall("UTCTiming")),
-        periods=tuple(_tracks(root, base, *span) for span in _periods(root)),
+        periods=tuple(_tracks(bases, *span) for span in _periods(root)),
     )
     if not manifest.kinds():
         raise unsupported("the DASH manifest has neither video nor audio that can be played")
@@ -90,7 +97,10 @@ def _periods(root: Element) -> list[tuple[Element, int, int | None]]:
     """The periods with their beginnings and ends (5.3.2.1)."""
     spans: list[tuple[Element, int, int | None]] = []
     end_us: int | None = 0
-    for node in root.findall("Period"):
+    periods = root.findall("Period")
+    if len(periods) > MOST_PERIODS:
+        raise unsupported(f"the DASH manifest has more than {MOST_PERIODS} periods")
+    for node in periods:
         told_us = duration_us(node.get("start"))
         start_us = told_us if told_us is not None else end_us
         if start_us is None:
@@ -122,9 +132,9 @@ class _Candidate:
 
 
 def _tracks(
-    root: Element, base: str, period: Element, start_us: int, end_us: int | None
+    bases: tuple[str, ...], period: Element, start_us: int, end_us: int | None
 ) -> dict[TrackKind, tuple[Track, ...]]:
-    bases = _bases(_bases((base,), root), period)
+    bases = _bases(bases, period)
     found: list[_Candidate] = []
     for node in period.findall("AdaptationSet"):
         properties = node.findall("EssentialProperty")

@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from xml.etree.ElementTree import Element
 
+from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
+from sluice.core.limits import LONGEST_ADDRESS
 from sluice.media.source.dash_xml import integer, join
 from sluice.media.source.hls_playlist import Header, Part, Segment
 
 #: Of a period of a live presentation the newest are kept; we stay close to its edge.
 _MOST_LIVE = 300
-#: A few bytes of timeline can make endless segments, all of them without a length.
-_MOST_EXAMINED = 100_000
-#: A few bytes of template can make endless addresses.
-_LONGEST_URL = 4096
 #: 5.3.9.4.4; $SubNumber$ is for what we ask for as a whole.
 _FIELD = re.compile(r"\$(?:(RepresentationID)|(Number|Time|Bandwidth)(?:%0(\d{1,2})d)?)?\$", re.ASCII)
 _BYTES = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
@@ -45,13 +43,20 @@ class Window:
     end_us: int
 
 
-def segments_of(track: Track, window: Window | None) -> Iterator[Segment]:
-    """In order, not numbered, and without a bound to their number. `window`: None for a recording. Raises
-    SourceError (permanent)."""
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What all tracks of a manifest share: segments that are looked at, and characters of addresses."""
+
+    examined: Budget
+    chars: Budget
+
+
+def segments_of(track: Track, window: Window | None, budget: Spending) -> Iterator[Segment]:
+    """In order, not numbered. `window`: None for a recording. Raises SourceError (permanent)."""
     for name, address in (("SegmentTemplate", _templated), ("SegmentList", _listed)):
         info = _Info.of(track, name)
         if info is not None:
-            yield from _Listing(track, info, window).segments(address)
+            yield from _Listing(track, info, window).segments(address, budget)
             return
     length_us = (track.end_us or track.start_us) - track.start_us
     # Where its media's clock begins only the file itself tells.
@@ -116,23 +121,24 @@ class _Listing:
         self._timeline = info.child("SegmentTimeline")
         self._named = self._timeline is not None or bool(self.urls)
 
-    def segments(self, address: _Address) -> Iterator[Segment]:
+    def segments(self, address: _Address, budget: Spending) -> Iterator[Segment]:
         track, info = self.track, self.info
         header = _header(track, info)
         shift_us = track.start_us - self._us(info.offset)
         stretches = [self._up_to_the_end(stretch) for stretch in self._stretches()]
-        for examined, (index, begin, each) in enumerate(self._newest(stretches)):
-            if examined > _MOST_EXAMINED:
-                raise unsupported(f"the DASH manifest has more than {_MOST_EXAMINED} segments")
+        for index, begin, each in self._newest(stretches):
+            budget.examined.spend()
             start_us = self._us(begin) + shift_us
             end_us = start_us + self._us(each)
             if track.end_us is not None:
                 end_us = min(end_us, track.end_us)
             if end_us <= start_us or self._is_gone(end_us):
                 continue
+            part = address(self, index, begin)
+            budget.chars.spend(len(part.url) + sum(map(len, part.others)))
             yield Segment(
                 sequence=0,
-                part=address(self, index, begin),
+                part=part,
                 start_us=start_us,
                 duration_us=end_us - start_us,
                 run=track.start_us,  # a period is what can be read as one file
@@ -241,8 +247,6 @@ def _header(track: Track, info: _Info) -> Header | None:
 
 def _part(bases: tuple[str, ...], url: str | None = None, span: str | None = None) -> Part:
     first, *others = [join(base, url) for base in bases]
-    if len(first) > _LONGEST_URL:
-        raise unsupported(f"the DASH manifest has an address of more than {_LONGEST_URL} characters")
     if span is None:
         return Part(first, others=tuple(others))
     found = _BYTES.fullmatch(span.strip())
@@ -252,6 +256,8 @@ def _part(bases: tuple[str, ...], url: str | None = None, span: str | None = Non
 
 
 def _fill(template: str, track: Track, number: int, time: int) -> str:
+    if max(len(template), len(track.id)) > LONGEST_ADDRESS:
+        raise unsupported(f"the DASH manifest has an address of more than {LONGEST_ADDRESS} characters")
     values = {"Number": number, "Time": time, "Bandwidth": track.bandwidth}
 
     def value(field: re.Match[str]) -> str:

@@ -4,32 +4,69 @@ Whatever cannot be read raises SourceError (permanent), as everything does that 
 """
 
 import re
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from typing import NoReturn
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
 
+from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
 from sluice.core.http_url import join_url
+from sluice.core.limits import DEEPEST_ELEMENT, LONGEST_ADDRESS, LONGEST_TAG, MOST_ELEMENTS
 from sluice.media.source.hls_text import date_us
 
 #: An ISO 8601 duration; years and months have no fixed length, and nobody means them but as zero.
 _DURATION = re.compile(
     r"P(?:0+Y)?(?:0+M)?(?:(\d{1,6})D)?(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9}(?:\.\d*)?)S)?)?", re.ASCII
 )
+#: Given to the parser at once; other threads wait for the interpreter meanwhile.
+_PIECE_BYTES = 32 << 10
 _INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
 
 
 def parse_xml(text: str) -> Element:
-    """The root, all names without their namespaces."""
-    # Without a document type there are no entities, neither those that grow nor those that name files.
-    if "<!DOCTYPE" in text:
-        raise unsupported("the DASH manifest has a document type, which none needs")
+    """The root, all names without their prefixes. Namespaces are not looked up, since each element would cost
+    as much as the name of its namespace is long."""
+    tree = _Tree()
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = tree.start, tree.end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = tree.builder.data, _refuse_document_type
+    data = text.encode("utf-8", "replace")
     try:
-        root = ElementTree.fromstring(text)  # noqa: S314 - see above
-    except (ElementTree.ParseError, ValueError) as error:
+        for at in range(0, len(data), _PIECE_BYTES):
+            piece = data[at : at + _PIECE_BYTES]
+            parser.Parse(piece)
+            if at + len(piece) - parser.CurrentByteIndex > LONGEST_TAG:
+                raise unsupported(f"the DASH manifest has a tag of more than {LONGEST_TAG} bytes")
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
         raise unsupported(f"the DASH manifest is damaged: {error}") from error
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return root
+    return tree.builder.close()
+
+
+class _Tree:
+    """Elements as they come, bounded in number and depth."""
+
+    def __init__(self) -> None:
+        self.builder = TreeBuilder()
+        self._elements = Budget(MOST_ELEMENTS, f"the DASH manifest has more than {MOST_ELEMENTS} elements")
+        self._depth = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._elements.spend()
+        self._depth += 1
+        if self._depth > DEEPEST_ELEMENT:
+            raise unsupported(f"the DASH manifest has elements more than {DEEPEST_ELEMENT} deep")
+        self.builder.start(name.rpartition(":")[2], attributes)
+
+    def end(self, name: str) -> None:
+        self._depth -= 1
+        self.builder.end(name.rpartition(":")[2])
+
+
+def _refuse_document_type(*_: object) -> NoReturn:
+    """Without one there are no entities, neither those that grow nor those that name files."""
+    raise unsupported("the DASH manifest has a document type, which none needs")
 
 
 def duration_us(text: str | None) -> int | None:
@@ -61,6 +98,8 @@ def integer(text: str | None, default: int) -> int:
 
 def join(base: str, url: str | None) -> str:
     """An absolute address. What is none stays as it is told: whoever opens it says so."""
+    if max(len(base), len(url or "")) > LONGEST_ADDRESS:
+        raise unsupported(f"the DASH manifest has an address of more than {LONGEST_ADDRESS} characters")
     if not url:
         return base
     try:

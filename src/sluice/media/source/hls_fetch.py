@@ -12,10 +12,10 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from sluice.core.errors import SourceError, interrupted, unsupported
+from sluice.core.limits import MOST_PLAYLIST_BYTES
 from sluice.core.masking import mask_url
 from sluice.media.source.hls_forms import HEAD_BYTES, Ending, Form, form_of
 from sluice.media.source.hls_playlist import Header, Key, Part
-from sluice.media.source.hls_text import MOST_BYTES
 from sluice.media.source.sniff import SniffedFile, read_up_to
 from sluice.net.http import HttpFile
 
@@ -249,9 +249,9 @@ def is_media(form: Form, before: Form | None) -> bool:
 
 def read_text(file: HttpFile | SniffedFile) -> str:
     """A whole playlist. Raises SourceError."""
-    data = read_up_to(file, MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise unsupported(f"the playlist is longer than {MOST_BYTES >> 20} MiB")
+    data = read_up_to(file, MOST_PLAYLIST_BYTES + 1)
+    if len(data) > MOST_PLAYLIST_BYTES:
+        raise unsupported(f"the playlist is longer than {MOST_PLAYLIST_BYTES >> 20} MiB")
     return data.decode("utf-8-sig", "replace")
 
 

@@ -6,8 +6,10 @@ nothing. Playlists of key frames alone, session data and session keys are of no 
 
 from dataclasses import dataclass, replace
 
+from sluice.core.budget import Budget
 from sluice.core.errors import SourceError, unsupported
-from sluice.media.source.hls_text import Variables, address, attributes, check_head, integer, lines_of
+from sluice.core.limits import MOST_RENDITIONS
+from sluice.media.source.hls_text import Addresses, Variables, attributes, check_head, integer, lines_of
 
 _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "mp3")
 #: Whoever wants it described chooses so; nobody chooses for a room.
@@ -59,21 +61,25 @@ def is_master(text: str) -> bool:
 
 def parse_master(text: str, base: str) -> Master:
     """Raises SourceError (permanent) when there is nothing in it."""
-    lines = lines_of(text)
-    check_head(lines)
-    variables = Variables(base)
+    check_head(text)
+    variables, addresses = Variables(base), Addresses(base)
+    renditions = Budget(
+        MOST_RENDITIONS, f"the playlist names more than {MOST_RENDITIONS} variants and renditions"
+    )
     sounds: list[_Sound] = []
     named: list[tuple[str, dict[str, str]]] = []
     pending: dict[str, str] | None = None
-    for line in lines:
+    for line in lines_of(text):
         if line.startswith("#EXT-X-DEFINE:"):
             variables.define(line)
         elif line.startswith("#EXT-X-MEDIA:"):
-            _take_sound(sounds, attributes(line, variables), base)
+            renditions.spend()
+            _take_sound(sounds, attributes(line, variables), addresses)
         elif line.startswith("#EXT-X-STREAM-INF:"):
+            renditions.spend()
             pending = attributes(line, variables)
         elif not line.startswith("#") and pending is not None:
-            named.append((address(base, variables.fill(line)), pending))
+            named.append((addresses.of(variables.fill(line)), pending))
             pending = None
     groups = _sounds_of_groups(sounds)
     variants = [_variant(url, found, groups) for url, found in named]
@@ -84,7 +90,7 @@ def parse_master(text: str, base: str) -> Master:
     return Master(tuple(sorted(variants, key=_rank, reverse=True)), variables)
 
 
-def _take_sound(sounds: list[_Sound], found: dict[str, str], base: str) -> None:
+def _take_sound(sounds: list[_Sound], found: dict[str, str], addresses: Addresses) -> None:
     if found.get("TYPE") != "AUDIO":
         return
     rank = (
@@ -92,7 +98,7 @@ def _take_sound(sounds: list[_Sound], found: dict[str, str], base: str) -> None:
         _FOR_THE_BLIND not in found.get("CHARACTERISTICS", ""),
         found.get("AUTOSELECT") == "YES",
     )
-    url = address(base, found["URI"]) if found.get("URI") else None
+    url = addresses.of(found["URI"]) if found.get("URI") else None
     who = found.get("LANGUAGE", ""), found.get("NAME", "")
     sounds.append(_Sound(found.get("GROUP-ID", ""), url, who, rank))
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_SEGMENTS
 from sluice.media.source.hls_text import (
+    Addresses,
     Variables,
-    address,
     attributes,
     byte_range,
     check_head,
@@ -23,7 +24,6 @@ from sluice.media.source.hls_text import (
     microseconds,
 )
 
-_MOST_SEGMENTS = 100_000
 _LIVE_TARGETS = 3  # 6.3.3: not closer to the end than three target durations
 _IDENTITY = "identity"
 #: What people call the systems behind the key formats.
@@ -124,10 +124,9 @@ class MediaPlaylist:
 def parse_media(text: str, base: str, master: Variables | None = None) -> MediaPlaylist:
     """`base`: where it came from; `master`: the variables of the playlist that names it. Raises SourceError:
     permanent for what cannot be played."""
-    lines = lines_of(text)
-    check_head(lines)
+    check_head(text)
     reader = _MediaReader(base, master)
-    for line in lines:
+    for line in lines_of(text):
         reader.take(line)
     segments = _with_times(reader.segments)
     # At least one second: it is also how often the server is asked.
@@ -161,12 +160,13 @@ class _MediaReader:
         self.ended = self.tells_runs = False
         self.hold_back_us: int | None = None
         self.start_offset_us: int | None = None
-        self._base = base
+        self._addresses = Addresses(base)
         self._variables = Variables(base, master)
         self._sequence = self._run = self._start_us = 0
         self._header: Header | None = None
         #: Of each key format, the tag in force (4.4.4.4: several may tell ways to the same key).
         self._keys: dict[str, dict[str, str]] = {}
+        self._key_url: str | None = None  #: of those in force, once it was needed
         self._range_ends: dict[str, int] = {}
         self._coming = _Coming()
 
@@ -205,6 +205,7 @@ class _MediaReader:
 
     def _take_attributes(self, tag: str, found: dict[str, str]) -> None:
         if tag == "#EXT-X-KEY":
+            self._key_url = None
             if found.get("METHOD", "NONE") == "NONE":
                 self._keys.clear()
             else:
@@ -213,7 +214,7 @@ class _MediaReader:
             if "URI" not in found:
                 raise unsupported("the playlist has an initialization section without an address")
             length, offset = byte_range(found["BYTERANGE"]) if "BYTERANGE" in found else (None, 0)
-            self._header = Header(Part(address(self._base, found["URI"]), offset or 0, length), self._key())
+            self._header = Header(Part(self._addresses.of(found["URI"]), offset or 0, length), self._key())
         elif tag == "#EXT-X-START":
             self.start_offset_us = _hint(found.get("TIME-OFFSET"))
         elif tag == "#EXT-X-SERVER-CONTROL":
@@ -228,11 +229,11 @@ class _MediaReader:
     def _take_segment(self, uri: str) -> None:
         if self._coming.duration_us is None:
             return  # an address without EXTINF is no segment (4.4.4.1)
-        if len(self.segments) >= _MOST_SEGMENTS:
-            raise unsupported(f"the playlist has more than {_MOST_SEGMENTS} segments")
+        if len(self.segments) >= MOST_SEGMENTS:
+            raise unsupported(f"the playlist has more than {MOST_SEGMENTS} segments")
         segment = Segment(
             self._sequence,
-            self._part(address(self._base, uri)),
+            self._part(self._addresses.of(uri)),
             self._start_us,
             max(self._coming.duration_us, 0),
             self._run,
@@ -267,7 +268,9 @@ class _MediaReader:
             )
         # 5.2: without an initialization vector it is the media sequence number.
         iv = initialization_vector(found["IV"]) if "IV" in found else self._sequence.to_bytes(16, "big")
-        return Key(address(self._base, found["URI"]), iv)
+        if self._key_url is None:
+            self._key_url = self._addresses.of(found["URI"])
+        return Key(self._key_url, iv)
 
 
 def _with_times(segments: list[Segment]) -> list[Segment]:

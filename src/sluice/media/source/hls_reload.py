@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_RELOAD_SHARE
 from sluice.media.source.hls_fetch import Fetcher
 from sluice.media.source.hls_numbering import Change, Numbering
 from sluice.media.source.hls_playlist import MediaPlaylist, Segment
@@ -37,6 +38,7 @@ class ReloadedPlaylist:
         self.loaded_at = self.changed_at = self._heard_at = time.monotonic()
         self.error: SourceError | None = None  #: of the last reload
         self.bad_answers = 0  #: one behind the other: errors and older lists
+        self._work_s = 0.0  #: of the processor, for the last reload
 
     @property
     def newest(self) -> MediaPlaylist:
@@ -65,12 +67,19 @@ class ReloadedPlaylist:
         pause_s = self.target_s() / (2 if unchanged else 1)
         if self.bad_answers:
             pause_s = min(pause_s, _BAD_ANSWER_S * max(1, self.bad_answers - 2))
-        return self.loaded_at + pause_s
+        return self.loaded_at + max(pause_s, self._work_s / MOST_RELOAD_SHARE)
 
     def load_again(self) -> bool:
         """True when the source began anew: its numbers go on, but what was to come next is gone. An answer
         that fails is kept in `error`. Raises SourceError when it was we who broke it off, and
         ADDRESS_NOT_ALLOWED."""
+        begun_s = time.thread_time()
+        try:
+            return self._load_again()
+        finally:
+            self._work_s = time.thread_time() - begun_s
+
+    def _load_again(self) -> bool:
         try:
             new = self.load()
         except SourceError as error:

@@ -1,38 +1,44 @@
 """The text of HLS playlists: lines, attribute lists, numbers and variables (RFC 8216bis 4.1 to 4.3). No IO.
 
-All of it is linear in what it is given: playlists are written by others, and are up to MOST_BYTES long.
+All of it is linear in what it is given, and what it makes is bounded (core/limits.py): others write it.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
+from sluice.core.budget import Budget
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.http_url import join_url
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import LONGEST_ADDRESS, MOST_ADDRESS_CHARS, MOST_PLAYLIST_LINES
 
-#: A playlist longer than this is refused: 12 h of 2 s segments have some 3 MB.
-MOST_BYTES = 8 << 20
-_ENDS = re.compile(r"\r\n|\n|\r")
+_LINE = re.compile(r"[^\r\n]+")
 _ATTRIBUTE = re.compile(r'\s*([A-Z0-9-]+)\s*=\s*("[^"]*"|[^,]*)', re.ASCII)
 _HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,32})", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]{1,200})\}", re.ASCII)
 #: Variables may be made of variables, and double with each.
 _LONGEST_VALUE = 64 << 10
+_ENDLESS = "the variables of the playlist make texts without end"
 _LONGEST_S = 1e6
 _MOST_ATTRIBUTES = 1000  #: of a tag
 
 
-def lines_of(text: str) -> list[str]:
-    """Without blank ones and what surrounds them."""
-    return [line for line in (line.strip() for line in _ENDS.split(text)) if line]
+def lines_of(text: str) -> Iterator[str]:
+    """Without blank ones and what surrounds them. Raises SourceError."""
+    lines = Budget(MOST_PLAYLIST_LINES, f"the playlist has more than {MOST_PLAYLIST_LINES} lines")
+    for found in _LINE.finditer(text):
+        if line := found[0].strip():
+            lines.spend()
+            yield line
 
 
-def check_head(lines: list[str]) -> None:
+def check_head(text: str) -> None:
     """4.4.1.1: what does not begin so is no playlist, whatever it is. Servers answer with pages at times, so
     that it may be one again. Raises SourceError."""
-    if not lines or not lines[0].lstrip("\ufeff").startswith("#EXTM3U"):
+    if not next(lines_of(text), "").lstrip("\ufeff").startswith("#EXTM3U"):
         raise SourceError(
             Reason.SOURCE_REFUSED, "the server answers with something else than a playlist", transient=True
         )
@@ -45,6 +51,8 @@ class Variables:
         """`base`: the address of the playlist; `imported`: those of the playlist that led here."""
         self._base, self._imported = base, imported
         self._values: dict[str, str] = {}
+        self._query: dict[str, str] | None = None  #: of the address, once it was asked for
+        self._chars = Budget(MOST_ADDRESS_CHARS, _ENDLESS)  #: that may be filled in
 
     def define(self, line: str) -> None:
         """Raises SourceError, as the RFC asks of what is not defined, or twice."""
@@ -61,12 +69,12 @@ class Variables:
             value = self._imported.get(name)
         else:
             name = found.get("QUERYPARAM", "")
-            query = dict(
-                reversed(parse_qsl(self._base.partition("#")[0].partition("?")[2], keep_blank_values=True))
-            )
-            if name not in query:
+            if self._query is None:
+                query = self._base.partition("#")[0].partition("?")[2]
+                self._query = dict(reversed(parse_qsl(query, keep_blank_values=True)))
+            if name not in self._query:
                 raise unsupported(f"the playlist needs the parameter {name[:80]!r} in its address")
-            value = query[name]
+            value = self._query[name]
         if name in self._values:
             raise unsupported(f"the playlist defines the variable {name[:80]!r} twice")
         self._values[name] = value
@@ -85,7 +93,8 @@ class Variables:
             length += len(filled[-1]) + len(filled[-2])
             at = found.end()
             if length > _LONGEST_VALUE:
-                raise unsupported("the variables of the playlist make texts without end")
+                raise unsupported(_ENDLESS)
+        self._chars.spend(length)
         return "".join(filled) + text[at:]
 
 
@@ -106,11 +115,32 @@ def attributes(line: str, variables: Variables) -> dict[str, str]:
 
 
 def address(base: str, uri: str) -> str:
-    """Absolute. What is no address stays as it is: whoever opens it says so."""
+    """Absolute. What is no address stays as it is: whoever opens it says so. Raises SourceError."""
+    if max(len(base), len(uri)) > LONGEST_ADDRESS:
+        raise unsupported(f"the playlist has an address of more than {LONGEST_ADDRESS} characters")
     try:
         return join_url(base, uri)
     except ValueError:
         return uri
+
+
+class Addresses:
+    """Those of one playlist, absolute, and no more of them than can be kept."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._chars = address_budget()
+
+    def of(self, uri: str) -> str:
+        """Raises SourceError."""
+        found = address(self._base, uri)
+        self._chars.spend(len(found))
+        return found
+
+
+def address_budget(what: str = "playlist") -> Budget:
+    many = f"the addresses of the {what} have more than {MOST_ADDRESS_CHARS} characters"
+    return Budget(MOST_ADDRESS_CHARS, many)
 
 
 def integer(value: str) -> int:

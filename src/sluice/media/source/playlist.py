@@ -13,18 +13,17 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from sluice.core.errors import SourceError, interrupted, unsupported
+from sluice.core.limits import MOST_LIST_BYTES, MOST_LIST_ENTRIES
 from sluice.core.live_edge import Edge
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash_xml import parse_xml
-from sluice.media.source.hls_text import address
+from sluice.media.source.hls_text import Addresses
 from sluice.media.source.notes import Notes
 from sluice.media.source.segmented import SegmentedSource
 from sluice.media.source.sniff import ByteFile, Content, read_up_to
 
-#: A list is text that people or scripts write; larger ones, and longer ones, are not read to their end.
-_MOST_BYTES, MOST_ENTRIES = 1 << 20, 5000
 #: Entries in a row that cannot be played.
 MOST_FAILURES = 20
 _PLS_FILE = re.compile(r"\s*file(\d{1,6})\s*=\s*(\S.*)", re.IGNORECASE)
@@ -40,9 +39,9 @@ _STEP_US = 20_000
 
 def read_list(file: ByteFile) -> str:
     """The text. Raises SourceError."""
-    data = read_up_to(file, _MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise unsupported(f"the play list is longer than {_MOST_BYTES >> 20} MiB")
+    data = read_up_to(file, MOST_LIST_BYTES + 1)
+    if len(data) > MOST_LIST_BYTES:
+        raise unsupported(f"the play list is longer than {MOST_LIST_BYTES >> 20} MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -72,7 +71,8 @@ def entries_of(content: Content, text: str, base: str) -> list[str]:
         found = _lines(text)
     if not found:
         raise unsupported("the play list names nothing to play")
-    return [_address(base, name) for name in found[:MOST_ENTRIES]]
+    addresses = Addresses(base)
+    return [_address(addresses, name) for name in found[:MOST_LIST_ENTRIES]]
 
 
 def left_out(number: int, url: str, failure: SourceError) -> str:
@@ -85,10 +85,10 @@ def _lines(text: str) -> list[str]:
     return [line for line in stripped if line and not line.startswith("#")]
 
 
-def _address(base: str, name: str) -> str:
+def _address(addresses: Addresses, name: str) -> str:
     if not _ABSOLUTE.match(name):
         name = name.replace("\\", "/")
-    return address(base, name)
+    return addresses.of(name)
 
 
 # --- playing it ---------------------------------------------------------------------------------------------
