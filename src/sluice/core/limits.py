@@ -6,6 +6,51 @@ Numbers that tune quality rather than protect, such as the depth of a jitter buf
 
 # --- callers of the API -------------------------------------------------------------------------------------
 
+#: Bytes of a request line with its headers: a query of 64 KB, which the dialect itself judges, and room for the
+#: rest of a head.
+MOST_HEAD_BYTES = 96 << 10
+#: Header lines of a request, trailers included; a browser behind proxies sends 30.
+MOST_HEADERS = 128
+#: Seconds for a whole head, and for the handshake of TLS before it: a phone at 40 kbit/s takes 3 s for 16 KB.
+LONGEST_HEAD_S = 20.0
+LONGEST_HANDSHAKE_S = 10.0
+#: Seconds without a byte of a body, and for all of it: 1 MB at 9 kB/s.
+LONGEST_BODY_PAUSE_S = 20.0
+LONGEST_BODY_S = 120.0
+#: Seconds that a connection may lie idle between requests: longer than clients keep theirs (aiohttp: 15 s), as who
+#: closes first loses a call of the other.
+LONGEST_IDLE_S = 75.0
+#: Seconds in which a caller who was answered or refused before he had sent all may read that, and bytes that he
+#: may still send meanwhile, which nobody keeps: many write all before they read.
+LONGEST_FAREWELL_S = 5.0
+MOST_FAREWELL_BYTES = 128 << 20
+#: Seconds that what we sent may stay without acknowledgement, or the caller without room for more.
+LONGEST_UNREAD_S = 60
+#: Bytes of one request on the wire, framing included; doors allow bodies of 1 MB at most.
+MOST_REQUEST_BYTES = 4 << 20
+#: Requests that are sent before the first is answered (pipelining); each is kept.
+MOST_PIPELINED = 16
+#: Bytes of all unfinished requests together, and what is small enough to be taken beyond that.
+MOST_UNFINISHED_BYTES = 64 << 20
+SMALL_REQUEST_BYTES = 16 << 10
+#: Descriptors that connections leave to children, the store, callbacks and the operator, where there are so many.
+KEPT_DESCRIPTORS = 2048
+#: Bytes of a body of the native API: the longest list that it takes is a fifth of it.
+MOST_NATIVE_BODY_BYTES = 1 << 20
+#: Bytes of an If-Match: 16 entity tags of ours, which are 4 bytes, or of whoever made them longer.
+MOST_IF_MATCH_BYTES = 1024
+#: Bytes of an SDP offer, an ICE fragment or another body of a peer; Chromium's offer of all codecs is 10 KB.
+MOST_OFFER_BYTES = 64 << 10
+#: Callers (users, addresses) whose rates are kept; beyond it the one who was silent longest is forgotten.
+MOST_RATED_CALLERS = 10_000
+#: Seconds of back-off after wrong admin tokens: the first, doubled by each further one, and the longest.
+FIRST_BACK_OFF_S = 1.0
+LONGEST_BACK_OFF_S = 60.0
+#: Seconds for which an address that has shown the right admin token is not held to the back-off of others there.
+TRUST_S = 3600.0
+#: Seconds between two lines of the log about refusals for the same reason.
+REFUSALS_LOGGED_EVERY_S = 60.0
+
 # --- peers of rooms -----------------------------------------------------------------------------------------
 
 # --- HTTP: servers of sources and receivers of callbacks ----------------------------------------------------
