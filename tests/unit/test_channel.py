@@ -85,7 +85,9 @@ async def never(message: Message) -> Message:
 
 async def test_requests_and_notices() -> None:
     pair = Pair(done)
-    answers = await asyncio.gather(*(pair.near.request(ClosePeer(peer_id=str(n))) for n in range(10)))
+    answers = await asyncio.gather(
+        *(pair.near.request(ClosePeer(app_id="", room_id="", user_id="", peer_id=str(n))) for n in range(10))
+    )
     assert answers == [Done(found=True)] * 10
     pair.far.notify(LEAVE)
     pair.near.notify(ENTER)
@@ -122,7 +124,9 @@ async def test_a_request_that_fails_there_fails_here_at_once_and_alone() -> None
     pair = Pair(fail_first)
     with pytest.raises(ChannelClosed, match="failed at this request"):
         await pair.near.request(ENTER)
-    assert await pair.near.request(ClosePeer(peer_id="x")) == Done(found=True)
+    assert await pair.near.request(ClosePeer(app_id="", room_id="", user_id="", peer_id="x")) == Done(
+        found=True
+    )
     await pair.close()
 
 

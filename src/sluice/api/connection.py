@@ -1,8 +1,8 @@
 """One connection of a caller: uvicorn's protocol within limits of bytes, of number and of time.
 
-What is over a limit is refused with a text while it arrives, before any of it is kept; who is refused may read
-the text, and is cut off then. Time is measured where we wait for the caller alone: a request that is being
-answered takes as long as its answer, which for an event stream is for ever.
+What is over a limit is refused with a text while it arrives, before any of it is kept; who is refused may
+read the text, and is cut off then. Time is measured where we wait for the caller alone: a request that is
+being answered takes as long as its answer, which for an event stream is for ever.
 """
 
 import asyncio
@@ -39,7 +39,8 @@ _NOT_HTTP = "this is no request of HTTP/1.1"
 
 
 class Phase(Enum):
-    """What we wait for: the next request, the rest of its head or of its body, or the end of a refused caller."""
+    """What we wait for: the next request, the rest of its head or of its body, or the end of a refused
+    caller."""
 
     NEXT = auto()
     HEAD = auto()
@@ -85,13 +86,12 @@ class Connection(HttpToolsProtocol):
         if self._early is not None:
             self._early.append(data)
             return
-        if self._phase is Phase.END:
+        if self._is_over:
             self._unheard += len(data)
             if self._unheard > MOST_FAREWELL_BYTES:
                 self.transport.abort()
             return
-        self._hold(self._held + len(data))
-        if self._phase is Phase.END:
+        if not self._hold(self._held + len(data)):
             return
         if self._phase is Phase.NEXT:
             self._begin_head()
@@ -144,12 +144,16 @@ class Connection(HttpToolsProtocol):
 
     def give_way(self) -> None:
         """For another connection: see `Gate`."""
-        if self._phase is not Phase.END and not self.transport.is_closing():
+        if not self._is_over and not self.transport.is_closing():
             self._dismiss(503, _FULL)
         if self.scheme == "https":
             self.transport.abort()  # it would wait for the other side's goodbye
         else:
             self.transport.close()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._phase is Phase.END
 
     @property
     def _answering(self) -> bool:
@@ -181,10 +185,13 @@ class Connection(HttpToolsProtocol):
         elif self._held > MOST_REQUEST_BYTES:
             self._refuse(413, _LONG_REQUEST)
 
-    def _hold(self, count: int) -> None:
+    def _hold(self, count: int) -> bool:
+        """Whether we go on hearing the caller."""
         more, self._held = count - self._held, count
-        if not self._gate.hold(more, count) and more > 0:
-            self._refuse(503, _BUSY)
+        if self._gate.hold(more, count) or more <= 0:
+            return True
+        self._refuse(503, _BUSY)
+        return False
 
     def _stop_parsing(self, status: int, text: str) -> None:
         self._refusal = status, text
@@ -210,7 +217,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, text: str) -> None:
         """Lets the caller read why before he is cut off."""
-        if self._phase is Phase.END or self.transport.is_closing():
+        if self._is_over or self.transport.is_closing():
             return
         if not self._dismiss(status, text):
             self.transport.close()

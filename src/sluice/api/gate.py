@@ -1,8 +1,8 @@
 """How many connections there are, and who makes way when there is no room for another.
 
-Who only makes us wait makes way, whoever waits longest first: a connection without a request, half a head, half
-a body. A connection whose request is being answered, such as an event stream, is never closed for another's
-sake; where all are such, the newcomer is refused.
+Who only makes us wait makes way, whoever waits longest first: a connection without a request, half a head,
+half a body. A connection whose request is being answered, such as an event stream, is never closed for
+another's sake; where all are such, the newcomer is refused.
 """
 
 from collections.abc import Hashable

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from sluice.api.connection import Connection
 from sluice.api.gate import Gate
 from sluice.api.handshake import Handshake
+from sluice.api.refusals import Refusals
 from sluice.core.errors import BadInput
 from sluice.core.limits import LONGEST_IDLE_S, LONGEST_UNREAD_S
 from sluice.process.descriptors import Share
@@ -59,10 +60,12 @@ class Listener:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: Listener, share: Share = _SHARE) -> AsyncIterator[None]:
+async def serving(
+    app: ASGIApp, listener: Listener, share: Share = _SHARE, refusals: Refusals | None = None
+) -> AsyncIterator[None]:
     """Serves `app` while the context is open, to as many as `share` says. The access log is off: addresses
     carry signatures and tokens."""
-    gate, certificate = Gate(share.connections), listener.certificate
+    gate, certificate = Gate(share.connections, refusals), listener.certificate
 
     def connection(**uvicorn_has: Any) -> asyncio.Protocol:
         made = Connection(gate, **uvicorn_has)

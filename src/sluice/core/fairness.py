@@ -1,7 +1,7 @@
 """Fair shares of what there is little of: seats at once, and how often somebody may do something.
 
-Callers are counted by the user of their token and by their address; IPv6 addresses by their /64, which is what
-one customer of a network has. What is kept is bounded; time is an argument.
+Callers are counted by the user of their token and by their address; IPv6 addresses by their /64, which is
+what one customer of a network has. What is kept is bounded; time is an argument.
 """
 
 import ipaddress
@@ -10,7 +10,20 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from sluice.core.errors import LimitReached
-from sluice.core.limits import FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S, MOST_RATED_CALLERS, TRUST_S
+from sluice.core.limits import (
+    FIRST_BACK_OFF_S,
+    LONGEST_BACK_OFF_S,
+    MOST_ADDRESS_PEERS,
+    MOST_ADDRESS_STREAMS,
+    MOST_RATED_CALLERS,
+    MOST_ROOM_PEERS,
+    MOST_ROOM_STREAMS,
+    MOST_TOKEN_PEERS,
+    MOST_TOKEN_STREAMS,
+    MOST_USER_PEERS,
+    MOST_USER_STREAMS,
+    TRUST_S,
+)
 
 _MINUTE_S = 60.0
 
@@ -38,11 +51,19 @@ class TooOften(LimitReached):
 
 @dataclass(frozen=True, slots=True)
 class SeatLimits:
-    """The most seats at once of one user in a room, of one address, and of one room."""
+    """The most seats at once of one user in a room from one address (`token`) and from all addresses
+    (`user`), of one address, and of one room."""
 
+    token: int
     user: int
     address: int
     room: int
+
+
+#: Of peers: limits.py says why.
+PEER_SEATS = SeatLimits(MOST_TOKEN_PEERS, MOST_USER_PEERS, MOST_ADDRESS_PEERS, MOST_ROOM_PEERS)
+#: Of event streams.
+STREAM_SEATS = SeatLimits(MOST_TOKEN_STREAMS, MOST_USER_STREAMS, MOST_ADDRESS_STREAMS, MOST_ROOM_STREAMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +101,13 @@ class Seats:
                 del self._taken[key]
 
     def _shares(self, holder: Holder) -> tuple[tuple[Hashable, int, str], ...]:
-        limits, address = self._limits, network_of(holder.address)
+        limits, address, user = self._limits, network_of(holder.address), (*holder.room, holder.user)
         shares: list[tuple[Hashable, int, str]] = [
-            ((*holder.room, holder.user), limits.user, "the user of this token"),
+            ((*user, address), limits.token, "the user of this token, at your address,"),
+            (user, limits.user, "the user of this token"),
             (holder.room, limits.room, "this room"),
         ]
-        if address:
-            shares.append((address, limits.address, "your address"))
-        return tuple(shares)
+        return (*shares, (address, limits.address, "your address")) if address else tuple(shares)
 
 
 class Rate:
@@ -95,7 +115,9 @@ class Rate:
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
-        self._left: dict[Hashable, tuple[float, float]] = {}  # key: what was left and when, silent longest first
+        self._left: dict[
+            Hashable, tuple[float, float]
+        ] = {}  # key: what was left and when, silent longest first
 
     def take(self, key: Hashable, now: float) -> float:
         """Seconds to wait before another try may succeed; 0: this one does."""
@@ -117,9 +139,9 @@ class _Tries:
 
 
 class BackOff:
-    """Tries of a secret by address: after `free` wrong ones, each further one closes the door to the address for
-    twice as long as the last. An address that has shown the right secret is not closed out for an hour: whoever
-    guesses behind the same proxy must not lock the operator out."""
+    """Tries of a secret by address: after `free` wrong ones, each further one closes the door to the address
+    for twice as long as the last. An address that has shown the right secret is not closed out for an hour:
+    whoever guesses behind the same proxy must not lock the operator out."""
 
     def __init__(self, free: int) -> None:
         self._free = free
@@ -147,6 +169,8 @@ class BackOff:
         else:
             tries.wrong += 1
             if (over := tries.wrong - self._free) > 0:
-                tries.closed_until = now + min(FIRST_BACK_OFF_S * 2.0 ** min(over - 1, 16), LONGEST_BACK_OFF_S)
+                tries.closed_until = now + min(
+                    FIRST_BACK_OFF_S * 2.0 ** min(over - 1, 16), LONGEST_BACK_OFF_S
+                )
         if len(self._tries) > MOST_RATED_CALLERS:
             del self._tries[next(iter(self._tries))]

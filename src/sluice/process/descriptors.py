@@ -14,8 +14,8 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What callers may take: `connections` that are open, and `backlog`, those that are accepted at once before
-    anybody has counted them."""
+    """What callers may take: `connections` that are open, and `backlog`, those that are accepted at once
+    before anybody has counted them."""
 
     connections: int
     backlog: int

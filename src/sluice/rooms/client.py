@@ -96,6 +96,7 @@ class RoomProcesses:
             stream=offer.stream,
             viewer=offer.viewer,
             sdp=offer.sdp,
+            address=offer.address,
         )
         return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
 
@@ -107,6 +108,7 @@ class RoomProcesses:
             stream=offer.stream,
             kinds=offer.kinds,
             sdp=offer.sdp,
+            address=offer.address,
         )
         return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
 
@@ -129,13 +131,13 @@ class RoomProcesses:
         reply = await self._ask(self._process_of(app_id, room_id), request)
         return isinstance(reply, Done) and reply.found
 
-    async def close_peer(self, peer_id: PeerId) -> bool:
-        # A process that is gone has taken its peers with it.
-        living = [process for process in self._processes if process.ready is not None]
-        replies = await asyncio.gather(
-            *(self._ask(process, ClosePeer(peer_id=peer_id)) for process in living)
-        )
-        return any(isinstance(reply, Done) and reply.found for reply in replies)
+    async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:
+        process = self._process_of(app_id, room_id)
+        if process.ready is None:  # a process that is gone has taken its peers with it
+            return False
+        request = ClosePeer(app_id=app_id, room_id=room_id, user_id=user_id, peer_id=peer_id)
+        reply = await self._ask(process, request)
+        return isinstance(reply, Done) and reply.found
 
     @asynccontextmanager
     async def events(

@@ -1,7 +1,8 @@
 """The room process: one UDP port for its peers, one unix socket for the sessions that publish into
 its rooms or subscribe to them.
 
-Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb.
+Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb,
+seats (the fields of SeatLimits).
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
@@ -67,6 +69,7 @@ class RoomProcess:
             emit=lambda change: self._channel.notify(change),
             start_drain=lambda: self._schedule_drain(time.monotonic()),
             most_kept_bytes=config.get("most_kept_mb", MOST_KEPT_MB) << 20,
+            seats=SeatLimits(*config["seats"]) if "seats" in config else PEER_SEATS,
         )
         self._channel: Channel
 

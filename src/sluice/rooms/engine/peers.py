@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 from aioice import stun
 
+from sluice.core.fairness import Holder, SeatLimits, Seats
 from sluice.core.ids import PeerId, UserId
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.negotiation import Agreement
@@ -34,12 +35,13 @@ def clock_us() -> int:
 
 @dataclass(slots=True)
 class Seat:
-    """A peer's place: whose it is, and the stream that it watches or publishes. `lead` is as in Agreement,
-    `names` are the ICE user names by which it is found."""
+    """A peer's place: whose it is, on whose account it is counted, and the stream that it watches or
+    publishes. `lead` is as in Agreement, `names` are the ICE user names by which it is found."""
 
     peer: Peer
     room: Room
     user_id: UserId
+    holder: Holder
     stream: Stream
     lead: tuple[str, ...]
     names: set[str] = field(default_factory=set)
@@ -54,18 +56,22 @@ class Peers:
         identity: DtlsIdentity,
         candidates: list[tuple[str, int]],
         on_gone: Callable[[Seat], None],
+        limits: SeatLimits,
     ) -> None:
         self._socket = socket
         self._identity = identity
         self._candidates = candidates
         self._on_gone = on_gone
         self._seats: dict[str, Seat] = {}
+        self._shares = Seats(limits, "peers")
         self._by_name: dict[str, Peer] = {}
         self._by_address: dict[Address, Peer] = {}
 
-    @property
-    def full(self) -> bool:
-        return len(self._seats) >= _MOST_PEERS
+    def refusal(self, holder: Holder) -> str:
+        """Why there is no seat for him; empty where there is one."""
+        if len(self._seats) >= _MOST_PEERS:
+            return f"this room process serves {_MOST_PEERS} peers, the most at once"
+        return self._shares.refusal(holder)
 
     def get(self, peer_id: str) -> Seat | None:
         return self._seats.get(peer_id)
@@ -77,12 +83,14 @@ class Peers:
         begin: Callable[[Connection, int], Role],
         *,
         room: Room,
-        user_id: UserId,
+        holder: Holder,
         stream: Stream,
     ) -> Seat:
         """A new peer, which is waited for; `begin` makes its role when it is connected."""
         peer = Peer(peer_id, begin, self._socket, self._identity, agreed.transport, clock_us())
-        seat = self._seats[peer_id] = Seat(peer, room, user_id, stream, agreed.lead)
+        user_id = UserId(holder.user)
+        seat = self._seats[peer_id] = Seat(peer, room, user_id, holder, stream, agreed.lead)
+        self._shares.take(holder)
         self._name(seat)
         stream.watched += 1
         room.enter(user_id, peer_id)
@@ -104,6 +112,7 @@ class Peers:
         if seat is None:
             return
         peer.close()
+        self._shares.give_back(seat.holder)
         seat.stream.watched -= 1
         for name in seat.names:
             del self._by_name[name]
