@@ -158,6 +158,7 @@ class FakeRooms:
     def __init__(self) -> None:
         self.offers: list[WatchOffer | PublishOffer] = []
         self.peers: set[PeerId] = set()
+        self.closed: list[UserId] = []  #: who has ended a peer
         self.patches: list[PeerPatch] = []
         self.patched = PatchAnswer(PatchOutcome.TAKEN)  #: what the next patches are answered
         self.sends: list[set[str]] = []  #: what peers said that they send
@@ -196,11 +197,12 @@ class FakeRooms:
         self.sends.append(set(kinds))
         return peer_id in self.peers
 
-    async def close_peer(self, peer_id: PeerId) -> bool:
+    async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:
         if self.error is not None:
             raise self.error
         found = peer_id in self.peers
         self.peers.discard(peer_id)
+        self.closed += [user_id] if found else []
         return found
 
     async def roster(self, app_id: AppId, room_id: RoomId) -> tuple[RosterEntry, ...]:

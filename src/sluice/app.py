@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,11 +25,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice import __version__
 from sluice.api import docs, events, native, native_apps, native_bots, native_callbacks, page, whep, whip
+from sluice.api.admission import Admission
 from sluice.api.heybox.channels import ChannelHandlers
 from sluice.api.heybox.door import ROOT as BOT_ROOT
 from sluice.api.heybox.door import BotDoor, route_table
 from sluice.api.heybox.streams import StreamHandlers
+from sluice.api.hosts import KnownHosts
+from sluice.api.operator import Operator
 from sluice.api.proxies import TrustedProxies
+from sluice.api.refusals import Refusals
 from sluice.api.server import Listener, listening, serving
 from sluice.api.volcengine.actions import Action, action_table
 from sluice.api.volcengine.door import FrontDoor
@@ -39,11 +43,12 @@ from sluice.callbacks.forms.volc import VolcForm
 from sluice.callbacks.forms.volcengine import VolcengineForm
 from sluice.callbacks.rooms import RoomEvents
 from sluice.callbacks.service import CallbackService
-from sluice.config import HttpSettings, Settings
+from sluice.config import Settings
 from sluice.core.addresses import AddressPolicy
 from sluice.core.apps import Apps
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
+from sluice.process.descriptors import Share, raise_limit, share_of_callers
 from sluice.process.supervisor import ChildSpec
 from sluice.rooms.client import RoomProcesses
 from sluice.store.apps import AppRegistry
@@ -56,6 +61,9 @@ from sluice.tasks.placement import MediaProcesses
 from sluice.tasks.port import Tasks
 from sluice.tasks.service import TaskService
 from sluice.wire.signature import Policy
+
+#: Resources that pages of any origin may use.
+_ROOM_PATHS = ("/whip/", "/whep/", "/rooms/")
 
 log = structlog.get_logger()
 
@@ -73,14 +81,15 @@ class Node:
 async def run_node(settings: Settings) -> AsyncIterator[Node]:
     """A node that serves while the context is open. Raises SluiceError and OSError when it cannot start."""
     listen, http = settings.listen, settings.http
+    share = share_of_callers(raise_limit(), http.most_connections)
     # First what another node or program may have: nothing is begun that would have to be ended again.
     with held(settings.data), listening(listen.host, listen.port, http.tls) as listener:
-        async with _running(settings, listener) as node:
+        async with _running(settings, listener, share) as node:
             yield node
 
 
 @asynccontextmanager
-async def _running(settings: Settings, listener: Listener) -> AsyncIterator[Node]:
+async def _running(settings: Settings, listener: Listener, share: Share) -> AsyncIterator[Node]:
     # A short path: unix socket names are limited to 107 bytes, data folders are not.
     run_folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     rooms = RoomProcesses(_room_specs(settings, run_folder))
@@ -97,24 +106,30 @@ async def _running(settings: Settings, listener: Listener) -> AsyncIterator[Node
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
                 tasks = TaskService(store, media, rooms, time.time, registry.apps)
                 actions = action_table(tasks, rooms, bans, callbacks)
+                refusals = Refusals()
+                operator = Operator(
+                    credentials.admin_token, tries=settings.http.admin_tries, refusals=refusals
+                )
                 natives = [
-                    native.routes(tasks, credentials.admin_token),
-                    native_apps.routes(registry, credentials.admin_token),
-                    native_bots.routes(bots, credentials.admin_token),
-                    native_callbacks.routes(callbacks, credentials.admin_token),
+                    native.routes(tasks, operator),
+                    native_apps.routes(registry, operator),
+                    native_bots.routes(bots, operator),
+                    native_callbacks.routes(callbacks, operator),
                 ]
                 closing = asyncio.Event()
+                guard = Admission(settings.http.admission, refusals)
                 in_rooms = [
-                    *whip.routes(rooms, registry.apps, bans, time.time, settings.ice_servers),
-                    *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers),
-                    *events.routes(rooms, registry.apps, bans, time.time, closing),
+                    *whip.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
+                    *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
+                    *events.routes(rooms, registry.apps, bans, time.time, closing, guard),
                 ]
                 bot_door = _bot_door(settings, tasks, bots, registry.apps)
-                front = _surface(settings.http, registry.apps, actions, bot_door, natives, in_rooms)
+                front = _surface(settings, registry.apps, actions, bot_door, natives, in_rooms)
+                front = _named(front, settings, refusals)
                 await asyncio.gather(rooms.start(), media.start())
                 await tasks.open()
                 try:
-                    async with serving(front, listener):
+                    async with serving(front, listener, share, refusals):
                         # What is here stays. Each full collection would look through it: 70 ms of silence.
                         gc.freeze()
                         try:
@@ -174,6 +189,7 @@ def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
                 "public_ips": list(public),
                 "link": str(run_folder / f"room-{n}-{secrets.token_hex(4)}.sock"),
                 "most_kept_mb": settings.rooms.most_kept_mb,
+                "seats": astuple(settings.rooms.seats),
                 "log_level": settings.log_level,
             },
         )
@@ -190,7 +206,7 @@ def _media_specs(settings: Settings) -> list[ChildSpec]:
 
 
 def _surface(
-    http: HttpSettings,
+    settings: Settings,
     apps: Apps,
     actions: Sequence[Action[Any]],
     bot_door: BotDoor,
@@ -201,21 +217,40 @@ def _surface(
     app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     for router in natives:
         app.include_router(router)
-    base = urlsplit(http.base_url)
-    hosts = (*http.signed_hosts, *filter(None, [base.netloc]))
+    http = settings.http
+    hosts = (*http.signed_hosts, *filter(None, [urlsplit(http.base_url).netloc]))
     policy = Policy(extra_hosts=hosts, allow_unsigned_body=http.unsigned_bodies)
     door = FrontDoor(actions, apps, time.time, policy)
-    rest = Mount("", app=_for_browsers(Router(in_rooms, default=door)))
+    rooms = _for_browsers(Router(in_rooms, default=door))
     app.router.routes.extend(
-        [*page.routes(), *docs.routes(actions, __version__), docs.native_route(app.openapi), rest]
+        [
+            *page.routes(),
+            *docs.routes(actions, __version__),
+            docs.native_route(app.openapi),
+            Mount("", app=door),
+        ]
     )
 
     async def surface(scope: Scope, receive: Receive, send: Send) -> None:
         # The way through all other routes would take longer than a door itself.
         path: str = scope["path"]
-        part = door if path in ("", "/") else bot_door if path.startswith(BOT_ROOT) else app
+        if path in ("", "/"):
+            part: ASGIApp = door
+        elif path.startswith(BOT_ROOT):
+            part = bot_door
+        else:
+            part = rooms if path.startswith(_ROOM_PATHS) else app
         await part(scope, receive, send)
 
+    return surface
+
+
+def _named(surface: ASGIApp, settings: Settings, refusals: Refusals) -> ASGIApp:
+    """As callers reach it: through proxies, and by the names that it has."""
+    http, base = settings.http, urlsplit(settings.http.base_url)
+    if http.tls is None:
+        names = (*http.hosts, *http.signed_hosts, *filter(None, [base.netloc]), settings.listen.host)
+        surface = KnownHosts(surface, names, refusals)
     return TrustedProxies(surface, http.trusted_proxies, base.path)
 
 

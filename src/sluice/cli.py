@@ -78,6 +78,17 @@ def root(
     pass
 
 
+_ProxiesOption = Annotated[
+    str | None,
+    typer.Option(help="CIDR,… of proxies whose X-Forwarded-For, -Proto, -Host, -Prefix count."),
+]
+_HostsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="NAME,… that callers know the node by, besides addresses, localhost and --base-url; *: any."
+    ),
+]
+
 # --- nodes ------------------------------------------------------------------------------------------------
 
 
@@ -101,14 +112,12 @@ def serve(  # noqa: PLR0913 - every setting is an option
         Path | None, typer.Option(help="PEM file of the certificate chain; read again when it changes.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
-    trusted_proxies: Annotated[
-        str | None,
-        typer.Option(help="CIDR,… of proxies whose X-Forwarded-For, -Proto, -Host, -Prefix count."),
-    ] = None,
+    trusted_proxies: _ProxiesOption = None,
     base_url: Annotated[str | None, typer.Option(help="https://host/path that callers see.")] = None,
     signed_hosts: Annotated[
         str | None, typer.Option(help="HOST,… that callers sign where a proxy sends another one.")
     ] = None,
+    hosts: _HostsOption = None,
     allow_unsigned_bodies: Annotated[
         bool | None, typer.Option(help="Presigned calls may have a body, which nothing protects.")
     ] = None,
@@ -136,7 +145,8 @@ def serve(  # noqa: PLR0913 - every setting is an option
 
     SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that browsers are told of:
     stun:host:port or turn:user:password@host:port. No flag: others could read the password. most_kept_mb
-    (256) is what a room process may keep of pictures for late viewers.
+    (256) is what a room process may keep of pictures for late viewers. Fair shares of connections, peers,
+    event streams and tries are settings too: most_… in sluice/config.py, which says what each is.
     """
     options = locals()  # each parameter is the setting of its name
     settings = settings_with({**options, "public_ip": tuple(public_ip) if public_ip else None})

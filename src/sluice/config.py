@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -17,13 +17,31 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from sluice.api.admission import AdmissionLimits
+from sluice.api.hosts import host_name
 from sluice.api.proxies import is_prefix
 from sluice.callbacks.forms.volcengine import events_of
 from sluice.core.bots import NO_LIMITS, StreamLimits
 from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan, check_url
 from sluice.core.errors import BadInput
+from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.ice_servers import IceServer, parse_ice_server
 from sluice.core.ids import AppId, BusinessId, is_valid_id
+from sluice.core.limits import (
+    MOST_ADDRESS_JOINS,
+    MOST_ADDRESS_PEERS,
+    MOST_ADDRESS_STREAMS,
+    MOST_ADMIN_TRIES,
+    MOST_CONNECTIONS,
+    MOST_FAILED_LOGINS,
+    MOST_ROOM_PEERS,
+    MOST_ROOM_STREAMS,
+    MOST_TOKEN_JOINS,
+    MOST_TOKEN_PEERS,
+    MOST_TOKEN_STREAMS,
+    MOST_USER_PEERS,
+    MOST_USER_STREAMS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +55,14 @@ class ListenSettings:
 @dataclass(frozen=True, slots=True)
 class RoomSettings:
     """Room process `i` uses the UDP port `media_port + i`, with `media_port` 0 any free one; `public_ip` are
-    the addresses in candidates. `most_kept_mb`: what each may keep of pictures for who comes late."""
+    the addresses in candidates. `most_kept_mb`: what each may keep of pictures for who comes late,
+    `seats` the fair shares of its peers."""
 
     processes: int
     media_port: int
     public_ip: tuple[str, ...]
     most_kept_mb: int = 256
+    seats: SeatLimits = PEER_SEATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +96,9 @@ class HttpSettings:
     `trusted_proxies`: CIDR texts of proxies whose X-Forwarded headers count. `signed_hosts`: what callers
     sign as Host where a proxy sends another one. `base_url`: where callers see the node, if a proxy puts it
     under a path; empty or without a slash at its end. `unsigned_bodies`: whether presigned calls may have a
-    body, which their signature does not cover (contract/signature.md P4).
+    body, which their signature does not cover (contract/signature.md P4). `hosts`: further names that callers
+    may know the node by. `most_connections`: at once; fewer where the system does not allow so many.
+    `admin_tries`: wrong admin tokens of an address until it has to wait.
     """
 
     tls: tuple[Path, Path] | None = None
@@ -84,6 +106,10 @@ class HttpSettings:
     signed_hosts: tuple[str, ...] = ()
     base_url: str = ""
     unsigned_bodies: bool = False
+    hosts: tuple[str, ...] = ()
+    most_connections: int = MOST_CONNECTIONS
+    admin_tries: int = MOST_ADMIN_TRIES
+    admission: AdmissionLimits = field(default_factory=AdmissionLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +163,14 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         data=raw.data,
         log_level=raw.log_level,
         listen=raw.listen,
-        rooms=RoomSettings(raw.room_processes, raw.media_port, raw.public_ip, raw.most_kept_mb),
+        rooms=RoomSettings(
+            raw.room_processes, raw.media_port, raw.public_ip, raw.most_kept_mb, raw.peer_seats()
+        ),
         media=MediaSettings(raw.media_processes, raw.allow_networks),
         callbacks=CallbackSettings(
             _RETRIES[raw.callback_retry], tuple(callback.registration() for callback in raw.callbacks)
         ),
-        http=HttpSettings(
-            tls=(raw.tls_cert, raw.tls_key) if raw.tls_cert and raw.tls_key else None,
-            trusted_proxies=raw.trusted_proxies,
-            signed_hosts=raw.signed_hosts,
-            base_url=raw.base_url,
-            unsigned_bodies=raw.allow_unsigned_bodies,
-        ),
+        http=_http(raw),
         ice_servers=raw.ice_server,
         bots=BotSettings(
             StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
@@ -220,6 +242,14 @@ def _check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _parse_hosts(value: object) -> tuple[str, ...]:
+    items = _items(value)
+    for item in items:
+        if item != "*" and host_name(item) is None:
+            raise ValueError("write names of hosts, such as rtc.example.com, or * for any")
+    return items
+
+
 def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
     return tuple(parse_ice_server(item) for item in _items(value))
 
@@ -278,6 +308,7 @@ class _Raw(BaseModel):
     tls_key: Path | None = None
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()
     signed_hosts: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
+    hosts: Annotated[tuple[str, ...], BeforeValidator(_parse_hosts)] = ()
     base_url: Annotated[str, AfterValidator(_check_base_url)] = ""
     allow_unsigned_bodies: bool = False
     callback_retry: Literal["long", "vendor"] = "long"
@@ -286,7 +317,51 @@ class _Raw(BaseModel):
     most_streams: _Most | None = None
     most_bot_streams: _Most | None = None
     require_registered_channels: bool = False
+    # Fair shares; core/limits.py says where the numbers come from.
+    most_connections: _Most = MOST_CONNECTIONS
+    most_token_peers: _Most = MOST_TOKEN_PEERS
+    most_user_peers: _Most = MOST_USER_PEERS
+    most_address_peers: _Most = MOST_ADDRESS_PEERS
+    most_room_peers: _Most = MOST_ROOM_PEERS
+    most_token_streams: _Most = MOST_TOKEN_STREAMS
+    most_user_streams: _Most = MOST_USER_STREAMS
+    most_address_streams: _Most = MOST_ADDRESS_STREAMS
+    most_room_streams: _Most = MOST_ROOM_STREAMS
+    most_token_joins: _Most = MOST_TOKEN_JOINS
+    most_address_joins: _Most = MOST_ADDRESS_JOINS
+    most_failed_logins: _Most = MOST_FAILED_LOGINS
+    most_admin_tries: _Most = MOST_ADMIN_TRIES
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def peer_seats(self) -> SeatLimits:
+        return SeatLimits(
+            self.most_token_peers, self.most_user_peers, self.most_address_peers, self.most_room_peers
+        )
+
+    def admission(self) -> AdmissionLimits:
+        streams = SeatLimits(
+            self.most_token_streams,
+            self.most_user_streams,
+            self.most_address_streams,
+            self.most_room_streams,
+        )
+        return AdmissionLimits(
+            self.most_token_joins, self.most_address_joins, self.most_failed_logins, streams
+        )
+
+
+def _http(raw: _Raw) -> HttpSettings:
+    return HttpSettings(
+        tls=(raw.tls_cert, raw.tls_key) if raw.tls_cert and raw.tls_key else None,
+        trusted_proxies=raw.trusted_proxies,
+        signed_hosts=raw.signed_hosts,
+        base_url=raw.base_url,
+        unsigned_bodies=raw.allow_unsigned_bodies,
+        hosts=raw.hosts,
+        most_connections=raw.most_connections,
+        admin_tries=raw.most_admin_tries,
+        admission=raw.admission(),
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from av.video.frame import VideoFrame
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.sink.room import RoomLinks
 from sluice.process.child import run_child
-from sluice.process.control import Answer, Message, Publish, RoomChanged, Watch
+from sluice.process.control import Answer, ClosePeer, Done, Message, Publish, RoomChanged, Watch
 from sluice.process.link import FrameType
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.rooms.engine import peer, room
@@ -77,6 +77,14 @@ class RoomServer:
         return await self.process.request(
             Publish(app_id=APP, room_id=ROOM, user_id=user, stream=stream, kinds=kinds, sdp=sdp)
         )
+
+    async def close(self, peer: Answer | None, user: str = "anna", room: str = ROOM) -> bool:
+        """Whether there was such a peer of the user."""
+        assert peer is not None
+        request = ClosePeer(app_id=APP, room_id=room, user_id=user, peer_id=peer.peer_id)
+        reply = await self.process.request(request)
+        assert isinstance(reply, Done)
+        return reply.found
 
     def _take(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):

@@ -10,7 +10,7 @@ from pathlib import Path
 import aioice.ice
 import pytest
 
-from sluice.process.control import Answer, AskRoster, ClosePeer, Done, Enter, Expel, Refusal, Retire, Roster
+from sluice.process.control import Answer, AskRoster, Done, Enter, Expel, Refusal, Retire, Roster
 from tests.integration.room import (
     APP,
     CONSENT_S,
@@ -153,9 +153,7 @@ async def test_a_peer_that_vanishes_is_removed(server: RoomServer, monkeypatch: 
     async with publishing(server), watching(server, monkeypatch) as viewer:
         await viewer.until(5)
         await server.until("left anna")
-        assert viewer.answer is not None
-        reply = await server.process.request(ClosePeer(peer_id=viewer.answer.peer_id))
-        assert reply == Done(found=False)
+        assert not await server.close(viewer.answer)
 
 
 async def test_a_peer_that_checks_stays_and_one_that_is_closed_hears_it(
@@ -175,10 +173,10 @@ async def test_a_peer_that_checks_stays_and_one_that_is_closed_hears_it(
         while loop.time() < enough:
             await viewer.until(len(viewer.slices) + 1)
         assert "left anna" not in server.changes
-        assert viewer.answer is not None
-        request = ClosePeer(peer_id=viewer.answer.peer_id)
-        assert await server.process.request(request) == Done(found=True)
-        assert await server.process.request(request) == Done(found=False)
+        assert not await server.close(viewer.answer, user="bert"), "it is not his"
+        assert not await server.close(viewer.answer, room="elsewhere")
+        assert await server.close(viewer.answer)
+        assert not await server.close(viewer.answer)
         async with asyncio.timeout(5):
             await closed.wait()
         await server.until("left anna")
@@ -291,9 +289,7 @@ async def test_who_is_expelled_loses_his_peers(
             expelled = Expel(app_id=APP, room_id=room_id, user_id="anna")
             assert await server.process.request(expelled) == Done(found=True)
             await server.until("left anna")
-            assert anna.answer is not None
-            gone = ClosePeer(peer_id=anna.answer.peer_id)
-            assert await server.process.request(gone) == Done(found=False)
+            assert not await server.close(anna.answer)
             await bert.until(len(bert.slices) + 20)
             assert "left bert" not in server.changes
 

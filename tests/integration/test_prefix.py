@@ -47,5 +47,5 @@ async def _offer_and_end(outer: str, path: str) -> None:
             assert answer.status == 201
             location = answer.headers["Location"]
         assert location == f"/sluice{path}/peer_1"
-        async with http.delete(outer.removesuffix("/sluice") + location) as answer:
+        async with http.delete(outer.removesuffix("/sluice") + location, headers=headers) as answer:
             assert answer.status == 200

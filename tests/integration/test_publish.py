@@ -18,7 +18,7 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.mediastreams import AudioStreamTrack
 from av.video.frame import VideoFrame
 
-from sluice.process.control import Answer, ClosePeer, Done, Patched, PatchPeer, Refusal, Retire
+from sluice.process.control import Answer, Patched, PatchPeer, Refusal, Retire
 from sluice.process.link import (
     KEY_FRAME,
     FrameParser,
@@ -113,8 +113,7 @@ class Browser:
         return reply
 
     async def end(self) -> None:
-        assert self.answer is not None
-        await self._server.process.request(ClosePeer(peer_id=self.answer.peer_id))
+        await self._server.close(self.answer, self.user)
 
 
 @asynccontextmanager
@@ -449,5 +448,5 @@ async def test_patches(server: RoomServer, monkeypatch: pytest.MonkeyPatch) -> N
         assert await patch(restarted.etag, new) == Patched(outcome="taken")
         async with watching(server, monkeypatch, "anna") as viewer:
             await viewer.until(10)  # the session before it serves until the new one does
-        assert await server.process.request(ClosePeer(peer_id=answer.peer_id)) == Done(found=True)
+        assert await server.close(answer)
         assert await patch("*", new) == Patched(outcome="unknown")

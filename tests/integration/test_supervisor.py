@@ -18,7 +18,7 @@ from tests.integration.children import MODULE, spec
 
 pytestmark = pytest.mark.anyio
 
-WHO = ClosePeer(peer_id="")
+WHO = ClosePeer(app_id="", room_id="", user_id="", peer_id="")
 
 
 @pytest.fixture

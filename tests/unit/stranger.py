@@ -12,7 +12,8 @@ from typing import cast
 from aioice import stun
 from pylibsrtp import Policy, Session
 
-from sluice.process.control import Answer, Message, Publish, RoomChanged, Watch
+from sluice.core.fairness import PEER_SEATS, SeatLimits
+from sluice.process.control import Answer, ClosePeer, Message, Publish, RoomChanged, Watch
 from sluice.rooms.engine.dtls import Dtls, DtlsIdentity
 from sluice.rooms.engine.engine import Engine
 from sluice.rooms.engine.socket import Address, MediaSocket
@@ -58,7 +59,7 @@ def _identity() -> DtlsIdentity:
 class House:
     """An engine, its air, and the room changes that it told."""
 
-    def __init__(self) -> None:
+    def __init__(self, seats: SeatLimits = PEER_SEATS) -> None:
         self.air = Air()
         self.changes: list[RoomChanged] = []
         self.engine = Engine(
@@ -68,6 +69,7 @@ class House:
             emit=self.changes.append,
             start_drain=lambda: None,
             most_kept_bytes=64 << 20,
+            seats=seats,
         )
 
 
@@ -94,6 +96,9 @@ class Stranger:
             reply = house.engine.watch(Watch(user_id=user, viewer=name, **where))  # type: ignore[arg-type]
         assert isinstance(reply, Answer), reply
         self.peer_id, self.answer = reply.peer_id, reply.sdp
+        self.end = ClosePeer(
+            app_id="app", room_id=room, user_id=user if publishes else name, peer_id=self.peer_id
+        )
         self.ufrag, self.password = _value(reply.sdp, "ice-ufrag"), _value(reply.sdp, "ice-pwd")
 
     def check(self, address: Address | None = None, *, password: str = "", use: bool = True) -> None:

@@ -15,6 +15,7 @@ from sluice.process.control import ClosePeer, Done, Enter, Leave, Message, Refus
 pytestmark = pytest.mark.anyio
 
 ENTER = Enter(app_id="app", room_id="room", user_id="anna", presence="p")
+CLOSE = ClosePeer(app_id="app", room_id="room", user_id="anna", peer_id="x")
 LEAVE = Leave(app_id="app", room_id="room", presence="p")
 
 
@@ -87,7 +88,9 @@ async def never(message: Message) -> Message:
 
 async def test_requests_and_notices() -> None:
     pair = Pair(done)
-    answers = await asyncio.gather(*(pair.near.request(ClosePeer(peer_id=str(n))) for n in range(10)))
+    answers = await asyncio.gather(
+        *(pair.near.request(ClosePeer(app_id="", room_id="", user_id="", peer_id=str(n))) for n in range(10))
+    )
     assert answers == [Done(found=True)] * 10
     pair.far.notify(LEAVE)
     pair.near.notify(ENTER)
@@ -124,7 +127,9 @@ async def test_a_request_that_fails_there_fails_here_at_once_and_alone() -> None
     pair = Pair(fail_first)
     with pytest.raises(ChannelClosed, match="failed at this request"):
         await pair.near.request(ENTER)
-    assert await pair.near.request(ClosePeer(peer_id="x")) == Done(found=True)
+    assert await pair.near.request(ClosePeer(app_id="", room_id="", user_id="", peer_id="x")) == Done(
+        found=True
+    )
     await pair.close()
 
 
@@ -190,9 +195,9 @@ async def test_who_asks_with_what_cannot_be_taken_hears_it_at_once() -> None:
 
     pair = Pair(wide)
     with pytest.raises(MessageRefused, match=f"the limit is {MOST_MESSAGE_BYTES}"):
-        await pair.near.request(ClosePeer(peer_id="x" * MOST_MESSAGE_BYTES))
+        await pair.near.request(CLOSE.model_copy(update={"peer_id": "x" * MOST_MESSAGE_BYTES}))
     with pytest.raises(MessageRefused, match="cannot be sent"):
-        await pair.near.request(ClosePeer(peer_id="\ud800"))
+        await pair.near.request(CLOSE.model_copy(update={"peer_id": "\ud800"}))
     with pytest.raises(ChannelClosed, match="failed at this request"):  # its answer is too large
         await pair.near.request(ENTER)
     pair.near.notify(LEAVE.model_copy(update={"presence": "\ud800"}))  # logged, not raised

@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from sluice.api.native import routes
+from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.tasks import Dialect, RelaySpec, Task
@@ -20,7 +21,7 @@ class Native:
     def __init__(self) -> None:
         self.tasks = FakeTasks(lambda: 1000.0)
         self.app = FastAPI()
-        self.app.include_router(routes(self.tasks, ADMIN))
+        self.app.include_router(routes(self.tasks, Operator(ADMIN)))
 
     def add(self, task_id: str) -> Task[RelaySpec]:
         identity = (AppId("app"), RoomId("room"), TaskId(task_id), UserId("user"), BusinessId(""))
@@ -66,7 +67,7 @@ def test_bearer(native: Native, method: str, target: str, token: str | None) -> 
 
 def test_an_empty_admin_token_opens_nothing() -> None:
     app = FastAPI()
-    app.include_router(routes(FakeTasks(lambda: 0.0), ""))
+    app.include_router(routes(FakeTasks(lambda: 0.0), Operator("")))
     for headers in ([], [("Authorization", "Bearer ")]):
         assert call(app, "GET", "/api/v1/tasks", headers).status == 401
 

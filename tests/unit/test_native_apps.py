@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from sluice.api.native_apps import routes
+from sluice.api.operator import Operator
 from sluice.core.apps import Feature
 from sluice.store import apps as module
 from sluice.store.apps import AppRegistry
@@ -24,7 +25,7 @@ class Node:
     def __init__(self, store: MemoryStore) -> None:
         self.registry = AppRegistry(cast(Store, store), lambda: 1000.0)
         self.app = FastAPI()
-        self.app.include_router(routes(self.registry, ADMIN))
+        self.app.include_router(routes(self.registry, Operator(ADMIN)))
 
     def call(self, method: str, path: str, document: object = None, token: str = ADMIN) -> Answer:
         headers = [("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]

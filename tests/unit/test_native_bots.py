@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from sluice.api.native_bots import routes
+from sluice.api.operator import Operator
 from tests.unit.asgi import Answer, call
 from tests.unit.heybox import APP, PUSHED, Api, failed, making, ok
 
@@ -20,10 +21,10 @@ def api() -> Iterator[Api]:
     yield from making()
 
 
-class Operator:
+class ByOperator:
     def __init__(self, api: Api) -> None:
         self.app = FastAPI()
-        self.app.include_router(routes(api.bots, ADMIN))
+        self.app.include_router(routes(api.bots, Operator(ADMIN)))
 
     def call(self, method: str, path: str, document: object = None, token: str = ADMIN) -> Answer:
         headers = [("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]
@@ -38,11 +39,11 @@ class Operator:
 
 
 @pytest.fixture
-def operator(api: Api) -> Operator:
-    return Operator(api)
+def operator(api: Api) -> ByOperator:
+    return ByOperator(api)
 
 
-def test_a_bot_comes_with_a_token_that_is_shown_once(api: Api, operator: Operator) -> None:
+def test_a_bot_comes_with_a_token_that_is_shown_once(api: Api, operator: ByOperator) -> None:
     made = operator.made()
     assert {name: made[name] for name in ("name", "app_id", "line", "rooms", "enabled")} == {
         "name": "dj",
@@ -59,7 +60,7 @@ def test_a_bot_comes_with_a_token_that_is_shown_once(api: Api, operator: Operato
     assert listed.json()["bots"][-1] == made
 
 
-def test_what_the_operator_brings_along(api: Api, operator: Operator) -> None:
+def test_what_the_operator_brings_along(api: Api, operator: ByOperator) -> None:
     token = "MTIzNDU2Nzg7MTcwMDAwMDAwMDAwMDAwMDAwMDsxMjM0NTY3ODkwMTIzNDU2Nzg5"
     made = operator.made(token=token, line="volc", rooms=["5", "4", "5"])
     assert (made["token"], made["line"], made["rooms"]) == (token, "volc", ["4", "5"])
@@ -86,17 +87,17 @@ def test_what_the_operator_brings_along(api: Api, operator: Operator) -> None:
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_what_no_bot_can_have(operator: Operator, wanted: dict[str, object], field: str) -> None:
+def test_what_no_bot_can_have(operator: ByOperator, wanted: dict[str, object], field: str) -> None:
     answer = operator.call("POST", "/bots", {"name": "dj", "app_id": APP.app_id} | wanted)
     assert answer.status == 400
     assert answer.json()["error"]["message"].startswith(f"{field}: ")
 
 
-def test_a_bot_needs_an_app_that_there_is(operator: Operator) -> None:
+def test_a_bot_needs_an_app_that_there_is(operator: ByOperator) -> None:
     assert operator.call("POST", "/bots", {"name": "dj", "app_id": "unknown"}).status == 404
 
 
-def test_disabled_enabled_deleted(api: Api, operator: Operator) -> None:
+def test_disabled_enabled_deleted(api: Api, operator: ByOperator) -> None:
     path = f"/bots/{api.bot.bot_id}"
     assert operator.call("PATCH", path, {"enabled": False}).json()["enabled"] is False
     assert failed(api.push()) == (401, "invalid token")
@@ -109,7 +110,7 @@ def test_disabled_enabled_deleted(api: Api, operator: Operator) -> None:
     assert operator.call("DELETE", f"/bots/{2**31}").status == 400
 
 
-def test_channels(api: Api, operator: Operator) -> None:
+def test_channels(api: Api, operator: ByOperator) -> None:
     made = operator.call("PUT", CHANNEL, {"line": "volc"})
     assert made.status == 200
     assert made.json() | {"created_at": 0} == {
@@ -148,7 +149,7 @@ def test_channels(api: Api, operator: Operator) -> None:
     ],
 )
 def test_what_no_channel_can_be(
-    operator: Operator, path: str, wanted: dict[str, object], status: int
+    operator: ByOperator, path: str, wanted: dict[str, object], status: int
 ) -> None:
     assert operator.call("PUT", path, wanted).status == status
 
@@ -156,5 +157,5 @@ def test_what_no_channel_can_be(
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/bots"), ("POST", "/bots"), ("DELETE", "/bots/1"), ("PUT", CHANNEL)]
 )
-def test_all_of_it_is_the_operators(operator: Operator, method: str, path: str) -> None:
+def test_all_of_it_is_the_operators(operator: ByOperator, method: str, path: str) -> None:
     assert operator.call(method, path, token="wrong").status == 401

@@ -4,6 +4,7 @@ import pytest
 from fastapi import FastAPI
 
 from sluice.api.native_callbacks import routes
+from sluice.api.operator import Operator
 from tests.testing import FakeCallbacks
 from tests.unit.asgi import Answer, call
 
@@ -17,7 +18,7 @@ class Native:
             {"event_id": f"e{n}", "state": state} for n, state in enumerate(("pending", "dead", "dead"))
         ]
         self.app = FastAPI()
-        self.app.include_router(routes(self.callbacks, ADMIN))
+        self.app.include_router(routes(self.callbacks, Operator(ADMIN)))
 
     def call(self, method: str, target: str, token: str = ADMIN) -> Answer:
         return call(self.app, method, target, [("Authorization", f"Bearer {token}")])

@@ -3,13 +3,15 @@
 import random
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count, pairwise
 
 import pytest
 from aioice import stun
 
 from sluice.core import limits
-from sluice.process.control import ClosePeer, Done, Enter, Patched, PatchPeer, Refusal, Roster, Watch
+from sluice.core.fairness import PEER_SEATS
+from sluice.process.control import Answer, ClosePeer, Done, Enter, Patched, PatchPeer, Refusal, Roster, Watch
 from sluice.rooms.engine import engine as engine_module
 from sluice.rooms.engine import peers as peers_module
 from sluice.rooms.engine import room as room_module
@@ -85,7 +87,7 @@ class Stage:
 
     def there(self, who: Stranger) -> bool:
         """Whether it had a seat until now."""
-        return self.house.engine.close_peer(ClosePeer(peer_id=who.peer_id)) == Done(found=True)
+        return self.house.engine.close_peer(who.end) == Done(found=True)
 
     def why_gone(self, who: Stranger) -> str:
         """What its resource says; empty while it is there."""
@@ -428,19 +430,20 @@ def _watch(viewer: str, room: str = "room") -> Watch:
 
 def test_seats_of_a_process_and_of_a_room_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers_module, "MOST_PEERS", 5)
-    monkeypatch.setattr(peers_module, "MOST_ROOM_PEERS", 3)
-    engine = House().engine
+    engine = House(replace(PEER_SEATS, room=3)).engine
     answers = [engine.watch(_watch(f"v{n}")) for n in range(4)]
     last = answers.pop()
     assert isinstance(last, Refusal)
     assert last.busy
-    assert "this room has 3 peers" in last.why
+    assert "this room has 3" in last.why
     for n in range(2):
         engine.watch(_watch(f"v{n}", "other"))
     last = engine.watch(_watch("v", "third"))
     assert isinstance(last, Refusal)
     assert "serves 5 peers" in last.why
-    engine.close_peer(ClosePeer(peer_id=answers[0].peer_id))  # type: ignore[union-attr]
+    first = answers[0]
+    assert isinstance(first, Answer)
+    engine.close_peer(ClosePeer(app_id="app", room_id="room", user_id="v0", peer_id=first.peer_id))
     assert not isinstance(engine.watch(_watch("v")), Refusal)
 
 

@@ -44,6 +44,10 @@ class Whep:
         return call(self.app, "POST", path, headers, body)
 
 
+def end(whep: Whep, location: str, bearer: str = "") -> int:
+    return call(whep.app, "DELETE", location, [("Authorization", f"Bearer {bearer or token()}")]).status
+
+
 @pytest.fixture
 def whep() -> Whep:
     return Whep()
@@ -151,13 +155,24 @@ def test_what_the_rooms_say(whep: Whep) -> None:
     whep.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again")
     answer = whep.post()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-    assert call(whep.app, "DELETE", f"{PATH}/peer_1").status == 503
+    assert end(whep, f"{PATH}/peer_1") == 503
 
 
 def test_the_end(whep: Whep) -> None:
     location = whep.post().headers["location"]
-    assert call(whep.app, "DELETE", location).status == 200
-    assert call(whep.app, "DELETE", location).status == 404
+    assert [end(whep, location), end(whep, location)] == [200, 404]
+
+
+def test_who_may_end_a_peer(whep: Whep) -> None:
+    """His owner, with whatever token of his; the rooms find out whether he is."""
+    location = whep.post().headers["location"]
+    assert call(whep.app, "DELETE", location).status == 401
+    assert [end(whep, location, bearer) for bearer in ("x", token(room="another"))] == [401, 401]
+    assert whep.rooms.closed == []
+    whep.now = NOW + 3600.0
+    assert end(whep, location, token(privileges=())) == 200
+    assert whep.rooms.closed == [UserId("viewer")]
+    assert end(whep, f"{PATH}/{'x' * 200}") == 400
 
 
 def test_a_restart_needs_the_right_to_watch(whep: Whep) -> None:

@@ -151,8 +151,10 @@ def test_other_methods_are_405(whip: Whip, method: str, path: str) -> None:
 
 def test_the_end(whip: Whip) -> None:
     location = whip.post().headers["location"]
-    assert call(whip.app, "DELETE", location).status == 200
-    assert call(whip.app, "DELETE", location).status == 404
+    bearer = [("Authorization", f"Bearer {token()}")]
+    assert call(whip.app, "DELETE", location, bearer).status == 200
+    assert call(whip.app, "DELETE", location, bearer).status == 404
+    assert whip.rooms.closed == [UserId("anna")]
 
 
 def test_trickled_candidates_are_taken(whip: Whip) -> None:

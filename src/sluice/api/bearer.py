@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from sluice.core.apps import Apps
 from sluice.core.errors import AccessRefused, BadInput, SluiceError
+from sluice.core.fairness import TooOften
 from sluice.core.ids import AppId, RoomId, UserId, is_valid_id
 from sluice.rooms.port import Bans
 from sluice.wire.token import Privilege, TokenClaims, verify
@@ -57,6 +58,12 @@ def _claims(request: Request, apps: Apps, now: float, *, query: bool = False) ->
     return verify(token.strip(), app, room_id, None, now)
 
 
+def owner(request: Request, apps: Apps) -> UserId:
+    """The user of a token of the app and room of the path, also of one that has lapsed meanwhile: enough to
+    end what is his. Raises AccessRefused."""
+    return _claims(request, apps, 0.0).user_id
+
+
 async def refuse_barred(bans: Bans, app_id: AppId, room_id: RoomId, user_id: UserId) -> None:
     """To be asked before a user is let in, and again once he is. Raises AccessRefused."""
     if await bans.barred(app_id, room_id, user_id):
@@ -67,4 +74,6 @@ def status_of(error: SluiceError) -> int:
     """The HTTP status of a failure of a room's resource."""
     if isinstance(error, AccessRefused):
         return 403 if error.known else 401
+    if isinstance(error, TooOften):
+        return 429
     return 400 if isinstance(error, BadInput) else 503

@@ -11,12 +11,15 @@ import json
 from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from sluice.api.bearer import path_id, refuse_barred, status_of, watching_user
+from sluice.api.admission import Admission, address_of
+from sluice.api.bearer import path_id, refuse_barred, watching_user
+from sluice.api.peer import refused
 from sluice.core.apps import Apps
 from sluice.core.errors import SluiceError
+from sluice.core.fairness import Holder
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.rooms.port import Bans, RoomEngine, RoomEvent, RoomEventKind
 
@@ -24,22 +27,43 @@ _KEEP_ALIVE_S = 15.0
 
 
 def routes(
-    engine: RoomEngine, apps: Apps, bans: Bans, clock: Callable[[], float], closing: asyncio.Event
+    engine: RoomEngine,
+    apps: Apps,
+    bans: Bans,
+    clock: Callable[[], float],
+    closing: asyncio.Event,
+    admission: Admission | None = None,
 ) -> list[BaseRoute]:
+    guard = admission or Admission()
+
     async def events(request: Request) -> Response:
         try:
             user_id = watching_user(request, apps, clock(), query=True)
             app_id, room_id = AppId(path_id(request, "app_id")), RoomId(path_id(request, "room_id"))
             await refuse_barred(bans, app_id, room_id, user_id)
+            holder = Holder((app_id, room_id), user_id, address_of(request))
+            guard.check_stream(holder)
         except SluiceError as error:
-            return PlainTextResponse(str(error), status_of(error))
+            return refused(error, request, guard)
         return StreamingResponse(
-            _stream(engine, bans, app_id, room_id, user_id, closing),
+            _seated(guard, holder, _stream(engine, bans, app_id, room_id, user_id, closing)),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
     return [Route("/rooms/{app_id}/{room_id}/events", events, methods=["GET"])]
+
+
+async def _seated(guard: Admission, holder: Holder, stream: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The stream on the account of its holder."""
+    if guard.streams.refusal(holder):
+        return  # others came in between: he comes back and is told
+    guard.streams.take(holder)
+    try:
+        async for text in stream:
+            yield text
+    finally:
+        guard.streams.give_back(holder)
 
 
 async def _stream(

@@ -5,21 +5,24 @@ error of the core decides code and status, in one table. The documents are those
 Other resources are siblings (`native_apps`, `native_callbacks`).
 """
 
-import hmac
+import math
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, params
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Query
+from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Message
 
+from sluice.api.operator import Operator
 from sluice.core.callbacks import CallbackNotFound
 from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overloaded, SluiceError
+from sluice.core.fairness import TooOften
 from sluice.core.ids import RunId
+from sluice.core.limits import MOST_NATIVE_BODY_BYTES
 from sluice.core.tasks import FULL_VOLUME
 from sluice.tasks.port import Control, Tasks
 
@@ -76,6 +79,7 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (NotFound, 404),
     (CallbackNotFound, 404),
     (NotNow, 409),
+    (TooOften, 429),
     (Overloaded, 503),
     (SluiceError, 500),
 )
@@ -88,14 +92,22 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 
 
 class NativeRoute(APIRoute):
-    """Turns the errors of the core, and FastAPI's about parameters, into the error document."""
+    """Lets the operator in, before a body is read and only then, and turns the errors of the core, and
+    FastAPI's about parameters, into the error document."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        operators = [
+            found.dependency for found in self.dependencies if isinstance(found.dependency, Operator)
+        ]
 
         async def translated(request: Request) -> Response:
             try:
-                return await handle(request)
+                for operator in operators:
+                    operator.check(request)
+                return await handle(await _with_body(request))
+            except HTTPException as error:  # of a body that cannot be read
+                return _failure(BadInput("body", str(error.detail)))
             except RequestValidationError as error:
                 first = error.errors()[0]
                 return _failure(BadInput(str(first["loc"][-1]), first["msg"]))
@@ -105,27 +117,44 @@ class NativeRoute(APIRoute):
         return translated
 
 
-def routes(tasks: Tasks, admin_token: str) -> APIRouter:
+async def _with_body(request: Request) -> Request:
+    """The request with its body, which is read here. Raises BadInput for one over the limit."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_NATIVE_BODY_BYTES:
+            raise BadInput("body", f"must have {MOST_NATIVE_BODY_BYTES} bytes at most")
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+    return Request(request.scope, receive)
+
+
+def routes(tasks: Tasks, operator: Operator) -> APIRouter:
     """The router, to be included in the application without a prefix."""
     api = APIRouter(route_class=NativeRoute)
-    operator = operator_only(admin_token)
 
     @api.get("/healthz", summary="Whether the node answers")
     async def healthz() -> Health:
         return Health(status="ok")
 
-    @api.get("/api/v1/tasks", dependencies=operator, responses=FAILURES, summary="All tasks, newest first")
+    @api.get(
+        "/api/v1/tasks", dependencies=operator.only, responses=FAILURES, summary="All tasks, newest first"
+    )
     async def list_tasks(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> TaskList:
         return TaskList(tasks=await tasks.list_documents(limit=limit, offset=offset))
 
-    @api.get("/api/v1/tasks/{id}", dependencies=operator, responses=FAILURES, summary="One task")
+    @api.get("/api/v1/tasks/{id}", dependencies=operator.only, responses=FAILURES, summary="One task")
     async def show_task(id: str) -> dict[str, Any]:
         return await tasks.document(RunId(id))
 
-    @api.post("/api/v1/tasks/{id}/stop", dependencies=operator, responses=FAILURES, summary="Stop a task")
+    @api.post(
+        "/api/v1/tasks/{id}/stop", dependencies=operator.only, responses=FAILURES, summary="Stop a task"
+    )
     async def stop_task(id: str) -> dict[str, Any]:
         """The task as it is after the order; its end may take a moment more."""
         await tasks.stop(RunId(id))
@@ -133,7 +162,7 @@ def routes(tasks: Tasks, admin_token: str) -> APIRouter:
 
     @api.post(
         "/api/v1/tasks/{id}/control",
-        dependencies=operator,
+        dependencies=operator.only,
         responses=FAILURES,
         summary="Pause, resume, seek, set volume and loudness of a relay",
     )
@@ -146,23 +175,13 @@ def routes(tasks: Tasks, admin_token: str) -> APIRouter:
     return api
 
 
-def operator_only(admin_token: str) -> list[params.Depends]:
-    """The dependencies of what only the operator may do."""
-    bearer = HTTPBearer(auto_error=False, description="admin_token of credentials.json")
-
-    async def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        given = credentials.credentials if credentials else ""
-        if not given or not hmac.compare_digest(given.encode(), admin_token.encode()):
-            raise AccessRefused("send the header Authorization: Bearer <admin_token of credentials.json>")
-
-    return [Depends(check)]
-
-
 def _failure(error: SluiceError) -> JSONResponse:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if isinstance(error, AccessRefused) and error.known:
         status = 403
     message = str(error) if status != 500 else "internal error; the log of the node tells more"
     document = ErrorBody(error=ErrorDetail(code=type(error).__name__, message=message)).model_dump()
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, TooOften):
+        headers["Retry-After"] = str(math.ceil(error.wait_s))
     return JSONResponse(document, status_code=status, headers=headers)

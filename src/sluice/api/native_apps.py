@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sluice.api.native import FAILURES, NativeRoute, operator_only
+from sluice.api.native import FAILURES, NativeRoute
+from sluice.api.operator import Operator
 from sluice.core.apps import Feature
 from sluice.core.ids import AppId
 from sluice.core.request_headers import check_headers, check_user_agent
@@ -105,12 +106,12 @@ class KeyList(_Document):
     keys: list[KeyDocument]
 
 
-def routes(registry: AppRegistry, admin_token: str) -> APIRouter:
+def routes(registry: AppRegistry, operator: Operator) -> APIRouter:
     """To be included in the application without a prefix."""
     api = APIRouter(
         prefix="/api/v1",
         route_class=NativeRoute,
-        dependencies=operator_only(admin_token),
+        dependencies=operator.only,
         responses=FAILURES,
     )
     _add_apps(api, registry)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from sluice.api.native import FAILURES, NativeRoute, operator_only
+from sluice.api.native import FAILURES, NativeRoute
+from sluice.api.operator import Operator
 from sluice.core.bots import Bot, Channel, Line
 from sluice.core.ids import AppId, BotId, BotRoomId, ChannelId
 from sluice.store.bots import BotRecord, BotRegistry, ChannelRecord
@@ -86,12 +87,12 @@ class ChannelList(_Document):
     channels: list[ChannelDocument]
 
 
-def routes(registry: BotRegistry, admin_token: str) -> APIRouter:
+def routes(registry: BotRegistry, operator: Operator) -> APIRouter:
     """To be included in the application without a prefix."""
     api = APIRouter(
         prefix="/api/v1",
         route_class=NativeRoute,
-        dependencies=operator_only(admin_token),
+        dependencies=operator.only,
         responses=FAILURES,
     )
     _add_bots(api, registry)

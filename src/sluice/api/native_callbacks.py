@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from sluice.api.native import FAILURES, NativeRoute, operator_only
+from sluice.api.native import FAILURES, NativeRoute
+from sluice.api.operator import Operator
 from sluice.callbacks.port import Callbacks
 
 
@@ -15,12 +16,12 @@ class CallbackPage(BaseModel):
     callbacks: list[dict[str, Any]]
 
 
-def routes(callbacks: Callbacks, admin_token: str) -> APIRouter:
+def routes(callbacks: Callbacks, operator: Operator) -> APIRouter:
     """To be included in the application without a prefix."""
     api = APIRouter(
         prefix="/api/v1/callbacks",
         route_class=NativeRoute,
-        dependencies=operator_only(admin_token),
+        dependencies=operator.only,
         responses=FAILURES,
     )
 

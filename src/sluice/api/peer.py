@@ -1,12 +1,14 @@
 """The HTTP resource of a WebRTC peer, the same for WHIP and WHEP (RFC 9725 4).
 
-An offer that is posted to an endpoint makes a peer; its Location, which cannot be guessed, is the right to
-end it. ``PATCH`` there trickles candidates or restarts ICE, for the peer's own user only. The ETag names the
-ICE session, so that what belongs to an older one is told apart (4.3.1). With a JSON body ``PATCH`` says which
-kinds a publisher sends from now on: ``{"sends": ["audio"]}``.
+An offer that is posted to an endpoint makes a peer. What is done at its Location is for the peer's own user
+only: ``DELETE`` ends it, with a token that may have lapsed (ffmpeg, GStreamer and OBS send theirs; who does
+not is missed by ICE and DTLS within half a minute), ``PATCH`` trickles candidates or restarts ICE. The ETag
+names the ICE session, so that what belongs to an older one is told apart (4.3.1). With a JSON body ``PATCH``
+says which kinds a publisher sends from now on: ``{"sends": ["audio"]}``.
 """
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
@@ -14,11 +16,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sluice.api.bearer import path_id, refuse_barred, status_of
+from sluice.api.admission import Admission, address_of
+from sluice.api.bearer import owner, path_id, refuse_barred, status_of
 from sluice.api.proxies import prefix_of
-from sluice.core.errors import BadInput, SluiceError
+from sluice.core.apps import Apps
+from sluice.core.errors import AccessRefused, BadInput, SluiceError
+from sluice.core.fairness import Holder, TooOften
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
+from sluice.core.limits import MOST_IF_MATCH_BYTES, MOST_OFFER_BYTES
 from sluice.rooms.port import Bans, PatchOutcome, PeerAnswer, PeerPatch, RoomEngine
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -26,7 +32,6 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 _JSON = "application/json"
 _PATCHES = f"{FRAGMENT}, {_JSON}"
-_MOST_BYTES = 64 << 10
 _HINTS = {
     401: {"WWW-Authenticate": "Bearer"},
     415: {"Accept-Post": SDP, "Accept-Patch": _PATCHES},
@@ -40,17 +45,22 @@ _SAID = {
 
 
 class PeerResource:
-    """`user_of` tells whose request it is, or raises AccessRefused."""
+    """`user_of` tells whose request it is and that he may do what the endpoint is for, or raises
+    AccessRefused."""
 
     def __init__(
         self,
         engine: RoomEngine,
+        apps: Apps,
         bans: Bans,
         ice_servers: Sequence[IceServer],
         user_of: Callable[[Request], UserId],
+        admission: Admission,
     ) -> None:
         self._engine = engine
+        self._apps = apps
         self._bans = bans
+        self._admission = admission
         self._links = ", ".join(_link(server) for server in ice_servers)
         self._user_of = user_of
 
@@ -58,12 +68,19 @@ class PeerResource:
         """`path` is the endpoint's, to which `offer` is posted."""
         resource = path + "/{peer_id}"
         return [
-            Route(path, answered(offer), methods=["POST"]),
+            Route(path, self._answered(offer), methods=["POST"]),
             Route(path, _options, methods=["OPTIONS"]),
-            Route(resource, answered(self._patch), methods=["PATCH"]),
-            Route(resource, answered(self._end), methods=["DELETE"]),
+            Route(resource, self._answered(self._patch), methods=["PATCH"]),
+            Route(resource, self._answered(self._end), methods=["DELETE"]),
             Route(resource, _options, methods=["OPTIONS"]),
         ]
+
+    def knock(self, request: Request, user_id: UserId) -> str:
+        """Before the body of an offer is read: the address that it comes from. Raises TooOften."""
+        room = path_id(request, "app_id"), path_id(request, "room_id")
+        address = address_of(request)
+        self._admission.join(Holder(room, user_id, address))
+        return address
 
     async def admit(
         self,
@@ -78,7 +95,7 @@ class PeerResource:
         try:
             await refuse_barred(self._bans, app_id, room_id, user_id)
         except SluiceError:
-            await self._engine.close_peer(answer.peer_id)
+            await self._engine.close_peer(app_id, room_id, user_id, answer.peer_id)
             raise
         return answer
 
@@ -99,6 +116,8 @@ class PeerResource:
         if if_match is None:
             text = "send the header If-Match: the ETag of this ICE session, or * to restart ICE"
             return PlainTextResponse(text, 428)
+        if len(if_match) > MOST_IF_MATCH_BYTES:
+            raise BadInput("If-Match", f"must have {MOST_IF_MATCH_BYTES} bytes at most")
         answer = await self._engine.patch_peer(
             PeerPatch(
                 app_id=AppId(path_id(request, "app_id")),
@@ -132,25 +151,43 @@ class PeerResource:
         return Response(status_code=204) if found else PlainTextResponse(_SAID[PatchOutcome.UNKNOWN][1], 404)
 
     async def _end(self, request: Request) -> Response:
-        found = await self._engine.close_peer(_peer_id(request))
+        user_id = owner(request, self._apps)
+        found = await self._engine.close_peer(
+            AppId(path_id(request, "app_id")),
+            RoomId(path_id(request, "room_id")),
+            user_id,
+            _peer_id(request),
+        )
         return Response(status_code=200 if found else 404)
+
+    def _answered(self, handler: Handler) -> Handler:
+        """With errors told to the client."""
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except SluiceError as error:
+                return refused(error, request, self._admission)
+
+        return handle
 
 
 class _WrongType(BadInput):
     pass
 
 
-def answered(handler: Handler) -> Handler:
-    """With errors told to the client."""
-
-    async def handle(request: Request) -> Response:
+def refused(error: SluiceError, request: Request, admission: Admission) -> Response:
+    """What the client of a room's resource is told."""
+    if isinstance(error, AccessRefused) and not error.known:
         try:
-            return await handler(request)
-        except SluiceError as error:
-            status = 415 if isinstance(error, _WrongType) else status_of(error)
-            return PlainTextResponse(str(error), status, _HINTS.get(status))
-
-    return handle
+            admission.fail(address_of(request))
+        except TooOften as often:
+            error = often
+    status = 415 if isinstance(error, _WrongType) else status_of(error)
+    headers = dict(_HINTS.get(status, {}))
+    if isinstance(error, TooOften):
+        headers["Retry-After"] = str(math.ceil(error.wait_s))
+    return PlainTextResponse(str(error), status, headers)
 
 
 async def body_of(request: Request, kind: str) -> str:
@@ -160,8 +197,8 @@ async def body_of(request: Request, kind: str) -> str:
     data = b""
     async for chunk in request.stream():
         data += chunk
-        if len(data) > _MOST_BYTES:
-            raise BadInput("body", f"must be smaller than {_MOST_BYTES} bytes")
+        if len(data) > MOST_OFFER_BYTES:
+            raise BadInput("body", f"must be smaller than {MOST_OFFER_BYTES} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -192,7 +229,7 @@ def stream_of(request: Request) -> int:
 
 
 def _peer_id(request: Request) -> PeerId:
-    return PeerId(str(request.path_params["peer_id"]))
+    return PeerId(path_id(request, "peer_id"))
 
 
 async def _options(request: Request) -> Response:

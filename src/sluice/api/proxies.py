@@ -15,6 +15,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 _PREFIX = "sluice.prefix"
+_FORWARDED = "sluice.forwarded"
 #: One slash in front: two would make an address on another host of it.
 _PREFIX_FORM = re.compile(r"(?:/[A-Za-z0-9._~%-]{1,64}){1,8}")
 
@@ -23,6 +24,11 @@ def prefix_of(scope: Scope) -> str:
     """What stands before the paths of this node where callers see them, empty or with a slash in front."""
     prefix: str = scope.get(_PREFIX, "")
     return prefix
+
+
+def is_forwarded(scope: Scope) -> bool:
+    """Whether a proxy that we trust has sent it."""
+    return _FORWARDED in scope
 
 
 def is_prefix(text: str) -> bool:
@@ -51,6 +57,7 @@ class TrustedProxies:
 
     def _as_forwarded(self, scope: Scope) -> Scope:
         forwarded = dict(scope)
+        forwarded[_FORWARDED] = True
         caller = self._caller(_items(scope, b"x-forwarded-for"))
         if caller is not None:
             forwarded["client"] = (str(caller), 0)

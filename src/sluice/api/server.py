@@ -6,21 +6,30 @@ the certificate as it was.
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from sluice.api.connection import Connection
+from sluice.api.gate import Gate
+from sluice.api.handshake import Handshake
+from sluice.api.refusals import Refusals
 from sluice.core.errors import BadInput
+from sluice.core.limits import LONGEST_IDLE_S, LONGEST_UNREAD_S
+from sluice.process.descriptors import Share
 from sluice.process.ports import binding
 
 _LOOK_S = 1.0
+_SHARE = Share(10_000, 1024)
 
 log = structlog.get_logger()
 
@@ -33,6 +42,8 @@ def listening(host: str, port: int, tls: tuple[Path, Path] | None = None) -> Ite
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with binding("listen", "TCP", host, port):
         listener = socket.create_server((host, port), family=family, backlog=1024)
+    # Connections inherit it: who does not read what he asked for, or is gone without a word, is cut off.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LONGEST_UNREAD_S * 1000)
     with listener:
         scheme = "https" if certificate else "http"
         name = f"[{host}]" if family == socket.AF_INET6 else host
@@ -49,23 +60,32 @@ class Listener:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: Listener) -> AsyncIterator[None]:
-    """Serves `app` while the context is open. The access log is off: addresses carry signatures and
-    tokens."""
-    certificate = listener.certificate
+async def serving(
+    app: ASGIApp, listener: Listener, share: Share = _SHARE, refusals: Refusals | None = None
+) -> AsyncIterator[None]:
+    """Serves `app` while the context is open, to as many as `share` says. The access log is off: addresses
+    carry signatures and tokens."""
+    gate, certificate = Gate(share.connections, refusals), listener.certificate
+
+    def connection(**uvicorn_has: Any) -> asyncio.Protocol:
+        made = Connection(gate, **uvicorn_has)
+        # Not uvicorn's TLS: who does not finish his handshake must be counted too.
+        return Handshake(gate, certificate.context, made) if certificate else made
+
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=connection,  # type: ignore[arg-type]  # a class for uvicorn, which only calls it
         ws="none",
         access_log=False,
         log_config=None,
+        log_level=logging.ERROR,  # it has a warning for each stranger who speaks no HTTP
         lifespan="off",
         server_header=False,
+        headers=[("X-Content-Type-Options", "nosniff")],
         proxy_headers=False,  # TrustedProxies reads them
-        # Longer than clients keep theirs (aiohttp: 15 s): who closes first loses a call of the other.
-        timeout_keep_alive=75,
+        backlog=share.backlog,
+        timeout_keep_alive=round(LONGEST_IDLE_S),
         timeout_graceful_shutdown=2,
-        ssl_context_factory=(lambda _config, _default: certificate.context) if certificate else None,
     )
     server = _Server(config)
     tasks = [asyncio.create_task(server.serve(sockets=[listener.socket]))]

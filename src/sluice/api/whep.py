@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from sluice.api.admission import Admission
 from sluice.api.bearer import path_id, watching_user
 from sluice.api.peer import SDP, PeerResource, body_of, stream_of
 from sluice.core.apps import Apps
@@ -24,11 +25,20 @@ def routes(
     bans: Bans,
     clock: Callable[[], float],
     ice_servers: Sequence[IceServer] = (),
+    admission: Admission | None = None,
 ) -> list[BaseRoute]:
-    peers = PeerResource(engine, bans, ice_servers, lambda request: watching_user(request, apps, clock()))
+    peers = PeerResource(
+        engine,
+        apps,
+        bans,
+        ice_servers,
+        lambda request: watching_user(request, apps, clock()),
+        admission or Admission(),
+    )
 
     async def offer(request: Request) -> Response:
         viewer = watching_user(request, apps, clock())
+        address = peers.knock(request, viewer)
         watch = WatchOffer(
             app_id=AppId(path_id(request, "app_id")),
             room_id=RoomId(path_id(request, "room_id")),
@@ -36,6 +46,7 @@ def routes(
             stream=stream_of(request),
             viewer=viewer,
             sdp=await body_of(request, SDP),
+            address=address,
         )
         answer = await peers.admit(watch.app_id, watch.room_id, viewer, lambda: engine.watch(watch))
         return peers.created(request, answer)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from sluice.api.admission import Admission
 from sluice.api.bearer import path_id, publishing_user
 from sluice.api.peer import SDP, PeerResource, body_of, stream_of
 from sluice.core.apps import Apps
@@ -25,13 +26,20 @@ def routes(
     bans: Bans,
     clock: Callable[[], float],
     ice_servers: Sequence[IceServer] = (),
+    admission: Admission | None = None,
 ) -> list[BaseRoute]:
     peers = PeerResource(
-        engine, bans, ice_servers, lambda request: publishing_user(request, apps, clock())[0]
+        engine,
+        apps,
+        bans,
+        ice_servers,
+        lambda request: publishing_user(request, apps, clock())[0],
+        admission or Admission(),
     )
 
     async def offer(request: Request) -> Response:
         user_id, kinds = publishing_user(request, apps, clock())
+        address = peers.knock(request, user_id)
         publish = PublishOffer(
             app_id=AppId(path_id(request, "app_id")),
             room_id=RoomId(path_id(request, "room_id")),
@@ -39,6 +47,7 @@ def routes(
             stream=stream_of(request),
             kinds=kinds,
             sdp=await body_of(request, SDP),
+            address=address,
         )
         answer = await peers.admit(publish.app_id, publish.room_id, user_id, lambda: engine.publish(publish))
         return peers.created(request, answer)

@@ -34,7 +34,8 @@ class NotStarted(_Message):
 
 
 class Watch(_Message):
-    """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refusal."""
+    """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refusal. `address` is
+    where the offer came from, empty where nobody knows."""
 
     type: Literal["watch"] = "watch"
     app_id: str
@@ -43,6 +44,7 @@ class Watch(_Message):
     stream: int
     viewer: str
     sdp: str
+    address: str = ""
 
 
 class Publish(_Message):
@@ -56,6 +58,7 @@ class Publish(_Message):
     stream: int
     kinds: tuple[str, ...]
     sdp: str
+    address: str = ""
 
 
 class PatchPeer(_Message):
@@ -80,9 +83,12 @@ class PeerSends(_Message):
 
 
 class ClosePeer(_Message):
-    """Answered by Done."""
+    """A peer of `user_id` in this room ends. Answered by Done."""
 
     type: Literal["close_peer"] = "close_peer"
+    app_id: str
+    room_id: str
+    user_id: str
     peer_id: str
 
 

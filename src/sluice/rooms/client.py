@@ -12,8 +12,8 @@ from sluice.core.lifecycle import Reason
 from sluice.core.limits import (
     MOST_ETAG_CHARACTERS,
     MOST_ETAGS,
+    MOST_OFFER_BYTES,
     MOST_PEER_ID_CHARACTERS,
-    MOST_SDP_BYTES,
 )
 from sluice.process.channel import ChannelBusy, ChannelClosed, MessageRefused
 from sluice.process.control import (
@@ -102,6 +102,7 @@ class RoomProcesses:
             stream=offer.stream,
             viewer=offer.viewer,
             sdp=_bounded(offer.sdp, "offer"),
+            address=offer.address,
         )
         return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
 
@@ -113,6 +114,7 @@ class RoomProcesses:
             stream=offer.stream,
             kinds=offer.kinds,
             sdp=_bounded(offer.sdp, "offer"),
+            address=offer.address,
         )
         return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
 
@@ -142,15 +144,15 @@ class RoomProcesses:
         reply = await self._ask(self._process_of(app_id, room_id), request)
         return isinstance(reply, Done) and reply.found
 
-    async def close_peer(self, peer_id: PeerId) -> bool:
+    async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:
         if not _is_peer_id(peer_id):
             return False
-        # A process that is gone has taken its peers with it.
-        living = [process for process in self._processes if process.ready is not None]
-        replies = await asyncio.gather(
-            *(self._ask(process, ClosePeer(peer_id=peer_id)) for process in living)
-        )
-        return any(isinstance(reply, Done) and reply.found for reply in replies)
+        process = self._process_of(app_id, room_id)
+        if process.ready is None:  # a process that is gone has taken its peers with it
+            return False
+        request = ClosePeer(app_id=app_id, room_id=room_id, user_id=user_id, peer_id=peer_id)
+        reply = await self._ask(process, request)
+        return isinstance(reply, Done) and reply.found
 
     @asynccontextmanager
     async def events(
@@ -230,8 +232,8 @@ def _is_peer_id(text: str) -> bool:
 
 def _bounded(sdp: str, what: str) -> str:
     """Raises BadInput for one that is too large."""
-    if len(sdp) > MOST_SDP_BYTES:
-        raise BadInput(what, f"must have at most {MOST_SDP_BYTES} bytes")
+    if len(sdp) > MOST_OFFER_BYTES:
+        raise BadInput(what, f"must have at most {MOST_OFFER_BYTES} bytes")
     return sdp
 
 

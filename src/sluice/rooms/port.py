@@ -60,6 +60,7 @@ class WatchOffer:
     stream: int
     viewer: UserId
     sdp: str
+    address: str = ""  #: of the caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class PublishOffer:
     stream: int
     kinds: tuple[str, ...]
     sdp: str
+    address: str = ""  #: of the caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,8 @@ class RoomEngine(Protocol):
         is no such peer. Raises RoomError."""
         ...
 
-    async def close_peer(self, peer_id: PeerId) -> bool:
-        """False when there is no such peer."""
+    async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:
+        """False when the user has no such peer in the room."""
         ...
 
     def events(

@@ -10,7 +10,7 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from sluice.core.limits import MOST_ICE_CHARACTERS, MOST_SDP_BYTES, MOST_SDP_LINES
+from sluice.core.limits import MOST_ICE_CHARACTERS, MOST_OFFER_BYTES, MOST_SDP_LINES
 
 
 class SdpError(ValueError):
@@ -177,8 +177,8 @@ _BLANK = string.whitespace + "\0\ufeff"
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     """Each line as type and value; RFC 8866 9 ends them with CRLF and asks to take LF alone as well. Raises
     SdpError for more than is read."""
-    if len(text) > MOST_SDP_BYTES:
-        raise SdpError(f"the body has more than {MOST_SDP_BYTES} bytes")
+    if len(text) > MOST_OFFER_BYTES:
+        raise SdpError(f"the body has more than {MOST_OFFER_BYTES} bytes")
     for number, line in enumerate(re.split(r"[\r\n]+", text)):
         if number == MOST_SDP_LINES:
             raise SdpError(f"the body has more than {MOST_SDP_LINES} lines")

@@ -1,7 +1,8 @@
 """The room process: one UDP port for its peers, one unix socket for the sessions that publish into
 its rooms or subscribe to them.
 
-Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb.
+Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb,
+seats (the fields of SeatLimits).
 
 Whatever runs here has an owner: `run` waits for its tasks, and ends with the first that ends, with its error
 where there is one, so that the process is started again; so it is when its timer stands still. What one peer,
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.limits import DATAGRAMS_PER_WAKEUP, SPARE_DESCRIPTORS, WAKEUP_S
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
@@ -75,6 +77,7 @@ class RoomProcess:
             emit=lambda change: self._channel.notify(change),
             start_drain=self._backlog.set,
             most_kept_bytes=config.get("most_kept_mb", MOST_KEPT_MB) << 20,
+            seats=SeatLimits(*config["seats"]) if "seats" in config else PEER_SEATS,
         )
         self._channel: Channel
 

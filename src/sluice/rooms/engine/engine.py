@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from sluice.core.fairness import PEER_SEATS, Holder, SeatLimits
 from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
 from sluice.process.control import (
     Answer,
@@ -58,7 +59,7 @@ _FAR_KEY_FRAME_US = 500_000
 
 class Engine:
     """`emit` gets the changes of all rooms; `start_drain` is called when a first backlog appears. Pictures
-    that are kept for who comes late take `most_kept_bytes` in all."""
+    that are kept for who comes late take `most_kept_bytes` in all; `seats` are the fair shares of peers."""
 
     def __init__(
         self,
@@ -69,8 +70,9 @@ class Engine:
         emit: Callable[[RoomChanged], None],
         start_drain: Callable[[], None],
         most_kept_bytes: int,
+        seats: SeatLimits = PEER_SEATS,
     ) -> None:
-        self._peers = Peers(socket, identity, candidates, self._on_gone)
+        self._peers = Peers(socket, identity, candidates, self._on_gone, seats)
         self._emit = emit
         self._start_drain = start_drain
         self._most_kept_bytes = most_kept_bytes
@@ -89,8 +91,9 @@ class Engine:
             agreed = agree_to_watch(request.sdp)
         except SdpError as error:
             return _refused(request, error)
+        holder = Holder((request.app_id, request.room_id), request.viewer, request.address)
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
-        if why := self._peers.why_full(room) or room.why_full(UserId(request.viewer)):
+        if why := self._peers.refusal(holder) or room.why_full(UserId(request.viewer)):
             return _busy(why)
         stream = self._stream(room, UserId(request.user_id), request.stream)
         video, opus = agreed.video, agreed.opus  # the offer itself is large, and not needed any more
@@ -105,9 +108,7 @@ class Engine:
                 now_us=now_us,
             )
 
-        seat = self._peers.sit_down(
-            new_peer_id(), agreed, begin, room=room, user_id=UserId(request.viewer), stream=stream
-        )
+        seat = self._peers.sit_down(new_peer_id(), agreed, begin, room=room, holder=holder, stream=stream)
         local = self._peers.local(seat)
         if agreed.faults:
             log.info("> answer in part", peer=seat.peer.id, why="; ".join(agreed.faults.values()))
@@ -124,8 +125,9 @@ class Engine:
             return Refusal(field="token", why=str(error), forbidden=True)
         except SdpError as error:
             return _refused(request, error)
+        holder = Holder((request.app_id, request.room_id), request.user_id, request.address)
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
-        if why := self._peers.why_full(room) or room.why_full(UserId(request.user_id)):
+        if why := self._peers.refusal(holder) or room.why_full(UserId(request.user_id)):
             return _busy(why)
         key = UserId(request.user_id), request.stream
         stream, peer_id = self._stream(room, *key), new_peer_id()
@@ -142,7 +144,7 @@ class Engine:
             self._publishing[peer_id] = publishing
             return publishing
 
-        seat = self._peers.sit_down(peer_id, agreed, begin, room=room, user_id=key[0], stream=stream)
+        seat = self._peers.sit_down(peer_id, agreed, begin, room=room, holder=holder, stream=stream)
         self._take_stream(room, key, peer_id)
         stream.reset(_FAR_KEY_FRAME_US)
         local = self._peers.local(seat)
@@ -180,9 +182,11 @@ class Engine:
 
     def close_peer(self, request: ClosePeer) -> Done:
         seat = self._peers.get(request.peer_id)
-        if seat is not None:
-            self._peers.remove(seat.peer)
-        return Done(found=seat is not None)
+        theirs = (request.app_id, request.room_id), request.user_id
+        if seat is None or (seat.holder.room, seat.holder.user) != theirs:
+            return Done(found=False)
+        self._peers.remove(seat.peer)
+        return Done(found=True)
 
     def enter(self, request: Enter) -> Roster | Refusal:
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
@@ -291,7 +295,8 @@ class Engine:
                 more = viewer.drain(elapsed_s, stream.sources.video)
             except Exception:  # root of a peer: our defect ends it, and no other
                 log.error("x peer", peer=peer_id, why="a defect of ours", exc_info=True)
-                self.close_peer(ClosePeer(peer_id=peer_id))
+                if (seat := self._peers.get(peer_id)) is not None:
+                    self._peers.remove(seat.peer)
                 more = False
             if not more:
                 del self._backlogs[viewer]

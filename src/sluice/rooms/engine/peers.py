@@ -13,12 +13,12 @@ from functools import partial
 import structlog
 from aioice import stun
 
+from sluice.core.fairness import Holder, SeatLimits, Seats
 from sluice.core.ids import PeerId, UserId
 from sluice.core.limits import (
     MOST_ENDED_AT_ONCE,
     MOST_PEER_ADDRESSES,
     MOST_PEERS,
-    MOST_ROOM_PEERS,
     MOST_STUN_BYTES,
 )
 from sluice.rooms.engine.dtls import DtlsIdentity
@@ -41,12 +41,13 @@ def clock_us() -> int:
 
 @dataclass(slots=True)
 class Seat:
-    """A peer's place: whose it is, and the stream that it watches or publishes. `lead` is as in Agreement,
-    `names` are the ICE user names by which it is found."""
+    """A peer's place: whose it is, on whose account it is counted, and the stream that it watches or
+    publishes. `lead` is as in Agreement, `names` are the ICE user names by which it is found."""
 
     peer: Peer
     room: Room
     user_id: UserId
+    holder: Holder
     stream: Stream
     lead: tuple[str, ...]
     names: set[str] = field(default_factory=set)
@@ -61,22 +62,22 @@ class Peers:
         identity: DtlsIdentity,
         candidates: list[tuple[str, int]],
         on_gone: Callable[[Seat], None],
+        limits: SeatLimits,
     ) -> None:
         self._socket = socket
         self._identity = identity
         self._candidates = candidates
         self._on_gone = on_gone
         self._seats: dict[str, Seat] = {}
+        self._shares = Seats(limits, "peers")
         self._by_name: dict[str, Peer] = {}
         self._by_address: dict[Address, Peer] = {}
 
-    def why_full(self, room: Room) -> str:
-        """Why nobody can sit down in this room now; empty when somebody can."""
+    def refusal(self, holder: Holder) -> str:
+        """Why there is no seat for him; empty where there is one."""
         if len(self._seats) >= MOST_PEERS:
-            return f"this room process serves {MOST_PEERS} peers, as many as it may; try again later"
-        if room.peers >= MOST_ROOM_PEERS:
-            return f"this room has {MOST_ROOM_PEERS} peers, as many as it may; try again later"
-        return ""
+            return f"this room process serves {MOST_PEERS} peers, the most at once"
+        return self._shares.refusal(holder)
 
     def get(self, peer_id: str) -> Seat | None:
         return self._seats.get(peer_id)
@@ -88,15 +89,16 @@ class Peers:
         begin: Callable[[Connection, int], Role],
         *,
         room: Room,
-        user_id: UserId,
+        holder: Holder,
         stream: Stream,
     ) -> Seat:
         """A new peer, which is waited for; `begin` makes its role when it is connected."""
         peer = Peer(peer_id, begin, self._socket, self._identity, agreed.transport, clock_us())
-        seat = self._seats[peer_id] = Seat(peer, room, user_id, stream, agreed.lead)
+        user_id = UserId(holder.user)
+        seat = self._seats[peer_id] = Seat(peer, room, user_id, holder, stream, agreed.lead)
+        self._shares.take(holder)
         self._name(seat)
         stream.watched += 1
-        room.peers += 1
         room.enter(user_id, peer_id)
         return seat
 
@@ -116,8 +118,8 @@ class Peers:
         if seat is None:
             return
         self._try(peer, peer.close)
+        self._shares.give_back(seat.holder)
         seat.stream.watched -= 1
-        seat.room.peers -= 1
         for name in seat.names:
             del self._by_name[name]
         for address in peer.addresses:

@@ -52,7 +52,6 @@ class Room:
         self.room_id = room_id
         self.streams: dict[StreamKey, Stream] = {}
         self.publications: dict[StreamKey, Publication] = {}
-        self.peers = 0  #: that have a seat here
         self._users: dict[UserId, _Presence] = {}
         self._changes = 0
         self._emit = emit

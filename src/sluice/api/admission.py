@@ -1,0 +1,73 @@
+"""How often callers may join rooms, and how many event streams they may hold.
+
+Failed log-ins are counted too, and answered shortly where they are too many; a token that is right passes
+whatever others do at the same address.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from sluice.api.refusals import Refusals
+from sluice.core.errors import LimitReached
+from sluice.core.fairness import STREAM_SEATS, Holder, Rate, SeatLimits, Seats, TooOften, network_of
+from sluice.core.limits import MOST_ADDRESS_JOINS, MOST_FAILED_LOGINS, MOST_TOKEN_JOINS
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionLimits:
+    """`token_joins`: offers of a user at an address in a minute, `address_joins`: of an address;
+    `failed_logins`: tokens of an address in a minute that are worth nothing; `streams`: event streams."""
+
+    token_joins: int = MOST_TOKEN_JOINS
+    address_joins: int = MOST_ADDRESS_JOINS
+    failed_logins: int = MOST_FAILED_LOGINS
+    streams: SeatLimits = STREAM_SEATS
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Empty where nobody knows."""
+    return request.client.host if request.client else ""
+
+
+class Admission:
+    """`clock` tells seconds, from whenever."""
+
+    def __init__(
+        self,
+        limits: AdmissionLimits | None = None,
+        refusals: Refusals | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        limits = limits or AdmissionLimits()
+        self.streams = Seats(limits.streams, "event streams")
+        self._token_joins = Rate(limits.token_joins)
+        self._address_joins = Rate(limits.address_joins)
+        self._failures = Rate(limits.failed_logins)
+        self._refusals = refusals or Refusals()
+        self._clock = clock
+
+    def join(self, holder: Holder) -> None:
+        """Before each offer. Raises TooOften."""
+        network, now = network_of(holder.address), self._clock()
+        wait = self._token_joins.take((*holder.room, holder.user, network), now)
+        self._check(wait, "the user of this token joins too often", holder.address)
+        self._check(self._address_joins.take(network, now), "your address joins too often", holder.address)
+
+    def fail(self, address: str) -> None:
+        """A token was worth nothing. Raises TooOften for one too many."""
+        wait = self._failures.take(network_of(address), self._clock())
+        self._check(wait, "too many tokens from your address are worth nothing here", address)
+
+    def check_stream(self, holder: Holder) -> None:
+        """Before each event stream. Raises LimitReached."""
+        if why := self.streams.refusal(holder):
+            self._refusals.count(why, holder.address)
+            raise LimitReached(why)
+
+    def _check(self, wait_s: float, why: str, address: str) -> None:
+        if wait_s:
+            self._refusals.count(why, address)
+            raise TooOften(f"{why}; try again in {wait_s:.0f} s", wait_s)

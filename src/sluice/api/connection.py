@@ -1,0 +1,261 @@
+"""One connection of a caller: uvicorn's protocol within limits of bytes, of number and of time.
+
+What is over a limit is refused with a text while it arrives, before any of it is kept; who is refused may
+read the text, and is cut off then. Time is measured where we wait for the caller alone: a request that is
+being answered takes as long as its answer, which for an event stream is for ever.
+"""
+
+import asyncio
+import math
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sluice.api.gate import Gate
+from sluice.core.limits import (
+    LONGEST_BODY_PAUSE_S,
+    LONGEST_BODY_S,
+    LONGEST_FAREWELL_S,
+    LONGEST_HEAD_S,
+    LONGEST_IDLE_S,
+    MOST_FAREWELL_BYTES,
+    MOST_HEAD_BYTES,
+    MOST_HEADERS,
+    MOST_PIPELINED,
+    MOST_REQUEST_BYTES,
+)
+
+_TOO_MANY_LINES = f"a request may have {MOST_HEADERS} header lines"
+_LONG_HEAD = f"the head of a request may have {MOST_HEAD_BYTES} bytes"
+_LONG_REQUEST = f"a request may have {MOST_REQUEST_BYTES} bytes"
+_PIPELINED = f"{MOST_PIPELINED} requests may wait for an answer; read some"
+_BUSY = "the node holds too many large requests that are not complete; send it again in a moment"
+_FULL = "the node has no room for another connection; try again in a moment"
+_SLOW_HEAD = f"the head of a request must be complete within {LONGEST_HEAD_S:.0f} s"
+_SLOW_BODY = f"a body must go on within {LONGEST_BODY_PAUSE_S:.0f} s and end within {LONGEST_BODY_S:.0f} s"
+_NOT_HTTP = "this is no request of HTTP/1.1"
+
+
+class Phase(Enum):
+    """What we wait for: the next request, the rest of its head or of its body, or the end of a refused
+    caller."""
+
+    NEXT = auto()
+    HEAD = auto()
+    BODY = auto()
+    END = auto()
+
+
+class Connection(HttpToolsProtocol):
+    def __init__(self, gate: Gate, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._gate = gate
+        self._phase = Phase.NEXT
+        self._header_lines = 0
+        self._held = 0  # bytes of requests that are not complete
+        self._unheard = 0  # bytes of a refused caller
+        self._refusal: tuple[int, str] | None = None  # of what the parser is at
+        self._deadline = math.inf
+        self._body_ends_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._early: list[bytes] | None = []  # what came before the transport, as behind a handshake of TLS
+
+    # --- the transport ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        early, self._early = self._early, None
+        super().connection_made(transport)
+        if not self._gate.enter(self):
+            self.give_way()
+            return
+        self._wait_until(self.loop.time() + LONGEST_HEAD_S)
+        for data in early or ():
+            self.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gate.leave(self)
+        self._hold(0)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._early is None:
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early.append(data)
+            return
+        if self._is_over:
+            self._unheard += len(data)
+            if self._unheard > MOST_FAREWELL_BYTES:
+                self.transport.abort()
+            return
+        if not self._hold(self._held + len(data)):
+            return
+        if self._phase is Phase.NEXT:
+            self._begin_head()
+        super().data_received(data)
+        self._check_size()
+        if self._phase is Phase.BODY:
+            self._expect_body()
+
+    # --- the parser ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._phase is not Phase.HEAD:
+            self._begin_head()  # behind another one in the same piece
+        self._header_lines = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_lines += 1
+        if self._header_lines > MOST_HEADERS:
+            self._stop_parsing(431, _TOO_MANY_LINES)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD_BYTES:
+            self._stop_parsing(431, _LONG_HEAD)
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._stop_parsing(429, _PIPELINED)
+        super().on_headers_complete()
+        self._phase = Phase.BODY
+        self._body_ends_at = self.loop.time() + LONGEST_BODY_S
+        self._expect_body()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._hold(0)
+        self._phase = Phase.NEXT
+        self._rest()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._phase is Phase.NEXT:
+            self._rest()
+        elif self._phase is Phase.BODY and not self._answering:
+            self._wait_until(self.loop.time() + LONGEST_FAREWELL_S)  # nobody reads the rest of it
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(*(self._refusal or (400, _NOT_HTTP)))
+
+    # --- limits -------------------------------------------------------------------------------------------
+
+    def give_way(self) -> None:
+        """For another connection: see `Gate`."""
+        if not self._is_over and not self.transport.is_closing():
+            self._dismiss(503, _FULL)
+        if self.scheme == "https":
+            self.transport.abort()  # it would wait for the other side's goodbye
+        else:
+            self.transport.close()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._phase is Phase.END
+
+    @property
+    def _answering(self) -> bool:
+        return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
+
+    def _begin_head(self) -> None:
+        self._phase = Phase.HEAD
+        self._gate.wait(self)
+        self._wait_until(self.loop.time() + LONGEST_HEAD_S)
+
+    def _expect_body(self) -> None:
+        # What nobody reads while it waits for its turn, or for a reader of ours, is not the caller's fault.
+        pause = math.inf if self.flow.read_paused else LONGEST_BODY_PAUSE_S
+        if self._answering:
+            self._wait_until(min(self.loop.time() + pause, self._body_ends_at))
+
+    def _rest(self) -> None:
+        """There is nothing to wait for, or only the next request."""
+        if self._answering:
+            self._gate.work(self)
+            self._deadline = math.inf
+        else:
+            self._gate.wait(self)
+            self._wait_until(self.loop.time() + LONGEST_IDLE_S)
+
+    def _check_size(self) -> None:
+        if self._phase is Phase.HEAD and self._held > MOST_HEAD_BYTES:
+            self._refuse(431, _LONG_HEAD)
+        elif self._held > MOST_REQUEST_BYTES:
+            self._refuse(413, _LONG_REQUEST)
+
+    def _hold(self, count: int) -> bool:
+        """Whether we go on hearing the caller."""
+        more, self._held = count - self._held, count
+        if self._gate.hold(more, count) or more <= 0:
+            return True
+        self._refuse(503, _BUSY)
+        return False
+
+    def _stop_parsing(self, status: int, text: str) -> None:
+        self._refusal = status, text
+        raise ValueError(text)  # the parser makes an HttpParserError of it, and that becomes our refusal
+
+    def _wait_until(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._timer is None or self._timer.when() > deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self.loop.call_at(deadline, self._look) if deadline < math.inf else None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.loop.time() < self._deadline:
+            self._wait_until(self._deadline)
+        elif self._phase is Phase.HEAD:
+            self._refuse(408, _SLOW_HEAD)
+        elif self._phase is Phase.BODY and self._answering:
+            self._refuse(408, _SLOW_BODY)
+        else:
+            self.transport.abort()
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Lets the caller read why before he is cut off."""
+        if self._is_over or self.transport.is_closing():
+            return
+        if not self._dismiss(status, text):
+            self.transport.close()
+            return
+        try:
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        except OSError:  # he is gone
+            self.transport.abort()
+            return
+        self.flow.resume_reading()
+        self._wait_until(self.loop.time() + LONGEST_FAREWELL_S)
+
+    def _dismiss(self, status: int, text: str) -> bool:
+        """Hears no more of the caller, and says why unless another answer is on its way."""
+        self._phase = Phase.END
+        self._hold(0)
+        self._gate.refusals.count(text, self._caller)
+        self._gate.wait(self)
+        cycle, others = self.cycle, bool(self.pipeline)
+        self.pipeline.clear()
+        if cycle is not None:
+            others = others or (cycle.response_started and not cycle.response_complete)
+            cycle.disconnected = True  # the application is told
+            cycle.message_event.set()
+        if not others:
+            self.transport.write(_answer(status, text))
+        return not others
+
+    @property
+    def _caller(self) -> str:
+        return self.client[0] if self.client else ""
+
+
+def _answer(status: int, text: str) -> bytes:
+    body = f"{text}\n".encode()
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        f"x-content-type-options: nosniff\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body

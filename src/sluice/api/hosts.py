@@ -1,0 +1,67 @@
+"""Names that the node answers to: against pages of strangers whose name was made to point at us (DNS
+rebinding).
+
+Such a page has a name of its own, and the browser says it in the header Host. Addresses, names of this
+machine (`localhost`) and names without a dot, which nobody can own in the DNS, are right; others are those
+that the operator has named. Signed calls are let through, as no page can sign, and so are a proxy that is
+trusted and the health check, which says nothing. With TLS of our own the browser has compared the name
+already.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sluice.api.proxies import is_forwarded
+from sluice.api.refusals import Refusals
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
+#: Signed, or of no use to anybody.
+_OPEN = ("", "/", "/healthz")
+_WHY = "the node does not answer to this name"
+
+
+def host_name(host: str) -> str | None:
+    """The name in a header Host, without port and brackets; None for what is none."""
+    found = _HOST.fullmatch(host.strip())
+    return found["name"].strip("[]").rstrip(".").lower() if found else None
+
+
+class KnownHosts:
+    """An ASGI middleware; `names` are the operator's, ``*`` means any."""
+
+    def __init__(self, app: ASGIApp, names: Iterable[str], refusals: Refusals) -> None:
+        self._app = app
+        self._names = {name for name in map(host_name, names) if name}
+        self._any = "*" in names
+        self._refusals = refusals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _OPEN or is_forwarded(scope) or self._any:
+            await self._app(scope, receive, send)
+            return
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        names = [host_name(host) for host in hosts]
+        if all(name is not None and self._is_ours(name) for name in names):
+            await self._app(scope, receive, send)
+            return
+        client = HTTPConnection(scope).client
+        self._refusals.count(_WHY, client.host if client else "")
+        name = next((name for name in names if name), None) or "HOST"
+        text = f"{_WHY}; use its address, or start it with --hosts {name}"
+        await PlainTextResponse(text, 421)(scope, receive, send)
+
+    def _is_ours(self, name: str) -> bool:
+        return name in self._names or "." not in name or name.endswith(".localhost") or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
