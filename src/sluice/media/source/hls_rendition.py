@@ -26,8 +26,13 @@ _GONE = frozenset({404, 410})
 #: Segments one behind the other that may be lost: of those that the server does not have, and of others,
 #: where it is rather the server that has a problem.
 _MOST_GONE, _MOST_LOST = 300, 3
-#: What takes so long to fail is not tried again.
+#: What takes so long to fail is tried once more only, and at once.
 _SLOW_S = 3.0
+#: How long a segment's server may be silent before it is asked once more: what is lost with two such waits is
+#: the segment's own time and five seconds, of which some were read ahead. Servers that make segments when
+#: they are asked for take about as long as the segments are.
+_LEAST_WAIT_S, _MOST_WAIT_S = 3.0, 8.0
+_OF_BOTH_WAITS_S = 5.0
 #: With another variant to go to, fewer.
 _MOST_BEFORE_SWITCH, _MOST_BAD_ANSWERS = 2, 3
 _MOST_OTHERS = 4
@@ -288,12 +293,13 @@ class Rendition:
             if self.playlist.ended:
                 self._fail(segment, error, slow=time.monotonic() - begun > _SLOW_S)
                 return None
-            return self._await(segment, error)
+            return self._await(segment, error, begun)
 
     def _try(self, segment: Segment) -> Segment:
+        wait_s = _wait_s(segment)
         if segment.header is not None:
-            self.fetcher.header(segment.header)
-        body = Body(self.fetcher, segment.part, segment.key)
+            self.fetcher.header(segment.header, wait_s)
+        body = Body(self.fetcher, segment.part, segment.key, wait_s)
         if not is_media(body.form, self._form):
             body.close()
             what = "is empty" if body.form is Form.EMPTY else "is no media"
@@ -307,9 +313,9 @@ class Rendition:
         self._barren_since = None
         return segment
 
-    def _note_failure(self, segment: Segment, error: SourceError) -> _Lost:
+    def _note_failure(self, segment: Segment, error: SourceError, begun: float | None = None) -> _Lost:
         if self._lost is None:
-            self._lost = _Lost(segment, error, time.monotonic())
+            self._lost = _Lost(segment, error, begun or time.monotonic())
         self._lost.tries += 1
         return self._lost
 
@@ -320,14 +326,15 @@ class Rendition:
             self._next = segment.sequence + 1  # it was only counted: the end of the period came earlier
             return
         lost = self._note_failure(segment, error)
-        if error.transient and not gone and not slow and lost.tries <= len(_PAUSES_S):
-            self.fetcher.wait(_PAUSES_S[lost.tries - 1])
+        pauses = _PAUSES_S if not slow else () if lost.count else (0.0,)
+        if error.transient and not gone and lost.tries <= len(pauses):
+            self.fetcher.wait(pauses[lost.tries - 1])
             return
         self._lose(segment, lost, error, _MOST_GONE if gone else _MOST_LOST)
 
-    def _await(self, segment: Segment, error: SourceError) -> Segment | None:
+    def _await(self, segment: Segment, error: SourceError, begun: float) -> Segment | None:
         """Of a live source: it may be late. When the one behind it is there, it is lost."""
-        lost = self._note_failure(segment, error)
+        lost = self._note_failure(segment, error, begun)
         if not error.transient:
             self._lose(segment, lost, error, _MOST_LOST)
             return None
@@ -461,6 +468,11 @@ class Rendition:
 
     def close(self) -> None:
         self._drop()
+
+
+def _wait_s(segment: Segment) -> float:
+    both_s = _OF_BOTH_WAITS_S + segment.duration_us / 1e6
+    return min(_MOST_WAIT_S, max(_LEAST_WAIT_S, both_s / 2))
 
 
 def _name(part: Part) -> tuple[str, int]:
