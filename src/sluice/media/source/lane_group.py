@@ -123,6 +123,7 @@ class LaneGroup:
             lane.seek(position_us)
 
     def close(self) -> None:
+        self._gather.clear()
         for lane in self._lanes:
             lane.close()
 
