@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -338,13 +337,17 @@ def without_gc() -> Iterator[None]:
     gc.enable()
 
 
+def _threads_and_descriptors() -> list[int]:
+    return [sum(1 for _ in Path(f"/proc/self/{what}").iterdir()) for what in ("task", "fd")]
+
+
 @pytest.mark.usefixtures("without_gc")
 async def test_sessions_that_ended_leave_no_threads_and_descriptors(
     stage: Stage, files: str, clips: Path
 ) -> None:
     """However they end, and before the garbage collector comes."""
     make_mp4(clips / "hevc_long.mp4", seconds=5, codec="libx265")
-    counts: list[tuple[int, int]] = []
+    counts: list[list[int]] = []
     for path in ("hevc_long.mp4", "hevc.mp4", "missing.mp4") * 5:
         stage.reports.clear()
         stage.begin(f"{files}/{path}", stream_mode=0, idle_s=0.3, normalize=True)
@@ -352,7 +355,7 @@ async def test_sessions_that_ended_leave_no_threads_and_descriptors(
         if path == "hevc_long.mp4":
             stage.session.stop()
         await stage.end()
-        counts.append((len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))))
+        counts.append(_threads_and_descriptors())
     # The first ones make the threads that all of them use.
     for before, after in zip(counts[6], counts[-1], strict=True):
         assert after <= before + 2, counts

@@ -297,7 +297,9 @@ class LiveReading:
         until_us = self._newest_us + READ_US
         packets = self._source.read(until_us)
         if packets:
-            self._newest_us = max(until_us, packets[-1].dts_us)
+            last_us = packets[-1].dts_us
+            had_less = last_us < until_us - READ_US // 2  # a source that has no more yet gives what it has
+            self._newest_us = max(self._newest_us, last_us) if had_less else max(until_us, last_us)
         for packet in packets:
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)

@@ -85,6 +85,8 @@ class Rendition:
         self._leader = leader
         self._what = "sound"
         self._accompanied = leader is not None  #: others go on while this one has nothing
+        self.brief = False  #: `peek` gives None, too, while a live playlist has nothing, if nothing is torn
+        self.torn: bool | None = None  #: segments begin in the middle of what the one before began
         self._barren_since: float | None = None  #: when the first of those came that could not be had
         self._next = (self.playlist.segments[0] if playlist.ended else self.playlist.join()).sequence
         self._opened: tuple[Segment, Body] | None = None
@@ -142,8 +144,8 @@ class Rendition:
         return segment
 
     def peek(self) -> Segment | None:
-        """The next segment, None at the end of a playlist that ended, and while one that has a leader has
-        none. Segments that cannot be had are left out. Raises SourceError, SegmentsGone."""
+        """The next segment, None at the end of a playlist that ended, and while one that has a leader or is
+        `brief` has none. Segments that cannot be had are left out. Raises SourceError, SegmentsGone."""
         if self._held is not None:
             held, self._held = self._held, None
             raise held
@@ -274,8 +276,12 @@ class Rendition:
         now = time.monotonic()
         if self._dry_since is None:
             self._dry_since = now
-        dry = self._accompanied and now - self._dry_since > _PATIENCE_S
+        dry = self._waits_little and now - self._dry_since > _PATIENCE_S
         return dry and now < self._list.due_at()
+
+    @property
+    def _waits_little(self) -> bool:
+        return self._accompanied or (self.brief and self.torn is False)
 
     def _open(self, segment: Segment) -> Segment | None:
         """None: it is left out, or to be tried again."""
@@ -399,7 +405,7 @@ class Rendition:
     def _reload(self) -> None:
         """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
         due_at, until = self._list.due_at(), float("inf")
-        if self._accompanied and self._dry_since is not None:
+        if self._waits_little and self._dry_since is not None:
             until = self._dry_since + _PATIENCE_S
         self.fetcher.wait(min(due_at, until) - time.monotonic())
         if time.monotonic() < due_at:
