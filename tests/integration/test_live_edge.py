@@ -250,7 +250,7 @@ async def test_a_small_delay_is_made_up_by_playing_faster(
         async with screening.on(origin.url("both"), executor):
             await origin.go_on(lambda: screening.shown >= (5 - TARGET) * RATE + RATE // 2)
             await _stall(origin, screening)
-            origin.made_s = int(origin.made_s) + BOUND + 0.2
+            origin.made_s = int(origin.made_s) + BOUND + 0.7
             shown = screening.shown
             await origin.go_on(lambda: screening.shown >= shown + 4 * RATE)
     screening.check()

@@ -1,6 +1,7 @@
 """Sessions that play files from a local HTTP server into a frame socket: what they report, and every end."""
 
 import asyncio
+import gc
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -326,6 +327,38 @@ async def test_a_stop_ends_it_wherever_it_is(stage: Stage, files: str) -> None:
         await stage.until(ready)
         stage.session.stop()
         assert await stage.end() == ("stopped", "stopped by api")
+
+
+@pytest.fixture
+def without_gc() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _threads_and_descriptors() -> list[int]:
+    return [sum(1 for _ in Path(f"/proc/self/{what}").iterdir()) for what in ("task", "fd")]
+
+
+@pytest.mark.usefixtures("without_gc")
+async def test_sessions_that_ended_leave_no_threads_and_descriptors(
+    stage: Stage, files: str, clips: Path
+) -> None:
+    """However they end, and before the garbage collector comes."""
+    make_mp4(clips / "hevc_long.mp4", seconds=5, codec="libx265")
+    counts: list[list[int]] = []
+    for path in ("hevc_long.mp4", "hevc.mp4", "missing.mp4") * 5:
+        stage.reports.clear()
+        stage.begin(f"{files}/{path}", stream_mode=0, idle_s=0.3, normalize=True)
+        await stage.until(lambda: bool(stage.of(Flowing)) or stage.running.done())
+        if path == "hevc_long.mp4":
+            stage.session.stop()
+        await stage.end()
+        counts.append(_threads_and_descriptors())
+    # The first ones make the threads that all of them use.
+    for before, after in zip(counts[6], counts[-1], strict=True):
+        assert after <= before + 2, counts
 
 
 async def test_one_paced_session_that_fails_does_not_stop_the_others() -> None:

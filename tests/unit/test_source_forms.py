@@ -7,6 +7,7 @@ import pytest
 from sluice.core.errors import SourceError
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
+from sluice.media.source.hls_forms import is_torn
 from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_foreign
 from sluice.media.source.timeline import Timeline
 from sluice.wire.h264 import AvcConfig
@@ -178,3 +179,25 @@ def test_a_sniffed_file_reads_from_its_beginning_and_seeks() -> None:
     assert file.seek(-10, io.SEEK_CUR) == 190
     assert file.read(50) == body[190:]
     assert file.read(1) == b""
+
+
+def _ts(pid: int, *, begins: bool = False, payload: bool = True) -> bytes:
+    """A packet of a transport stream (ISO/IEC 13818-1 2.4.3.2)."""
+    head = bytes([0x47, begins << 6 | pid >> 8, pid & 0xFF, 0x10 if payload else 0x20])
+    return head + bytes(184)
+
+
+@pytest.mark.parametrize(
+    ("packets", "torn"),
+    [
+        ([], False),
+        ([_ts(0, begins=True), _ts(32, begins=True), _ts(256, begins=True), _ts(256)], False),
+        ([_ts(0, begins=True), _ts(32, begins=True), _ts(256), _ts(256, begins=True)], True),
+        ([_ts(256, begins=True), _ts(257)], True),
+        ([_ts(256, begins=True), _ts(0x1FFF), _ts(257, payload=False), _ts(256)], False),
+        ([b"\0\0\0\1" + _ts(256, begins=True)], True),
+    ],
+    ids=["nothing", "whole", "video goes on", "sound goes on", "nothing in it", "packets of 192 bytes"],
+)
+def test_a_segment_that_begins_in_mid_packet(packets: list[bytes], torn: bool) -> None:
+    assert is_torn(b"".join(packets)) is torn

@@ -150,6 +150,10 @@ class Attempt:
         else:
             await self._play_file(source)
 
+    def release(self) -> None:
+        """Nothing more is asked of it."""
+        self._source = self._tracks = None
+
     # --- what a user changes ------------------------------------------------------------------------------
 
     def objection(self, wish: ControlSession) -> Refusal | None:

@@ -19,9 +19,9 @@ from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource
 from sluice.process.link import FrameType
 
-#: Live sources are read further ahead: an answer that fails is then made up for before anyone sees it. Less
-#: than what encoders of sound keep for a new volume.
-AHEAD_US, AHEAD_LIVE_US = 500_000, 1_250_000
+#: What comes in segments is read further ahead: an answer that fails is then made up for before anyone sees
+#: it. Less than what encoders of sound keep for a new volume.
+AHEAD_US, AHEAD_SEGMENTS_US = 500_000, 1_250_000
 FIRST_READ_US = 200_000
 READ_US = 500_000
 #: Sound alone is read in longer stretches, since each is a turn of a worker thread.
@@ -107,7 +107,9 @@ class FileReading:
         """`resumed`: what is at `begin_us` was the last that was sent."""
         self._source = source
         self._tracks = tracks
-        self.jumps, self.ahead_us = 0, AHEAD_US
+        # Sound alone is read in stretches that are long enough.
+        in_segments = isinstance(source, EdgeSource) and tracks.has_pictures
+        self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US if in_segments else AHEAD_US
         self._left = passes - 1 if passes is not None else None
         self._duration_us = probe.duration_us
         #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
@@ -280,7 +282,7 @@ class LiveReading:
     """A live source that is paced by media time, from where it was joined to its end."""
 
     def __init__(self, source: FileSource, tracks: Tracks) -> None:
-        self.jumps, self.ahead_us = 0, AHEAD_LIVE_US
+        self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US
         self._source = source
         self._edge = source if isinstance(source, EdgeSource) else None
         self._tracks = tracks
@@ -295,7 +297,9 @@ class LiveReading:
         until_us = self._newest_us + READ_US
         packets = self._source.read(until_us)
         if packets:
-            self._newest_us = max(until_us, packets[-1].dts_us)
+            last_us = packets[-1].dts_us
+            had_less = last_us < until_us - READ_US // 2  # a source that has no more yet gives what it has
+            self._newest_us = max(self._newest_us, last_us) if had_less else max(until_us, last_us)
         for packet in packets:
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)

@@ -61,6 +61,12 @@ class _RoomGone(Exception):
     """The link to the room broke."""
 
 
+def _without_frames(error: SourceError) -> SourceError:
+    """Where it came from holds what was played, and is asked for by nobody."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
+
+
 class _Replaced(Exception):
     """Another publisher took the user's stream."""
 
@@ -169,8 +175,15 @@ class Session:
         self._looking.cancel()
         outcome = self._outcome(self._main)
         self._report_progress()
+        self._release()
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
         self._shop.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
+
+    def _release(self) -> None:
+        """What this stands in a circle with goes at once, not when the garbage collector comes: codecs have
+        threads and memory."""
+        self._attempt.release()
+        self._main = self._try = self._cause = None
 
     def _outcome(self, main: "asyncio.Task[Outcome]") -> Outcome:
         if self._stopped is not None:
@@ -232,7 +245,7 @@ class Session:
             if not error.transient:
                 return Outcome(error.reason, str(error))
             self._begin_tries(before)
-            self._cause = error
+            self._cause = _without_frames(error)
             self._lost(error.reason, str(error))
         self._tries += 1
         return await self._wait_to_retry()

@@ -45,6 +45,10 @@ class HttpFile:
         self._unpacker: Unpacker | None = None
         self._unpacked = 0
 
+    def wait_at_most(self, seconds: float) -> None:
+        """For an answer, and between bytes; what stalls after that is asked for once more."""
+        self._bytes.wait_at_most(seconds)
+
     @property
     def size(self) -> int | None:
         """Bytes, None when the server does not tell."""

@@ -52,6 +52,14 @@ class HttpBytes:
         self._part_end: int | None = None
         self._over = False  # there is nothing at the position
         self._losses = self._since_loss = 0
+        self._stall_counts = 1
+
+    def wait_at_most(self, seconds: float) -> None:
+        """For each step, from now on; and what stalled is asked for once more only."""
+        usual = self._exchange.timeouts
+        waits = (usual.connect_s, usual.first_byte_s, usual.stall_s)
+        self._exchange.timeouts = HttpTimeouts(*(min(wait_s, seconds) for wait_s in waits))
+        self._stall_s, self._stall_counts = self._exchange.timeouts.stall_s, MOST_LOSSES
 
     def open(self) -> Head:
         """The head of the first answer. Raises SourceError."""
@@ -135,12 +143,12 @@ class HttpBytes:
         """Returns when another attempt is due."""
         self._exchange.close()
         self._exchange.check_aborted()
-        self._losses += 1
+        stalled = isinstance(cause, TimeoutError)
+        self._losses += self._stall_counts if stalled else 1
         self._since_loss = 0
         if isinstance(cause, SourceError) and (cause.denied or not cause.transient):
             raise cause
         if self._losses > MOST_LOSSES or not (self.ranged or self._part_end):
-            stalled = isinstance(cause, TimeoutError)
             what = f"nothing came for {self._stall_s:g} s" if stalled else "the connection was lost"
             where = f"after {self.position} bytes of {mask_url(self._target.url)}"
             why = f": {cause}" if isinstance(cause, SourceError) else ""

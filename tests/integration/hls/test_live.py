@@ -1,6 +1,7 @@
 """Live HLS from origins with faults: it runs on as if there had been none."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -50,6 +51,19 @@ class Live:
             text += "#EXT-X-DISCONTINUITY\n" if n and n % self._period == 0 else ""
             text += f"#EXTINF:1.0,\n{self._name}{n % self._period}.{'m4s' if self._name == 'm' else 'ts'}\n"
         return text.encode()
+
+
+def _with_header(clip: Path, live: Live, name: str) -> Callable[[str], Reply | None]:
+    text = (clip / "m.m3u8").read_text().splitlines()
+    header = next(line for line in text if line.startswith("#EXT-X-MAP")) if name == "m" else ""
+
+    def made(path: str) -> Reply | None:
+        reply = live(path)
+        if isinstance(reply, bytes):
+            reply = reply.replace(b"#EXTINF", f"{header}\n#EXTINF".encode(), 1)
+        return reply
+
+    return made
 
 
 def _until(seconds: float) -> Callable[[list[Packet]], bool]:
@@ -123,22 +137,83 @@ class TestLive:
         late, lost = (f"t{n}.ts" if name == "t" else f"m{n}.m4s" for n in (5, 7))
         replies: dict[str, list[Any]] = {late: [404, 404, (clip / late).read_bytes()], lost: [404]}
         live = Live(name)
-        text = (clip / "m.m3u8").read_text().splitlines()
-        header = next(line for line in text if line.startswith("#EXT-X-MAP")) if name == "m" else ""
-
-        def made(path: str) -> Reply | None:
-            reply = live(path)
-            if isinstance(reply, bytes):
-                reply = reply.replace(b"#EXTINF", f"{header}\n#EXTINF".encode(), 1)
-            return reply
-
-        with Origin(clip, replies, made).serve() as server:
+        with Origin(clip, replies, _with_header(clip, live, name)).serve() as server:
             played = play(server.url("/live.m3u8"), executor, numbers, _until(7))
         assert played.error is None
         assert sorted({number // RATE for number in played.pictures()})[:6] == [2, 3, 4, 5, 6, 8]
         played.check_places()
         assert played.skipped == 1
         assert lost in played.notes[0]
+
+    @pytest.mark.parametrize("name", ["t", "m"], ids=["ts", "fmp4"])
+    def test_what_was_listed_is_read_before_the_end_is_certain(
+        self,
+        clip: Path,
+        numbers: dict[str, int],
+        executor: ThreadPoolExecutor,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+    ) -> None:
+        """Demuxers hold the last picture of a segment until they see more, or the end."""
+        monkeypatch.setattr(hls_rendition, "_PATIENCE_S", 0.1)
+        came: list[float] = []
+
+        def until(packets: list[Packet]) -> bool:
+            came.append(time.monotonic())
+            return False
+
+        live = Live(name)
+        with Origin(clip, made=_with_header(clip, live, name)).serve() as server:
+            live.answers = [(8,)] * 1000
+            played = play(server.url("/live.m3u8"), executor, numbers, until)
+            ended = time.monotonic()
+        assert played.error is not None
+        assert "did not grow" in str(played.error)
+        assert played.pictures() == list(range(2 * RATE, 8 * RATE))
+        played.check_places()
+        assert ended - came[-1] > 0.6, "its limit is a second"
+
+    def test_what_is_late_goes_on_where_it_was(
+        self,
+        clip: Path,
+        numbers: dict[str, int],
+        executor: ThreadPoolExecutor,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(hls_rendition, "_PATIENCE_S", 0.02)
+        live = Live(answers=[(8,)] * 3)
+        with Origin(clip, made=live).serve() as server:
+            played = play(server.url("/live.m3u8"), executor, numbers, _until(9))
+        assert live.answers == []
+        assert played.error is None
+        _check_runs_on(played, 2)
+
+    def test_pictures_that_span_segments_stay_whole(
+        self,
+        clip: Path,
+        numbers: dict[str, int],
+        executor: ThreadPoolExecutor,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A packager may cut wherever a packet ends (RFC 8216bis 6.2.1: continuity counters go on)."""
+        monkeypatch.setattr(hls_rendition, "_PATIENCE_S", 0.02)
+        whole = b"".join((clip / f"t{n}.ts").read_bytes() for n in range(COUNT))
+        tables = 3 * 188  # what a segment of this clip begins with
+        cuts = [0]
+        for n in range(COUNT):
+            cuts.append(cuts[-1] + len((clip / f"t{n}.ts").read_bytes()))
+        moved = [cut - 188 * 4 if 0 < cut < len(whole) else cut for cut in cuts]
+        replies: dict[str, list[Any]] = {
+            f"t{n}.ts": [whole[:tables] + whole[a:b]] for n, (a, b) in enumerate(pairwise(moved))
+        }
+        live = Live(answers=[(8,)] * 10)
+        with Origin(clip, replies, live).serve() as server:
+            played = play(server.url("/live.m3u8"), executor, numbers, _until(7))
+        assert live.answers == []
+        assert played.error is None
+        pictures = played.pictures()
+        assert pictures == list(range(pictures[0], pictures[0] + len(pictures)))
+        assert len(pictures) > 5 * RATE
 
     def test_an_encoder_that_begins_anew_is_played_on(
         self, clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor

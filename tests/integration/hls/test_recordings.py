@@ -11,8 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from sluice.core.lifecycle import Reason
+from sluice.media.source import hls_rendition
+from sluice.media.source.hls_playlist import parse_media
 from tests.integration.hls.origin import COUNT, PAGE, Origin, head, play
 from tests.integration.numbered import RATE
+from tests.integration.scripted import wait_for_close
 
 KEY, IV = bytes(range(16)), bytes(range(16, 32))
 
@@ -87,6 +90,53 @@ def test_a_segment_that_breaks_off_once_is_asked_for_again(
         played = play(server.url("/t.m3u8"), executor, numbers)
     assert played.pictures() == list(range(COUNT * RATE))
     assert played.notes == []
+
+
+def _stopping(data: bytes, count: int) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head(len(data)) + data[:count])
+        wait_for_close(connection)
+
+    return answer
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hls_rendition, "_SLOW_S", 0.1)
+    monkeypatch.setattr(hls_rendition, "_LEAST_WAIT_S", 0.2)
+    monkeypatch.setattr(hls_rendition, "_MOST_WAIT_S", 0.2)
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("name", ["t", "m"], ids=["ts", "fmp4"])
+@pytest.mark.parametrize("again", [False, True], ids=["always", "once"])
+@pytest.mark.parametrize("sent", ["nothing", "its head", "half"])
+def test_a_segment_whose_server_hangs_is_asked_for_once_more(
+    clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor, name: str, again: bool, sent: str
+) -> None:
+    bad = "t3.ts" if name == "t" else "m3.m4s"
+    data = (clip / bad).read_bytes()
+    hang = (
+        wait_for_close if sent == "nothing" else _stopping(data, 0 if sent == "its head" else len(data) // 2)
+    )
+    origin = Origin(clip, {bad: [hang, data] if again else [hang]})
+    with origin.serve() as server:
+        played = play(server.url(f"/{name}.m3u8"), executor, numbers)
+    assert played.error is None
+    pictures, lost = set(played.pictures()), set(range(3 * RATE, 4 * RATE))
+    assert pictures >= set(range(COUNT * RATE)) - lost
+    assert bool(lost - pictures) is not again
+    played.check_places()
+    assert origin.asked[bad] == 2
+    assert len(played.notes) == (not again)
+
+
+@pytest.mark.parametrize(("segment_s", "most_s"), [(0, 6), (1, 6), (6, 11), (10, 15), (3600, 16)])
+def test_two_waits_for_a_segment_take_little_more_than_it_does(segment_s: int, most_s: float) -> None:
+    segment = parse_media(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:{segment_s},\na\n", "http://h/"
+    ).segments[0]
+    assert 2 * hls_rendition._wait_s(segment) == most_s
 
 
 @pytest.mark.parametrize(

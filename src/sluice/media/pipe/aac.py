@@ -14,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.filter import Graph
 
 from sluice.media.packets import TrackKind
+from sluice.media.pipe.filters import new_graph
 from sluice.media.units import AudioHeaders, Unit
 from sluice.wire.flv import PacketType, write_aac_tag
 
@@ -91,7 +92,7 @@ class AacPipe:
 
 def _graph() -> Graph:
     """From what the decoder makes to frames of the encoder's size, on the clock of the timestamps."""
-    graph = Graph()
+    graph = new_graph()
     source = graph.add_abuffer(
         sample_rate=_OPUS_RATE, format="fltp", layout="stereo", time_base=Fraction(1, _OPUS_RATE)
     )

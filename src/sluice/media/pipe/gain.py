@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 
+from sluice.media.pipe.filters import new_graph
 from sluice.media.pipe.pcm import FRAME_BYTES, Sound
 from sluice.media.pipe.sound_run import RATE
 
@@ -60,7 +61,7 @@ class Gain:
 
 
 def _graph(gain: float) -> Graph:
-    graph = Graph()
+    graph = new_graph()
     source = graph.add_abuffer(sample_rate=RATE, format="s16", layout="stereo")
     # Its own arithmetic of 16-bit samples knows only 256 volumes.
     volume = graph.add("volume", f"volume={gain}:precision=float")

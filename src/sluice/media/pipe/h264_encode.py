@@ -9,13 +9,13 @@ from fractions import Fraction
 from itertools import pairwise
 
 import av
-from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from sluice.core.plan import VideoTarget, VideoTrack
 from sluice.media.packets import Packet
 from sluice.media.pipe.decoder import decoder_of, open_decoder
+from sluice.media.pipe.filters import new_graph
 from sluice.media.pipe.frames import OutFrame
 from sluice.process.link import FrameType
 from sluice.wire.h264 import split_annexb
@@ -180,7 +180,7 @@ class _Fitting:
 
     def __init__(self, shape: _Shape, target: VideoTarget) -> None:
         width, height, pixel_format, aspect, rotation, interlaced = shape
-        graph = Graph()
+        graph = new_graph()
         source = graph.add(
             "buffer",
             f"video_size={width}x{height}:pix_fmt={pixel_format}:time_base=1/1000000:pixel_aspect=1/1",

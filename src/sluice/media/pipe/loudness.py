@@ -13,6 +13,7 @@ from av.filter import Graph
 from av.filter.context import FilterContext
 
 from sluice.core.loudness import LoudnessGain
+from sluice.media.pipe.filters import new_graph
 from sluice.media.pipe.gain import frame_of
 from sluice.media.pipe.pcm import FRAME_BYTES
 from sluice.media.pipe.sound_run import RATE
@@ -70,7 +71,7 @@ def _through(graph: Graph, sound: bytes) -> list[AudioFrame]:
 
 
 def _graph(*steps: tuple[str, str]) -> tuple[Graph, list[FilterContext]]:
-    graph = Graph()
+    graph = new_graph()
     source = graph.add_abuffer(sample_rate=RATE, format="s16", layout="stereo")
     filters = [graph.add(name, options) for name, options in steps]
     for before, after in pairwise([source, *filters, graph.add("abuffersink")]):

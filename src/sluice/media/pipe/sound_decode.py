@@ -7,11 +7,11 @@ that passes of a file can be joined to the sample: the resampler goes on over th
 import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 
 from sluice.core.plan import AudioTrack
 from sluice.media.packets import Packet
 from sluice.media.pipe.decoder import decoder_of, open_decoder
+from sluice.media.pipe.filters import Resampler
 from sluice.media.pipe.pcm import FRAME_BYTES
 from sluice.media.pipe.sound_run import RATE
 
@@ -27,7 +27,7 @@ class SoundDecode:
         self.dropped = 0
         self._track = track
         self._open(track.extradata)
-        self._resampler: AudioResampler | None = None
+        self._resampler: Resampler | None = None
         self._input: tuple[str, str, int] | None = None
 
     def decode(self, packet: Packet) -> bytes:
@@ -72,7 +72,7 @@ class SoundDecode:
         """A source may change rate or channels in mid-stream; a resampler is made for one kind of input."""
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or kind != self._input:
-            self._resampler = AudioResampler(format="s16", layout="stereo", rate=RATE)
+            self._resampler = Resampler(RATE)
             self._input = kind
         frame.pts = None
         return self._resampler.resample(frame)

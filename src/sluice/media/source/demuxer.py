@@ -138,6 +138,9 @@ class Demuxer:
                 return
 
     def close(self) -> None:
+        """Also lets go of what FFmpeg made: streams hold codecs, whoever holds this."""
+        self._packets = iter(())
+        self._streams, self._playing = {}, {}
         if self._container is not None:
             self._container.close()
             self._container = None

@@ -63,8 +63,8 @@ class DemuxSource:
 
     def seek(self, position_us: int) -> None:
         """At or before `position_us`; without Range that is the beginning. Raises SourceError."""
-        self._gather.clear()
         if self._head.seekable():
+            self._gather.clear()
             self._demuxer.seek(position_us + self._demuxer.first_us)
             return
         self.close()
@@ -81,5 +81,6 @@ class DemuxSource:
         self._file.abort()
 
     def close(self) -> None:
+        self._gather.clear()
         self._demuxer.close()
         self._file.close()

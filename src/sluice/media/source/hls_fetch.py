@@ -36,9 +36,12 @@ class Fetcher:
         self._headers: dict[Header, bytes] = {}
         self._place = 0  #: of the address that worked last, among several of the same resource
 
-    def open(self, url: str) -> HttpFile:
-        """Not connected yet; to be given back with `close`. Raises SourceError."""
+    def open(self, url: str, wait_s: float | None = None) -> HttpFile:
+        """Not connected yet; to be given back with `close`. `wait_s`: see HttpFile.wait_at_most; None: as
+        long as it is usual. Raises SourceError."""
         file = self._connect(url)
+        if wait_s is not None:
+            file.wait_at_most(wait_s)
         with self._lock:
             if self._aborted.is_set():
                 raise interrupted("reading was aborted")
@@ -51,7 +54,7 @@ class Fetcher:
         urls = (part.url, *part.others)
         return replace(part, url=urls[self._place % len(urls)], others=())
 
-    def open_part(self, part: Part) -> HttpFile:
+    def open_part(self, part: Part, wait_s: float | None = None) -> HttpFile:
         """Connected, to the first of its addresses that answers. Raises SourceError."""
         urls = (part.url, *part.others)
         first: SourceError | None = None
@@ -59,7 +62,7 @@ class Fetcher:
             place = (self._place + n) % len(urls)
             file: HttpFile | None = None
             try:
-                file = self.open(urls[place])
+                file = self.open(urls[place], wait_s)
                 file.seekable()  # connects
             except SourceError as error:
                 if file is not None:
@@ -93,10 +96,10 @@ class Fetcher:
         finally:
             self.close(file)
 
-    def key(self, url: str) -> bytes:
+    def key(self, url: str, wait_s: float | None = None) -> bytes:
         """The 16 bytes of a key, kept for the next segment. Raises SourceError."""
         if url not in self._keys:
-            file = self.open(url)
+            file = self.open(url, wait_s)
             try:
                 key = read_up_to(file, _BLOCK + 1)
             finally:
@@ -107,10 +110,10 @@ class Fetcher:
             self._keys[url] = key
         return self._keys[url]
 
-    def header(self, header: Header) -> bytes:
+    def header(self, header: Header, wait_s: float | None = None) -> bytes:
         """The bytes of an initialization section, kept for the next time. Raises SourceError."""
         if header not in self._headers:
-            body = Body(self, header.part, header.key)
+            body = Body(self, header.part, header.key, wait_s)
             try:
                 data = read_up_to(body, _LONGEST_HEADER + 1)
             finally:
@@ -146,24 +149,24 @@ class Fetcher:
 class Body:
     """One resource, or a range of it, decrypted. Connected once it exists."""
 
-    def __init__(self, fetcher: Fetcher, part: Part, key: Key | None) -> None:
-        """Raises SourceError."""
-        self._fetcher, self._part = fetcher, part
+    def __init__(self, fetcher: Fetcher, part: Part, key: Key | None, wait_s: float | None = None) -> None:
+        """`wait_s`: for each answer, and between bytes. Raises SourceError."""
+        self._fetcher, self._part, self._wait_s = fetcher, part, wait_s
         self._received = 0
-        self._asked_again = False
+        self._asks_again = False  #: what does not even begin, its reader tries anew
         self._cipher: CipherContext | None = None
         self._held = b""  # decrypted, but padding if nothing follows
         self._ready = b""
         if key is not None:
-            secret = fetcher.key(key.url)
+            secret = fetcher.key(key.url, wait_s)
             self._cipher = Cipher(algorithms.AES(secret), modes.CBC(key.iv)).decryptor()
-        self._file = fetcher.open_part(part)
+        self._file = fetcher.open_part(part, wait_s)
         try:
             self.form = form_of(self._look())
         except SourceError:
             self.close()
             raise
-        self._ending = Ending(self.form)
+        self._ending, self._asks_again = Ending(self.form), True
 
     def read(self, size: int) -> bytes:
         """1 to `size` bytes; none at the end. Raises SourceError."""
@@ -212,17 +215,17 @@ class Body:
             data = self._file.read(size)
         except SourceError as error:
             self._fetcher.raise_if_aborted()
-            if not error.transient or self._asked_again:
-                raise
+            if not error.transient or not self._asks_again or self._file.seekable():
+                raise  # where ranges are given, the file has asked again by itself
             data = self._ask_again(size, error)
         self._received += len(data)
         return data
 
     def _ask_again(self, size: int, cause: SourceError) -> bytes:
         """A body that broke off, from a server that ignores Range: once more, up to where it was."""
-        self._asked_again = True
+        self._asks_again = False
         self._fetcher.close(self._file)
-        self._file = self._fetcher.open_part(self._part)
+        self._file = self._fetcher.open_part(self._part, self._wait_s)
         if self._part.offset:
             self._seek()
         known = self._received

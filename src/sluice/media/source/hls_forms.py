@@ -10,6 +10,7 @@ HEAD_BYTES = 3 * 204
 #: Packets of transport streams, also with a timestamp before or parity behind them.
 _PACKETS = (188, 192, 204)
 _SYNC = 0x47
+_NULL_PID, _BEGINS, _HAS_PAYLOAD = 0x1FFF, 0x40, 0x10
 _BOXES = frozenset(
     b"ftyp styp moov moof sidx ssix emsg prft free skip mdat uuid mfra pssh pdin wide".split(b" ")
 )
@@ -40,6 +41,22 @@ def form_of(head: bytes) -> Form:
     ):
         return Form.TEXT
     return Form.OTHER
+
+
+def is_torn(head: bytes) -> bool:
+    """Whether a segment of a transport stream, by its first packets, goes on with PES packets that the one
+    before began: of some stream the first packet begins nothing (payload_unit_start_indicator)."""
+    begun: set[int] = set()
+    for at in range(0, len(head) - _PACKETS[0] + 1, _PACKETS[0]):
+        if head[at] != _SYNC:
+            return True  # packets of another size: who knows
+        pid = int.from_bytes(head[at + 1 : at + 3], "big") & 0x1FFF
+        if pid == _NULL_PID or not head[at + 3] & _HAS_PAYLOAD:
+            continue
+        if not head[at + 1] & _BEGINS and pid not in begun:
+            return True
+        begun.add(pid)
+    return False
 
 
 def _is_ts(head: bytes) -> bool:

@@ -6,9 +6,12 @@ or broke off: a demuxer that goes on in the middle of something may swallow all 
 
 from sluice.core.errors import SourceError
 from sluice.media.source.hls_fetch import Body
-from sluice.media.source.hls_forms import Form
+from sluice.media.source.hls_forms import Form, is_torn
 from sluice.media.source.hls_playlist import Segment
 from sluice.media.source.hls_rendition import Rendition
+
+#: Bytes of a segment that tell how it joins the one before: the tables, and a packet of each stream.
+_SEAM_BYTES = 64 * 188
 
 
 class RunFile:
@@ -20,6 +23,7 @@ class RunFile:
         self._form: Form | None = None
         self._body: Body | None = None
         self._header = b""  #: what is still to be read of it
+        self._seam: bytearray | None = None  #: the beginning of a segment that goes on from another
         self._begun = self._over = False
         self._position = 0
 
@@ -71,10 +75,19 @@ class RunFile:
             self._rendition.leave_out(f"the rest of a segment is left out: {error}")
             self._over = True
             data = b""
+        if self._seam is not None:
+            self._look_at_seam(self._seam, data)
         if not data:
             self._over = self._over or not self._body.is_whole()
             self.close()
         return data
+
+    def _look_at_seam(self, seam: bytearray, data: bytes) -> None:
+        seam += data
+        if len(seam) >= _SEAM_BYTES or not data:
+            torn = self._form is Form.TS and is_torn(bytes(seam[:_SEAM_BYTES]))
+            self._rendition.torn = torn or bool(self._rendition.torn)
+            self._seam = None
 
     def _open_next(self) -> bool:
         try:
@@ -86,6 +99,7 @@ class RunFile:
         if segment is None or not self._continues(segment):
             self._over = True
             return False
+        self._seam = bytearray() if self._form is not None else None
         self._form = self._rendition.form()
         self._segment = segment
         self._body = self._rendition.take(segment)

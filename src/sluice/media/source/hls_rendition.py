@@ -26,8 +26,13 @@ _GONE = frozenset({404, 410})
 #: Segments one behind the other that may be lost: of those that the server does not have, and of others,
 #: where it is rather the server that has a problem.
 _MOST_GONE, _MOST_LOST = 300, 3
-#: What takes so long to fail is not tried again.
+#: What takes so long to fail is tried once more only, and at once.
 _SLOW_S = 3.0
+#: How long a segment's server may be silent before it is asked once more: what is lost with two such waits is
+#: the segment's own time and five seconds, of which some were read ahead. Servers that make segments when
+#: they are asked for take about as long as the segments are.
+_LEAST_WAIT_S, _MOST_WAIT_S = 3.0, 8.0
+_OF_BOTH_WAITS_S = 5.0
 #: With another variant to go to, fewer.
 _MOST_BEFORE_SWITCH, _MOST_BAD_ANSWERS = 2, 3
 _MOST_OTHERS = 4
@@ -80,6 +85,8 @@ class Rendition:
         self._leader = leader
         self._what = "sound"
         self._accompanied = leader is not None  #: others go on while this one has nothing
+        self.brief = False  #: `peek` gives None, too, while a live playlist has nothing, if nothing is torn
+        self.torn: bool | None = None  #: segments begin in the middle of what the one before began
         self._barren_since: float | None = None  #: when the first of those came that could not be had
         self._next = (self.playlist.segments[0] if playlist.ended else self.playlist.join()).sequence
         self._opened: tuple[Segment, Body] | None = None
@@ -137,8 +144,8 @@ class Rendition:
         return segment
 
     def peek(self) -> Segment | None:
-        """The next segment, None at the end of a playlist that ended, and while one that has a leader has
-        none. Segments that cannot be had are left out. Raises SourceError, SegmentsGone."""
+        """The next segment, None at the end of a playlist that ended, and while one that has a leader or is
+        `brief` has none. Segments that cannot be had are left out. Raises SourceError, SegmentsGone."""
         if self._held is not None:
             held, self._held = self._held, None
             raise held
@@ -269,8 +276,12 @@ class Rendition:
         now = time.monotonic()
         if self._dry_since is None:
             self._dry_since = now
-        dry = self._accompanied and now - self._dry_since > _PATIENCE_S
+        dry = self._waits_little and now - self._dry_since > _PATIENCE_S
         return dry and now < self._list.due_at()
+
+    @property
+    def _waits_little(self) -> bool:
+        return self._accompanied or (self.brief and self.torn is False)
 
     def _open(self, segment: Segment) -> Segment | None:
         """None: it is left out, or to be tried again."""
@@ -288,12 +299,13 @@ class Rendition:
             if self.playlist.ended:
                 self._fail(segment, error, slow=time.monotonic() - begun > _SLOW_S)
                 return None
-            return self._await(segment, error)
+            return self._await(segment, error, begun)
 
     def _try(self, segment: Segment) -> Segment:
+        wait_s = _wait_s(segment)
         if segment.header is not None:
-            self.fetcher.header(segment.header)
-        body = Body(self.fetcher, segment.part, segment.key)
+            self.fetcher.header(segment.header, wait_s)
+        body = Body(self.fetcher, segment.part, segment.key, wait_s)
         if not is_media(body.form, self._form):
             body.close()
             what = "is empty" if body.form is Form.EMPTY else "is no media"
@@ -307,9 +319,9 @@ class Rendition:
         self._barren_since = None
         return segment
 
-    def _note_failure(self, segment: Segment, error: SourceError) -> _Lost:
+    def _note_failure(self, segment: Segment, error: SourceError, begun: float | None = None) -> _Lost:
         if self._lost is None:
-            self._lost = _Lost(segment, error, time.monotonic())
+            self._lost = _Lost(segment, error, begun or time.monotonic())
         self._lost.tries += 1
         return self._lost
 
@@ -320,14 +332,15 @@ class Rendition:
             self._next = segment.sequence + 1  # it was only counted: the end of the period came earlier
             return
         lost = self._note_failure(segment, error)
-        if error.transient and not gone and not slow and lost.tries <= len(_PAUSES_S):
-            self.fetcher.wait(_PAUSES_S[lost.tries - 1])
+        pauses = _PAUSES_S if not slow else () if lost.count else (0.0,)
+        if error.transient and not gone and lost.tries <= len(pauses):
+            self.fetcher.wait(pauses[lost.tries - 1])
             return
         self._lose(segment, lost, error, _MOST_GONE if gone else _MOST_LOST)
 
-    def _await(self, segment: Segment, error: SourceError) -> Segment | None:
+    def _await(self, segment: Segment, error: SourceError, begun: float) -> Segment | None:
         """Of a live source: it may be late. When the one behind it is there, it is lost."""
-        lost = self._note_failure(segment, error)
+        lost = self._note_failure(segment, error, begun)
         if not error.transient:
             self._lose(segment, lost, error, _MOST_LOST)
             return None
@@ -392,7 +405,7 @@ class Rendition:
     def _reload(self) -> None:
         """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
         due_at, until = self._list.due_at(), float("inf")
-        if self._accompanied and self._dry_since is not None:
+        if self._waits_little and self._dry_since is not None:
             until = self._dry_since + _PATIENCE_S
         self.fetcher.wait(min(due_at, until) - time.monotonic())
         if time.monotonic() < due_at:
@@ -461,6 +474,11 @@ class Rendition:
 
     def close(self) -> None:
         self._drop()
+
+
+def _wait_s(segment: Segment) -> float:
+    both_s = _OF_BOTH_WAITS_S + segment.duration_us / 1e6
+    return min(_MOST_WAIT_S, max(_LEAST_WAIT_S, both_s / 2))
 
 
 def _name(part: Part) -> tuple[str, int]:

@@ -54,8 +54,10 @@ class LaneGroup:
     def open(self) -> list[Probe]:
         """Raises SourceError."""
         probes = [lane.open() for lane in self._lanes]
-        if len(self._lanes) > 1 and not self.main.rendition.playlist.ended:
-            self.main.rendition.accompany("picture")
+        if not self.main.rendition.playlist.ended:
+            self.main.rendition.brief = True
+            if len(self._lanes) > 1:
+                self.main.rendition.accompany("picture")
         for probe in probes:
             self._gather.expect(kinds_of(probe))
         return probes
@@ -64,19 +66,16 @@ class LaneGroup:
         """Packets in the order of decoding up to `until_us`, see Gather; empty at the end. Raises
         SourceError."""
         since = time.monotonic()
-        while not (packets := self._gather.read(until_us)) and not self._is_over():
+        while not (packets := self._gather.read(until_us)) and not self.main.rendition.playlist.ended:
             # Each goes on without the others, and none of them has anything.
             failures = [lane.rendition.failure for lane in self._lanes]
             if failures[0] is not None and all(failures):
                 raise failures[0]
-            if time.monotonic() - since > _STALL_S:
+            if len(self._lanes) > 1 and time.monotonic() - since > _STALL_S:
                 text = f"none of the playlists of the live source brought anything for {_STALL_S:g} s"
                 raise interrupted(text)
             self.main.rendition.fetcher.wait(_PAUSE_S)
         return packets
-
-    def _is_over(self) -> bool:
-        return len(self._lanes) == 1 or self.main.rendition.playlist.ended
 
     def _pull(self, kind: TrackKind | None) -> Packet | None:
         lanes = [lane for lane in self._lanes if kind is None or kind in lane.kinds]
@@ -123,6 +122,7 @@ class LaneGroup:
             lane.seek(position_us)
 
     def close(self) -> None:
+        self._gather.clear()
         for lane in self._lanes:
             lane.close()
 

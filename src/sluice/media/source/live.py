@@ -68,6 +68,7 @@ class LiveHttpSource:
         if self._pumping is not None:
             await asyncio.wait({self._pumping})
             self._pumping.exception()  # seen: nobody waits for it any more
+        self._waiting.clear()
         self._demuxer.close()
         self._file.close()
 

@@ -1,0 +1,50 @@
+"""FFmpeg's filters as pipes use them, without the threads that a graph makes for itself: one a core."""
+
+from itertools import pairwise
+
+import av
+from av.audio.frame import AudioFrame
+from av.filter import Graph
+
+
+def new_graph() -> Graph:
+    graph = Graph()
+    graph.threads = 1  # a session has the thread that works for it
+    return graph
+
+
+class Resampler:
+    """Sound of one kind, that of the first frame, to 16-bit stereo of this rate."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._graph: Graph | None = None
+
+    def resample(self, frame: AudioFrame) -> list[AudioFrame]:
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind == ("s16", "stereo", self._rate):
+            return [frame]
+        if self._graph is None:
+            self._graph = self._make(*kind)
+        self._graph.push(frame)
+        made: list[AudioFrame] = []
+        while True:
+            try:
+                pulled = self._graph.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return made
+            assert isinstance(pulled, AudioFrame)  # noqa: S101 - of a graph of sound
+            made.append(pulled)
+
+    def _make(self, sample_format: str, layout: str, rate: int) -> Graph:
+        graph = new_graph()
+        form = f"sample_rates={self._rate}:sample_fmts=s16:channel_layouts=stereo"
+        filters = [
+            graph.add_abuffer(sample_rate=rate, format=sample_format, layout=layout),
+            graph.add("aformat", form),
+            graph.add("abuffersink"),
+        ]
+        for before, after in pairwise(filters):
+            before.link_to(after)
+        graph.configure()
+        return graph
