@@ -51,7 +51,6 @@ class Seen:
 
     def check(self, *, most_mb: float = 100.0) -> None:
         """That nobody noticed the attack, and that no process had more than `most_mb` for it at any time."""
-        print(self)
         more_s = 0.0 if STRICT else self.allowed_s
         assert self.stall_s <= STALL_S + more_s, self
         assert not self.failures, self
@@ -105,6 +104,7 @@ class Beside:
             kind: most - before[kind].mb for kind, most in sight.most_mb.items() if kind in before
         }
         seen.grown = await self._back_from(before)
+        print(seen)
 
     async def _settle(self) -> None:
         """Until everybody gets what there is again: no attack is to blame for the one before it."""

@@ -35,6 +35,11 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
 
 
 @pytest.fixture(scope="session")
+def honest_mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return make_flashes(tmp_path_factory.mktemp("bombs") / "honest.mp4", 1).read_bytes()
+
+
+@pytest.fixture(scope="session")
 async def node(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedNode]:
     folder = tmp_path_factory.mktemp("hostile")
     with (folder / "log").open("wb") as log:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from _pytest.mark import ParameterSet
 
-_DEADLINE_S = 30.0
+_DEADLINE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)

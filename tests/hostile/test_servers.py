@@ -2,7 +2,6 @@
 media process."""
 
 import asyncio
-from pathlib import Path
 
 import psutil
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import encode
 from sluice.wire.rtmp_chunks import Message, write_message
-from tests.acceptance.clips import make_flashes
 from tests.acceptance.node import ServedNode
 from tests.hostile.beside import Beside, busy_s
 from tests.hostile.bombs import changed, edits, pictures, samples
@@ -204,12 +202,6 @@ BOMBS = {
     "pictures of 5000 pixels": pictures(313, 313),
     "long pictures": pictures(32_000, 1),
 }
-
-
-@pytest.fixture(scope="module")
-def honest_mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path: Path = make_flashes(tmp_path_factory.mktemp("bombs") / "honest.mp4", 1)
-    return path.read_bytes()
 
 
 @pytest.mark.parametrize("mode", ["copied", "encoded"])

@@ -58,7 +58,7 @@ def test_files_and_functions_are_small() -> None:
 
 def test_every_test_has_a_category() -> None:
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
-    assert folders <= {"unit", "integration", "acceptance", "hostile"}
+    assert folders <= {"unit", "integration", "acceptance", "hostile", "fuzz"}
 
 
 def test_unit_tests_use_no_network_process_clock_or_codec() -> None:
