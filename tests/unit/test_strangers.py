@@ -215,6 +215,8 @@ def test_addresses_are_bounded_before_paths_are_opened_and_closed_with_the_peer(
         stage.eve.check(("127.0.0.1", port))
         assert len(stage.air.paths) <= before + limits.MOST_PEER_ADDRESSES
     assert stage.air.opened <= before + limits.NEW_ADDRESSES_AT_ONCE
+    stage.eve.check()
+    assert stage.air.take(stage.eve.address), "it is served where it was"
     for n in stage.seconds(12):
         stage.eve.check(("127.0.0.1", 20_000 + n))
     assert "1 new address a second" in stage.why_gone(stage.eve)

@@ -99,9 +99,9 @@ MOST_ETAGS, MOST_ETAG_CHARACTERS = 16, 64
 MOST_PEER_ID_CHARACTERS = 64
 
 #: Addresses that a peer is known by: it moves between networks. The one unused for longest gives way.
-MOST_PEER_ADDRESSES = 8
-#: New addresses of a peer each second, and at once: each costs a socket.
-NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE = 1, 16
+MOST_PEER_ADDRESSES = 16
+#: New addresses of a peer each second, and at once: each costs a socket. Those at once leave it the one it has.
+NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE = 1, 15
 #: Descriptors that sockets of peers leave to links, the control channel and files.
 SPARE_DESCRIPTORS = 128
 #: Bytes of a STUN message; an ICE check has about 130.
