@@ -118,7 +118,7 @@ _PUBLISHERS: dict[str, tuple[Datagrams, int, str]] = {
     "jumps": (_jumps, 500, ""),
     "an SSRC for each packet": (_sources, 100, "64 SSRCs"),
     "tiny pictures": (_tiny_pictures, 600, "250 pictures a second"),
-    "NAL units": (_units, 500, "10000 packets and NAL units"),
+    "NAL units": (_units, 500, "10000 NAL units"),
     "sounds": (_sounds, 800, "400 packets of sound a second"),
 }
 

@@ -100,7 +100,7 @@ MOST_PEER_ID_CHARACTERS = 64
 
 #: Addresses that a peer is known by: it moves between networks. The one unused for longest gives way.
 MOST_PEER_ADDRESSES = 16
-#: New addresses of a peer each second, and at once: each costs a socket. Those at once leave it the one it has.
+#: New addresses of a peer each second, and at once: each costs a socket. They leave it the one that it has.
 NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE = 1, 15
 #: Descriptors that sockets of peers leave to links, the control channel and files.
 SPARE_DESCRIPTORS = 128
@@ -126,7 +126,7 @@ MOST_COMPOUND_PACKETS = 32
 MOST_EXTENSION_BYTES = 256
 #: NAL units in one aggregation packet, and in one access unit.
 MOST_AGGREGATED_UNITS, MOST_UNITS = 64, 2_048
-#: Packets and NAL units of a publisher's video each second, and at once; 60 pictures of 32 slices are 1,920.
+#: NAL units of a publisher each second, and at once; 60 pictures of 32 slices are 1,920.
 UNITS_PER_S, UNITS_AT_ONCE = 10_000, 10_000
 #: Pictures of a publisher each second, and at once, as after a gap: each costs a send for every viewer.
 PICTURES_PER_S, PICTURES_AT_ONCE = 250, 500

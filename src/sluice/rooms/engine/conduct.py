@@ -38,10 +38,6 @@ class Budget:
         self._left = left - amount
         return True
 
-    def spend(self, amount: float) -> None:
-        """What turned out to be used beyond what was taken."""
-        self._left -= amount
-
     def earn(self, amount: float) -> None:
         self._left = min(self._at_once, self._left + amount)
 

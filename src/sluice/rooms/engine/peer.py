@@ -217,14 +217,15 @@ class Peer:
         if not self._rtp_bytes.take(max(len(data), LEAST_RTP_BYTES), now_us):
             self.conduct.exceed(_TOO_MUCH_RTP, now_us)
             return
-        ssrc = data[8:12]
-        if not self._knows(ssrc, now_us):
+        known = data[8:12] in self._ssrcs
+        if not known and not self._may_be_new(now_us):
             return
         try:
             packet = self._receive.unprotect(data)
         except (SrtpError, ValueError):  # forged or repeated, or longer than libsrtp's buffer
             return
-        self._ssrcs.add(ssrc)
+        if not known:
+            self._ssrcs.add(data[8:12])
         self._role.on_rtp(packet, now_us)
 
     def handle_rtcp(self, data: bytes, now_us: int) -> None:
@@ -233,20 +234,19 @@ class Peer:
         if not self._rtcp_packets.take(1, now_us):
             self.conduct.exceed(_TOO_MUCH_RTCP, now_us)
             return
-        ssrc = data[4:8]
-        if not self._knows(ssrc, now_us):
+        if data[4:8] not in self._ssrcs and not self._may_be_new(now_us):
             return
         try:
             packet = self._receive.unprotect_rtcp(data)
-            self._ssrcs.add(ssrc)
+            self._ssrcs.add(data[4:8])
             feedback = parse(packet)
         except (SrtpError, ValueError):  # as above, or RtcpError
             return
         self._role.on_rtcp(feedback, now_us)
 
-    def _knows(self, ssrc: bytes, now_us: int) -> bool:
-        """Whether this SSRC was there before, or may be new."""
-        if ssrc in self._ssrcs or len(self._ssrcs) < MOST_SSRCS:
+    def _may_be_new(self, now_us: int) -> bool:
+        """Whether there may be another SSRC."""
+        if len(self._ssrcs) < MOST_SSRCS:
             return True
         self.conduct.exceed(_TOO_MANY_SSRCS, now_us)
         return False

@@ -51,7 +51,11 @@ _B_FRAMES = (
     "its pictures are refused: they come in decoding order (B-frames), which browsers cannot show in real "
     "time; turn B-frames off in the encoder (x264: bframes=0 or tune=zerolatency), then publish again"
 )
-_TOO_MANY_UNITS = f"it sends more than {UNITS_PER_S} packets and NAL units of video a second"
+#: What a publisher with too many pictures sends for so long is not looked at.
+_REST_US = 100_000
+#: NAL units are counted by so many, since most packets have one or a part of one.
+_UNITS_AT_ONCE = 100
+_TOO_MANY_UNITS = f"it sends more than {UNITS_PER_S} NAL units a second"
 _TOO_MANY_PICTURES = f"it sends more than {PICTURES_PER_S} pictures a second"
 _TOO_MANY_SOUNDS = f"it sends more than {SOUNDS_PER_S} packets of sound a second"
 #: For senders that know no other feedback than REMB: no limit but their own, which follows the loss.
@@ -113,6 +117,7 @@ class Publishing:
         self._picture_at_us = now_us  #: when the newest packet of video came
         self._intra_requests = 0
         self._units = Budget(UNITS_PER_S, UNITS_AT_ONCE)
+        self._rest_until_us = 0
         self._pictures = Budget(PICTURES_PER_S, PICTURES_AT_ONCE)
         self._sounds = Budget(SOUNDS_PER_S, SOUNDS_AT_ONCE)
         self._poll_at_us = self._feedback_at_us = 0
@@ -175,13 +180,16 @@ class Publishing:
 
     def _take_video(self, packets: list[RtpPacket], now_us: int) -> None:
         depacketizer = self._depacketizer
-        dropped, units = depacketizer.dropped, depacketizer.units
+        dropped = depacketizer.dropped
+        if now_us < self._rest_until_us:
+            return
         for packet in packets:
-            if not self._units.take(1, now_us):
-                self._begin_anew(_TOO_MANY_UNITS, now_us)
-                return
             self._take_pictures(depacketizer.feed(packet), now_us)
-        self._units.spend(depacketizer.units - units)
+            if depacketizer.units >= _UNITS_AT_ONCE:
+                taken, depacketizer.units = depacketizer.units, 0
+                if not self._units.take(taken, now_us):
+                    self._begin_anew(_TOO_MANY_UNITS, now_us)
+                    return
         if depacketizer.dropped != dropped:
             self._stream.ask_key_frame(now_us)
 
@@ -205,6 +213,7 @@ class Publishing:
     def _begin_anew(self, excess: str, now_us: int) -> None:
         """Pictures are left out, because there are too many: what follows refers to them."""
         self._connection.conduct.exceed(excess, now_us)
+        self._rest_until_us = now_us + _REST_US
         self._depacketizer = H264Depacketizer(self._parameter_sets)
         self._stream.end_pictures()
 
