@@ -11,7 +11,18 @@ from aioice import stun
 
 from sluice.core import limits
 from sluice.core.fairness import PEER_SEATS
-from sluice.process.control import Answer, ClosePeer, Done, Enter, Patched, PatchPeer, Refusal, Roster, Watch
+from sluice.process.control import (
+    Answer,
+    ClosePeer,
+    Done,
+    Enter,
+    Patched,
+    PatchPeer,
+    PeerSends,
+    Refusal,
+    Roster,
+    Watch,
+)
 from sluice.rooms.engine import engine as engine_module
 from sluice.rooms.engine import peers as peers_module
 from sluice.rooms.engine import room as room_module
@@ -203,6 +214,32 @@ def test_a_flood_of_false_checks_ends_nobody_and_costs_no_signatures(
     stage.innocent.check()
     assert stage.house.air.take(stage.innocent.address), "he is answered where he is"
     assert stage.others_are_well()
+
+
+def test_what_a_publisher_says_of_itself_is_told_to_the_room_within_bounds(time: Time) -> None:
+    stage = Stage(time, publishes=True)
+    stage.eve.send(stage.eve.rtp(audio_header(OPUS, 0, 0, 9) + b"opus"))
+    told, replies = len(stage.house.changes), list[str]()
+    for n in range(100):
+        request = PeerSends(peer_id=stage.eve.peer_id, user_id="eve", kinds=("audio",) * (n % 2))
+        replies.append(stage.house.engine.peer_sends(request).type)
+        stage.eve.send(stage.eve.rtp(audio_header(OPUS, n + 1, n * 960, 9) + b"opus"))
+    assert replies == ["done"] * limits.ANNOUNCEMENTS_AT_ONCE + ["refusal"] * (
+        100 - limits.ANNOUNCEMENTS_AT_ONCE
+    )
+    assert len(stage.house.changes) - told <= 2 * limits.ANNOUNCEMENTS_AT_ONCE
+    for _ in stage.seconds(3):
+        pass
+    restart = PatchPeer(
+        peer_id=stage.eve.peer_id, user_id="eve", etags=("*",), fragment="a=ice-ufrag:x\r\na=ice-pwd:y\r\n"
+    )
+    restarts = [
+        stage.house.engine.patch_peer(
+            restart.model_copy(update={"fragment": f"a=ice-ufrag:{n}\r\na=ice-pwd:y\r\n"})
+        ).type
+        for n in range(9)
+    ]
+    assert restarts.count("patched") in (2, 3, 4)
 
 
 # --- what costs more than its bytes -----------------------------------------------------------------------

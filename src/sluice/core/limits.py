@@ -116,6 +116,9 @@ HANDSHAKE_DATAGRAMS_PER_S, HANDSHAKE_DATAGRAMS_AT_ONCE = 20, 100
 #: Bytes of RTP of a publisher each second, and at once: every viewer is sent them. Each packet counts as one
 #: of LEAST_RTP_BYTES at least, so that there are 7,000 packets each second at most.
 RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE, LEAST_RTP_BYTES = 8_400_000, 8_400_000, 1_200
+#: ICE restarts of a peer, and words of what it sends from now on, each second, and at once: the latter are
+#: told to the whole room.
+ANNOUNCEMENTS_PER_S, ANNOUNCEMENTS_AT_ONCE = 1, 20
 #: RTCP packets of a peer each second, and at once; a browser that loses much sends 100.
 RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE = 300, 600
 #: SSRCs of a peer in its life, each of which costs memory in libsrtp; a browser has 5.

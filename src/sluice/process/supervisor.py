@@ -206,11 +206,19 @@ class Supervised:
             sys.executable, "-m", self.spec.module, json.dumps(config), pass_fds=(control_fd,)
         )
 
+    def _begin(self) -> None:
+        try:
+            self._on_ready(self)
+        except Exception:  # root of a life that we cannot use: the next may do
+            log.error("child process could not be run", child=self.spec.name, exc_info=True)
+            if self.channel is not None:
+                self.channel.close()
+
     def _take(self, message: Message) -> None:
         if isinstance(message, Ready):
             self.ready = message
             self._settle(None)
-            self._on_ready(self)
+            self._begin()
         elif isinstance(message, NotStarted):
             if self._settled.is_set():  # who waits for the start says it otherwise
                 log.error("child process cannot start", child=self.spec.name, why=message.why)

@@ -142,7 +142,9 @@ class RoomProcesses:
             return False
         request = PeerSends(peer_id=peer_id, user_id=user_id, kinds=tuple(kinds))
         reply = await self._ask(self._process_of(app_id, room_id), request)
-        return isinstance(reply, Done) and reply.found
+        if not isinstance(reply, Done):
+            raise _refused(reply)
+        return reply.found
 
     async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:
         if not _is_peer_id(peer_id):

@@ -137,7 +137,7 @@ class RoomEngine(Protocol):
         self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId, kinds: Collection[str]
     ) -> bool:
         """The user's publishing peer sends these kinds from now on, and the others no more. False when there
-        is no such peer. Raises RoomError."""
+        is no such peer. Raises RoomError, and Overloaded when it says so too often."""
         ...
 
     async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:

@@ -14,6 +14,7 @@ import structlog
 
 from sluice.core.fairness import PEER_SEATS, Holder, SeatLimits
 from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
+from sluice.core.limits import ANNOUNCEMENTS_PER_S
 from sluice.process.control import (
     Answer,
     AskRoster,
@@ -53,6 +54,7 @@ from sluice.wire.sdp_answer import make_fragment, make_publish_answer, make_watc
 log = structlog.get_logger()
 
 _MOST_RETIRED = 4096
+_TOO_MANY_ANNOUNCEMENTS = f"more than {ANNOUNCEMENTS_PER_S} change of this peer a second; try again later"
 #: How long a browser far away has to make a key frame, before a lost picture is repaired without.
 _FAR_KEY_FRAME_US = 500_000
 
@@ -80,7 +82,8 @@ class Engine:
         self._links: dict[str, PublisherLink] = {}  #: by run
         self._publishing: dict[str, Publishing] = {}  #: by peer, once it is connected
         self._retired: OrderedDict[str, None] = OrderedDict()
-        self._ended: OrderedDict[str, str] = OrderedDict()  #: peers that had to go, and why
+        #: Peers that had to go: whose they were, and why.
+        self._ended: OrderedDict[str, tuple[UserId, str]] = OrderedDict()
         self._backlogs: dict[Viewer, tuple[Stream, str]] = {}  #: whose they are by stream and peer
 
     # --- requests of the node -----------------------------------------------------------------------------
@@ -155,7 +158,8 @@ class Engine:
         """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
         seat = self._peers.get(request.peer_id)
         if seat is None or seat.user_id != request.user_id:
-            if why := self._ended.get(request.peer_id):
+            user_id, why = self._ended.get(request.peer_id, ("", ""))
+            if why and user_id == request.user_id:
                 return Patched(outcome="ended", why=why)
             return Patched(outcome="replaced" if request.peer_id in self._retired else "unknown")
         try:
@@ -169,14 +173,18 @@ class Engine:
             return Patched(outcome="taken")
         if not anyhow:
             return Refusal(field="fragment", why="an ICE restart must come with the header If-Match: *")
+        if not peer.announcements.take(1, clock_us()):
+            return _busy(_TOO_MANY_ANNOUNCEMENTS)
         self._peers.restart(seat, fragment.ufrag)
         made = make_fragment(seat.lead, self._peers.local(seat))
         return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
 
-    def peer_sends(self, request: PeerSends) -> Done:
+    def peer_sends(self, request: PeerSends) -> Done | Refusal:
         seat, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
         if seat is None or publishing is None or seat.user_id != request.user_id:
             return Done(found=False)
+        if not seat.peer.announcements.take(1, clock_us()):
+            return _busy(_TOO_MANY_ANNOUNCEMENTS)
         publishing.says(request.kinds, clock_us())
         return Done(found=True)
 
@@ -368,7 +376,7 @@ class Engine:
 
     def _on_gone(self, seat: Seat) -> None:
         if seat.peer.conduct.why:
-            self._ended[seat.peer.id] = seat.peer.conduct.why
+            self._ended[seat.peer.id] = seat.user_id, seat.peer.conduct.why
             if len(self._ended) > _MOST_RETIRED:
                 self._ended.popitem(last=False)
         self._publishing.pop(seat.peer.id, None)

@@ -18,6 +18,8 @@ from pylibsrtp import Policy, Session
 
 from sluice.core.ids import PeerId
 from sluice.core.limits import (
+    ANNOUNCEMENTS_AT_ONCE,
+    ANNOUNCEMENTS_PER_S,
     CHECKS_AT_ONCE,
     CHECKS_PER_S,
     FALSE_CHECKS_AT_ONCE,
@@ -125,6 +127,7 @@ class Peer:
         self._address: Address | None = None
         self._heard_us = now_us
         self._created_us = now_us
+        self.announcements = Budget(ANNOUNCEMENTS_PER_S, ANNOUNCEMENTS_AT_ONCE)  #: what it asks for over HTTP
         self._ssrcs: set[bytes] = set()  #: for each of which libsrtp keeps a state
         self._checks = Budget(CHECKS_PER_S, CHECKS_AT_ONCE)
         self._false_checks = Budget(FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE)
