@@ -14,6 +14,7 @@ from sluice.rooms.port import PatchOutcome, PeerPatch, WatchOffer
 pytestmark = pytest.mark.anyio
 
 APP, ROOM, USER = AppId("app"), RoomId("room"), UserId("anna")
+PEER = PeerId("peer")
 LONG = PeerId("x" * 4_000_000)
 
 
@@ -40,7 +41,7 @@ def rooms() -> RoomProcesses:
     return RoomProcesses([ChildSpec("room", "nothing", {"link": "nowhere"})])
 
 
-def patch(*etags: str, peer_id: PeerId = PeerId("peer"), fragment: str = "") -> PeerPatch:
+def patch(*etags: str, peer_id: PeerId = PEER, fragment: str = "") -> PeerPatch:
     return PeerPatch(APP, ROOM, USER, peer_id, etags, fragment)
 
 
