@@ -6,6 +6,8 @@ from typing import cast
 
 import pytest
 
+from sluice.core.ids import PeerId
+from sluice.rooms.engine.conduct import Conduct
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.publishing import Publishing, PublishTerms
 from sluice.rooms.engine.stream import PublisherState, Stream
@@ -79,7 +81,8 @@ class Sender:
             TRANSPORT_ID if "transport-cc" in self.feedback else 0,
             self.reduced_size,
         )
-        self.peer_id = "peer"
+        self.peer_id = PeerId("peer")
+        self.conduct = Conduct(self.peer_id)
         self.role = Publishing(
             cast(Connection, self), self.stream, terms, listener=self.listener, now_us=self.now_us
         )
