@@ -219,7 +219,7 @@ class Connection(HttpToolsProtocol):
         """Lets the caller read why before he is cut off."""
         if self._is_over or self.transport.is_closing():
             return
-        if not self._dismiss(status, text):
+        if self._dismiss(status, text):
             self.transport.close()
             return
         try:
@@ -232,20 +232,21 @@ class Connection(HttpToolsProtocol):
         self._wait_until(self.loop.time() + LONGEST_FAREWELL_S)
 
     def _dismiss(self, status: int, text: str) -> bool:
-        """Hears no more of the caller, and says why unless another answer is on its way."""
+        """Hears no more of the caller, and says why unless he has an answer already. True: that is cut off."""
+        answered = self._phase is Phase.BODY and not self._answering
+        cut_off = bool(self.pipeline)
         self._phase = Phase.END
         self._hold(0)
         self._gate.refusals.count(text, self._caller)
         self._gate.wait(self)
-        cycle, others = self.cycle, bool(self.pipeline)
         self.pipeline.clear()
-        if cycle is not None:
-            others = others or (cycle.response_started and not cycle.response_complete)
-            cycle.disconnected = True  # the application is told
-            cycle.message_event.set()
-        if not others:
+        if self.cycle is not None:
+            cut_off = cut_off or (self.cycle.response_started and not self.cycle.response_complete)
+            self.cycle.disconnected = True  # the application is told
+            self.cycle.message_event.set()
+        if not answered and not cut_off:
             self.transport.write(_answer(status, text))
-        return not others
+        return cut_off
 
     @property
     def _caller(self) -> str:
