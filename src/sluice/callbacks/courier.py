@@ -13,11 +13,12 @@ import structlog
 from sqlalchemy import Connection
 
 from sluice.callbacks.forms.form import Form, NobodyRegistered, Post
-from sluice.callbacks.slots import Slots
 from sluice.core.callbacks import Registration
 from sluice.core.http_url import HttpUrl
+from sluice.core.limits import MOST_DELIVERIES_OF_AN_APP, MOST_DELIVERIES_TO_A_HOST
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster, PostFailed
+from sluice.net.slots import Slots
 from sluice.store.outbox import OutboxEntry, give_up, heads, note_delivered, note_failed
 from sluice.store.registrations import find_at
 from sluice.store.thread import Store
@@ -127,7 +128,11 @@ class Courier:
         error, hopeless = "", False
         try:
             post = form.render(entry, registration)
-            async with self._tools.slots.take(_host(post.url)):
+            shares = {
+                f"app {entry.app_id}": MOST_DELIVERIES_OF_AN_APP,
+                f"host {_host(post.url)}": MOST_DELIVERIES_TO_A_HOST,
+            }
+            async with self._tools.slots.take(shares):
                 began_at = self._tools.clock()
                 await self._post(post)
         except NobodyRegistered as failure:
