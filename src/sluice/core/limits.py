@@ -180,8 +180,12 @@ MOST_JUDGED_ADDRESSES, MOST_TRIED_ADDRESSES = 64, 4
 #: Look-ups of names at once, for names that end alike (whose servers may be silent for 10 s and more), and
 #: that wait.
 MOST_LOOKUPS, MOST_LOOKUPS_OF_A_ZONE, MOST_WAITING_LOOKUPS = 64, 8, 500
-#: Deliveries of callbacks at once: in all, of one app, and to one host.
+#: Seconds for all redirects of one address, each of which may take its time.
+LONGEST_WALK_S = 60.0
+#: Deliveries of callbacks at once: in all, of one app, to one host, and to all receivers that did not answer
+#: in time the last time: each of those holds a slot for as long as it is waited for.
 MOST_DELIVERIES, MOST_DELIVERIES_OF_AN_APP, MOST_DELIVERIES_TO_A_HOST = 256, 128, 32
+MOST_DELIVERIES_TO_SILENT = 64
 
 # --- playlists and manifests --------------------------------------------------------------------------------
 
