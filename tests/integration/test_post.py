@@ -158,6 +158,21 @@ async def test_a_connection_is_used_again_until_it_is_old_or_over() -> None:
                 assert len(connections) == used
 
 
+async def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next() -> None:
+    def answer(request: str, connection: socket.socket) -> None:
+        status = b"500 No" if server.requests[1:] else b"200 OK"
+        connection.sendall(
+            b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n" + _OK + b"Content-Length: 0\r\n\r\n"
+        )
+        wait_for_close(connection)
+
+    with ScriptedServer(answer) as server:
+        async with Poster(LOOPBACK) as poster:
+            await poster.post(server.url(), {}, b"")
+            with pytest.raises(PostFailed, match="the answer is 500"):
+                await poster.post(server.url(), {}, b"")
+
+
 @pytest.mark.parametrize(
     ("url", "why"),
     [

@@ -70,7 +70,7 @@ class Dialer:
             try:
                 async with asyncio.timeout(each_s):
                     return await asyncio.open_connection(
-                        address, port, ssl=context, server_hostname=host if tls else None
+                        address, port, ssl=context, server_hostname=host.removesuffix(".") if tls else None
                     )
             except OSError as error:  # refused, time-out, TLS
                 cause = error

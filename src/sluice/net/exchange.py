@@ -119,7 +119,7 @@ class Exchange:
             try:
                 link.connect(address, url.port)
                 if url.scheme == "https":
-                    link.start_tls(self._dialer.tls_context(), url.host)
+                    link.start_tls(self._dialer.tls_context(), url.host.removesuffix("."))
             except OSError as error:
                 cause = error
                 self.close()

@@ -90,7 +90,7 @@ class Poster:
         request = _head(target, headers, body) + body
         try:
             async with asyncio.timeout(self._timeout_s):
-                connection = self._take_idle(target) or await self._connect(target)
+                connection = await self._take_idle(target) or await self._connect(target)
                 head = await self._ask(connection, request)
         except TimeoutError:
             raise PostFailed(f"no answer within {self._timeout_s:g} s", silent=True) from None
@@ -150,21 +150,36 @@ class Poster:
         self._forget(origin, connection)
         connection.close()
 
-    def _take_idle(self, target: HttpUrl) -> _Connection | None:
+    async def _take_idle(self, target: HttpUrl) -> _Connection | None:
         while connections := self._idle.get(target.origin):
             connection = connections[-1]
             self._forget(target.origin, connection)
             if connection.expiry is not None:
                 connection.expiry.cancel()
-            if not connection.reader.at_eof() and not connection.writer.is_closing():
+            usable = False
+            try:
+                usable = not connection.writer.is_closing() and await _is_quiet(connection.reader)
+            finally:
+                if not usable:
+                    connection.close()
+            if usable:
                 return connection
-            connection.close()
         return None
 
     def _forget(self, origin: tuple[str, str, int], connection: _Connection) -> None:
         self._idle[origin].remove(connection)
         if not self._idle[origin]:
             del self._idle[origin]
+
+
+async def _is_quiet(reader: StreamReader) -> bool:
+    """Neither closed nor with an answer that nobody asked for, which the next one would take for its own."""
+    reading = asyncio.ensure_future(reader.read(1))
+    await asyncio.sleep(0)
+    quiet = not reading.done()
+    reading.cancel()
+    await asyncio.wait({reading})
+    return quiet and reading.cancelled()
 
 
 def _head(target: HttpUrl, headers: dict[str, str], body: bytes) -> bytes:
