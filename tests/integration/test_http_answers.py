@@ -357,6 +357,14 @@ class TestWays:
             text = str(error_of(lambda: open_file(server.url("/0")).read(1)))
             assert text == f"{server.url('/0')} redirects more than 10 times, at last to {server.url('/10')}"
 
+    def test_slow_ones(self, open_file: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each hop may take its time, all of them together have a limit."""
+        monkeypatch.setattr("sluice.net.http_bytes.LONGEST_WALK_S", -1.0)
+        with ScriptedServer(_by_path(a=_to("/b"), b=_to("/a"))) as server:
+            text = str(error_of(lambda: open_file(server.url("/a")).read(1)))
+        assert text == f"{server.url('/a')} redirects for more than -1 s"
+        assert len(server.requests) == 1
+
     def test_a_circle_is_named(self, open_file: Open) -> None:
         answers = {"a": _to("/b"), "b": _to("/c?token=secret"), "c?token=secret": _to("/b")}
         with ScriptedServer(_by_path(**answers)) as server:

@@ -400,7 +400,7 @@ class TestTls:
 
 
 class _TwoAddresses(Dialer):
-    async def resolve(self, host: str, port: int) -> list[str]:
+    async def resolve(self, host: str) -> list[str]:
         return ["127.0.0.2", "127.0.0.1"]
 
 

@@ -1,8 +1,11 @@
 """The way into RTMP servers: logins, redirects, and addresses as ffmpeg takes them."""
 
 import asyncio
+import contextlib
 import hashlib
 from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,11 +13,14 @@ import pytest
 from sluice.core.addresses import AddressPolicy
 from sluice.core.errors import DestinationError, SourceError
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_RTMP_IDLE_STEPS_AT_ONCE, MOST_RTMP_STEPS
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.rtmp import RtmpSource, RtmpTimeouts
 from sluice.media.units import AudioHeaders
 from sluice.net.dial import Dialer
+from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Value
+from sluice.wire.rtmp_chunks import Message, write_message
 from tests.integration.rtmp_door import RtmpDoor, redirect, rejected, rtmp_door
 from tests.unit.test_rtmp_url import FORMS
 
@@ -174,3 +180,79 @@ async def test_ffmpeg_asks_for_the_same(address: str, app: str, stream: str) -> 
             await ffmpeg.wait()
         assert (door.connects[0]["app"], *door.streams) == (app, ("play", stream))
         assert door.connects[0]["tcUrl"] == f"rtmp://127.0.0.1:{door.port}/{app}"
+
+
+@asynccontextmanager
+async def flooding(flood: bytes) -> AsyncIterator[RtmpDoor]:
+    """A door that grants everything, and then sends `flood` for ever."""
+    door = RtmpDoor(lambda _: None)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        door.asked.clear()
+        honest = asyncio.create_task(door.serve(reader, writer))
+        asked = asyncio.create_task(door.asked.wait())
+        await asyncio.wait((honest, asked), return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(flood)
+                await writer.drain()
+        for task in (honest, asked):
+            task.cancel()
+        await asyncio.wait((honest, asked))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        door.port = server.sockets[0].getsockname()[1]
+        yield door
+
+
+#: 64 kB of each, more than one read takes.
+_FLOODS = [
+    write_message(5, Message(chunks.AUDIO, 1, 0, b"")) + b"\xc5" * 65_536,
+    write_message(2, Message(chunks.USER_CONTROL, 0, 0, b"\0\6" + bytes(4))) * 3_000,
+    write_message(2, Message(chunks.SET_CHUNK_SIZE, 0, 0, b"\0\0\0\x80")) * 3_000,
+]
+
+
+@pytest.mark.parametrize("flood", _FLOODS)
+async def test_a_flood_ends_that_session_and_leaves_others_their_turns(flood: bytes) -> None:
+    turns = 0
+
+    async def innocent() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with flooding(flood) as door, asyncio.timeout(20):
+        beside = asyncio.create_task(innocent())
+        pulled = await _pull(door.url())
+        turns_of_pull, turns = turns, 0
+        sink = RtmpSink(door.url(), _LOOPBACK, RtmpLimits(end_s=0.1))
+        await sink.connect()
+        await sink.publish()
+        sink.begin(AudioHeaders(b"", 44100, 128_000), pictures=False, pictures_expected=False)
+        pushed = await sink.lost
+        await sink.close()
+        beside.cancel()
+    for error in (pulled, pushed):
+        assert "breaks the protocol: more than 5000 chunks and messages without media" in str(error)
+    assert min(turns, turns_of_pull) >= MOST_RTMP_IDLE_STEPS_AT_ONCE // MOST_RTMP_STEPS
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("rtmp://[x/live", "bracket of its IPv6 address is not closed"),
+        (f"rtmp://{'x' * 64}.test/live", "longer than 63"),
+        (f"rtmp://h:{'9' * 5000}/live", "its port must be 1 to 65535"),
+        ("http://u:sesame@h/live?token=sesame", "have the form rtmp://host/app/stream"),
+    ],
+)
+async def test_a_redirect_to_an_address_that_is_none(address: str, why: str) -> None:
+    async with rtmp_door(lambda _: redirect(address)) as door:
+        for error in (await _pull(door.url()), await _push_error(door.url())):
+            assert "the server sends us to " in str(error)
+            assert "which cannot be used" in str(error)
+            assert why in str(error)
+            assert "sesame" not in str(error)
+            assert len(str(error)) < 600

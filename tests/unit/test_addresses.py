@@ -67,19 +67,19 @@ def test_a_text_that_is_no_address_is_never_permitted(text: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "169.254.169.254", "127.1", "0x7f.1", "2130706433"])
 def test_resolving_an_address_that_is_not_allowed(host: str) -> None:
     with pytest.raises(SourceError, match="--allow-networks") as caught:
-        asyncio.run(Dialer(AddressPolicy()).resolve(host, 80))
+        asyncio.run(Dialer(AddressPolicy()).resolve(host))
     assert caught.value.reason is Reason.ADDRESS_NOT_ALLOWED
     assert not caught.value.transient
     assert host in str(caught.value)
 
 
 def test_resolving_an_allowed_address() -> None:
-    assert asyncio.run(Dialer(AddressPolicy(["127.0.0.0/8"])).resolve("127.0.0.1", 80)) == ["127.0.0.1"]
+    assert asyncio.run(Dialer(AddressPolicy(["127.0.0.0/8"])).resolve("127.0.0.1")) == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
 def test_a_name_that_cannot_be_one(host: str) -> None:
     with pytest.raises(SourceError, match="cannot be resolved") as caught:
-        asyncio.run(Dialer(AddressPolicy()).resolve(host, 80))
+        asyncio.run(Dialer(AddressPolicy()).resolve(host))
     assert caught.value.reason is Reason.SOURCE_UNREACHABLE
     assert caught.value.transient

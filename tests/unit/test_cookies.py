@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.core.http_url import HttpUrl
-from sluice.wire.cookies import MOST_COOKIES, CookieJar
+from sluice.core.limits import MOST_COOKIE_HEADER_BYTES, MOST_COOKIES
+from sluice.wire.cookies import CookieJar
 
 _NOW = 1_000_000_000.0
 
@@ -83,3 +84,9 @@ def test_bounded() -> None:
 def test_nothing_ends_the_line(line: str) -> None:
     sent = _sent(line, "http://a.example.com/x/")
     assert not {"\r", "\n", "\0"} & set(sent)
+
+
+def test_what_is_sent_is_bounded_in_bytes() -> None:
+    url, jar = HttpUrl.parse("http://h/"), CookieJar()
+    jar.store(url, [f"n{n}={'v' * 4000}" for n in range(1000)], _NOW)
+    assert 12_000 < len(jar.header(url, _NOW)) <= MOST_COOKIE_HEADER_BYTES

@@ -2,7 +2,8 @@
 
 Couriers share nothing but the slots, so that a dead receiver costs the others nothing. The store is the
 truth: a courier asks it for what may be tried and forgets it again. A receiver that lets a delivery time out
-gets one at a time until it answers; else it would hold many connections for nothing.
+gets one at a time until it answers, and a slot of those for such as itself; else it would hold many for
+nothing.
 """
 
 import asyncio
@@ -13,11 +14,16 @@ import structlog
 from sqlalchemy import Connection
 
 from sluice.callbacks.forms.form import Form, NobodyRegistered, Post
-from sluice.callbacks.slots import Slots
 from sluice.core.callbacks import Registration
 from sluice.core.http_url import HttpUrl
+from sluice.core.limits import (
+    MOST_DELIVERIES_OF_AN_APP,
+    MOST_DELIVERIES_TO_A_HOST,
+    MOST_DELIVERIES_TO_SILENT,
+)
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster, PostFailed
+from sluice.net.slots import Slots
 from sluice.store.outbox import OutboxEntry, give_up, heads, note_delivered, note_failed
 from sluice.store.registrations import find_at
 from sluice.store.thread import Store
@@ -127,7 +133,13 @@ class Courier:
         error, hopeless = "", False
         try:
             post = form.render(entry, registration)
-            async with self._tools.slots.take(_host(post.url)):
+            shares = {
+                f"app {entry.app_id}": MOST_DELIVERIES_OF_AN_APP,
+                f"host {_host(post.url)}": MOST_DELIVERIES_TO_A_HOST,
+            }
+            if self._silent:
+                shares["silent"] = MOST_DELIVERIES_TO_SILENT
+            async with self._tools.slots.take(shares):
                 began_at = self._tools.clock()
                 await self._post(post)
         except NobodyRegistered as failure:

@@ -15,12 +15,13 @@ from sqlalchemy import Connection
 
 from sluice.callbacks.courier import Courier, Tools
 from sluice.callbacks.forms.form import Form
-from sluice.callbacks.slots import Slots
 from sluice.core.callbacks import URL_DESTINATIONS, CallbackNotFound, Registration
 from sluice.core.ids import AppId, BusinessId
+from sluice.core.limits import MOST_DELIVERIES
 from sluice.core.masking import mask_url
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
+from sluice.net.slots import Slots
 from sluice.store import registrations
 from sluice.store.outbox import (
     DEAD,
@@ -58,7 +59,7 @@ class CallbackService:
         self._store = store
         self._clock = clock
         self._configured = tuple(configured)
-        self._tools = Tools(store, poster, Slots(), forms, clock)
+        self._tools = Tools(store, poster, Slots(MOST_DELIVERIES), forms, clock)
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
         self._of_tasks = 0  #: couriers of addresses that came with tasks
         self._waiting = False  #: one of these was not begun

@@ -168,6 +168,27 @@ MOST_SHOWN_URL_CHARS = 300
 #: Characters of a host's name and of each of its parts (RFC 1035 2.3.4). A longer one cannot be resolved,
 #: and bringing other scripts to ASCII takes time that grows with the square.
 MOST_HOST_CHARS, MOST_LABEL_CHARS = 253, 63
+#: Bytes and lines of one head of an answer, and interim answers (1xx) before the one that counts.
+MOST_HEAD_BYTES, MOST_HEAD_LINES, MOST_INTERIM = 128 << 10, 500, 10
+#: Bytes of all heads that answer one callback; a receiver has nothing to say but 200.
+MOST_REPLY_HEAD_BYTES = 32 << 10
+#: Bytes of a reply's body that are read so that the connection can be used again; a longer one closes it.
+MOST_REPLY_BYTES = 64 << 10
+#: Bytes that frame a chunked body beyond eight for each byte of it: chunks of one byte are five.
+MOST_FRAMING_BYTES = 1 << 20
+#: Cookies of one source, bytes of each, and of all that are sent with one request: servers refuse more.
+MOST_COOKIES, MOST_COOKIE_BYTES, MOST_COOKIE_HEADER_BYTES = 60, 4096, 16 << 10
+#: Addresses of one name that are judged, in the resolver's order, and that are tried.
+MOST_JUDGED_ADDRESSES, MOST_TRIED_ADDRESSES = 64, 4
+#: Look-ups of names at once, for names that end alike (whose servers may be silent for 10 s and more), and
+#: that wait.
+MOST_LOOKUPS, MOST_LOOKUPS_OF_A_ZONE, MOST_WAITING_LOOKUPS = 64, 8, 500
+#: Seconds for all redirects of one address, each of which may take its time.
+LONGEST_WALK_S = 60.0
+#: Deliveries of callbacks at once: in all, of one app, to one host, and to all receivers that did not answer
+#: in time the last time: each of those holds a slot for as long as it is waited for.
+MOST_DELIVERIES, MOST_DELIVERIES_OF_AN_APP, MOST_DELIVERIES_TO_A_HOST = 256, 128, 32
+MOST_DELIVERIES_TO_SILENT = 64
 
 # --- playlists and manifests --------------------------------------------------------------------------------
 

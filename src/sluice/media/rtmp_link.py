@@ -126,9 +126,8 @@ def _followed(way: list[RtmpUrl], redirect: str) -> RtmpUrl:
     try:
         url = way[-1].redirected(redirect)
     except ValueError as error:
-        raise _refused(
-            f"the server sends us to {mask_url(redirect)[:200]}, which is no RTMP address"
-        ) from error
+        text = f"the server sends us to {mask_url(redirect)}, which cannot be used: {error}"
+        raise _refused(text) from error
     hosts = [f"{hop.host}:{hop.port}" for hop in (*way, url)]
     if url in way:
         raise _refused(f"the server redirects in a circle: {' → '.join(hosts)}")

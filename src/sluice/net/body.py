@@ -3,8 +3,11 @@
 import io
 import re
 
-from sluice.wire.http_answer import MOST_HEAD_BYTES, MOST_HEAD_LINES, Head, HttpError
+from sluice.core.limits import MOST_FRAMING_BYTES, MOST_HEAD_BYTES, MOST_HEAD_LINES
+from sluice.wire.http_answer import Head, HttpError
 
+#: Of framing for each byte of the body, which is not counted.
+_FRAMING = 8
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
@@ -33,6 +36,7 @@ class Body:
         self._chunked = head.chunked
         self._left = 0 if self._chunked else head.length  #: of the chunk or the body; None: until the close
         self._over = head.status in (204, 205, 304)
+        self._framing = 0  #: bytes around the chunks beyond _FRAMING for each of theirs
 
     def read1(self, size: int) -> bytes:
         """Raises ConnectionError when it breaks off, HttpError for chunks that are none."""
@@ -47,6 +51,7 @@ class Body:
         if not data and size:
             raise ConnectionError("the connection was closed in the middle of the body")
         self._left -= len(data)
+        self._framing = max(0, self._framing - _FRAMING * len(data))
         if self._chunked and self._left == 0:
             self._line()
         return data
@@ -66,5 +71,10 @@ class Body:
     def _line(self) -> bytes:
         line = self._stream.readline(MOST_HEAD_BYTES)
         if not line.endswith(b"\n"):
+            if len(line) >= MOST_HEAD_BYTES:
+                raise HttpError(f"a line of the body's framing is longer than {MOST_HEAD_BYTES} bytes")
             raise ConnectionError("the connection was closed in the middle of the body")
+        self._framing += len(line)
+        if self._framing > MOST_FRAMING_BYTES:
+            raise HttpError("the body is nearly nothing but the framing of its chunks")
         return line.rstrip(b"\r\n")

@@ -6,18 +6,17 @@ environment: a proxy would resolve names by itself. Whatever goes wrong is a Sou
 
 import asyncio
 import os
-import socket
 import ssl
 from asyncio import StreamReader, StreamWriter
 
 from sluice.core.addresses import AddressPolicy
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_TRIED_ADDRESSES
+from sluice.net.names import Names, TooManyLookups
 
 RESOLVE_S = 5.0
 CONNECT_S = 5.0
-#: Addresses of one name that are tried, in the resolver's order.
-MOST_ADDRESSES = 4
 
 
 class Dialer:
@@ -25,28 +24,30 @@ class Dialer:
         """`tls` replaces the default context, which trusts the system's authorities."""
         self._policy = policy
         self._tls = tls
+        self._names = Names()
 
     def tls_context(self) -> ssl.SSLContext:
         """For connections to an address that `resolve` gave; made once, since loading authorities is slow."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
+            self._tls.options |= ssl.OP_NO_RENEGOTIATION  # work that a server could ask for again and again
         return self._tls
 
-    async def resolve(self, host: str, port: int) -> list[str]:
+    async def resolve(self, host: str) -> list[str]:
         """The addresses of `host` that may be connected to, at least one.
 
         Raises SourceError: SOURCE_UNREACHABLE (transient), ADDRESS_NOT_ALLOWED (permanent).
         """
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(RESOLVE_S):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                addresses = await self._names.addresses(host)
         except TimeoutError as error:
             raise unreachable(f"the name {host} was not resolved within {RESOLVE_S:g} s") from error
-        # UnicodeError: a label that no name can have, such as an empty one.
-        except (OSError, UnicodeError) as error:
+        except TooManyLookups as error:
+            raise unreachable(f"the name {host} was not resolved: {error}") from error
+        # ValueError: a label that no name can have, such as an empty one.
+        except (OSError, ValueError) as error:
             raise unreachable(f"the name {host} cannot be resolved") from error
-        addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
         permitted = [address for address in addresses if self._policy.permits(address)]
         if not permitted:
             raise SourceError(
@@ -54,38 +55,40 @@ class Dialer:
                 f"{host} has no public address; the operator can open other networks with --allow-networks",
                 transient=False,
             )
-        return permitted[:MOST_ADDRESSES]
+        return permitted[:MOST_TRIED_ADDRESSES]
 
-    async def connect(self, host: str, port: int, *, tls: bool = False) -> tuple[StreamReader, StreamWriter]:
-        """A stream to the first permitted address that answers within CONNECT_S, TLS handshake included.
+    async def connect(
+        self, host: str, port: int, *, tls: bool = False, each_s: float = CONNECT_S
+    ) -> tuple[StreamReader, StreamWriter]:
+        """A stream to the first permitted address that answers within `each_s`, TLS handshake included.
 
         Raises SourceError as `resolve` does, and SOURCE_UNREACHABLE (transient) when none answers.
         """
         context = self.tls_context() if tls else None
         cause: OSError | None = None
-        for address in await self.resolve(host, port):
+        for address in await self.resolve(host):
             try:
-                async with asyncio.timeout(CONNECT_S):
+                async with asyncio.timeout(each_s):
                     return await asyncio.open_connection(
-                        address, port, ssl=context, server_hostname=host if tls else None
+                        address, port, ssl=context, server_hostname=host.removesuffix(".") if tls else None
                     )
             except OSError as error:  # refused, time-out, TLS
                 cause = error
-        raise no_connection(host, port, cause) from cause
+        raise no_connection(host, port, cause, each_s) from cause
 
 
 def unreachable(text: str) -> SourceError:
     return SourceError(Reason.SOURCE_UNREACHABLE, text, transient=True)
 
 
-def no_connection(host: str, port: int, cause: OSError | None) -> SourceError:
+def no_connection(host: str, port: int, cause: OSError | None, each_s: float = CONNECT_S) -> SourceError:
     """The error for `host:port` when `cause` was the last failure to connect."""
     if isinstance(cause, ssl.SSLCertVerificationError):
-        why = f"its certificate is not trusted ({cause.verify_message})"
+        why = f"its certificate is not trusted ({cause.verify_message})"[:200]
     elif isinstance(cause, ssl.SSLError):
         why = "the TLS handshake failed"
     elif isinstance(cause, TimeoutError):
-        why = f"no answer within {CONNECT_S:g} s"
+        why = f"no answer within {each_s:g} s"
     else:
         why = os.strerror(cause.errno) if cause is not None and cause.errno else "the connection failed"
     return unreachable(f"{host}:{port} cannot be reached: {why}")

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from sluice.core.errors import SourceError, interrupted
 from sluice.core.http_url import HttpUrl
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_INTERIM
 from sluice.net.body import Body, read_head_lines
 from sluice.net.context import HttpContext
 from sluice.net.dial import CONNECT_S, RESOLVE_S, Dialer, no_connection, unreachable
 from sluice.net.link import Link
-from sluice.wire.http_answer import MOST_INTERIM, Head, HttpError, parse_head
+from sluice.wire.http_answer import Head, HttpError, parse_head
 
 #: Refusals that may be over in a moment.
 _PASSING = frozenset({408, 425, 429})
@@ -118,7 +119,7 @@ class Exchange:
             try:
                 link.connect(address, url.port)
                 if url.scheme == "https":
-                    link.start_tls(self._dialer.tls_context(), url.host)
+                    link.start_tls(self._dialer.tls_context(), url.host.removesuffix("."))
             except OSError as error:
                 cause = error
                 self.close()
@@ -130,7 +131,7 @@ class Exchange:
     def _resolve(self, url: HttpUrl) -> list[str]:
         with self._lock:
             self.check_aborted()
-            resolving = asyncio.run_coroutine_threadsafe(self._dialer.resolve(url.host, url.port), self._loop)
+            resolving = asyncio.run_coroutine_threadsafe(self._dialer.resolve(url.host), self._loop)
             self._resolving = resolving
         try:
             return resolving.result(RESOLVE_S + 1)

@@ -5,9 +5,11 @@ is continued with a Range request, at most MOST_LOSSES times without anything co
 """
 
 import asyncio
+import time
 
 from sluice.core.errors import SourceError, interrupted
 from sluice.core.http_url import HttpUrl, join_url
+from sluice.core.limits import LONGEST_WALK_S
 from sluice.core.masking import mask_text, mask_url
 from sluice.net.context import HttpContext
 from sluice.net.dial import Dialer
@@ -172,7 +174,7 @@ class HttpBytes:
 
     def _walk(self, url: HttpUrl, position: int) -> tuple[Head, HttpUrl]:
         """The first answer that is no redirect, and whose it is."""
-        way = [url]
+        way, until = [url], time.monotonic() + LONGEST_WALK_S
         while True:
             head = self._exchange.ask(way[-1], position if self._asks_ranges else None)
             location = head.get("location")
@@ -180,6 +182,8 @@ class HttpBytes:
                 return head, way[-1]
             if len(way) > MOST_REDIRECTS:
                 raise _lost_way(way)
+            if time.monotonic() > until:
+                raise refused(f"{mask_url(url.url)} redirects for more than {LONGEST_WALK_S:g} s")
             way.append(parse_target(join_url(way[-1].url, location)))
 
     def _accept(self, head: Head, url: HttpUrl, position: int) -> None:

@@ -1,32 +1,33 @@
 """One POST to an address that somebody else chose: guarded, bounded in time and size, never redirected.
 
-The guard sits where the socket is made, so it judges the very address that is connected to, be it from a
-name or written in the URL. No proxy, cookie or netrc of the environment is used.
+The connection is the Dialer's, so the very address that is connected to is judged. Nothing of the environment
+is used: no proxy, cookie or netrc. Of an answer the status counts; all its heads together, interim ones too,
+are a few lines, and what goes on is left.
 """
 
 import asyncio
-import os
-import socket
+import base64
+import contextlib
 import ssl
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from asyncio import StreamReader, StreamWriter
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from typing import Self
 
 from sluice import __version__
 from sluice.core.addresses import AddressPolicy
-from sluice.core.errors import Culprit, SluiceError
+from sluice.core.errors import Culprit, SluiceError, SourceError
+from sluice.core.http_url import HttpUrl
+from sluice.core.limits import MOST_HEAD_LINES, MOST_INTERIM, MOST_REPLY_BYTES, MOST_REPLY_HEAD_BYTES
+from sluice.net.dial import Dialer
+from sluice.wire.http_answer import Head, HttpError, parse_head
 
-#: A reply's body is read so far, so that the connection can be used again; a longer one closes it.
-_MOST_REPLY_BYTES = 64 << 10
+#: For each address of a name, so that one that is silent leaves time for the next.
+_CONNECT_S = 2.0
 #: Idle connections are closed by us, before servers commonly do it: a POST that meets a closing connection
 #: fails and must not be repeated unasked.
 _KEEP_ALIVE_S = 1.5
-_CACHE_NAMES_S = 30
-_MOST_LOOKUPS = 64
+_MOST_IDLE = 256
 _DRAIN_S = 1.0
 
 
@@ -40,6 +41,19 @@ class PostFailed(SluiceError):
         self.silent = silent
 
 
+@dataclass(eq=False, slots=True)
+class _Connection:
+    reader: StreamReader
+    writer: StreamWriter
+    expiry: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        if self.expiry is not None:
+            self.expiry.cancel()
+        # A polite end could block, and what is still to be read matters to nobody.
+        self.writer.transport.abort()
+
+
 class Poster:
     """An async context manager. How much runs at once is the caller's to bound."""
 
@@ -48,110 +62,175 @@ class Poster:
     ) -> None:
         """`timeout_s` is for all from the look-up of the name to the answer's headers. `tls` replaces the
         default context, which trusts the system's authorities."""
-        self._policy = policy
+        self._dialer = Dialer(policy, tls)
         self._timeout_s = timeout_s
-        self._tls = tls
+        self._idle: dict[tuple[str, str, int], list[_Connection]] = {}
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            ssl=self._tls or True,
-            resolver=_Resolver(),
-            ttl_dns_cache=_CACHE_NAMES_S,
-            keepalive_timeout=_KEEP_ALIVE_S,
-            socket_factory=self._guarded_socket,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-            headers={"User-Agent": f"sluice/{__version__}", "Accept-Encoding": "identity"},
-        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        idle = [connection for connections in self._idle.values() for connection in connections]
+        self._idle.clear()
+        for connection in idle:
+            connection.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                closing = (connection.writer.wait_closed() for connection in idle)
+                await asyncio.gather(*closing, return_exceptions=True)
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> None:
         """Returns when the answer is 200. Raises PostFailed."""
         try:
+            target = HttpUrl.parse(url)
+        except ValueError as error:
+            raise PostFailed(f"the address cannot be used: {error}") from error
+        request = _head(target, headers, body) + body
+        try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._session.post(url, headers=headers, data=body, allow_redirects=False)
+                connection = await self._take_idle(target) or await self._connect(target)
+                head = await self._ask(connection, request)
         except TimeoutError:
             raise PostFailed(f"no answer within {self._timeout_s:g} s", silent=True) from None
-        # ValueError: an address that no request can be made of.
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise PostFailed(_why(error)) from error
-        await _drain(response)
-        if response.status != 200:
-            raise PostFailed(f"the answer is {response.status}, only 200 counts")
+        await self._settle(target, connection, head)
+        if head.status != 200:
+            raise PostFailed(f"the answer is {head.status}, only 200 counts")
 
-    def _guarded_socket(self, info: Any) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if not self._policy.permits(str(address[0])):
-            raise _NotAllowed()
-        return socket.socket(family, kind, protocol)
+    async def _connect(self, target: HttpUrl) -> _Connection:
+        tls = target.scheme == "https"
+        try:
+            return _Connection(
+                *await self._dialer.connect(target.host, target.port, tls=tls, each_s=_CONNECT_S)
+            )
+        except SourceError as error:
+            raise PostFailed(str(error), silent=isinstance(error.__cause__, TimeoutError)) from error
+
+    async def _ask(self, connection: _Connection, request: bytes) -> Head:
+        """The head of the answer. What is sent need not be taken first: a receiver answers or does not."""
+        answered = False
+        try:
+            connection.writer.write(request)
+            head = await _read_answer(connection.reader)
+            answered = True
+        except HttpError as error:
+            raise PostFailed(f"the answer is not HTTP: {error}") from error
+        except OSError as error:
+            raise PostFailed("the connection was closed without an answer") from error
+        finally:
+            if not answered:
+                connection.close()
+        return head
+
+    async def _settle(self, target: HttpUrl, connection: _Connection, head: Head) -> None:
+        """What a reply says does not matter, nor whether it ever ends."""
+        length, kept = head.length, False
+        try:
+            if head.keeps_alive and length is not None and length <= MOST_REPLY_BYTES:
+                async with asyncio.timeout(_DRAIN_S):
+                    await connection.reader.readexactly(length)
+                kept = self._keep(target.origin, connection)
+        except (OSError, EOFError):  # TimeoutError is one
+            pass
+        finally:
+            if not kept:
+                connection.close()
+
+    def _keep(self, origin: tuple[str, str, int], connection: _Connection) -> bool:
+        """For the next one to the same server, if there is room."""
+        if sum(map(len, self._idle.values())) >= _MOST_IDLE:
+            return False
+        self._idle.setdefault(origin, []).append(connection)
+        loop = asyncio.get_running_loop()
+        connection.expiry = loop.call_later(_KEEP_ALIVE_S, self._expire, origin, connection)
+        return True
+
+    def _expire(self, origin: tuple[str, str, int], connection: _Connection) -> None:
+        self._forget(origin, connection)
+        connection.close()
+
+    async def _take_idle(self, target: HttpUrl) -> _Connection | None:
+        while connections := self._idle.get(target.origin):
+            connection = connections[-1]
+            self._forget(target.origin, connection)
+            if connection.expiry is not None:
+                connection.expiry.cancel()
+            usable = False
+            try:
+                usable = not connection.writer.is_closing() and await _is_quiet(connection.reader)
+            finally:
+                if not usable:
+                    connection.close()
+            if usable:
+                return connection
+        return None
+
+    def _forget(self, origin: tuple[str, str, int], connection: _Connection) -> None:
+        self._idle[origin].remove(connection)
+        if not self._idle[origin]:
+            del self._idle[origin]
 
 
-class _Resolver(AbstractResolver):
-    """Look-ups on threads of their own: the loop has few, and each that asks a silent name server is gone for
-    many seconds. The connector asks for one name once at a time."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_MOST_LOOKUPS, thread_name_prefix="look-up")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        ask = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-        return [
-            ResolveResult(hostname=host, host=str(address[0]), port=port, family=of, proto=protocol, flags=0)
-            for of, _, protocol, _, address in found
-        ]
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+async def _is_quiet(reader: StreamReader) -> bool:
+    """Neither closed nor with an answer that nobody asked for, which the next one would take for its own."""
+    reading = asyncio.ensure_future(reader.read(1))
+    await asyncio.sleep(0)
+    quiet = not reading.done()
+    reading.cancel()
+    await asyncio.wait({reading})
+    return quiet and reading.cancelled()
 
 
-class _NotAllowed(OSError):
-    def __str__(self) -> str:
-        return "it has no public address; the operator can open other networks with --allow-networks"
+def _head(target: HttpUrl, headers: dict[str, str], body: bytes) -> bytes:
+    """Raises ValueError for a header that would end a line."""
+    ours = {
+        "Host": target.authority,
+        "User-Agent": f"sluice/{__version__}",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Content-Length": str(len(body)),
+    }
+    if target.credentials is not None:
+        ours["Authorization"] = f"Basic {base64.b64encode(target.credentials.encode()).decode()}"
+    lines = [f"POST {target.path} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in (ours | headers).items()]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header of a callback has more than one line")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """What a reply says does not matter, nor whether it ever ends."""
-    left = _MOST_REPLY_BYTES
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            while left > 0 and (data := await response.content.read(left)):
-                left -= len(data)
-    except (aiohttp.ClientError, OSError):  # TimeoutError is one
-        pass
-    finally:
-        response.close()  # does nothing to a connection whose reply has ended
+async def _read_answer(reader: StreamReader) -> Head:
+    """The first head that is no interim one. Raises HttpError, PostFailed, OSError."""
+    left = MOST_REPLY_HEAD_BYTES
+    for _ in range(MOST_INTERIM + 1):
+        lines, used = await _read_lines(reader, left)
+        left -= used
+        head = parse_head(lines)
+        if not 100 <= head.status < 200 or head.status == 101:
+            return head
+    raise PostFailed(f"more than {MOST_INTERIM} interim answers (1xx) came, and no other")
 
 
-def _why(error: Exception) -> str:
-    """For a person, and without the URL, which may carry secrets."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted ({error.certificate_error})"[:200]
-        case aiohttp.ClientConnectorSSLError():
-            return "the TLS handshake failed"
-        case aiohttp.ClientConnectorDNSError():
-            return f"the name {error.host} cannot be resolved"
-        case aiohttp.ClientConnectorError(os_error=_NotAllowed() as refused):
-            return f"{error.host}: {refused}"
-        case aiohttp.ClientConnectorError():
-            cause = os.strerror(error.os_error.errno) if error.os_error.errno else error.os_error
-            return f"{error.host}:{error.port} cannot be reached: {cause}"[:200]
-        case aiohttp.InvalidURL() | ValueError():
-            return "the address is not usable"
-        case aiohttp.ClientResponseError():
-            return "the answer is not HTTP"
-        case _:
-            return "the connection was closed without an answer"
+async def _read_lines(reader: StreamReader, most_bytes: int) -> tuple[list[bytes], int]:
+    """Those of one head, and the bytes that they took; empty lines before it are passed over."""
+    lines: list[bytes] = []
+    used = 0
+    while len(lines) < MOST_HEAD_LINES:
+        try:
+            line = await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            if lines or error.partial:
+                raise HttpError("it ends within its head") from error
+            raise ConnectionError from error
+        except asyncio.LimitOverrunError as error:
+            raise PostFailed("the answer's head has a line without an end") from error
+        used += len(line)
+        if used > most_bytes:
+            break
+        if stripped := line.rstrip(b"\r\n"):
+            lines.append(stripped)
+        elif lines:
+            return lines, used
+    limit = f"{MOST_REPLY_HEAD_BYTES} bytes or {MOST_HEAD_LINES} lines"
+    raise PostFailed(f"the answer's head is longer than {limit}")

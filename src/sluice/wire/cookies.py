@@ -11,8 +11,7 @@ from email.utils import mktime_tz, parsedate_tz
 
 from sluice.core.addresses import is_address
 from sluice.core.http_url import PORTS, HttpUrl
-
-MOST_COOKIES, MOST_BYTES = 60, 4096
+from sluice.core.limits import MOST_COOKIE_BYTES, MOST_COOKIE_HEADER_BYTES, MOST_COOKIES
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -64,11 +63,16 @@ class CookieJar:
         """The value of Cookie in a request for `url`, empty for none: longer paths first, then older ones."""
         sent = [cookie for cookie in self._cookies.values() if cookie.goes_to(url, now)]
         sent.sort(key=lambda cookie: -len(cookie.path))
-        return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in sent)
+        header = ""
+        for cookie in sent:
+            pair = f"{cookie.name}={cookie.value}" if cookie.name else cookie.value
+            if len(header) + len(pair) + 2 <= MOST_COOKIE_HEADER_BYTES:
+                header += f"; {pair}" if header else pair
+        return header
 
 
 def _parse(url: HttpUrl, line: str, now: float) -> _Cookie | None:
-    if len(line) > MOST_BYTES or _CONTROL.search(line):
+    if len(line) > MOST_COOKIE_BYTES or _CONTROL.search(line):
         return None
     pair, *rest = line.split(";")
     name, equals, value = pair.partition("=")

@@ -8,9 +8,6 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes
 
-#: Bytes and lines of one head, and interim heads (1xx) before the answer.
-MOST_HEAD_BYTES, MOST_HEAD_LINES, MOST_INTERIM = 128 << 10, 500, 10
-
 #: Shoutcast servers say ICY where others say HTTP/1.0.
 _STATUS_LINE = re.compile(rb"(?:HTTP/(\d)(?:\.(\d))?|ICY) +(\d{3})(?: +(.*))?", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes[ =](\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.IGNORECASE)
@@ -37,6 +34,7 @@ class Head:
     status: int
     reason: str
     headers: tuple[tuple[str, str], ...]  #: names in lower case
+    version: tuple[int, int] = (1, 1)
 
     def get(self, name: str) -> str:
         """The first header of this name; empty when there is none."""
@@ -49,6 +47,11 @@ class Head:
         """The items of all headers of this name, in lower case."""
         items = ",".join(self.all(name)).lower().split(",")
         return [item.strip() for item in items if item.strip()]
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the server takes another request on the same connection (RFC 9112 9.3)."""
+        return self.version >= (1, 1) and "close" not in self.tokens("connection")
 
     @property
     def chunked(self) -> bool:
@@ -96,7 +99,9 @@ def parse_head(lines: list[bytes]) -> Head:
                 headers[-1] = (headers[-1][0], headers[-1][1] + b" " + line.strip())
         elif colon and name.strip():
             headers.append((_text(name.strip()).lower(), value.strip()))
-    return Head(int(found[3]), _text(found[4] or b""), tuple((name, _text(value)) for name, value in headers))
+    version = int(found[1] or 1), int(found[2] or 0)
+    texts = tuple((name, _text(value)) for name, value in headers)
+    return Head(int(found[3]), _text(found[4] or b""), texts, version)
 
 
 def _text(data: bytes) -> str:

@@ -115,7 +115,7 @@ _NOBODYS = (
     "NetStream.Pause",
     "NetStream.Unpause",
 )
-_LONGEST_COMPLAINT = 200
+_LONGEST_COMPLAINT = 2000
 #: Media for each chunk that it came in, and AMF that costs as much to read as a chunk.
 _BYTES_FOR_A_STEP, AMF_BYTES_FOR_A_STEP = 16, 32
 

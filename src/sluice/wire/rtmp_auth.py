@@ -8,7 +8,7 @@ import hashlib
 import re
 from base64 import b64encode
 
-_MODE = re.compile(r"authmod=(\w+)")
+_MODE = re.compile(r"authmod=(\w{1,20})")
 _NEED_AUTH = re.compile(r"code=403 need auth")
 _REASON = re.compile(r"\?(reason=[^\s]*)")
 _REALM, _METHOD, _COUNT, _QUALITY = "live", "publish", "00000001", "auth"

@@ -123,7 +123,7 @@ class RtmpSink:
         except TimeoutError as error:
             text = f"the server did not answer to {state.value} within {step_s:g} s"
             if complaint := self._machine.complaint:
-                text += f" ({self._target.without_secrets(complaint)})"
+                text += f" ({self._target.without_secrets(complaint)[:200]})"
             raise self._error(Reason.DESTINATION_UNREACHABLE, text) from error
 
     async def _receive(self) -> list[Event]:

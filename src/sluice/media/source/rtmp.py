@@ -103,7 +103,7 @@ class RtmpSource:
             if not await self._pump(deadline):
                 text = f"{self._name}: the server did not answer to {state.value} within {seconds:g} s"
                 if machine.complaint:
-                    text += f" ({self._target.without_secrets(machine.complaint)})"
+                    text += f" ({self._target.without_secrets(machine.complaint)[:200]})"
                 raise SourceError(Reason.SOURCE_UNREACHABLE, text, transient=True)
             if self._failure is not None:
                 raise self._failure
