@@ -83,10 +83,17 @@ def test_another_codec_is_refused_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("mode", StreamMode)
-def test_pictures_that_no_level_allows_are_refused_with_their_size(mode: StreamMode) -> None:
+def test_pictures_that_are_too_large_are_refused_with_their_size(mode: StreamMode) -> None:
     spec = replace(COPY, stream_mode=mode)
-    make_plan(spec, replace(BOTH, video=replace(H264, width=8192, height=4320)))
+    make_plan(spec, replace(BOTH, video=replace(H264, width=2048, height=8192)))
     assert "8192x8192" in refusal(spec, replace(BOTH, video=replace(H264, width=8192, height=8192)))
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(1, 2), (4_000_000_000, 2), (48000, 64)])
+def test_sound_that_cannot_be_resampled_is_refused(rate: int, channels: int) -> None:
+    sound = AudioTrack("pcm_s16le", b"", rate, channels)
+    assert f"{rate} Hz and {channels} channels" in refusal(COPY, replace(BOTH, audio=sound))
+    make_plan(COPY, replace(BOTH, audio=replace(sound, sample_rate=0, channels=0)))  # not known yet
 
 
 def test_video_that_nobody_asked_for_is_not_judged() -> None:

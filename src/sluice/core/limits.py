@@ -216,6 +216,28 @@ MOST_RELOAD_SHARE = 0.05
 
 # --- containers and codecs ----------------------------------------------------------------------------------
 
+#: What FFmpeg may take of memory at once: an index of 8 million packets, 24 bytes each (46 h of AAC).
+MOST_ALLOCATION_BYTES = 192 << 20
+#: Tracks of a container; a whole transponder of satellite television has less than a hundred.
+MOST_TRACKS = 128
+#: Samples of all tracks that the head of an MP4 claims: a day of 60 pictures a second with its sound.
+MOST_SAMPLES = 10_000_000
+#: Of a picture, 4096 x 4096: what decoders of browsers take, and a decoder of ours keeps 17 of them.
+MOST_PIXELS = 4096 * 4096
+#: Hz: a resampler's filter grows with the distance from 48 kHz. Channels: 22.2 has 24.
+LEAST_SAMPLE_RATE, MOST_SAMPLE_RATE, MOST_CHANNELS = 2_000, 768_000, 32
+#: Bytes of one packet: an intra picture of the largest size has less.
+LONGEST_PACKET = 32 << 20
+#: Packets of a track set at once (what a server has in store for new players) and in a second of media.
+MOST_PACKETS, MOST_PACKETS_PER_S = 50_000, 10_000
+#: Bytes without a packet in them; the index of a long MP4 has a hundred million.
+MOST_BARREN_BYTES = 256 << 20
+#: Containers one behind the other (links of Ogg, new program maps), and tracks that go on in another form: at
+#: once and in a second of media. Each is opened or made anew.
+MOST_RESTARTS, MOST_RESTARTS_PER_S = 100, 5.0
+#: Bytes of what an FLV tells of itself, and of its header, which has 9.
+MOST_SCRIPT_BYTES, LONGEST_FLV_HEADER = 1 << 20, 64 << 10
+
 # --- RTMP servers -------------------------------------------------------------------------------------------
 
 #: Bytes of unfinished messages of one server, and the chunk streams that they lie on. The largest message

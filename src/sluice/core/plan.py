@@ -11,14 +11,11 @@ from typing import Any
 
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import LEAST_SAMPLE_RATE, MOST_CHANNELS, MOST_PIXELS, MOST_SAMPLE_RATE
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 
 #: Channels of an Opus packet (RFC 6716); more are several streams in one, which RTP does not carry.
 OPUS_CHANNELS = 2
-
-
-#: No level of H.264 has more in a picture (A.3.1: 139264 macroblocks at 6.2): a decoder would keep gigabytes.
-MOST_PIXELS = 139_264 * 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,8 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
     title = codec_title(track.codec)
     if track.width * track.height > MOST_PIXELS:
         raise unsupported(
-            f"the source's pictures have {track.width}x{track.height} pixels; up to 8192x4320 can be played"
+            f"the source's pictures have {track.width}x{track.height} pixels; as many as in 4096x4096 can "
+            "be played"
         )
     if spec.stream_mode is StreamMode.TRANSCODE:
         return TrackPlan(Action.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
@@ -140,11 +138,21 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
 def plan_audio(spec: RelaySpec, track: AudioTrack) -> TrackPlan:
     if spec.media_type is MediaType.VIDEO:
         return TrackPlan(Action.NONE, "only video was asked for")
+    if not is_sound(track.sample_rate or LEAST_SAMPLE_RATE, track.channels):
+        raise unsupported(
+            f"the source's sound has {track.sample_rate} Hz and {track.channels} channels; "
+            f"{LEAST_SAMPLE_RATE} to {MOST_SAMPLE_RATE} Hz and {MOST_CHANNELS} channels can be played"
+        )
     if track.codec != "opus":
         return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {codec_title(track.codec)}")
     if why := _sound_changes(spec, track):
         return TrackPlan(Action.TRANSCODE, f"source is Opus, but {why}")
     return TrackPlan(Action.COPY, "source is Opus")
+
+
+def is_sound(sample_rate: int, channels: int) -> bool:
+    """Whether it can be brought to the rate of rooms."""
+    return LEAST_SAMPLE_RATE <= sample_rate <= MOST_SAMPLE_RATE and channels <= MOST_CHANNELS
 
 
 def _without_video(spec: RelaySpec, probe: Probe) -> TrackPlan:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import av  # noqa: F401 - loads the library that is looked for
 
-#: An index takes 24 bytes for each packet: 66 h of AAC.
-MOST_BYTES = 256 << 20
+from sluice.core.limits import MOST_ALLOCATION_BYTES
+
 _MAPS = Path("/proc/self/maps")
 
 
-def bound_allocations(most_bytes: int = MOST_BYTES) -> None:
+def bound_allocations(most_bytes: int = MOST_ALLOCATION_BYTES) -> None:
     """For the whole process: FFmpeg treats what would be larger as lack of memory (libavutil/mem.h)."""
     loaded = _MAPS.read_text().splitlines()
     library = ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in loaded if "libavutil" in line))

@@ -6,7 +6,8 @@ import av
 from av.codec.context import CodecContext
 
 from sluice.core.errors import unsupported
-from sluice.core.plan import MOST_PIXELS, Track
+from sluice.core.limits import MOST_PIXELS
+from sluice.core.plan import Track
 
 C = TypeVar("C", bound=CodecContext)
 #: Pictures may grow in mid-stream, where no plan sees it.

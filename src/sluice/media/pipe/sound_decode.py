@@ -8,7 +8,7 @@ import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
-from sluice.core.plan import AudioTrack
+from sluice.core.plan import AudioTrack, is_sound
 from sluice.media.packets import Packet
 from sluice.media.pipe.decoder import decoder_of, open_decoder
 from sluice.media.pipe.filters import Resampler
@@ -66,10 +66,17 @@ class SoundDecode:
             self._decoder.layout = _LAYOUTS[track.channels]
 
     def _resample(self, frames: list[AudioFrame]) -> bytes:
-        return b"".join(_pcm(made) for frame in frames for made in self._to_room(frame))
+        try:
+            return b"".join(_pcm(made) for frame in frames for made in self._to_room(frame))
+        except av.FFmpegError:  # its channels cannot be mixed
+            self.dropped += 1
+            return b""
 
     def _to_room(self, frame: AudioFrame) -> list[AudioFrame]:
         """A source may change rate or channels in mid-stream; a resampler is made for one kind of input."""
+        if not is_sound(frame.sample_rate, frame.layout.nb_channels):
+            self.dropped += 1
+            return []
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or kind != self._input:
             self._resampler = Resampler(RATE)

@@ -9,8 +9,10 @@ import threading
 from dataclasses import replace
 from typing import Protocol
 
-from sluice.core.errors import SourceError
+from sluice.core.budget import Allowance
+from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_RESTARTS, MOST_RESTARTS_PER_S
 from sluice.core.plan import (
     Action,
     AudioTrack,
@@ -66,6 +68,7 @@ class Tracks:
         self._lock = threading.Lock()
         self._failure: SourceError | None = None
         self._counted: dict[str, int] = {}
+        self._forms = {kind: Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S) for kind in TrackKind}
         self._video: Pipe | None = None
         self._audio: SoundPipe | None = None
         self._video_track: VideoTrack | None = None
@@ -125,6 +128,12 @@ class Tracks:
 
     def push(self, packet: Packet) -> list[OutFrame]:
         """Raises SourceError when the packet shows that the source cannot be played after all."""
+        news = packet.track is not None and packet.track not in (self._video_track, self._audio_track)
+        if news and not self._forms[packet.kind].take(packet.dts_us):
+            raise unsupported(
+                f"the {packet.kind.value} of the source goes on in another form more than "
+                f"{MOST_RESTARTS_PER_S:g} times a second"
+            )
         if packet.kind is TrackKind.VIDEO:
             return self._push_picture(packet)
         with self._lock:

@@ -2,6 +2,9 @@
 
 import io
 
+from sluice.core.errors import unsupported
+from sluice.core.limits import MOST_BARREN_BYTES
+from sluice.media.source.mp4_claims import Mp4Claims
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.splits import OggSplit, Split, TsSplit
@@ -18,6 +21,8 @@ class CutFile:
         self._file, self._notes = file, notes
         self._failed = False
         self._split: Split | None = None
+        self._claims: Mp4Claims | None = None
+        self.barren = 0  #: bytes since there was a packet in them; set to 0 by who finds one
         self._sniffed = False
         self._prefix = b""
         self._base = self._at = 0
@@ -97,8 +102,22 @@ class CutFile:
             if self._file.tell() != position:
                 self._file.seek(position)
             chunk = self._file.read(size)
+            self._check(position, chunk)
         chunk, self._held = chunk[:size], chunk[size:]
         return self._up_to_cut(position, chunk)
+
+    def _check(self, position: int, chunk: bytes) -> None:
+        """Raises SourceError where a stranger sends or claims more than is taken."""
+        self.barren += len(chunk)
+        if self.barren > MOST_BARREN_BYTES:
+            raise unsupported(
+                f"{MOST_BARREN_BYTES >> 20} MiB of the source came without anything that can be played (an "
+                "MP4 with its index at the end needs a server that honours Range requests)"
+            )
+        if not self._sniffed and _split_for(chunk) is None:
+            self._claims = Mp4Claims()
+        if self._claims is not None:
+            self._claims.feed(position, chunk)
 
     def _up_to_cut(self, position: int, chunk: bytes) -> bytes:
         if not self._sniffed:

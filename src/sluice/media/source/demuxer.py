@@ -17,8 +17,19 @@ import av
 from av.container import InputContainer
 from av.stream import Discard
 
+from sluice.core.budget import Allowance
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import (
+    LONGEST_PACKET,
+    MOST_ALLOCATION_BYTES,
+    MOST_PACKETS,
+    MOST_PACKETS_PER_S,
+    MOST_PIXELS,
+    MOST_RESTARTS,
+    MOST_RESTARTS_PER_S,
+    MOST_TRACKS,
+)
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
@@ -52,6 +63,18 @@ _APART_US = 10_000_000
 #: Packets in a row that cannot be read before the rest is given up.
 _MOST_ERRORS = 20
 _MOV = "mov"
+#: FFmpeg opens nothing by itself, and decodes no more than pipes do when it looks at what is there.
+_OPTIONS = {
+    "format_whitelist": FORMATS,
+    "protocol_whitelist": "none",
+    "enable_drefs": "0",
+    "max_streams": str(MOST_TRACKS),
+    "max_pixels": str(MOST_PIXELS),
+}
+_TOO_MUCH = (
+    f"has more than {MOST_TRACKS} tracks, or claims what would take more than "
+    f"{MOST_ALLOCATION_BYTES >> 20} MiB of memory at once"
+)
 
 
 class Damaged(SourceError):
@@ -88,6 +111,9 @@ class Demuxer:
         self._made: deque[Packet] = deque()  #: comes next from the container
         self._timeline: Timeline | None = None
         self._read_bytes = self._errors = 0
+        self._rates = {kind: Allowance(MOST_PACKETS, MOST_PACKETS_PER_S) for kind in TrackKind}
+        self._restarts = Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S)
+        self._made_us = 0  #: time of the last packet that was made
         self.first_us = 0
         self._begin_us = 0  #: of the first packet, which may come before what is shown or heard
         self.dropped = 0
@@ -150,11 +176,13 @@ class Demuxer:
     def _open_container(self) -> InputContainer:
         """The present one of the file. Raises SourceError."""
         begun = not self._reading.is_first or self._begun
-        options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "enable_drefs": "0"}
+        options = dict(_OPTIONS)
         if begun:  # what comes later joins: nothing is to be waited for
             options["analyzeduration"] = _LOOK_LIVE if self._reading.is_first else _LOOK_ON
         try:
             container = av.open(cast(Any, self._reading), "r", options=options, io_open=_refuse)
+        except av.MemoryError as error:
+            raise unsupported(f"the source {_TOO_MUCH}") from error
         except av.FFmpegError as error:
             raise unsupported(
                 "the source is no media that can be played: give the address of an HLS playlist or of an "
@@ -180,6 +208,11 @@ class Demuxer:
         """Opens the container that follows the one that ended; False when there is none."""
         if not self._reading.go_on():
             return False
+        if not self._restarts.take(self._made_us):
+            raise unsupported(
+                f"the source begins anew more than {MOST_RESTARTS_PER_S:g} times a second (links of an Ogg "
+                "file, or program maps of a transport stream)"
+            )
         self.close()
         self._open_container()
         return True
@@ -291,6 +324,8 @@ class Demuxer:
         """Reads on behind what cannot be read. Raises SourceError where that does not help."""
         self._errors += 1
         strerror = error.strerror if isinstance(error, av.FFmpegError) else "unknown stream"
+        if isinstance(error, av.MemoryError):
+            strerror = f"it {_TOO_MUCH}"
         if not self._file.seekable() and not self._read_bytes:
             raise unsupported(
                 f"the source cannot be read in one go ({strerror}): if it is an MP4 with its index "
@@ -307,6 +342,9 @@ class Demuxer:
         if playing is not None and playing is not stream and not self._takes_over(packet, stream, playing):
             return
         self._read_bytes += packet.size
+        self._reading.barren = 0
+        if packet.size > LONGEST_PACKET:
+            raise unsupported(f"the source has a packet of more than {LONGEST_PACKET >> 20} MiB")
         made = stream.convert(packet)
         if not made:
             self.dropped += not stream.waits
@@ -319,6 +357,8 @@ class Demuxer:
         if self._timeline is not None:
             for each in made:
                 self._timeline.place(each)
+        self._made_us = made[-1].dts_us
+        check_rate(self._rates[stream.kind], made)
         self._made += made
 
     def _takes_over(self, packet: Any, stream: StreamTrack, playing: StreamTrack) -> bool:
@@ -353,6 +393,14 @@ class Demuxer:
                 kept.append(packet)
         self.put_back(kept)
         return found
+
+
+def check_rate(allowance: Allowance, packets: list[Packet]) -> None:
+    """Raises SourceError (permanent) where there are more packets than time for them."""
+    for packet in packets:
+        if not allowance.take(packet.dts_us):
+            kind, most = packet.kind.value, MOST_PACKETS_PER_S
+            raise unsupported(f"the source has more than {most} packets of {kind} in a second")
 
 
 def _name(container: InputContainer) -> str:

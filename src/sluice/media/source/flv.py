@@ -9,10 +9,18 @@ import re
 import time
 from collections import deque
 
+from sluice.core.budget import Allowance
 from sluice.core.errors import unsupported
+from sluice.core.limits import (
+    LONGEST_FLV_HEADER,
+    MOST_BARREN_BYTES,
+    MOST_PACKETS,
+    MOST_PACKETS_PER_S,
+    MOST_SCRIPT_BYTES,
+)
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged
+from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged, check_rate
 from sluice.media.source.flv_tracks import FlvTracks
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile, read_up_to
@@ -48,6 +56,8 @@ class FlvDemuxer:
         self._data_at = 0  #: where the tags begin
         self._known: set[TrackKind] = set()  #: what it began with
         self.notes = Notes()
+        self._rates = {kind: Allowance(MOST_PACKETS, MOST_PACKETS_PER_S) for kind in TrackKind}
+        self._barren = 0  #: bytes since there was a packet in them
 
     @property
     def dropped(self) -> int:
@@ -59,6 +69,8 @@ class FlvDemuxer:
         if not header.startswith(SIGNATURE):
             raise unsupported("the source is no FLV")
         self._data_at = int.from_bytes(header[5:9], "big") + _SIZE_BEHIND
+        if self._data_at > LONGEST_FLV_HEADER:
+            raise unsupported(f"the FLV claims a header of more than {LONGEST_FLV_HEADER >> 10} KiB")
         self._take(self._data_at - _HEADER)
         self._look_ahead()
         probe = self._tracks.probe()
@@ -134,7 +146,8 @@ class FlvDemuxer:
         data = self._take(_SEARCHED_BYTES)
         for match in _TAG.finditer(data):
             begin, size = match.start(), int.from_bytes(match[0][1:4], "big")
-            behind = data[begin + _TAG_HEADER + size :][:_SIZE_BEHIND]
+            end = begin + _TAG_HEADER + size
+            behind = data[end : end + _SIZE_BEHIND]
             if int.from_bytes(behind, "big") == _TAG_HEADER + size:
                 return place + begin, _time_ms(match[0]) * 1000
         return None
@@ -181,12 +194,20 @@ class FlvDemuxer:
             if TrackKind.VIDEO in self._kinds:
                 self._tracks.on_media(VideoMessage(time_ms, body))
         elif kind == _SCRIPT:
-            self._take_script(body)
+            if size <= MOST_SCRIPT_BYTES:
+                self._take_script(body)
         else:
             raise Damaged("the source cannot be read on: what should be an FLV tag is none")
+        self._barren += size + _TAG_HEADER
         for packet in self._tracks.take():
             self._timeline.place(packet)
+            check_rate(self._rates[packet.kind], [packet])
             self._ahead.append(packet)
+            self._barren = 0
+        if self._barren > MOST_BARREN_BYTES:
+            raise unsupported(
+                f"{MOST_BARREN_BYTES >> 20} MiB of the FLV came without anything that can be played"
+            )
         return True
 
     def _take_script(self, body: bytes) -> None:

@@ -13,6 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from sluice.core.errors import unsupported
+from sluice.core.limits import MOST_PIXELS
 from sluice.core.plan import AudioTrack, Track, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
@@ -194,6 +195,7 @@ def playable(
 def _rotation(packet: Any) -> int:
     """Degrees counter-clockwise. The display matrix is told only with a decoded picture."""
     context = packet.stream.codec_context
+    context.options = {"max_pixels": str(MOST_PIXELS)}
     context.thread_count = 1
     try:
         frames = [*packet.decode(), *context.decode(None)]

@@ -1,0 +1,89 @@
+"""What the boxes of an MP4 claim, looked at before FFmpeg makes an index of it (ISO/IEC 14496-12). No IO.
+
+Twenty bytes can claim any number of samples that are all of one size, for each of any number of tracks, and
+FFmpeg takes 24 bytes of memory for each of them. A bound on one allocation (media/allocations.py) is one for
+each track; this is one for all.
+"""
+
+import re
+
+from sluice.core.budget import Budget
+from sluice.core.errors import unsupported
+from sluice.core.limits import MOST_SAMPLES, MOST_TRACKS
+
+#: Boxes of boxes, as FFmpeg's demuxer reads them.
+_CONTAINERS = frozenset(
+    b"moov trak mdia minf stbl moof traf mvex edts dinf udta tref sinf schi wave ilst iprp ipco".split(b" ")
+)
+#: What is needed of a box: size and type, twice as long for a large size, and fields that count.
+_HEAD_BYTES = 16 + 4 + 3 * 4
+#: FFmpeg reads boxes behind the fields of a sample entry, too.
+_ENTRY, _ENTRY_BYTES, _HIDDEN = b"stsd", 64 << 10, re.compile(rb"stsz|stz2")
+#: Samples that FFmpeg makes one packet of, where each is one tick of sound long: PCM.
+_MERGED = 1024
+
+
+class Mp4Claims:
+    """Takes the bytes as they are read, wherever FFmpeg jumps to."""
+
+    def __init__(self) -> None:
+        self._samples = Budget(MOST_SAMPLES, f"the MP4 claims more than {MOST_SAMPLES} samples")
+        self._tracks = Budget(MOST_TRACKS, f"the MP4 has more than {MOST_TRACKS} tracks")
+        self._at = 0  #: where the next box begins
+        self._around = [(b"", 1 << 64)]  #: the boxes around it, and where they end
+        self._carry = b""  #: of its head
+        self._claimed = 0  #: samples of the present track
+        self._is_sound = self._ticks = False  #: and each is one tick long
+
+    def feed(self, at: int, data: bytes) -> None:
+        """Raises SourceError (permanent) where there is too much."""
+        # A sample takes a byte at least: what a stream of fragments has sent, it may claim again.
+        self._samples.left = min(MOST_SAMPLES, self._samples.left + len(data))
+        if self._carry and at == self._at + len(self._carry):
+            at, data = self._at, self._carry + data
+        self._carry = b""
+        while at <= self._at < at + len(data):
+            box = data[self._at - at :][:_ENTRY_BYTES]
+            if len(box) < (_ENTRY_BYTES if box[4:8] == _ENTRY else _HEAD_BYTES) and not self._is_short(box):
+                self._carry = box
+                return
+            self._take(box)
+
+    def _is_short(self, box: bytes) -> bool:
+        """Whether all of it is there."""
+        size = int.from_bytes(box[:4], "big")
+        return len(box) >= 8 and 8 <= size <= len(box)
+
+    def _take(self, box: bytes) -> None:
+        size, name, head = int.from_bytes(box[:4], "big"), box[4:8], 8
+        if size == 1:
+            size, head = int.from_bytes(box[8:16], "big"), 16
+        outer = self._around[-1][1]
+        end = min(self._at + max(size, head), outer) if size else outer
+        self._look(name, box[head : end - self._at])
+        if name in _CONTAINERS:
+            self._around.append((name, end))
+            end = self._at + head
+        self._at = end
+        while self._at >= self._around[-1][1]:
+            if self._around.pop()[0] == b"trak":
+                merged = self._is_sound and self._ticks
+                self._samples.spend(self._claimed // _MERGED if merged else self._claimed)
+
+    def _look(self, name: bytes, body: bytes) -> None:
+        first, second, third = (int.from_bytes(body[at : at + 4], "big") for at in (4, 8, 12))
+        if name == b"trak":
+            self._tracks.spend()
+            self._claimed, self._is_sound, self._ticks = 0, False, False
+        elif name == b"hdlr":
+            self._is_sound = body[8:12] == b"soun"
+        elif name == b"stts":
+            self._ticks = (first, third) == (1, 1)
+        elif name in (b"stsz", b"stz2"):
+            self._claimed = second
+        elif name == b"trun":
+            self._samples.spend(first)
+        elif name == _ENTRY and _HIDDEN.search(body):
+            raise unsupported("the MP4 hides tables of samples where there should be none")
+        elif name == b"cmov":
+            raise unsupported("the head of the MP4 is compressed, which is not unpacked")
