@@ -21,6 +21,7 @@ from sluice.core.apps import App
 from sluice.core.errors import BadInput, SluiceError
 from sluice.core.ids import is_valid_id
 from sluice.process.child import configure_logging
+from sluice.process.owned import log_stray_errors
 from sluice.store.credentials import FILE_NAME
 from sluice.terminal import (
     NODE_URL,
@@ -155,6 +156,7 @@ def serve(  # noqa: PLR0913 - every setting is an option
 
 
 async def _serve(settings: Settings) -> None:
+    log_stray_errors()
     stopped = wait_for_signal()
     async with run_node(settings) as node:
         if node.first_start:

@@ -431,7 +431,7 @@ async def test_loudness_may_be_switched_while_it_plays(stage: Stage, files: str)
 async def test_sound_alone_is_sent_in_common_beats() -> None:
     loop, pacer = asyncio.get_running_loop(), Pacer()
     beats: dict[str, list[float]] = {"a": [], "b": []}
-    done = asyncio.Event()
+    done, failures = asyncio.Event(), list[Exception]()
 
     def paced(name: str, most: int) -> Callable[[float], bool]:
         def call(beat: float) -> bool:
@@ -442,10 +442,10 @@ async def test_sound_alone_is_sent_in_common_beats() -> None:
 
         return call
 
-    pacer.keep_calling(paced("a", 5))
-    loop.call_later(0.007, lambda: pacer.keep_calling(paced("b", 10)))
+    pacer.keep_calling(paced("a", 5), failures.append)
+    loop.call_later(0.007, lambda: pacer.keep_calling(paced("b", 10), failures.append))
     async with asyncio.timeout(5):
         await done.wait()
-    assert len(beats["a"]) == 5
+    assert (len(beats["a"]), failures) == (5, [])
     assert len(set(beats["a"]) & set(beats["b"])) >= 4
     assert all(round(beat / BEAT_S * 1000) % 1000 == 0 for beat in beats["a"] + beats["b"])

@@ -56,6 +56,19 @@ def test_files_and_functions_are_small() -> None:
     assert not too_long
 
 
+def test_every_task_is_made_with_an_owner() -> None:
+    """process.owned makes them; the demo is a program of its own."""
+    makers = {"create_task", "ensure_future"}
+    made = [
+        place(path, node)
+        for path in SOURCES
+        if path.name not in ("owned.py", "demo.py")
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Attribute) and node.attr in makers
+    ]
+    assert not made
+
+
 def test_every_test_has_a_category() -> None:
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
     assert folders <= {"unit", "integration", "acceptance", "hostile", "fuzz"}

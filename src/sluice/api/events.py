@@ -21,6 +21,7 @@ from sluice.core.apps import Apps
 from sluice.core.errors import SluiceError
 from sluice.core.fairness import Holder
 from sluice.core.ids import AppId, RoomId, UserId
+from sluice.process.owned import part
 from sluice.rooms.port import Bans, RoomEngine, RoomEvent, RoomEventKind
 
 _KEEP_ALIVE_S = 15.0
@@ -77,8 +78,8 @@ async def _stream(
     try:
         async with engine.events(app_id, room_id, user_id) as events:
             await refuse_barred(bans, app_id, room_id, user_id)
-            pending = asyncio.ensure_future(anext(events, None))
-            closed = asyncio.ensure_future(closing.wait())
+            pending = part(anext(events, None), "the next event of a room")
+            closed = part(closing.wait(), "the end of event streams")
             try:
                 while not closed.done():
                     await asyncio.wait(
@@ -91,7 +92,7 @@ async def _stream(
                     if event is None:
                         return
                     yield _text(event)
-                    pending = asyncio.ensure_future(anext(events, None))
+                    pending = part(anext(events, None), "the next event of a room")
             finally:
                 pending.cancel()
                 closed.cancel()

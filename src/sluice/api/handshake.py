@@ -6,6 +6,7 @@ import ssl
 from sluice.api.connection import Connection
 from sluice.api.gate import Gate
 from sluice.core.limits import LONGEST_HANDSHAKE_S
+from sluice.process.owned import own
 
 
 class Handshake(asyncio.Protocol):
@@ -22,7 +23,7 @@ class Handshake(asyncio.Protocol):
         transport.pause_reading()  # until somebody reads who understands it
         self._transport = transport
         if self._gate.enter(self):
-            self._task = asyncio.get_running_loop().create_task(self._run(transport))
+            self._task = own(self._run(transport), "a TLS handshake", vital=False)
         else:
             transport.abort()
 

@@ -24,6 +24,7 @@ from sluice.core.fairness import TooOften
 from sluice.core.ids import RunId
 from sluice.core.limits import MOST_NATIVE_BODY_BYTES
 from sluice.core.tasks import FULL_VOLUME
+from sluice.process.owned import trouble
 from sluice.tasks.port import Control, Tasks
 
 
@@ -136,8 +137,12 @@ def routes(tasks: Tasks, operator: Operator) -> APIRouter:
     api = APIRouter(route_class=NativeRoute)
 
     @api.get("/healthz", summary="Whether the node answers")
-    async def healthz() -> Health:
-        return Health(status="ok")
+    async def healthz(response: Response) -> Health:
+        """503 and why where something of the node has failed: start it again."""
+        why = trouble()
+        if why is not None:
+            response.status_code = 503
+        return Health(status=why or "ok")
 
     @api.get(
         "/api/v1/tasks", dependencies=operator.only, responses=FAILURES, summary="All tasks, newest first"

@@ -26,6 +26,7 @@ from sluice.api.refusals import Refusals
 from sluice.core.errors import BadInput
 from sluice.core.limits import LONGEST_IDLE_S, LONGEST_UNREAD_S
 from sluice.process.descriptors import Share
+from sluice.process.owned import own
 from sluice.process.ports import binding
 
 _LOOK_S = 1.0
@@ -88,9 +89,9 @@ async def serving(
         timeout_graceful_shutdown=2,
     )
     server = _Server(config)
-    tasks = [asyncio.create_task(server.serve(sockets=[listener.socket]))]
+    tasks = [own(server.serve(sockets=[listener.socket]), "the HTTP server")]
     if certificate is not None:
-        tasks.append(asyncio.create_task(certificate.follow()))
+        tasks.append(own(certificate.follow(), "the reader of the certificate"))
     try:
         yield
     finally:

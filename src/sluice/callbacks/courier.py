@@ -24,6 +24,7 @@ from sluice.core.limits import (
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster, PostFailed
 from sluice.net.slots import Slots
+from sluice.process.owned import own
 from sluice.store.outbox import OutboxEntry, give_up, heads, note_delivered, note_failed
 from sluice.store.registrations import find_at
 from sluice.store.thread import Store
@@ -104,7 +105,9 @@ class Courier:
                 break  # the end of a delivery wakes us
             if entry.next_at is not None and entry.next_at > now:
                 return entry.next_at - now
-            self._busy[entry.id] = asyncio.create_task(self._deliver(entry, registration))
+            self._busy[entry.id] = own(
+                self._deliver(entry, registration), f"the delivery of {entry.event_id}", vital=False
+            )
         return _LONGEST_REST_S
 
     async def _rest(self, seconds: float) -> None:

@@ -18,6 +18,7 @@ from sluice.core.callbacks import CallbackEvent
 from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, RoomId
 from sluice.process.control import RoomChanged
+from sluice.process.owned import own
 from sluice.store.outbox import tell
 from sluice.store.thread import Store
 
@@ -43,7 +44,7 @@ class RoomEvents:
         self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._writer = asyncio.create_task(self._write())
+        self._writer = own(self._write(), "the writer of what happens in rooms")
         return self
 
     async def __aexit__(

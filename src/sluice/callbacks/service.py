@@ -22,6 +22,7 @@ from sluice.core.masking import mask_url
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.net.slots import Slots
+from sluice.process.owned import own
 from sluice.store import registrations
 from sluice.store.outbox import (
     DEAD,
@@ -71,7 +72,7 @@ class CallbackService:
         now = self._clock()
         await self._store.run(lambda conn: registrations.take_config(conn, self._configured, now))
         self._store.on_hint = self._wake
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeper = own(self._sweep(), "the sweeper of callbacks")
         return self
 
     async def __aexit__(
@@ -132,7 +133,7 @@ class CallbackService:
                 return
             self._of_tasks += 1
         courier = Courier(destination, self._tools)
-        task = asyncio.create_task(courier.run())
+        task = own(courier.run(), f"the courier to {destination}", vital=False)
         self._couriers[destination] = courier, task
         task.add_done_callback(lambda task: self._on_end(destination, task))
 
@@ -143,8 +144,6 @@ class CallbackService:
             self._of_tasks -= 1
             if self._waiting:
                 self._look.set()
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a courier of callbacks broke", destination=destination, exc_info=task.exception())
 
     async def _sweep(self) -> None:
         """Looks for what hints did not tell (of the last life, of another node), and deletes what is old."""

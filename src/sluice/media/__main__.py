@@ -26,6 +26,7 @@ from sluice.process.control import (
     Accepted,
     ControlSession,
     Done,
+    Finished,
     Message,
     Ready,
     Refusal,
@@ -34,6 +35,7 @@ from sluice.process.control import (
     StopSession,
     UpdateSession,
 )
+from sluice.process.owned import own, watch
 
 #: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
 #: that a core can carry; they are made when needed.
@@ -54,6 +56,7 @@ class MediaProcess:
             report=self._channel.notify,
         )
         self._taps = Taps(self._shop.pacer)
+        watch("the pacer", self._shop.pacer.stands_still)
 
     async def run(self) -> None:
         self._channel.notify(Ready())
@@ -88,9 +91,17 @@ class MediaProcess:
             return
         self._channel.notify(Accepted(run_id=run_id))
         session = make()
-        task = asyncio.create_task(session.run(), name=run_id)
+        task = own(session.run(), run_id, vital=False)
         self._sessions[run_id] = (session, task)
-        task.add_done_callback(lambda _: self._sessions.pop(run_id, None))
+        task.add_done_callback(lambda task: self._end(run_id, task))
+
+    def _end(self, run_id: str, task: asyncio.Task[None]) -> None:
+        """It has reported its end, unless it broke."""
+        session, _ = self._sessions.pop(run_id)
+        if not task.cancelled() and task.exception() is not None:
+            session.stop(Reason.INTERNAL_ERROR)
+            reason = Reason.INTERNAL_ERROR
+            self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=reason.text))
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -26,6 +26,7 @@ from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
 from sluice.process.control import ControlSession, Message, Refusal
+from sluice.process.owned import part
 
 #: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
 _ANSWER_S = 1.0
@@ -171,7 +172,7 @@ class Attempt:
     async def seek(self, position_us: int) -> Refusal | None:
         if self._playback is None:
             return _not_open()
-        seeking = asyncio.ensure_future(self._playback.seek(position_us))
+        seeking = part(self._playback.seek(position_us), "a seek")
         await asyncio.wait({seeking}, timeout=_ANSWER_S)
         if not seeking.done():  # the source is slow: it will be there when it is
             seeking.add_done_callback(_seen)

@@ -19,28 +19,41 @@ BEAT_S = 0.02
 Paced = Callable[[float], float | None]
 #: Sends what is due at the given time; False when it is to be called no more.
 Beaten = Callable[[float], bool]
+#: Is told the error that ended the calls of one of these.
+Failed = Callable[[Exception], None]
+
+#: A timer that is so late does not come any more, whatever the load.
+_STANDS_STILL_S = 5.0
 
 
 class Pacer:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._heap: list[tuple[float, int, Paced]] = []
+        self._heap: list[tuple[float, int, Paced, Failed]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._steady: list[Beaten] = []
+        self._steady: list[tuple[Beaten, Failed]] = []
         self._beat: asyncio.TimerHandle | None = None
+        self._beaten_at = 0.0
 
-    def schedule(self, at: float, paced: Paced) -> None:
-        """Calls `paced` at `at` (or soon after) and then as it says itself."""
-        heapq.heappush(self._heap, (at, next(self._order), paced))
+    def schedule(self, at: float, paced: Paced, failed: Failed) -> None:
+        """Calls `paced` at `at` (or soon after) and then as it says itself, until it fails."""
+        heapq.heappush(self._heap, (at, next(self._order), paced, failed))
         self._arm()
 
-    def keep_calling(self, beaten: Beaten) -> None:
-        """Calls `beaten` at each beat, with the beat's own time, until it returns False."""
-        self._steady.append(beaten)
+    def keep_calling(self, beaten: Beaten, failed: Failed) -> None:
+        """Calls `beaten` at each beat, with the beat's own time, until it returns False or fails."""
+        self._steady.append((beaten, failed))
         if self._beat is None:
+            self._beaten_at = self._loop.time()
             self._arm_beat()
+
+    def stands_still(self) -> bool:
+        """Somebody waits in vain (see process.owned)."""
+        late_at = self._loop.time() - _STANDS_STILL_S
+        paced_late = bool(self._heap) and self._heap[0][0] < late_at
+        return paced_late or (bool(self._steady) and self._beaten_at < late_at)
 
     def _arm(self) -> None:
         if not self._heap:
@@ -57,17 +70,19 @@ class Pacer:
         self._timer = None
         now = self._loop.time()
         heap = self._heap
-        again: list[tuple[float, int, Paced]] = []
-        try:
-            while heap and heap[0][0] <= now:
-                _, order, paced = heapq.heappop(heap)
+        again: list[tuple[float, int, Paced, Failed]] = []
+        while heap and heap[0][0] <= now:
+            _, order, paced, failed = heapq.heappop(heap)
+            try:
                 due = paced(now)
-                if due is not None:
-                    again.append((max(due, now), order, paced))
-        finally:  # one that fails must not take the others with it
-            for entry in again:
-                heapq.heappush(heap, entry)
-            self._arm()
+            except Exception as error:  # noqa: BLE001 - root of a timer: who fails is told, the others go on
+                failed(error)
+                continue
+            if due is not None:
+                again.append((max(due, now), order, paced, failed))
+        for entry in again:
+            heapq.heappush(heap, entry)
+        self._arm()
 
     def _arm_beat(self) -> None:
         at = (self._loop.time() // BEAT_S + 1) * BEAT_S
@@ -77,13 +92,15 @@ class Pacer:
         self._beat = None
         # Timers may come a little early.
         beat = round(self._loop.time() / BEAT_S) * BEAT_S
+        self._beaten_at = self._loop.time()
         called, self._steady = self._steady, []
-        left = iter(called)
-        try:
-            for beaten in left:
-                if beaten(beat):
-                    self._steady.append(beaten)
-        finally:  # as above: the others are called at the next beat
-            self._steady.extend(left)
-            if self._steady and self._beat is None:
-                self._arm_beat()
+        for beaten, failed in called:
+            try:
+                goes_on = beaten(beat)
+            except Exception as error:  # noqa: BLE001 - as above
+                failed(error)
+                continue
+            if goes_on:
+                self._steady.append((beaten, failed))
+        if self._steady and self._beat is None:
+            self._arm_beat()

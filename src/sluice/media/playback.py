@@ -117,6 +117,7 @@ class Playback:
         self._repeats: list[OutFrame] = []  #: was sent before, and waits for what follows
         self._jump: tuple[int, asyncio.Future[None]] | None = None
         self._change: Change | None = None
+        self._broken: Exception | None = None
 
     @property
     def jumps(self) -> int:
@@ -154,6 +155,8 @@ class Playback:
         try:
             while True:
                 self._news.clear()
+                if self._broken is not None:
+                    raise self._broken
                 if self._jump is not None:
                     if await self._do_jump(*self._jump):
                         over, failure = False, None
@@ -246,9 +249,14 @@ class Playback:
             return
         self._paced = True
         if self._steady:
-            self._pacer.keep_calling(self._send_beat)
+            self._pacer.keep_calling(self._send_beat, self._fail)
         else:
-            self._pacer.schedule(self._loop.time(), self._send_due)
+            self._pacer.schedule(self._loop.time(), self._send_due, self._fail)
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing is sent any more: `run` ends with it."""
+        self._broken = error
+        self._news.set()
 
     def _replace_pictures(self, from_us: int) -> None:
         """A live source went on with a key frame a little before what it had given: that replaces it."""

@@ -32,6 +32,7 @@ from sluice.media.source.room import Publisher, StreamAddress
 from sluice.media.tap import Outlet, Taps
 from sluice.media.units import Unit
 from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, PushJob, Stage
+from sluice.process.owned import part
 
 log = structlog.get_logger()
 
@@ -91,13 +92,16 @@ class Push:
         key_frame_s = job.key_frame_s if self._pictures else math.inf
         self._outlet = self._taps.outlet(address, self, key_frame_s=key_frame_s)
         self.on_publisher(self._outlet.publisher)
-        self._main = asyncio.create_task(self._attempts())
+        self._main = part(self._attempts(), f"push {job.run_id}")
         if self._outcome is not None:
             self._main.cancel()
-        while not self._main.done():
-            await asyncio.wait({self._main}, timeout=_WATCH_S)
-            self._watch()
-        self._outlet.give_up()
+        try:
+            while not self._main.done():
+                await asyncio.wait({self._main}, timeout=_WATCH_S)
+                self._watch()
+        finally:
+            self._main.cancel()
+            self._outlet.give_up()
         outcome = self._outcome or self._result(self._main)
         self._report_progress()
         log.info("push ends", run=job.run_id, reason=outcome.reason.code, text=outcome.text)
@@ -208,7 +212,7 @@ class Push:
             self._at(PushStage.PUBLISHING)
             await sink.publish()
             self._begin(sink)
-            gone = asyncio.create_task(self._until_unpublished())
+            gone = part(self._until_unpublished(), f"publisher of {self._job.run_id}")
             try:
                 ends: set[asyncio.Future[Any]] = {gone, sink.lost}
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

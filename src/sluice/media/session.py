@@ -40,6 +40,7 @@ from sluice.process.control import (
     RelayJob,
 )
 from sluice.process.link import FrameType
+from sluice.process.owned import part
 
 log = structlog.get_logger()
 
@@ -167,7 +168,7 @@ class Session:
     async def run(self) -> None:
         """Runs to the end and reports it."""
         log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
-        self._main = asyncio.create_task(self._attempts())
+        self._main = part(self._attempts(), f"relay {self._job.run_id}")
         if self._stopped is not None:
             self._main.cancel()
         self._schedule_look()
@@ -210,7 +211,7 @@ class Session:
 
     async def _attempts(self) -> Outcome:
         while True:
-            self._try = asyncio.create_task(self._one_try())
+            self._try = part(self._one_try(), f"attempt of {self._job.run_id}")
             try:
                 await asyncio.wait({self._try})
             except asyncio.CancelledError:
@@ -348,7 +349,7 @@ class Session:
             )
         except OSError as error:
             raise _RoomGone from error
-        playing = asyncio.ensure_future(play())
+        playing = part(play(), f"playing of {self._job.run_id}")
         try:
             ends: set[asyncio.Future[Any]] = {playing, link_end}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -399,7 +400,14 @@ class Session:
     def _look(self) -> None:
         """Twice a second: what flows, and whether the idle time is used up."""
         self._schedule_look()
-        if not self._watch(self._loop.time()) and not self._expired:
+        try:
+            goes_on = self._watch(self._loop.time())
+        except Exception:  # root of a timer: nobody looks after this session any more
+            log.exception("the watch of a session failed", run=self._job.run_id)
+            self._looking.cancel()
+            self.stop(Reason.INTERNAL_ERROR)
+            return
+        if not goes_on and not self._expired:
             self._expired = True
             assert self._main is not None  # noqa: S101 - what is looked at
             self._main.cancel()

@@ -17,6 +17,7 @@ from sluice.media.pacer import Pacer
 from sluice.media.source.room import Publisher, StreamAddress, Subscription
 from sluice.media.units import AudioHeaders, Unit
 from sluice.process.link import KEY_FRAME, FrameType, LinkFrame
+from sluice.process.owned import own
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ class Tap:
         self._outlets: list[Outlet] = []
         self._open: list[Outlet] = []
         self._ticking = False
-        self._task = asyncio.create_task(self._subscribe(), name=f"tap of {address.user_id}")
+        self._task = own(self._subscribe(), f"tap of {address.user_id}", vital=False)
 
     # --- what outlets do -----------------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ class Tap:
         self._open = [*self._open, outlet]
         if not self._ticking:
             self._ticking = True
-            self._pacer.schedule(self._loop.time(), self._tick)
+            self._pacer.schedule(self._loop.time(), self._tick, self._tick_again)
         return self._conversion.audio_headers
 
     def shut(self, outlet: "Outlet") -> None:
@@ -140,6 +141,11 @@ class Tap:
                 outlet.listener.on_units(units)
         self._ask_key_frame()
         return now + _TICK_S
+
+    def _tick_again(self, error: Exception) -> None:
+        """What was ready is lost; pushes look by themselves whether anything leaves."""
+        self._loop.call_exception_handler({"message": "a tap failed", "exception": error})
+        self._pacer.schedule(self._loop.time() + _TICK_S, self._tick, self._tick_again)
 
     def _ask_key_frame(self) -> None:
         if self._link is None or not self._open:

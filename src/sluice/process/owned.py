@@ -6,7 +6,7 @@ node tells it at `/healthz`.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -58,6 +58,16 @@ def own(work: Coroutine[Any, Any, _T], name: str, *, vital: bool = True) -> asyn
             household.ended = f"{name} ended by an error: {type(error).__name__}; the log says more"
 
     task.add_done_callback(end)
+    return task
+
+
+def part(work: Awaitable[_T], name: str) -> asyncio.Task[_T]:
+    """A part of what its maker does, who waits for it and takes its error."""
+    task: asyncio.Task[_T] = asyncio.ensure_future(work)
+    task.set_name(name)
+    household = _here()
+    household.tasks.add(task)
+    task.add_done_callback(household.tasks.discard)
     return task
 
 

@@ -19,6 +19,7 @@ from sluice.core.apps import AccessKey, App, Apps, Feature
 from sluice.core.errors import BadInput, NotFound, SluiceError
 from sluice.core.ids import AppId
 from sluice.core.request_headers import RequestHeaders
+from sluice.process.owned import own
 from sluice.store.schema import access_key_apps, access_keys, apps, revisions
 from sluice.store.thread import Store
 
@@ -146,7 +147,7 @@ class AppRegistry:
 
     async def __aenter__(self) -> Self:
         await self.refresh()
-        self._poller = asyncio.create_task(self._poll())
+        self._poller = own(self._poll(), "the reader of apps and keys")
         return self
 
     async def __aexit__(self, *_: object) -> None:

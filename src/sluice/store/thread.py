@@ -22,6 +22,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sluice.core.errors import Overloaded
+from sluice.process.owned import own
 from sluice.store.errors import StoreError
 
 _T = TypeVar("_T")
@@ -112,7 +113,7 @@ class Store:
         future: asyncio.Future[_T] = self._loop.create_future()
         self._jobs.append(_Job(work, future))
         if self._pump is None:
-            self._pump = self._loop.create_task(self._drain())
+            self._pump = own(self._drain(), "the pump of the store")
         return await future
 
     async def _drain(self) -> None:

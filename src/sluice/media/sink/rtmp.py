@@ -24,6 +24,7 @@ from sluice.media.rtmp_link import HungUp, RtmpLink, connect_rtmp
 from sluice.media.sink.backlog import Backlog
 from sluice.media.units import AudioHeaders, Unit
 from sluice.net.dial import Dialer
+from sluice.process.owned import own
 from sluice.wire.rtmp import ClientState, Event, Rejected, StreamEnded
 from sluice.wire.rtmp_chunks import RtmpError
 from sluice.wire.rtmp_publish import PublishMachine
@@ -110,7 +111,8 @@ class RtmpSink:
             first_ms=self._limits.first_ms,
         )
         self._acked_at = self._loop.time()
-        self._listening = asyncio.create_task(self._listen())
+        self._listening = own(self._listen(), f"listening to {self._name}", vital=False)
+        self._listening.add_done_callback(self._stop_hearing)
 
     async def _take_step(self, state: ClientState) -> None:
         step_s = self._limits.step_s
@@ -161,7 +163,7 @@ class RtmpSink:
         if self._backlog.needs_key_frame and self._stream is not None:
             self._stream.needs_key_frame = True  # it may begin again with pictures of the past
         if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
+            self._flushing = own(self._flush(), f"the backlog for {self._name}", vital=False)
 
     @property
     def needs_key_frame(self) -> bool:
@@ -228,6 +230,11 @@ class RtmpSink:
                         self._lose(error)
         except DestinationError as error:
             self._lose(error)
+
+    def _stop_hearing(self, listening: asyncio.Task[None]) -> None:
+        """A server that nobody listens to any more is lost."""
+        if not listening.cancelled() and listening.exception() is not None:
+            self._lose(self._error(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text, transient=False))
 
     def _lose(self, error: DestinationError, cause: Exception | None = None) -> None:
         if not self.lost.done():
