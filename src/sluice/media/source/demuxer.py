@@ -231,9 +231,8 @@ class Demuxer:
                 first.setdefault(packet.kind, packet.pts_us)
             if packet.kind is TrackKind.VIDEO:
                 # The first B-frame of a live stream is not waited for: shifted times announce it.
-                back = packet.pts_us != packet.dts_us if self._live else packet.pts_us < newest_us
-                if back and (self._live or videos):
-                    self._playing[packet.kind].reordered = True
+                self._playing[packet.kind].shifted |= self._live and packet.pts_us != packet.dts_us
+                self._playing[packet.kind].reordered |= videos > 0 and packet.pts_us < newest_us
                 newest_us = max(newest_us, packet.pts_us)
                 videos += 1
             if self._looked_enough(set(first), wanted, videos):
@@ -251,7 +250,7 @@ class Demuxer:
             return False
         most = _LOOK_AHEAD_LIVE if self._live else _LOOK_AHEAD
         video = self._playing.get(TrackKind.VIDEO)
-        return video is None or videos >= most or video.reordered
+        return video is None or videos >= most or video.reordered or video.shifted
 
     def _no_media(self) -> SourceError:
         if self._reading.note:

@@ -192,9 +192,7 @@ class FlvTracks:
             with contextlib.suppress(H264Error):  # the decoder may know better
                 sps = Sps.parse(AvcConfig.parse(config).sps[0])
                 width, height = sps.width, sps.height
-                # An encoder without B-frames may still shift all its times by a constant.
-                reordered = bool(sps.reorder_frames) if sps.reorder_frames is not None else reordered
-                reordered = reordered and sps.allows_b_slices
+                reordered = sps.reorders(shifted=track.shifted)
         described = VideoTrack(track.codec, config, width, height, reordered)
         if described != track.described:
             track.described = packet.track = described

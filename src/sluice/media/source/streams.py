@@ -36,7 +36,7 @@ class StreamTrack:
         self.kind = _KINDS[stream.type]
         self.index = stream.index
         self.begun = False
-        self.reordered = False  #: its times showed B-frames
+        self.shifted = self.reordered = False  #: its times may tell of B-frames; showed them
         self.last_us: int | None = None  #: decoding time of the last packet
         self._step_us = 0  #: and its length, where that is known
         self._untimed: list[Any] = []  #: packets that wait for the time of one behind them
@@ -143,7 +143,7 @@ class StreamTrack:
     def _video_track(self, stream: VideoStream) -> VideoTrack:
         context = stream.codec_context
         extradata, size = context.extradata or b"", (context.width, context.height)
-        reordered = self.reordered or bool(context.has_b_frames)
+        reordered = self.shifted or self.reordered or bool(context.has_b_frames)
         if self._h264 is not None:
             extradata = self._h264.record()
             try:
@@ -151,8 +151,7 @@ class StreamTrack:
             except H264Error as error:
                 raise unsupported(f"the source's H.264 parameter sets are damaged: {error}") from error
             size = (sps.width, sps.height)
-            # An encoder without B-frames may still shift all its times by a constant.
-            reordered = (reordered or bool(sps.reorder_frames)) and sps.allows_b_slices
+            reordered = sps.reorders(shifted=reordered, seen=self.reordered)
         # Only this container tells it exactly; of others it is a guess from the last timestamps.
         exact = stream.duration is not None and _MP4 in stream.container.format.name.split(",")
         length = (stream.duration or 0) * self._numerator // self._denominator
