@@ -176,15 +176,14 @@ def _playing(*songs: Song) -> PlaylistSource:
 
 
 def test_a_list_of_one_live_source_goes_on_behind_what_was_played() -> None:
-    live = create_autospec(HlsSource, instance=True)
-    live.played = Part("http://h/7.ts", 0, None)
-    source = PlaylistSource(
-        ["http://h/live.m3u8", "http://h/0"], (0, live), Opener(lambda _: live, lambda: None)
-    )
+    live, part = create_autospec(HlsSource, instance=True), Part("http://h/7.ts")
+    live.played = part
+    opener = Opener(lambda _: live, lambda: None)
+    source = PlaylistSource(["http://h/live.m3u8", "http://h/0"], (0, live), opener)
     assert isinstance(source, Resumable)
-    assert source.played is live.played
-    source.go_on_behind(live.played)
-    live.go_on_behind.assert_called_once_with(live.played)
+    assert source.played is part
+    source.go_on_behind(part)
+    live.go_on_behind.assert_called_once_with(part)
     assert _playing(Song()).played is None
 
 

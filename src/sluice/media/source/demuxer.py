@@ -22,9 +22,10 @@ from sluice.core.lifecycle import Reason
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
+from sluice.media.source.mp4_boxes import fault_of_mp4
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
-from sluice.media.source.streams import StreamTrack, playable
+from sluice.media.source.streams import StreamTrack, of_one_program, playable
 from sluice.media.source.timeline import Timeline
 
 #: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.
@@ -52,6 +53,10 @@ _APART_US = 10_000_000
 #: Packets in a row that cannot be read before the rest is given up.
 _MOST_ERRORS = 20
 _MOV = "mov"
+_NO_MEDIA = (
+    "the source is no media that can be played: give the address of an HLS playlist or of an MP4, FLV, "
+    "MPEG-TS, MP3, AAC, Matroska, Ogg, WAV or FLAC file or stream"
+)
 
 
 class Damaged(SourceError):
@@ -156,17 +161,17 @@ class Demuxer:
         try:
             container = av.open(cast(Any, self._reading), "r", options=options, io_open=_refuse)
         except av.FFmpegError as error:
-            raise unsupported(
-                "the source is no media that can be played: give the address of an HLS playlist or of an "
-                "MP4, FLV, MPEG-TS, MP3, AAC, Matroska, Ogg, WAV or FLAC file or stream"
-            ) from error
+            if self._reading.note:
+                raise self._no_media() from error
+            raise unsupported(fault_of_mp4(self._reading.head, self._file) or _NO_MEDIA) from error
         assert isinstance(container, InputContainer)  # noqa: S101 - opened for reading
         self._container = container
         found, left_out = playable(container, self._kinds)
-        for text in left_out:
+        found, further = of_one_program(found, self._reading.programs)
+        for text in (*left_out, *further):
             self.notes.add(text)
         if not found and self._reading.is_first:
-            raise unsupported(self._nothing(left_out))
+            raise self._no_media() if self._reading.note else unsupported(self._nothing(left_out))
         if _name(container) not in _OPEN_ENDED:  # one of each kind will do
             found = list({stream.type: stream for stream in reversed(found)}.values())
         for other in container.streams:  # not even read, where the container lets the demuxer skip it

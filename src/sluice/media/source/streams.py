@@ -190,6 +190,28 @@ def playable(
     return found, left_out
 
 
+def of_one_program(
+    found: list[VideoStream | AudioStream], programs: list[frozenset[int]]
+) -> tuple[list[VideoStream | AudioStream], list[str]]:
+    """Of what `playable` found the streams that may be played together, and what is left out beside them, in
+    words. `programs`: what belongs together, by the ids of streams; none where all do."""
+    notes: list[str] = []
+    held = [program for program in programs if any(stream.id in program for stream in found)]
+    if len(held) > 1:
+        best = max(held, key=lambda program: len({stream.type for stream in found if stream.id in program}))
+        found = [stream for stream in found if stream.id in best]
+        notes.append(_left_out(len(held) - 1, "program"))
+    for kind, name in (("video", "picture track"), ("audio", "sound track")):
+        further = sum(stream.type == kind for stream in found) - 1
+        if further > 0:
+            notes.append(_left_out(further, name))
+    return found, notes
+
+
+def _left_out(count: int, what: str) -> str:
+    return f"{count} further {what} is left out" if count == 1 else f"{count} further {what}s are left out"
+
+
 def _rotation(packet: Any) -> int:
     """Degrees counter-clockwise. The display matrix is told only with a decoded picture."""
     context = packet.stream.codec_context
