@@ -265,6 +265,31 @@ class TestParts:
                 assert read_all(file) == _BODY[:100_000]
             assert len(server.requests) <= 4
 
+    @pytest.mark.parametrize("first", [_capped(300_000), fixed(_ok(_BODY)[:400_000])], ids=["range", "none"])
+    def test_a_recording_goes_on_at_the_byte_where_a_server_without_range_broke_off(
+        self, open_file: Open, first: Answer
+    ) -> None:
+        """So nothing is shown again, as it would be by another attempt, which begins at a key frame."""
+        whole = _ok(_BODY)
+
+        def answer(request: str, connection: socket.socket) -> None:
+            if len(server.requests) == 1:
+                first(request, connection)
+            else:
+                connection.sendall(whole if len(server.requests) > 2 else whole[:400_000])
+
+        with ScriptedServer(answer) as server:
+            file = open_file(server.url())
+            file.recorded = True
+            assert read_all(file) == _BODY
+            assert len(server.requests) == 3
+
+    def test_what_is_no_recording_does_not_begin_anew(self, open_file: Open) -> None:
+        with ScriptedServer(fixed(_ok(_BODY)[:400_000])) as server:
+            file = open_file(server.url())
+            assert "the connection was lost after" in str(error_of(lambda: read_all(file)))
+            assert len(server.requests) == 1
+
     def test_a_file_that_became_shorter(self, open_file: Open) -> None:
         answers = iter([_capped(100_000, total=False), *[fixed(b"HTTP/1.1 200 OK\r\n\r\nshort")] * 9])
         with ScriptedServer(lambda request, connection: next(answers)(request, connection)) as server:

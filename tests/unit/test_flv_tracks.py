@@ -38,6 +38,17 @@ def _metadata(**properties: Value) -> DataMessage:
     return DataMessage("onMetaData", [EcmaArray(properties)])
 
 
+def test_what_lacks_its_sequence_header_is_named() -> None:
+    assert _fed(_metadata(width=640.0)).lacking() == ""
+    assert _fed(_video_config(), _video(0)).lacking() == ""
+    assert _fed(_video_config(), _video(0, key=False), _audio_config()).lacking() == ""
+    assert (
+        _fed(_video(0), _video_config(), _audio(0)).lacking().startswith("AAC came without a sequence header")
+    )
+    both = _fed(_audio(0), _video(0), _video(40)).lacking()
+    assert both.startswith("AAC and H.264 came without a sequence header")
+
+
 def _fed(*messages: VideoMessage | AudioMessage | DataMessage) -> FlvTracks:
     tracks = FlvTracks()
     for message in messages:

@@ -1,5 +1,7 @@
 """H.264 parsing: parameter sets and slices that x264 wrote, and anything else raises H264Error."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +112,24 @@ def test_sps_with_scaling_lists_and_the_second_kind_of_picture_order() -> None:
 def test_slice_types(nal: str, expected: SliceType) -> None:
     assert slice_type(bytes.fromhex(nal)) is expected
     assert slice_type(memoryview(bytes.fromhex(nal))) is expected
+
+
+@pytest.mark.parametrize(
+    ("told", "shifted", "seen", "reorders"),
+    [
+        (None, False, False, False),
+        (None, True, False, True),
+        (0, True, False, False),
+        (0, True, True, True),
+        (2, False, False, True),
+    ],
+)
+def test_one_rule_tells_whether_pictures_are_reordered(
+    told: int | None, shifted: bool, seen: bool, reorders: bool
+) -> None:
+    sps = Sps(100, 31, 640, 360, False, 4, 0, 6, True, told)
+    assert sps.reorders(shifted=shifted, seen=seen) is reorders
+    assert not replace(sps, profile_idc=66).reorders(shifted=True, seen=True)
 
 
 def test_slice_type_of_another_unit_is_an_error() -> None:

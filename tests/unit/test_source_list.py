@@ -1,6 +1,7 @@
 """Lists of addresses, read and played with entries that fail, differ, and are sought in."""
 
 import io
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -9,6 +10,9 @@ from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_LIST_ENTRIES
 from sluice.core.plan import AudioTrack, Probe
 from sluice.media.packets import Packet, TrackKind
+from sluice.media.reading import Resumable
+from sluice.media.source.hls import HlsSource
+from sluice.media.source.hls_playlist import Part
 from sluice.media.source.notes import Notes
 from sluice.media.source.playlist import (
     Opener,
@@ -169,6 +173,18 @@ def _playing(*songs: Song) -> PlaylistSource:
         return songs[int(url[-1])]
 
     return PlaylistSource(urls, (0, songs[0]), Opener(look, lambda: None))
+
+
+def test_a_list_of_one_live_source_goes_on_behind_what_was_played() -> None:
+    live, part = create_autospec(HlsSource, instance=True), Part("http://h/7.ts")
+    live.played = part
+    opener = Opener(lambda _: live, lambda: None)
+    source = PlaylistSource(["http://h/live.m3u8", "http://h/0"], (0, live), opener)
+    assert isinstance(source, Resumable)
+    assert source.played is part
+    source.go_on_behind(part)
+    live.go_on_behind.assert_called_once_with(part)
+    assert _playing(Song()).played is None
 
 
 def _times(source: PlaylistSource) -> list[int]:

@@ -110,6 +110,24 @@ def test_streams_that_begin_together_are_no_chain() -> None:
     assert cuts(OggSplit, data, lambda: 64) == []
 
 
+def test_null_packets_and_tables_are_no_media() -> None:
+    split, nulls = TsSplit(), media(0x1FFF, 50)
+    assert split.barren
+    for data in (FIRST, nulls, FIRST + nulls, packet(0x11, b"table") + nulls):
+        split.feed(data)
+        assert (split.idle, split.barren) == (True, True)
+    split.feed(media(0x100, 2) + nulls)
+    assert (split.idle, split.barren) == (False, False)
+    split.feed(nulls)
+    assert (split.idle, split.barren) == (True, False)
+
+
+def test_what_belongs_to_a_program() -> None:
+    split = TsSplit()
+    split.feed(pat(0x1000, 0x1100) + pmt(0x1000, (H264, 0x100), (AAC, 0x101)) + pmt(0x1100, (H264, 0x200)))
+    assert split.programs == [{0x100, 0x101}, {0x200}]
+
+
 def test_scrambled_packets_are_told() -> None:
     clear, split = pat(0x100) + media(0x101), TsSplit()
     split.feed(clear)

@@ -232,7 +232,7 @@ class Connection(HttpToolsProtocol):
         self._wait_until(self.loop.time() + LONGEST_FAREWELL_S)
 
     def _dismiss(self, status: int, text: str) -> bool:
-        """Hears no more of the caller, and says why unless he has an answer already. True: that is cut off."""
+        """Hears no more of the caller, and says why unless he has his answer. True: that is cut off."""
         answered = self._phase is Phase.BODY and not self._answering
         cut_off = bool(self.pipeline)
         self._phase = Phase.END

@@ -50,6 +50,16 @@ class HttpFile:
         self._bytes.wait_at_most(seconds)
 
     @property
+    def recorded(self) -> bool:
+        """To be set by who knows: another answer gives the same bytes, so that one that breaks off is made up
+        for, without Range by reading again what was read."""
+        return self._bytes.recorded
+
+    @recorded.setter
+    def recorded(self, recorded: bool) -> None:
+        self._bytes.recorded = recorded
+
+    @property
     def size(self) -> int | None:
         """Bytes, None when the server does not tell."""
         self._open_once()

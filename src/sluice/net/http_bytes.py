@@ -23,8 +23,8 @@ MOST_LOSSES = 2
 _FORGET_LOSSES_BYTES = 32 * 1024
 #: A jump forward by less than this is read through: cheaper than a new request.
 _READ_THROUGH_BYTES = 256 * 1024
-#: Read through when a server that honoured Range no longer does.
-_MOST_SKIPPED_BYTES = 16 << 20
+#: Read through when a server does not honour Range, or no longer: who begins anew would read as much.
+_MOST_SKIPPED_BYTES = 256 << 20
 _SKIP_BYTES = 65536
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GOOD = frozenset({200, 203, 206})
@@ -49,6 +49,7 @@ class HttpBytes:
         self._asks_ranges = True
         self.size: int | None = None  #: None when the server does not tell
         self.ranged = False  #: it honours Range
+        self.recorded = False  #: what breaks off can be had from the beginning again, if its size is told
         self.position = 0
         self._streamed = 0  # where the body being read is at
         self._part_end: int | None = None
@@ -150,7 +151,8 @@ class HttpBytes:
         self._since_loss = 0
         if isinstance(cause, SourceError) and (cause.denied or not cause.transient):
             raise cause
-        if self._losses > MOST_LOSSES or not (self.ranged or self._part_end):
+        goes_on = self.ranged or self._part_end or (self.recorded and self.size is not None)
+        if self._losses > MOST_LOSSES or not goes_on:
             what = f"nothing came for {self._stall_s:g} s" if stalled else "the connection was lost"
             where = f"after {self.position} bytes of {mask_url(self._target.url)}"
             why = f": {cause}" if isinstance(cause, SourceError) else ""

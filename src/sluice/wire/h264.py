@@ -63,6 +63,13 @@ class Sps:
         """The Baseline profile has none (A.2.1)."""
         return self.profile_idc != _BASELINE
 
+    def reorders(self, *, shifted: bool, seen: bool = False) -> bool:
+        """Whether pictures are decoded in another order than they are shown. `shifted`: their times of both
+        differ, which counts where the set does not tell, since encoders without B-frames may shift all times
+        by a constant; `seen`: one came behind a later one, whatever the set tells."""
+        told = bool(self.reorder_frames) if self.reorder_frames is not None else shifted
+        return (told or seen) and self.allows_b_slices
+
     @classmethod
     def parse(cls, nal: bytes | memoryview) -> "Sps":
         """`nal` with its header byte. Raises H264Error. (7.3.2.1.1)"""

@@ -123,6 +123,7 @@ class Looker:
     ) -> DemuxSource | Endless:
         station = is_station(file)
         if not station and is_stored(file, head.head):
+            file.recorded = True
             return DemuxSource(file, head, connect, self._kinds)
         demuxer = container_for(head, live=True, kinds=self._kinds)
         probe = demuxer.open()
@@ -130,6 +131,7 @@ class Looker:
         if not station:
             stored, came_us = comes_as_stored(demuxer)
             if stored:
+                file.recorded = True
                 return DemuxSource(file, head, connect, self._kinds, (demuxer, probe))
             ahead_us = came_us + _AHEAD_US
         return Endless(file, head, demuxer, probe, ahead_us)

@@ -1,13 +1,20 @@
 """A file as FFmpeg gets it: one container, which ends where another one begins in the same bytes."""
 
 import io
+import time
 
-from sluice.core.errors import unsupported
+from sluice.core.errors import SourceError, unsupported
+from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_BARREN_BYTES
 from sluice.media.source.mp4_claims import Mp4Claims
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.splits import OggSplit, Split, TsSplit
+
+#: How long may be waited for what turns out to be null packets and tables of a transport stream only.
+_MOST_IDLE_S = 10.0
+_IDLE = "the transport stream brings nothing but null packets; is its encoder fed?"
+_HEAD_BYTES = 4096
 
 
 class CutFile:
@@ -29,6 +36,8 @@ class CutFile:
         self._held = b""  #: read, and not given yet
         self._looked_at = 0  #: up to where in the file
         self._next: int | None = None  #: where in the file the next container begins
+        self._waited_s = 0.0  #: since media came
+        self.head = b""  #: the first bytes of the file
         self.seekable = file.seekable
 
     @property
@@ -38,7 +47,14 @@ class CutFile:
     @property
     def note(self) -> str:
         """What is odd about the bytes that were read; empty as a rule."""
+        if isinstance(self._split, TsSplit) and self._split.idle and self._split.barren:
+            return _IDLE
         return self._split.note if self._split is not None else ""
+
+    @property
+    def programs(self) -> list[frozenset[int]]:
+        """Of a transport stream, what belongs together: the PIDs of each program."""
+        return self._split.programs if isinstance(self._split, TsSplit) else []
 
     def readable(self) -> bool:
         return True
@@ -101,7 +117,9 @@ class CutFile:
         if not chunk:
             if self._file.tell() != position:
                 self._file.seek(position)
+            begun = time.monotonic()
             chunk = self._file.read(size)
+            self._waited_s += time.monotonic() - begun
             self._check(position, chunk)
         chunk, self._held = chunk[:size], chunk[size:]
         return self._up_to_cut(position, chunk)
@@ -122,7 +140,7 @@ class CutFile:
     def _up_to_cut(self, position: int, chunk: bytes) -> bytes:
         if not self._sniffed:
             self._sniffed = True
-            self._split = _split_for(chunk)
+            self._split, self.head = _split_for(chunk), chunk[:_HEAD_BYTES]
         if self._next is not None and position < self._next:
             return chunk[: self._next - position]
         if self._split is None or self._next is not None:
@@ -134,14 +152,22 @@ class CutFile:
         if not 0 <= seen < len(chunk):  # FFmpeg looks at other places, too
             return chunk
         cut = self._split.feed(chunk[seen:])
-        if self.note:
-            self._notes.add(self.note)
+        if self._split.note:
+            self._notes.add(self._split.note)
+        if isinstance(self._split, TsSplit):
+            self._check_idle(idle=self._split.idle)
         self._looked_at = position + len(chunk)
         if cut is None:
             return chunk
         self._held = chunk[seen + cut :] + self._held
         self._next = self._looked_at = position + seen + cut
         return chunk[: seen + cut]
+
+    def _check_idle(self, *, idle: bool) -> None:
+        if not idle:
+            self._waited_s = 0.0
+        elif self._waited_s > _MOST_IDLE_S:
+            raise SourceError(Reason.IDLE_TIMEOUT, _IDLE, transient=True)
 
 
 def _split_for(head: bytes) -> Split | None:

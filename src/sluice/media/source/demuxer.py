@@ -33,9 +33,10 @@ from sluice.core.limits import (
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
+from sluice.media.source.mp4_boxes import fault_of_mp4
 from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
-from sluice.media.source.streams import StreamTrack, playable
+from sluice.media.source.streams import StreamTrack, of_one_program, playable
 from sluice.media.source.timeline import Timeline
 
 #: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.
@@ -74,6 +75,10 @@ _OPTIONS = {
 _TOO_MUCH = (
     f"has more than {MOST_TRACKS} tracks, or claims what would take more than "
     f"{MOST_ALLOCATION_BYTES >> 20} MiB of memory at once"
+)
+_NO_MEDIA = (
+    "the source is no media that can be played: give the address of an HLS playlist or of an MP4, FLV, "
+    "MPEG-TS, MP3, AAC, Matroska, Ogg, WAV or FLAC file or stream"
 )
 
 
@@ -184,17 +189,17 @@ class Demuxer:
         except av.MemoryError as error:
             raise unsupported(f"the source {_TOO_MUCH}") from error
         except av.FFmpegError as error:
-            raise unsupported(
-                "the source is no media that can be played: give the address of an HLS playlist or of an "
-                "MP4, FLV, MPEG-TS, MP3, AAC, Matroska, Ogg, WAV or FLAC file or stream"
-            ) from error
+            if self._reading.note:
+                raise self._no_media() from error
+            raise unsupported(fault_of_mp4(self._reading.head, self._file) or _NO_MEDIA) from error
         assert isinstance(container, InputContainer)  # noqa: S101 - opened for reading
         self._container = container
         found, left_out = playable(container, self._kinds)
-        for text in left_out:
+        found, further = of_one_program(found, self._reading.programs)
+        for text in (*left_out, *further):
             self.notes.add(text)
         if not found and self._reading.is_first:
-            raise unsupported(self._nothing(left_out))
+            raise self._no_media() if self._reading.note else unsupported(self._nothing(left_out))
         if _name(container) not in _OPEN_ENDED:  # one of each kind will do
             found = list({stream.type: stream for stream in reversed(found)}.values())
         for other in container.streams:  # not even read, where the container lets the demuxer skip it
@@ -264,9 +269,8 @@ class Demuxer:
                 first.setdefault(packet.kind, packet.pts_us)
             if packet.kind is TrackKind.VIDEO:
                 # The first B-frame of a live stream is not waited for: shifted times announce it.
-                back = packet.pts_us != packet.dts_us if self._live else packet.pts_us < newest_us
-                if back and (self._live or videos):
-                    self._playing[packet.kind].reordered = True
+                self._playing[packet.kind].shifted |= self._live and packet.pts_us != packet.dts_us
+                self._playing[packet.kind].reordered |= videos > 0 and packet.pts_us < newest_us
                 newest_us = max(newest_us, packet.pts_us)
                 videos += 1
             if self._looked_enough(set(first), wanted, videos):
@@ -284,7 +288,7 @@ class Demuxer:
             return False
         most = _LOOK_AHEAD_LIVE if self._live else _LOOK_AHEAD
         video = self._playing.get(TrackKind.VIDEO)
-        return video is None or videos >= most or video.reordered
+        return video is None or videos >= most or video.reordered or video.shifted
 
     def _no_media(self) -> SourceError:
         if self._reading.note:

@@ -68,7 +68,9 @@ class DemuxSource:
             self._demuxer.seek(position_us + self._demuxer.first_us)
             return
         self.close()
+        recorded = self._file.recorded
         self._file = self._connect()
+        self._file.recorded = recorded
         if self._aborted:
             raise interrupted("reading was aborted")
         self._head = SniffedFile(self._file)

@@ -10,7 +10,8 @@ import time
 from collections import deque
 
 from sluice.core.budget import Allowance
-from sluice.core.errors import unsupported
+from sluice.core.errors import SourceError, unsupported
+from sluice.core.lifecycle import Reason
 from sluice.core.limits import (
     LONGEST_FLV_HEADER,
     MOST_BARREN_BYTES,
@@ -39,6 +40,8 @@ _NEAR_BYTES, _SEARCHED_BYTES = 64 * 1024, 1 << 20
 _SEEK_BACK_US = (0, 2_000_000, 6_000_000, 20_000_000)
 #: A picture that is told with its first frame may be followed by others that show B-frames.
 _LOOK_AHEAD = 4
+#: How long a sequence header is waited for: some servers send it again with each key frame.
+_MOST_LACKING_S = 20.0
 
 
 class FlvDemuxer:
@@ -75,7 +78,7 @@ class FlvDemuxer:
         self._look_ahead()
         probe = self._tracks.probe()
         if not self._ahead:
-            raise unsupported("the source has no media that can be decoded")
+            raise self._nothing()
         first = {packet.kind: packet.pts_us for packet in reversed(self._ahead)}
         self._known = set(first)
         self.first_us = first.get(TrackKind.VIDEO, next(iter(first.values())))
@@ -87,6 +90,11 @@ class FlvDemuxer:
             duration_us=self._tracks.duration_us if not self._live else None,
             complete=False,
         )
+
+    def _nothing(self) -> SourceError:
+        text, lacking = "the source has no media that can be decoded", self._tracks.lacking()
+        text += f": {lacking}" if lacking else ""
+        return SourceError(Reason.SOURCE_UNSUPPORTED, text, transient=self._live)
 
     def next(self) -> Packet | None:
         """Raises SourceError. None at the end, and from then on."""
@@ -164,9 +172,12 @@ class FlvDemuxer:
 
     def _look_ahead(self) -> None:
         """Reads until the tracks that are announced have begun, or were waited for."""
-        until_s = time.monotonic() + WAIT_LIVE_S
+        begun_s = time.monotonic()
+        until_s = begun_s + WAIT_LIVE_S
         while self._read_tag():
             if not self._ahead:
+                if self._tracks.lacking() and time.monotonic() - begun_s > _MOST_LACKING_S:
+                    break
                 continue
             begun = self._tracks.begun & self._kinds
             wanted = (self._tracks.announced or frozenset(TrackKind)) & self._kinds

@@ -25,6 +25,7 @@ MOST_KEPT_BYTES = 8 * 1024 * 1024
 
 #: Codecs that cannot be decoded without a configuration of their own.
 _CONFIGURED = frozenset({"hevc", "aac"})
+_NAMES = {"h264": "H.264", "hevc": "H.265", "aac": "AAC"}
 #: Of H.264 whose sets come in the stream: a record without any, length fields of 4 bytes.
 _NO_SETS = b"\x01\0\0\0\xff\xe0\0"
 
@@ -40,6 +41,12 @@ class _Track:
     channels: int = 0
     shifted: bool = False  #: its pictures have composition times
     described: VideoTrack | AudioTrack | None = None
+
+    @property
+    def lacks_config(self) -> bool:
+        if self.begun or self.config or self.codec not in _NAMES:
+            return False
+        return self.h264 is None or not self.h264.record()
 
 
 @dataclass(slots=True)
@@ -82,6 +89,13 @@ class FlvTracks:
             duration_us=None,
             complete=False,
         )
+
+    def lacking(self) -> str:
+        """What keeps tracks that came from being decoded, in words; empty where nothing does."""
+        lacking = [_NAMES[track.codec] for track in self._tracks.values() if track.lacks_config]
+        what = " and ".join(lacking)
+        advice = "let the server send it to players that join, or start the publisher anew"
+        return f"{what} came without a sequence header, which decoders need; {advice}" if lacking else ""
 
     def take(self) -> list[Packet]:
         """The packets that came since the last call."""
@@ -159,8 +173,7 @@ class FlvTracks:
             elif track.codec == "aac":
                 AacConfig.parse(config)
         except (H264Error, AacError) as error:
-            title = {"h264": "H.264", "aac": "AAC"}[track.codec]
-            text = f"the source's {title} configuration is damaged: {error}"
+            text = f"the source's {_NAMES[track.codec]} configuration is damaged: {error}"
             self._damage = unsupported(text)
             self.dropped += 1
             return
@@ -192,9 +205,7 @@ class FlvTracks:
             with contextlib.suppress(H264Error):  # the decoder may know better
                 sps = Sps.parse(AvcConfig.parse(config).sps[0])
                 width, height = sps.width, sps.height
-                # An encoder without B-frames may still shift all its times by a constant.
-                reordered = bool(sps.reorder_frames) if sps.reorder_frames is not None else reordered
-                reordered = reordered and sps.allows_b_slices
+                reordered = sps.reorders(shifted=track.shifted)
         described = VideoTrack(track.codec, config, width, height, reordered)
         if described != track.described:
             track.described = packet.track = described

@@ -19,6 +19,7 @@ from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash_xml import parse_xml
+from sluice.media.source.hls_playlist import Part
 from sluice.media.source.hls_text import Addresses
 from sluice.media.source.notes import Notes
 from sluice.media.source.segmented import SegmentedSource
@@ -198,6 +199,15 @@ class PlaylistSource:
 
     def skip(self) -> bool:
         return isinstance(self._source, SegmentedSource | PlaylistSource) and self._source.skip()
+
+    @property
+    def played(self) -> Part | None:
+        """Of an entry that is live, which another attempt goes on behind."""
+        return self._source.played if isinstance(self._source, SegmentedSource | PlaylistSource) else None
+
+    def go_on_behind(self, part: Part) -> None:
+        if isinstance(self._source, SegmentedSource | PlaylistSource):
+            self._source.go_on_behind(part)
 
     def abort(self) -> None:
         """From any thread: whatever blocks fails at once."""

@@ -34,11 +34,13 @@ from sluice.wire.rtmp_url import RtmpUrl
 
 @dataclass(frozen=True, slots=True)
 class RtmpTimeouts:
-    """Seconds. `reply_s` for each of connect, createStream and play; `media_s` until the next media."""
+    """Seconds. `reply_s` for each of connect, createStream and play; `media_s` until the next media, and
+    `header_s` until it can be decoded where only a sequence header is missing."""
 
     handshake_s: float = 5.0
     reply_s: float = 10.0
     media_s: float = 10.0
+    header_s: float = 20.0
 
 
 class RtmpSource:
@@ -111,7 +113,11 @@ class RtmpSource:
     async def _probe(self) -> Probe:
         """Waits as long as media arrives: the first key frame may be far away."""
         self._media_at = _now()
+        asked_at = _now()
         while not self._tracks.begun:
+            lacking = self._tracks.lacking()
+            if lacking and _now() > asked_at + self._timeouts.header_s:
+                raise SourceError(Reason.SOURCE_UNSUPPORTED, f"{self._name}: {lacking}", transient=True)
             dropped = self._tracks.dropped
             if not await self._pump(self._media_at + self._timeouts.media_s):
                 what = "no media" if not dropped else "no media that can be decoded"

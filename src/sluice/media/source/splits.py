@@ -11,6 +11,7 @@ _PACKET, _SYNC = 188, b"\x47"
 _SCRAMBLED = 0x40  #: transport_scrambling_control in the fourth byte, which is not 0 (2.4.3.3)
 _IS_SCRAMBLED = "the transport stream is scrambled (conditional access), at least in parts; there is no key"
 _PAT, _PMT_TABLE = 0, 2
+_NULL_PID, _LAST_TABLE_PID = 0x1FFF, 0x1F  #: 2.4.3.3, table 2-3, with the tables of DVB
 _SECTION_HEADER, _LONGEST_SECTION = 3, 1024
 _MOST_PROGRAMS = 64
 _PAGE, _PAGE_HEADER = b"OggS", 27
@@ -37,12 +38,18 @@ class TsSplit:
 
     def __init__(self) -> None:
         self.prefix, self.note = b"", ""
+        self.idle, self.barren = False, True  #: null packets and tables are what was fed last; all that was
         self._carry = b""
         self._pat = b""  #: the packet
         self._maps: frozenset[int] = frozenset()  #: PIDs of the program maps that the newest table names
         self._first_maps: frozenset[int] | None = None
         self._streams: dict[int, frozenset[tuple[int, int]]] = {}  #: type and PID, by map
         self._sections: dict[int, bytearray] = {}
+
+    @property
+    def programs(self) -> list[frozenset[int]]:
+        """PIDs of the streams of each program, in the order in which their maps came."""
+        return [frozenset(pid for _, pid in streams) for streams in self._streams.values()]
 
     def jumped(self) -> None:
         self._carry = b""
@@ -66,7 +73,16 @@ class TsSplit:
                 self._carry = block[at:fed_before]
                 return max(0, at - fed_before)
             at = self._next_table(block, at + _PACKET, end)
+        if count:
+            self.idle = self._is_idle(block[start + 1 : end : _PACKET], block[start + 2 : end : _PACKET])
+            self.barren = self.barren and self.idle
         return None
+
+    def _is_idle(self, high: bytes, low: bytes) -> bool:
+        if not self.barren and low.count(_NULL_PID & 0xFF) < len(low) // 2:
+            return False  # as a rule, and quickly
+        pids = {(a & 0x1F) << 8 | b for a, b in zip(high, low, strict=True)}
+        return all(pid == _NULL_PID or pid <= _LAST_TABLE_PID or pid in self._maps for pid in pids)
 
     def _next_table(self, block: bytes, start: int, end: int) -> int:
         """Where the next packet of a program table begins; the end where there is none."""

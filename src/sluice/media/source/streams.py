@@ -37,7 +37,7 @@ class StreamTrack:
         self.kind = _KINDS[stream.type]
         self.index = stream.index
         self.begun = False
-        self.reordered = False  #: its times showed B-frames
+        self.shifted = self.reordered = False  #: its times may tell of B-frames; showed them
         self.last_us: int | None = None  #: decoding time of the last packet
         self._step_us = 0  #: and its length, where that is known
         self._untimed: list[Any] = []  #: packets that wait for the time of one behind them
@@ -144,7 +144,7 @@ class StreamTrack:
     def _video_track(self, stream: VideoStream) -> VideoTrack:
         context = stream.codec_context
         extradata, size = context.extradata or b"", (context.width, context.height)
-        reordered = self.reordered or bool(context.has_b_frames)
+        reordered = self.shifted or self.reordered or bool(context.has_b_frames)
         if self._h264 is not None:
             extradata = self._h264.record()
             try:
@@ -152,8 +152,7 @@ class StreamTrack:
             except H264Error as error:
                 raise unsupported(f"the source's H.264 parameter sets are damaged: {error}") from error
             size = (sps.width, sps.height)
-            # An encoder without B-frames may still shift all its times by a constant.
-            reordered = (reordered or bool(sps.reorder_frames)) and sps.allows_b_slices
+            reordered = sps.reorders(shifted=reordered, seen=self.reordered)
         # Only this container tells it exactly; of others it is a guess from the last timestamps.
         exact = stream.duration is not None and _MP4 in stream.container.format.name.split(",")
         length = (stream.duration or 0) * self._numerator // self._denominator
@@ -190,6 +189,28 @@ def playable(
     # Containers set the first of each kind to be the default where they do not tell.
     found.sort(key=lambda stream: not stream.disposition & Disposition.default)
     return found, left_out
+
+
+def of_one_program(
+    found: list[VideoStream | AudioStream], programs: list[frozenset[int]]
+) -> tuple[list[VideoStream | AudioStream], list[str]]:
+    """Of what `playable` found the streams that may be played together, and what is left out beside them, in
+    words. `programs`: what belongs together, by the ids of streams; none where all do."""
+    notes: list[str] = []
+    held = [program for program in programs if any(stream.id in program for stream in found)]
+    if len(held) > 1:
+        best = max(held, key=lambda program: len({stream.type for stream in found if stream.id in program}))
+        found = [stream for stream in found if stream.id in best]
+        notes.append(_left_out(len(held) - 1, "program"))
+    for kind, name in (("video", "picture track"), ("audio", "sound track")):
+        further = sum(stream.type == kind for stream in found) - 1
+        if further > 0:
+            notes.append(_left_out(further, name))
+    return found, notes
+
+
+def _left_out(count: int, what: str) -> str:
+    return f"{count} further {what} is left out" if count == 1 else f"{count} further {what}s are left out"
 
 
 def _rotation(packet: Any) -> int:
