@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
+from sluice.core.fairness import PEER_SEATS, Holder
 from sluice.core.ids import PeerId, UserId
 from sluice.process.channel import Channel
 from sluice.process.control import Done, Message
@@ -235,7 +236,8 @@ class _Front:
     def __init__(self) -> None:
         ours, theirs = _identities()
         self.socket = FrontSocket()
-        self.peers = Peers(cast(MediaSocket, self.socket), ours, [("127.0.0.1", 1)], lambda seat: None)
+        socket = cast(MediaSocket, self.socket)
+        self.peers = Peers(socket, ours, [("127.0.0.1", 1)], lambda seat: None, PEER_SEATS)
         self.sender = Sender()
         self.browser = _Browser(theirs)
         room = cast(Room, _Entered())
@@ -244,7 +246,7 @@ class _Front:
             agree_to_watch(_offer()),
             lambda connection, now_us: self._begin(connection),
             room=room,
-            user_id=UserId("user"),
+            holder=Holder(("app", "room"), "user", "127.0.0.1"),
             stream=Stream("name", lambda: None),
         )
         self.name = seat.peer.ufrag
