@@ -236,9 +236,8 @@ class _Front:
     def __init__(self) -> None:
         ours, theirs = _identities()
         self.socket = FrontSocket()
-        self.peers = Peers(
-            cast(MediaSocket, self.socket), ours, [("127.0.0.1", 1)], lambda seat: None, PEER_SEATS
-        )
+        socket = cast(MediaSocket, self.socket)
+        self.peers = Peers(socket, ours, [("127.0.0.1", 1)], lambda seat: None, PEER_SEATS)
         self.sender = Sender()
         self.browser = _Browser(theirs)
         room = cast(Room, _Entered())

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-from functools import partial
 
 from sluice.core.addresses import is_address
 from sluice.core.limits import (
@@ -16,8 +15,11 @@ from sluice.core.limits import (
     MOST_WAITING_LOOKUPS,
 )
 from sluice.net.slots import Slots
+from sluice.process.owned import own
 
 _LABELS_OF_A_ZONE = 2
+#: An error is an answer too, which all who ask share.
+_Answer = list[str] | OSError | ValueError
 
 
 class TooManyLookups(OSError):
@@ -29,7 +31,7 @@ class Names:
 
     def __init__(self) -> None:
         self._slots = Slots(MOST_LOOKUPS)
-        self._asking: dict[str, asyncio.Task[list[str]]] = {}
+        self._asking: dict[str, asyncio.Task[_Answer]] = {}
 
     async def addresses(self, host: str) -> list[str]:
         """The first MOST_JUDGED_ADDRESSES. Raises OSError, and ValueError for what is no name."""
@@ -37,46 +39,37 @@ class Names:
         if task is None:
             if len(self._asking) >= MOST_WAITING_LOOKUPS:
                 raise TooManyLookups("too many names wait to be resolved")
-            task = self._asking[host] = asyncio.create_task(self._ask(host))
-            task.add_done_callback(partial(self._on_end, host))
-        return await asyncio.shield(task)
+            task = self._asking[host] = own(self._ask(host), "a look-up of a name", vital=False)
+            task.add_done_callback(lambda _: self._asking.pop(host))
+        answer = await asyncio.shield(task)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def _on_end(self, host: str, task: asyncio.Task[list[str]]) -> None:
-        del self._asking[host]
-        if not task.cancelled():
-            task.exception()  # who asked may be gone
-
-    async def _ask(self, host: str) -> list[str]:
+    async def _ask(self, host: str) -> _Answer:
         zone = host if is_address(host) else ".".join(host.rstrip(".").split(".")[-_LABELS_OF_A_ZONE:])
         async with self._slots.take({zone: MOST_LOOKUPS_OF_A_ZONE}):
             return await _on_thread(host)
 
 
-async def _on_thread(host: str) -> list[str]:
+async def _on_thread(host: str) -> _Answer:
     """On a daemon's: the end of the process does not wait for a name server."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[str]] = loop.create_future()
+    future: asyncio.Future[_Answer] = loop.create_future()
 
-    def settle(addresses: list[str], error: Exception | None) -> None:
-        if answer.cancelled():
-            return
-        if error is None:
-            answer.set_result(addresses)
-        else:
-            answer.set_exception(error)
+    def settle(answer: _Answer) -> None:
+        if not future.cancelled():
+            future.set_result(answer)
 
     def ask() -> None:
-        addresses: list[str] = []
-        failure: Exception | None = None
+        answer: _Answer
         try:
-            found = socket.getaddrinfo(host, None, socket.AF_UNSPEC, socket.SOCK_STREAM)[
-                :MOST_JUDGED_ADDRESSES
-            ]
-            addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+            found = socket.getaddrinfo(host, None, socket.AF_UNSPEC, socket.SOCK_STREAM)
+            answer = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found[:MOST_JUDGED_ADDRESSES]))
         except (OSError, ValueError) as error:
-            failure = error
+            answer = error
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, addresses, failure)
+            loop.call_soon_threadsafe(settle, answer)
 
     threading.Thread(target=ask, name="look-up", daemon=True).start()
-    return await answer
+    return await future

@@ -174,12 +174,14 @@ class Poster:
 
 async def _is_quiet(reader: StreamReader) -> bool:
     """Neither closed nor with an answer that nobody asked for, which the next one would take for its own."""
-    reading = asyncio.ensure_future(reader.read(1))
-    await asyncio.sleep(0)
-    quiet = not reading.done()
-    reading.cancel()
-    await asyncio.wait({reading})
-    return quiet and reading.cancelled()
+    try:
+        async with asyncio.timeout(0):
+            await reader.read(1)
+    except TimeoutError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _head(target: HttpUrl, headers: dict[str, str], body: bytes) -> bytes:
