@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,6 +130,30 @@ def test_a_segment_whose_server_hangs_is_asked_for_once_more(
     played.check_places()
     assert origin.asked[bad] == 2
     assert len(played.notes) == (not again)
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_a_segment_that_trickles_is_left_out(
+    clip: Path, numbers: dict[str, int], executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hls_rendition, "_MOST_DURATIONS", 0)
+    data, over = (clip / "t3.ts").read_bytes(), threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        connection.sendall(head(len(data)) + data[: len(data) // 2])
+        for n in range(len(data) // 2, len(data)):
+            connection.sendall(data[n : n + 1])
+            over.wait(0.05)
+
+    with Origin(clip, {"t3.ts": [trickle]}).serve() as server:
+        played = play(server.url("/t.m3u8"), executor, numbers)
+        over.set()
+    assert played.error is None
+    pictures, lost = set(played.pictures()), set(range(3 * RATE, 4 * RATE))
+    assert pictures >= set(range(COUNT * RATE)) - lost
+    assert lost - pictures
+    played.check_places()
+    assert "did not come within 0.4 s" in played.notes[0]
 
 
 @pytest.mark.parametrize(("segment_s", "most_s"), [(0, 6), (1, 6), (6, 11), (10, 15), (3600, 16)])

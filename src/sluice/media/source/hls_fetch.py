@@ -4,7 +4,9 @@ Every address goes through `net.http` and its guard; FFmpeg sees only bytes. It 
 thread; `Fetcher.abort` breaks every wait.
 """
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -149,9 +151,18 @@ class Fetcher:
 class Body:
     """One resource, or a range of it, decrypted. Connected once it exists."""
 
-    def __init__(self, fetcher: Fetcher, part: Part, key: Key | None, wait_s: float | None = None) -> None:
-        """`wait_s`: for each answer, and between bytes. Raises SourceError."""
-        self._fetcher, self._part, self._wait_s = fetcher, part, wait_s
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        part: Part,
+        key: Key | None,
+        wait_s: float | None = None,
+        most_s: float = math.inf,
+    ) -> None:
+        """`wait_s`: for each answer, and between bytes; `most_s`: for all of it, while who reads has nothing
+        else to do. Raises SourceError."""
+        self._fetcher, self._part, self._wait_s, self._most_s = fetcher, part, wait_s, most_s
+        self._waited_s = 0.0
         self._received = 0
         self._asks_again = False  #: what does not even begin, its reader tries anew
         self._cipher: CipherContext | None = None
@@ -211,8 +222,9 @@ class Body:
         if self._part.offset and self._file.tell() == 0:
             self._seek()
         size = size if left is None else min(size, left)
+        self._check_pace()
         try:
-            data = self._file.read(size)
+            data = self._read(size)
         except SourceError as error:
             self._fetcher.raise_if_aborted()
             if not error.transient or not self._asks_again or self._file.seekable():
@@ -220,6 +232,16 @@ class Body:
             data = self._ask_again(size, error)
         self._received += len(data)
         return data
+
+    def _read(self, size: int) -> bytes:
+        begun = time.monotonic()
+        data = self._file.read(size)
+        self._waited_s += time.monotonic() - begun
+        return data
+
+    def _check_pace(self) -> None:
+        if self._waited_s > self._most_s:
+            raise interrupted(f"{mask_url(self._part.url)} did not come within {self._most_s:g} s")
 
     def _ask_again(self, size: int, cause: SourceError) -> bytes:
         """A body that broke off, from a server that ignores Range: once more, up to where it was."""
@@ -230,11 +252,12 @@ class Body:
             self._seek()
         known = self._received
         while known:
-            data = self._file.read(min(1 << 16, known))
+            self._check_pace()
+            data = self._read(min(1 << 16, known))
             if not data:
                 raise cause
             known -= len(data)
-        return self._file.read(size)
+        return self._read(size)
 
     def _seek(self) -> None:
         try:

@@ -33,6 +33,8 @@ _SLOW_S = 3.0
 #: they are asked for take about as long as the segments are.
 _LEAST_WAIT_S, _MOST_WAIT_S = 3.0, 8.0
 _OF_BOTH_WAITS_S = 5.0
+#: What comes at a third of its own pace, nobody wants to see.
+_MOST_DURATIONS = 3
 #: With another variant to go to, fewer.
 _MOST_BEFORE_SWITCH, _MOST_BAD_ANSWERS = 2, 3
 _MOST_OTHERS = 4
@@ -305,7 +307,8 @@ class Rendition:
         wait_s = _wait_s(segment)
         if segment.header is not None:
             self.fetcher.header(segment.header, wait_s)
-        body = Body(self.fetcher, segment.part, segment.key, wait_s)
+        most_s = 2 * wait_s + _MOST_DURATIONS * segment.duration_us / 1e6
+        body = Body(self.fetcher, segment.part, segment.key, wait_s, most_s)
         if not is_media(body.form, self._form):
             body.close()
             what = "is empty" if body.form is Form.EMPTY else "is no media"
