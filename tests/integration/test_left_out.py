@@ -79,15 +79,20 @@ def test_further_tracks_are_told(tmp_path: Path, ending: str) -> None:
     assert notes == ["1 further picture track is left out", "2 further sound tracks are left out"]
 
 
-def test_one_program_of_a_transport_stream_is_played(tmp_path: Path) -> None:
-    """The one that has most, also where the sound of another comes first."""
+@pytest.mark.parametrize("silent", [False, True])
+def test_one_program_of_a_transport_stream_is_played(tmp_path: Path, silent: bool) -> None:
+    """The one that has most, also where the sound of another comes first; not one that is silent."""
     maps = ["-map", "2", "-map", "0", "-map", "1"]
     programs = ["-program", "title=radio:st=0", "-program", "title=television:st=1:st=2"]
     ffmpeg(*_PICTURE, *_SOUNDS, *maps, *_CODECS, "-ac:a:0", "1", "-ac:a:1", "2", *programs, tmp_path / "a.ts")
-    probe, notes = _opened((tmp_path / "a.ts").read_bytes())
-    assert probe.video is not None
+    data = (tmp_path / "a.ts").read_bytes()
+    if silent:  # the television has the second PID and the third
+        packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+        data = b"".join(packet for packet in packets if (packet[1] & 0x1F, packet[2]) not in ((1, 1), (1, 2)))
+    probe, notes = _opened(data)
+    assert (probe.video is None) is silent
     assert probe.audio is not None
-    assert probe.audio.channels == 2
+    assert probe.audio.channels == (1 if silent else 2)
     assert notes == ["1 further program is left out"]
 
 

@@ -112,5 +112,6 @@ class RunFile:
         if self._form is None:
             return True
         if self._form is Form.AUDIO:
+            self._rendition.torn = False
             return False  # each segment tells its own time
         return segment.sequence == self._segment.sequence + 1 and self._rendition.form() is self._form

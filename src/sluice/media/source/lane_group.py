@@ -129,7 +129,9 @@ class LaneGroup:
     def _rejoin(self) -> None:
         main, *others = self._lanes
         behind_us = main.rejoin()
+        main.rendition.brief = False  # to have nothing yet would be taken for the end
         begin_us = main.begin_at_key()
+        main.rendition.brief = True
         if begin_us is None:
             return  # it has ended meanwhile
         for lane in others:

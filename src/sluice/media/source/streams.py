@@ -4,6 +4,7 @@ A stream begins when its first packet can be decoded: H.264 waits for its parame
 that were joined in the middle for a key frame. Until then its packets are of no use and are counted.
 """
 
+from functools import partial
 from typing import Any
 
 import av
@@ -199,7 +200,7 @@ def of_one_program(
     notes: list[str] = []
     held = [program for program in programs if any(stream.id in program for stream in found)]
     if len(held) > 1:
-        best = max(held, key=lambda program: len({stream.type for stream in found if stream.id in program}))
+        best = max(held, key=partial(_worth, found))
         found = [stream for stream in found if stream.id in best]
         notes.append(_left_out(len(held) - 1, "program"))
     for kind, name in (("video", "picture track"), ("audio", "sound track")):
@@ -207,6 +208,13 @@ def of_one_program(
         if further > 0:
             notes.append(_left_out(further, name))
     return found, notes
+
+
+def _worth(found: list[VideoStream | AudioStream], program: frozenset[int]) -> tuple[int, int]:
+    """Of how many kinds media came, and how many there may be."""
+    own = [stream for stream in found if stream.id in program]
+    came = [s for s in own if (s.width if isinstance(s, VideoStream) else s.codec_context.sample_rate)]
+    return len({stream.type for stream in came}), len({stream.type for stream in own})
 
 
 def _left_out(count: int, what: str) -> str:
