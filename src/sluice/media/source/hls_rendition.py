@@ -5,6 +5,7 @@ on behind it. Only what yields nothing ends: a server that answers nothing any m
 longer grows. Everything blocks on a worker thread; `Fetcher.abort` breaks every wait.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -304,10 +305,12 @@ class Rendition:
             return self._await(segment, error, begun)
 
     def _try(self, segment: Segment) -> Segment:
-        wait_s = _wait_s(segment)
+        wait_s, most_s = None, math.inf
+        if self._any_good:  # before that nobody watches, and a server may have to begin its work
+            wait_s = _wait_s(segment)
+            most_s = 2 * wait_s + _MOST_DURATIONS * segment.duration_us / 1e6
         if segment.header is not None:
             self.fetcher.header(segment.header, wait_s)
-        most_s = 2 * wait_s + _MOST_DURATIONS * segment.duration_us / 1e6
         body = Body(self.fetcher, segment.part, segment.key, wait_s, most_s)
         if not is_media(body.form, self._form):
             body.close()
@@ -335,7 +338,7 @@ class Rendition:
             self._next = segment.sequence + 1  # it was only counted: the end of the period came earlier
             return
         lost = self._note_failure(segment, error)
-        pauses = _PAUSES_S if not slow else () if lost.count else (0.0,)
+        pauses = _PAUSES_S if not slow else (0.0,) if self._any_good and not lost.count else ()
         if error.transient and not gone and lost.tries <= len(pauses):
             self.fetcher.wait(pauses[lost.tries - 1])
             return
