@@ -128,10 +128,9 @@ class CutFile:
         """Raises SourceError where a stranger sends or claims more than is taken."""
         self.barren += len(chunk)
         if self.barren > MOST_BARREN_BYTES:
-            raise unsupported(
-                f"{MOST_BARREN_BYTES >> 20} MiB of the source came without anything that can be played (an "
-                "MP4 with its index at the end needs a server that honours Range requests)"
-            )
+            why = self.note or "an MP4 with its index at the end needs a server that honours Range requests"
+            size = f"{MOST_BARREN_BYTES >> 20} MiB"
+            raise unsupported(f"{size} of the source came without anything that can be played ({why})")
         if not self._sniffed and _split_for(chunk) is None:
             self._claims = Mp4Claims()
         if self._claims is not None:

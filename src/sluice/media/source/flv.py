@@ -216,9 +216,8 @@ class FlvDemuxer:
             self._ahead.append(packet)
             self._barren = 0
         if self._barren > MOST_BARREN_BYTES:
-            raise unsupported(
-                f"{MOST_BARREN_BYTES >> 20} MiB of the FLV came without anything that can be played"
-            )
+            text = f"{MOST_BARREN_BYTES >> 20} MiB of the FLV came without anything that can be played"
+            raise unsupported(f"{text}: {lacking}" if (lacking := self._tracks.lacking()) else text)
         return True
 
     def _take_script(self, body: bytes) -> None:
