@@ -53,6 +53,8 @@ class Watching:
         self._connection = connection
         self._stream = stream
         self._report_at_us = 0
+        #: Pictures, sound: players put them together when they have a report of each, so its beginning has one.
+        self._reported = (False, False)
         self._loss = LossWatch()
         self._video_paused = False
         self._picture_lost: tuple[int, int] | None = None  #: when, and the newest key frame then
@@ -83,7 +85,9 @@ class Watching:
         self._loss.on_timer(now_us)
         self._follow_loss(now_us)
         self._repair(now_us)
-        if now_us >= self._report_at_us:
+        sends = (self._viewer.video_packets > 0, self._viewer.audio_packets > 0)
+        if now_us >= self._report_at_us or sends != self._reported:
+            self._reported = sends
             self._report_at_us = now_us + _REPORT_US
             self._report(now_us, unix_time)
 
