@@ -274,6 +274,24 @@ def test_a_peer_that_moves_all_day_stays(time: Time) -> None:
     assert stage.air.paths == {stage.anna.address, stage.innocent.address}
 
 
+def test_nobody_takes_the_address_of_a_peer_that_is_there(time: Time) -> None:
+    """Who can forge his source address could have what comes from there, and send what he watches there."""
+    stage = Stage(time, publishes=True)
+    for _ in stage.seconds(3):
+        stage.eve.check(stage.anna.address)
+    assert stage.anna.address in stage.air.paths
+    before = stage.air.packets
+    for _ in range(3):
+        stage.picture()
+    assert stage.air.packets > before, "her pictures still come in"
+    time.now_us += 7 * S
+    stage.eve.check(stage.anna.address)  # nobody is there any more: networks give addresses to others
+    before = stage.air.packets
+    for _ in range(3):
+        stage.picture()
+    assert stage.air.packets == before
+
+
 def test_an_ssrc_for_each_packet_ends_and_leaves_nothing(time: Time) -> None:
     stage = Stage(time, publishes=True)
     numbers = iter(range(1000, 100_000))

@@ -89,7 +89,7 @@ MOST_ROOM_USERS = 5000
 #: Peers and event streams of one user in a room.
 MOST_HOLDERS = 4000
 
-#: Lines of it; a browser's offer with every codec and 50 candidates has 400.
+#: Lines of an offer or a fragment; a browser's offer with every codec and 50 candidates has 400.
 MOST_SDP_LINES = 2000
 #: Characters of an ICE user name or password (RFC 8839 5.4).
 MOST_ICE_CHARACTERS = 256

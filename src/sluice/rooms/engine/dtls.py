@@ -138,7 +138,10 @@ class Dtls:
         self._export_keys()
 
     def _check_fingerprint(self) -> None:
-        certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        try:
+            certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        except ValueError as error:
+            raise DtlsError(f"the peer's certificate cannot be read: {error}") from error
         if certificate is None:
             raise DtlsError("the peer showed no certificate")
         shown = certificate.fingerprint(_HASHES[self._peer.algorithm]())

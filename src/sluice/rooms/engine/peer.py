@@ -44,6 +44,8 @@ from sluice.wire.sdp_transport import Transport
 log = structlog.get_logger()
 
 CONSENT_US = 30_000_000
+#: Peers check every 5 s (RFC 7675 5.1, with a fifth more or less).
+_PRESENT_US = 6_500_000
 _HANDSHAKE_US = 30_000_000
 #: Packets that may be late without being taken for repeated ones (RFC 3711 3.3.2): a second of much video.
 _REPLAY_WINDOW = 1024
@@ -154,6 +156,10 @@ class Peer:
     def address(self) -> Address | None:
         """Where it is, as its newest nomination says."""
         return self._address
+
+    def is_at(self, address: Address, now_us: int) -> bool:
+        """Whether it was heard there lately."""
+        return address == self._address and now_us - self._heard_us < _PRESENT_US
 
     def may_check(self, address: Address, now_us: int) -> bool:
         """Whether a check in its name is looked at: most of a flood ends here. Checks from other addresses

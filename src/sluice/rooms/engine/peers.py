@@ -182,6 +182,9 @@ class Peers:
         peer, now_us = self._by_name.get(ufrag), clock_us()
         if peer is None or not peer.may_check(address, now_us):
             return
+        holder = self._by_address.get(address)
+        if holder is not None and holder is not peer and holder.is_at(address, now_us):
+            return  # a source address can be forged: nobody takes that of a peer that is there
         try:
             message = stun.parse_message(data)
         except (ValueError, struct.error):
