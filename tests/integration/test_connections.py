@@ -25,9 +25,10 @@ _HEAD = b"GET /hello HTTP/1.1\r\nHost: h\r\n"
 _POST = b"POST /length HTTP/1.1\r\nHost: h\r\n"
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+    """The loop of a node, or the one that is named."""
+    return "asyncio", {"use_uvloop": getattr(request, "param", "uvloop") == "uvloop"}
 
 
 @pytest.fixture
@@ -237,12 +238,16 @@ async def test_many_large_heads_leave_room_for_small_ones(
 # --- TLS ----------------------------------------------------------------------------------------------------
 
 
+both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "uvloop"], indirect=True)
+
+
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[Path, Path]:
     write_certificate(tmp_path)
     return tmp_path / "cert.pem", tmp_path / "key.pem"
 
 
+@both_loops
 async def test_handshakes_that_do_not_end(anyio_backend: object, short: None, tls: tuple[Path, Path]) -> None:
     async with served(tls=tls) as listener:
         for begun in (b"", b"\x16\x03\x01\x02\x00\x01\x00", _HEAD + b"\r\n"):
@@ -251,6 +256,7 @@ async def test_handshakes_that_do_not_end(anyio_backend: object, short: None, tl
         assert (await said(await connect(listener, tls[0]), request)).endswith(b"hello")
 
 
+@both_loops
 async def test_handshakes_make_way(anyio_backend: object, tls: tuple[Path, Path]) -> None:
     async with served(Share(1, 100), tls) as listener:
         silent = [await connect(listener) for _ in range(20)]
