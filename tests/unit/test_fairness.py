@@ -48,6 +48,13 @@ def test_a_room_has_its_share_and_names_it() -> None:
     assert taken(seats, users[4]) == 1
 
 
+def test_a_node_has_its_most() -> None:
+    seats = Seats(SeatLimits(4, 7, 8, 10), "event streams", 6)
+    wanted = [holder(room=("app", f"room{n}"), address=f"192.0.2.{n}") for n in range(3)]
+    assert [taken(seats, one) for one in wanted] == [4, 2, 0]
+    assert seats.refusal(wanted[2]).startswith("this node has 6 event streams")
+
+
 def test_what_is_given_back_leaves_nothing_behind() -> None:
     seats = Seats(SeatLimits(1, 1, 1, 1), "peers")
     for n in range(1000):
