@@ -24,13 +24,13 @@ from sluice.api.gate import Gate
 from sluice.api.handshake import Handshake
 from sluice.api.refusals import Refusals
 from sluice.core.errors import BadInput
-from sluice.core.limits import LONGEST_IDLE_S, LONGEST_UNREAD_S
+from sluice.core.limits import LONGEST_IDLE_S, LONGEST_UNREAD_S, MOST_CONNECTIONS
 from sluice.process.descriptors import Share
 from sluice.process.owned import own
 from sluice.process.ports import binding
 
 _LOOK_S = 1.0
-_SHARE = Share(10_000, 1024)
+_SHARE = Share(MOST_CONNECTIONS, 1024)
 
 log = structlog.get_logger()
 
