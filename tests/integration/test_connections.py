@@ -186,6 +186,21 @@ async def test_who_drips_is_cut_off(anyio_backend: object, short: None, head: by
         assert reading.exception() is not None or b" 408 " in reading.result()
 
 
+async def test_who_leaves_in_the_middle_leaves_no_trace(
+    anyio_backend: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served() as listener:
+        ends = await connect(listener)
+        ends[1].write(_POST + b"Content-Length: 10\r\n\r\nabc")
+        await ends[1].drain()
+        assert await greeted(listener)
+        ends[1].transport.abort()
+        refused = await said(await connect(listener), _POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n")
+        assert b" 400 " in refused
+        assert await greeted(listener)
+    assert caplog.records == []
+
+
 async def test_an_answer_may_take_its_time(anyio_backend: object, short: None) -> None:
     """An event stream is longer than each time-out, and nobody makes way for another."""
     async with served(Share(1, 100)) as listener:
