@@ -24,12 +24,18 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         # On a socket of its own. uvloop begins to read here whatever we say (loop.start_tls expects that it
         # does not), and the first bytes would be lost.
-        descriptor = transport.get_extra_info("socket").fileno()
+        try:
+            mine = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        except OSError:  # no descriptor is left, or he is gone
+            transport.abort()
+            return
         if self._gate.enter(self):
-            self._socket = socket.socket(fileno=os.dup(descriptor))
+            self._socket = mine
             self._connection.before = self
             self._task = own(self._run(), "a TLS handshake", vital=False)
             self._task.add_done_callback(lambda _: self._end())
+        else:
+            mine.close()
         transport.abort()
 
     def give_way(self) -> None:
