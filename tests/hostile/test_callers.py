@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 
 import pytest
 
@@ -130,11 +130,15 @@ async def test_connections_that_send_nothing_are_closed(node: ServedNode, beside
     seen.check()
 
 
+def abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
 async def test_a_killed_child_comes_back_while_connections_wait(node: ServedNode) -> None:
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
         for _ in range(_ALLOWED + 100):
             _, writer = await open_connection(node.url)
-            stack.callback(writer.transport.abort)
+            stack.callback(abort, writer)
         before = node.children("sluice.media")
         before[0].kill()
         async with asyncio.timeout(20):
