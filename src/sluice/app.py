@@ -117,7 +117,9 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                     native_callbacks.routes(callbacks, operator),
                 ]
                 closing = asyncio.Event()
-                guard = Admission(settings.http.admission, refusals)
+                # They stay: a tenth of the connections is for calls, the operator's among them.
+                most_streams = max(1, share.connections * 9 // 10)
+                guard = Admission(settings.http.admission, refusals, most_streams=most_streams)
                 in_rooms = [
                     *whip.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
                     *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),

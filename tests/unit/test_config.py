@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sluice.api.admission import AdmissionLimits
 from sluice.config import (
     BotSettings,
     HttpSettings,
@@ -17,6 +18,7 @@ from sluice.config import (
 from sluice.core.bots import StreamLimits
 from sluice.core.callbacks import VENDOR_RETRY
 from sluice.core.errors import BadInput
+from sluice.core.fairness import SeatLimits
 
 
 @pytest.fixture
@@ -41,6 +43,20 @@ def test_a_flag_wins_over_a_variable_and_that_over_the_file(toml: Path) -> None:
     environ = {"SLUICE_MEDIA_PORT": "2", "SLUICE_LOG_LEVEL": "debug"}
     settings = load_settings({"log_level": "warning", "media_port": None}, environ, toml)
     assert (settings.data, settings.rooms.media_port, settings.log_level) == (Path("a"), 2, "warning")
+
+
+def test_fair_shares_are_settings(toml: Path) -> None:
+    shares = ("token", "user", "address", "room")
+    toml.write_text("\n".join(f"most_{whose}_peers = {n}" for n, whose in enumerate(shares, 1)))
+    names = ["token_joins", "address_joins", "failed_logins", "admin_tries", "connections"]
+    names += [f"{whose}_streams" for whose in shares]
+    environ = {f"SLUICE_MOST_{name.upper()}": str(n) for n, name in enumerate(names, 5)}
+    environ["SLUICE_HOSTS"] = "rtc.example.com, other.example"
+    settings = load_settings({}, environ, toml)
+    assert settings.rooms.seats == SeatLimits(1, 2, 3, 4)
+    assert settings.http.admission == AdmissionLimits(5, 6, 7, SeatLimits(10, 11, 12, 13))
+    assert (settings.http.admin_tries, settings.http.most_connections) == (8, 9)
+    assert settings.http.hosts == ("rtc.example.com", "other.example")
 
 
 def test_variables_of_others_are_left_alone(toml: Path) -> None:
@@ -69,6 +85,10 @@ def test_lists_are_lists_or_texts_with_commas(toml: Path, given: object) -> None
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
+        ("hosts", "rtc.example.com,a b", "names of hosts"),
+        ("hosts", "http://rtc.example.com", "names of hosts"),
+        ("most_connections", "0", "at least 1"),
+        ("most_token_peers", "x", "whole number"),
         ("listen", "8080", "host:port"),
         ("listen", ":8080", "host:port"),
         ("listen", "localhost:", "host:port"),

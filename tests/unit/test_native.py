@@ -65,6 +65,54 @@ def test_bearer(native: Native, method: str, target: str, token: str | None) -> 
     }
 
 
+def test_who_guesses_the_admin_token_waits() -> None:
+    now = 0.0
+    app = FastAPI()
+    app.include_router(routes(FakeTasks(lambda: 0.0), Operator(ADMIN, tries=10, clock=lambda: now)))
+
+    def ask(token: str) -> Answer:
+        return call(app, "GET", "/api/v1/tasks", [("Authorization", f"Bearer {token}")])
+
+    assert [ask(f"guess{n}").status for n in range(300)] == [401] * 11 + [429] * 289
+    answer = ask(ADMIN)
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+    assert answer.json()["error"]["code"] == "TooOften"
+    now = 1.0
+    assert ask(ADMIN).status == 200
+    assert [ask("guess").status for _ in range(20)] == [401] * 11 + [429] * 9
+    assert ask(ADMIN).status == 200, "an address that has shown it is not locked out"
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_a_body_is_read_for_the_operator_alone(native: Native, token: str | None) -> None:
+    headers = [("Content-Type", "application/json")]
+    headers += [("Authorization", f"Bearer {token}")] if token else []
+    chunks = [b" " * 65536] * 1000
+    answer = call(native.app, "POST", "/api/v1/tasks/x/control", headers, chunks)
+    assert (answer.status, answer.chunks_read) == (401, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (b" " * 65536, 17),
+        (b"[" * 65536, 15),
+        (b'{"volume": ' + b"9" * 65000 + b"}", 1),
+        (b'{"seek_s": 1e999999}', 1),
+        (rb'{"\ud800": 1}', 1),
+        (rb'{"pause": "\ud800"}', 1),
+        (b"\xff\xfe", 1),
+        (b"null", 1),
+    ],
+)
+def test_bodies_that_are_none(native: Native, body: bytes, read: int) -> None:
+    headers = [("Content-Type", "application/json"), ("Authorization", f"Bearer {ADMIN}")]
+    answer = call(native.app, "POST", "/api/v1/tasks/x/control", headers, [body] * read)
+    assert answer.status == 400, answer.body
+    assert set(answer.json()["error"]) == {"code", "message"}
+    assert len(answer.body) < 1000
+
+
 def test_an_empty_admin_token_opens_nothing() -> None:
     app = FastAPI()
     app.include_router(routes(FakeTasks(lambda: 0.0), Operator("")))

@@ -15,6 +15,7 @@ from sluice.core.apps import AccessKey, App, Apps
 from sluice.core.errors import Overloaded, RoomError
 from sluice.core.ids import AppId
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_LOGGED_REFUSALS
 from sluice.wire.signature import RequestHead, parse_query, sign
 from tests.testing import FakeBans, FakeCallbacks, FakeRooms, FakeTasks
 from tests.unit.asgi import Answer, call
@@ -81,6 +82,13 @@ def error_of(answer: Answer) -> tuple[int, str, str]:
 
 def list_tasks(door: Door, **options: Any) -> Answer:
     return door.send(LIST, method="GET", query=f"&AppId={APP.app_id}&RoomId=Room1", **options)
+
+
+def test_a_flood_of_refused_calls_does_not_fill_the_log(door: Door) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(MOST_LOGGED_REFUSALS + 100):
+            assert call(door.app, "GET", "/?Action=ListRelayStream&Version=2023-11-01").status == 401
+    assert len(logs) == MOST_LOGGED_REFUSALS
 
 
 def test_success_envelope(door: Door) -> None:

@@ -6,6 +6,7 @@ What can be done with the peer afterwards is the same as for WHIP (test_whip.py)
 import pytest
 from starlette.routing import Router
 
+from sluice.api.admission import Admission, AdmissionLimits
 from sluice.api.whep import routes
 from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
@@ -26,11 +27,12 @@ def token(room: str = "room", privileges: tuple[Privilege, ...] = (Privilege.SUB
 
 
 class Whep:
-    def __init__(self) -> None:
+    def __init__(self, limits: AdmissionLimits | None = None) -> None:
         self.rooms = FakeRooms()
         self.bans = FakeBans()
         self.now = float(NOW)
-        self.app = Router(routes(self.rooms, Apps([APP]), self.bans, lambda: self.now))
+        admission = Admission(limits, clock=lambda: self.now)
+        self.app = Router(routes(self.rooms, Apps([APP]), self.bans, lambda: self.now, (), admission))
 
     def post(
         self,
@@ -173,6 +175,22 @@ def test_who_may_end_a_peer(whep: Whep) -> None:
     assert end(whep, location, token(privileges=())) == 200
     assert whep.rooms.closed == [UserId("viewer")]
     assert end(whep, f"{PATH}/{'x' * 200}") == 400
+
+
+def test_who_joins_too_often_waits() -> None:
+    whep = Whep(AdmissionLimits(token_joins=60))
+    answers = [whep.post() for _ in range(61)]
+    assert [answer.status for answer in answers] == [201] * 60 + [429]
+    assert answers[-1].headers["retry-after"] == "1"
+    assert answers[-1].chunks_read == 0, "nobody reads what he offers"
+    whep.now += 1
+    assert whep.post().status == 201
+
+
+def test_tokens_worth_nothing_are_counted_and_a_right_one_passes() -> None:
+    whep = Whep(AdmissionLimits(failed_logins=10))
+    assert [whep.post(bearer="x").status for _ in range(12)] == [401] * 10 + [429] * 2
+    assert whep.post().status == 201
 
 
 def test_a_restart_needs_the_right_to_watch(whep: Whep) -> None:

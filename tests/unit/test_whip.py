@@ -204,6 +204,14 @@ def test_a_patch_says_which_session_it_is_for(whip: Whip) -> None:
     assert whip.rooms.patches == []
 
 
+@pytest.mark.parametrize("tag", ["A" * 4_400_000, ",".join(['"a"'] * 1000), "," * 60_000])
+def test_a_patch_with_too_many_tags(whip: Whip, tag: str) -> None:
+    """They would travel to the room process, which ends at a message of 4 MB."""
+    answer = whip.patch(if_match=tag)
+    assert (answer.status, answer.body[:8]) == (400, b"If-Match")
+    assert whip.rooms.patches == []
+
+
 def test_a_patch_of_another_type_is_415(whip: Whip) -> None:
     answer = whip.patch(kind="application/sdp")
     assert (answer.status, answer.headers["accept-patch"]) == (415, f"{FRAGMENT}, application/json")

@@ -33,16 +33,18 @@ def address_of(request: HTTPConnection) -> str:
 
 
 class Admission:
-    """`clock` tells seconds, from whenever."""
+    """`most_streams` are there in all. `clock` tells seconds, from whenever."""
 
     def __init__(
         self,
         limits: AdmissionLimits | None = None,
         refusals: Refusals | None = None,
+        *,
+        most_streams: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         limits = limits or AdmissionLimits()
-        self.streams = Seats(limits.streams, "event streams")
+        self.streams = Seats(limits.streams, "event streams", most_streams)
         self._token_joins = Rate(limits.token_joins)
         self._address_joins = Rate(limits.address_joins)
         self._failures = Rate(limits.failed_logins)

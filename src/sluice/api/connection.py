@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sluice.api.gate import Gate
+from sluice.api.gate import Gate, Guest
 from sluice.core.limits import (
     LONGEST_BODY_PAUSE_S,
     LONGEST_BODY_S,
@@ -51,6 +51,7 @@ class Phase(Enum):
 class Connection(HttpToolsProtocol):
     def __init__(self, gate: Gate, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
+        self.before: Guest | None = None  #: who was counted until this connection is made
         self._gate = gate
         self._phase = Phase.NEXT
         self._header_lines = 0
@@ -60,32 +61,26 @@ class Connection(HttpToolsProtocol):
         self._deadline = math.inf
         self._body_ends_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._early: list[bytes] | None = []  # what came before the transport, as behind a handshake of TLS
 
     # --- the transport ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        early, self._early = self._early, None
         super().connection_made(transport)
+        if self.before is not None:
+            self._gate.leave(self.before)
         if not self._gate.enter(self):
             self.give_way()
             return
         self._wait_until(self.loop.time() + LONGEST_HEAD_S)
-        for data in early or ():
-            self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gate.leave(self)
         self._hold(0)
         if self._timer is not None:
             self._timer.cancel()
-        if self._early is None:
-            super().connection_lost(exc)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._early is not None:
-            self._early.append(data)
-            return
         if self._is_over:
             self._unheard += len(data)
             if self._unheard > MOST_FAREWELL_BYTES:

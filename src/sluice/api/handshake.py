@@ -1,6 +1,8 @@
 """TLS at the front of a connection: counted from the first byte on, and given up where it takes too long."""
 
 import asyncio
+import os
+import socket
 import ssl
 
 from sluice.api.connection import Connection
@@ -16,35 +18,48 @@ class Handshake(asyncio.Protocol):
         self._gate = gate
         self._context = context
         self._connection = connection
-        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        transport.pause_reading()  # until somebody reads who understands it
-        self._transport = transport
-        if self._gate.enter(self):
-            self._task = own(self._run(transport), "a TLS handshake", vital=False)
-        else:
+        # On a socket of its own. uvloop begins to read here whatever we say (loop.start_tls expects that it
+        # does not), and the first bytes would be lost.
+        try:
+            mine = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        except OSError:  # no descriptor is left, or he is gone
             transport.abort()
+            return
+        if self._gate.enter(self):
+            self._socket = mine
+            self._connection.before = self
+            self._task = own(self._run(), "a TLS handshake", vital=False)
+            self._task.add_done_callback(lambda _: self._end())
+        else:
+            mine.close()
+        transport.abort()
 
     def give_way(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        if self._task is not None:
+            self._task.cancel()
 
-    async def _run(self, transport: asyncio.Transport) -> None:
-        loop = asyncio.get_running_loop()
+    async def _run(self) -> None:
+        accepted, self._socket = self._socket, None
+        assert accepted is not None  # noqa: S101 - connection_made has set it
+        accepted.setblocking(False)
         try:
-            secured = await loop.start_tls(
-                transport,
-                self._connection,
-                self._context,
-                server_side=True,
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._become,
+                accepted,
+                ssl=self._context,
                 ssl_handshake_timeout=LONGEST_HANDSHAKE_S,
             )
         except OSError:  # strangers who speak no TLS, or too slowly, or went away
-            secured = None
+            accepted.close()
+
+    def _become(self) -> Connection:
+        return self._connection
+
+    def _end(self) -> None:
         self._gate.leave(self)
-        if secured is None or secured.is_closing():
-            transport.abort()
-        else:
-            self._connection.connection_made(secured)
+        if self._socket is not None:  # made way before it began
+            self._socket.close()

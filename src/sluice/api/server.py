@@ -10,27 +10,28 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice.api.connection import Connection
 from sluice.api.gate import Gate
 from sluice.api.handshake import Handshake
 from sluice.api.refusals import Refusals
 from sluice.core.errors import BadInput
-from sluice.core.limits import LONGEST_IDLE_S, LONGEST_UNREAD_S
+from sluice.core.limits import LONGEST_IDLE_S, LONGEST_UNREAD_S, MOST_CONNECTIONS
 from sluice.process.descriptors import Share
 from sluice.process.owned import own
 from sluice.process.ports import binding
 
 _LOOK_S = 1.0
-_SHARE = Share(10_000, 1024)
+_SHARE = Share(MOST_CONNECTIONS, 1024)
 
 log = structlog.get_logger()
 
@@ -74,7 +75,7 @@ async def serving(
         return Handshake(gate, certificate.context, made) if certificate else made
 
     config = uvicorn.Config(
-        app,
+        _until_he_leaves(app),
         http=connection,  # type: ignore[arg-type]  # a class for uvicorn, which only calls it
         ws="none",
         access_log=False,
@@ -99,6 +100,16 @@ async def serving(
         await tasks[0]
         for task in tasks[1:]:
             task.cancel()
+
+
+def _until_he_leaves(app: ASGIApp) -> ASGIApp:
+    """Who goes in the middle of his body ends what reads it, and that is all."""
+
+    async def until(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientDisconnect):  # he was refused there, or has left: no fault of ours
+            await app(scope, receive, send)
+
+    return until
 
 
 class Certificate:

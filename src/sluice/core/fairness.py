@@ -76,10 +76,12 @@ class Holder:
 
 
 class Seats:
-    """`things` is what one seat is called for people, in the plural."""
+    """`things` is what one seat is called for people, in the plural; `most` are there in all, any number
+    without."""
 
-    def __init__(self, limits: SeatLimits, things: str) -> None:
+    def __init__(self, limits: SeatLimits, things: str, most: int | None = None) -> None:
         self._limits = limits
+        self._most = most
         self._things = things
         self._taken: Counter[Hashable] = Counter()
 
@@ -107,7 +109,11 @@ class Seats:
             (user, limits.user, "the user of this token"),
             (holder.room, limits.room, "this room"),
         ]
-        return (*shares, (address, limits.address, "your address")) if address else tuple(shares)
+        if address:
+            shares.append((address, limits.address, "your address"))
+        if self._most is not None:
+            shares.append(("", self._most, "this node"))
+        return tuple(shares)
 
 
 class Rate:

@@ -75,6 +75,8 @@ LONGEST_BACK_OFF_S = 60.0
 #: Seconds for which an address that has shown the right admin token is not held to the back-off of others
 #: there.
 TRUST_S = 3600.0
+#: Refused calls of an address in a minute that have a line in the log each: ten a second are read by nobody.
+MOST_LOGGED_REFUSALS = 600
 #: Seconds between two lines of the log about refusals for the same reason.
 REFUSALS_LOGGED_EVERY_S = 60.0
 

@@ -32,6 +32,8 @@ from sluice.api.heybox.rates import Quota, Rates
 from sluice.api.heybox.streams import Push, Stop, StreamHandlers
 from sluice.core.bots import Bot
 from sluice.core.errors import SluiceError
+from sluice.core.fairness import Rate, network_of
+from sluice.core.limits import MOST_LOGGED_REFUSALS
 from sluice.store.bots import BotRegistry
 
 #: All paths of the dialect begin so.
@@ -86,6 +88,7 @@ class BotDoor:
         # Apart, so that no crowd of strangers makes the count of a bot forgotten.
         self._rates_of_bots = Rates()
         self._rates_of_strangers = Rates()
+        self._lines = Rate(MOST_LOGGED_REFUSALS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = _Call(Request(scope, receive), self._clock())
@@ -95,7 +98,8 @@ class BotDoor:
             return
         except SluiceError as error:
             refusal = to_refusal(error)
-            _log_refusal(call, refusal, error)
+            if refusal.row is INTERNAL_ERROR or not self._lines.take(network_of(call.address), call.now):
+                _log_refusal(call, refusal, error)
             response = failure(refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
             log.exception("x call", path=_path_of(call))

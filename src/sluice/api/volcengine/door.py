@@ -31,6 +31,8 @@ from sluice.api.volcengine.fields import Reading
 from sluice.api.volcengine.rates import Rates
 from sluice.core.apps import AccessKey, App, Apps, Feature
 from sluice.core.errors import SluiceError
+from sluice.core.fairness import Rate, network_of
+from sluice.core.limits import MOST_LOGGED_REFUSALS
 from sluice.wire.signature import Policy, RequestHead, parse_query, read_claim
 
 BODY_LIMIT = 1 << 20  #: bytes (volcengine.md section 1)
@@ -58,6 +60,7 @@ class FrontDoor:
         self._clock = clock
         self._policy = policy or Policy()
         self._rates = Rates()
+        self._lines = Rate(MOST_LOGGED_REFUSALS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -70,7 +73,9 @@ class FrontDoor:
             return
         except SluiceError as error:
             refusal = to_refusal(error)
-            _log_refusal(metadata, refusal, error, scope)
+            caller = network_of(scope["client"][0]) if scope.get("client") else ""
+            if refusal.row is INTERNAL_ERROR or not self._lines.take(caller, now):
+                _log_refusal(metadata, refusal, error, scope)
             response = failure(metadata, refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
             log.exception("x call", request_id=metadata.request_id, action=metadata.action)

@@ -1,0 +1,116 @@
+"""The names that the node answers to."""
+
+from collections.abc import Sequence
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from sluice.api.hosts import KnownHosts, host_name
+from sluice.api.proxies import TrustedProxies
+from sluice.api.refusals import Refusals
+from tests.unit.asgi import Answer, call
+
+
+async def surface(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("in")(scope, receive, send)
+
+
+def ask(
+    host: str | None,
+    path: str = "/room",
+    names: Sequence[str] = ("rtc.example.com:8443",),
+    refusals: Refusals | None = None,
+) -> Answer:
+    headers = [] if host is None else [("Host", host)]
+    return call(KnownHosts(surface, names, refusals or Refusals()), "GET", path, headers)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        None,  # no browser leaves it out
+        "127.0.0.1",
+        "127.0.0.1:18080",  # a port that is mapped
+        "[::1]:8080",
+        "203.0.113.7",
+        "localhost:8080",
+        "LOCALHOST",
+        "sluice.localhost",
+        "sluice:8080",  # a container's name
+        "rtc.example.com",
+        "RTC.Example.com.:8080",
+    ],
+)
+def test_right_names(host: str | None) -> None:
+    assert ask(host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "rtc.example.com.evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "evil.localhost.example",
+        "1.2.3.4.5",
+        "127.1",  # no browser sends that
+        "[::1].evil.example",
+        "a b",
+        "",
+        "user@localhost",
+        "localhost/",
+        "x" * 5000 + ".example",
+        "localhost:999999",
+    ],
+)
+def test_other_names(host: str) -> None:
+    answer = ask(host)
+    assert answer.status == 421
+    assert b"--hosts" in answer.body
+    assert len(answer.body) < 400
+
+
+def test_what_a_name_is_not_needed_for() -> None:
+    """Signed calls are nothing that a page can make; a health check says nothing."""
+    assert [ask("evil.example", path).status for path in ("/", "/healthz", "/api/v1/tasks")] == [
+        200,
+        200,
+        421,
+    ]
+
+
+def test_any_name() -> None:
+    assert ask("evil.example", names=["*"]).status == 200
+
+
+def test_two_hosts_must_both_be_right() -> None:
+    app = KnownHosts(surface, [], Refusals())
+    assert call(app, "GET", "/room", [("Host", "localhost"), ("Host", "evil.example")]).status == 421
+
+
+def test_a_trusted_proxy_vouches_for_its_callers() -> None:
+    app = TrustedProxies(KnownHosts(surface, [], Refusals()), ["192.0.2.0/24"])
+    headers = [("Host", "evil.example"), ("X-Forwarded-For", "198.51.100.1")]
+    assert call(app, "GET", "/room", headers).status == 421
+
+    async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "client": ("192.0.2.1", 1)}, receive, send)
+
+    assert call(behind, "GET", "/room", headers).status == 200
+
+
+def test_refusals_are_counted() -> None:
+    refusals = Refusals()
+    ask("evil.example", refusals=refusals)
+    assert refusals.of("the node does not answer to this name") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("h", "h"), ("h:", "h"), ("[::1]:1", "::1"), ("A.b.", "a.b"), ("*", None), ("h:x", None), ("[x]", None)],
+)
+def test_names(host: str, name: str | None) -> None:
+    assert host_name(host) == name
