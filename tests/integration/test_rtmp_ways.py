@@ -65,9 +65,9 @@ async def _push(url: str) -> None:
         await sink.close()
 
 
-async def _pull(url: str) -> SourceError:
+async def _pull(url: str, media_s: float = 0.1) -> SourceError:
     """What it ends with: no server here has media."""
-    source = RtmpSource(url, _LOOPBACK, RtmpTimeouts(media_s=0.1))
+    source = RtmpSource(url, _LOOPBACK, RtmpTimeouts(media_s=media_s))
     with pytest.raises(SourceError) as caught:
         await source.open()
     await source.close()
@@ -225,7 +225,7 @@ async def test_a_flood_ends_that_session_and_leaves_others_their_turns(flood: by
 
     async with flooding(flood) as door, asyncio.timeout(20):
         beside = asyncio.create_task(innocent())
-        pulled = await _pull(door.url())
+        pulled = await _pull(door.url(), media_s=20)
         turns_of_pull, turns = turns, 0
         sink = RtmpSink(door.url(), _LOOPBACK, RtmpLimits(end_s=0.1))
         await sink.connect()

@@ -246,15 +246,16 @@ MOST_SCRIPT_BYTES, LONGEST_FLV_HEADER = 1 << 20, 64 << 10
 #: that the format knows is as long; players see three or four streams.
 MOST_RTMP_BYTES, MOST_RTMP_CHUNK_STREAMS = 16 << 20, 256
 #: Steps for each wake-up of the loop, some 0.5 ms: a chunk, a part of an aggregate message or a few bytes of
-#: a command. All others of the process come in between.
-MOST_RTMP_STEPS = 200
+#: a command is one, a message of media as many as it takes to make a packet of it. All others of the process
+#: come in between.
+MOST_RTMP_STEPS, RTMP_STEPS_OF_MEDIA = 200, 20
 #: Steps that a server may cost each second for long, and at once when a stream begins. 50 Mbit/s in chunks of
-#: 128 bytes are 49,000, and cost 0.15 s of a core.
-MOST_RTMP_STEPS_PER_S, MOST_RTMP_STEPS_AT_ONCE = 50_000, 250_000
+#: 128 bytes are 51,000 and cost 0.15 s of a core; 25,000 messages of media at once are some minutes.
+MOST_RTMP_STEPS_PER_S, MOST_RTMP_STEPS_AT_ONCE = 60_000, 500_000
 #: The same for steps that bring no media: pings, acknowledgements, empty messages, chunks of a few bytes.
 MOST_RTMP_IDLE_STEPS_PER_S, MOST_RTMP_IDLE_STEPS_AT_ONCE = 200, 5_000
 #: Parts of one aggregate message: some seconds of media.
-MOST_RTMP_PARTS = 1_000
+MOST_RTMP_PARTS = 500
 #: Bytes of a command, and of a data message that is read: metadata with an index of a long file is larger
 #: than any command, and a stream plays without it.
 MOST_RTMP_COMMAND_BYTES, MOST_RTMP_DATA_BYTES = 64 << 10, 256 << 10

@@ -22,6 +22,7 @@ from sluice.core.limits import (
     MOST_RTMP_STEPS,
     MOST_RTMP_STEPS_AT_ONCE,
     MOST_RTMP_STEPS_PER_S,
+    RTMP_STEPS_OF_MEDIA,
 )
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Amf0Error, Value, decode, encode
@@ -208,6 +209,7 @@ class Client(ABC):
 
     def _earn(self, body: bytes) -> None:
         """Media makes good what it came in."""
+        self._steps += RTMP_STEPS_OF_MEDIA
         if body:
             self._idle -= 1 + len(body) // _BYTES_FOR_A_STEP
 
@@ -381,4 +383,7 @@ class Budget:
                 "acknowledgements, chunks of a few bytes)"
             )
         if self._steps > MOST_RTMP_STEPS_AT_ONCE:
-            raise RtmpError(f"more than {MOST_RTMP_STEPS_PER_S} chunks and messages a second")
+            messages = MOST_RTMP_STEPS_PER_S // RTMP_STEPS_OF_MEDIA
+            raise RtmpError(
+                f"more than {MOST_RTMP_STEPS_PER_S} chunks or {messages} messages of media a second, for long"
+            )
