@@ -235,6 +235,10 @@ MOST_BARREN_BYTES = 256 << 20
 #: Containers one behind the other (links of Ogg, new program maps), and tracks that go on in another form: at
 #: once and in a second of media. Each is opened or made anew.
 MOST_RESTARTS, MOST_RESTARTS_PER_S = 100, 5.0
+#: Threads of a media process that open sources, and that read those which play: each waits for one server.
+MOST_OPENING_THREADS, MOST_PLAYING_THREADS = 512, 1024
+#: Seconds until a source is open: sixteen variants that fail, and one that plays.
+LONGEST_OPENING_S = 60.0
 #: Bytes of what an FLV tells of itself, and of its header, which has 9.
 MOST_SCRIPT_BYTES, LONGEST_FLV_HEADER = 1 << 20, 64 << 10
 

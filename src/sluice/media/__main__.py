@@ -5,13 +5,13 @@ Configuration (see process.supervisor.ChildSpec): allow_networks.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import av.logging
 
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
+from sluice.core.limits import MOST_OPENING_THREADS, MOST_PLAYING_THREADS
 from sluice.media.allocations import bound_allocations
 from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
@@ -19,6 +19,7 @@ from sluice.media.push import Push
 from sluice.media.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.media.tap import Taps
+from sluice.media.threads import Threads
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
@@ -37,10 +38,6 @@ from sluice.process.control import (
 )
 from sluice.process.owned import own, watch
 
-#: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
-#: that a core can carry; they are made when needed.
-_MOST_THREADS = 256
-
 
 class MediaProcess:
     def __init__(
@@ -52,7 +49,8 @@ class MediaProcess:
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
             links=RoomLinks(),
             pacer=Pacer(),
-            executor=ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="source"),
+            executor=Threads(MOST_PLAYING_THREADS, "playing"),
+            opening=Threads(MOST_OPENING_THREADS, "opening"),
             report=self._channel.notify,
         )
         self._taps = Taps(self._shop.pacer)
