@@ -12,7 +12,7 @@ import av.logging
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_OPENING_THREADS, MOST_PLAYING_THREADS
-from sluice.media.allocations import bound_allocations
+from sluice.media.allocations import bound_allocations, give_back
 from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
@@ -38,6 +38,9 @@ from sluice.process.control import (
 )
 from sluice.process.owned import own, watch
 
+#: From the end of a session to giving back its memory, and that of others that end then.
+_GIVE_BACK_S = 2.0
+
 
 class MediaProcess:
     def __init__(
@@ -54,6 +57,7 @@ class MediaProcess:
             report=self._channel.notify,
         )
         self._taps = Taps(self._shop.pacer)
+        self._giving_back: asyncio.TimerHandle | None = None
         watch("the pacer", self._shop.pacer.stands_still)
 
     async def run(self) -> None:
@@ -96,10 +100,17 @@ class MediaProcess:
     def _end(self, run_id: str, task: asyncio.Task[None]) -> None:
         """It has reported its end, unless it broke."""
         session, _ = self._sessions.pop(run_id)
+        if self._giving_back is None:
+            loop = asyncio.get_running_loop()
+            self._giving_back = loop.call_later(_GIVE_BACK_S, self._give_back)
         if not task.cancelled() and task.exception() is not None:
             session.stop(Reason.INTERNAL_ERROR)
             reason = Reason.INTERNAL_ERROR
             self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=reason.text))
+
+    def _give_back(self) -> None:
+        self._giving_back = None
+        self._shop.executor.submit(give_back)
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
