@@ -8,14 +8,18 @@ import pytest
 
 from sluice.core.errors import SourceError
 from sluice.core.limits import MOST_SAMPLES
-from sluice.core.plan import AudioTrack
+from sluice.core.plan import AudioTrack, Probe
+from sluice.core.tasks import RelaySpec
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.sound_decode import SoundDecode
+from sluice.media.pipe.tracks import Tracks
+from sluice.media.source import demuxer
 from sluice.media.source.containers import container_for
 from sluice.media.source.mp4_claims import Mp4Claims
 from sluice.media.source.sniff import SniffedFile
 from tests.integration.test_allocations import box, table
 
+RATES = 48000, 44100
 SILENCE = bytes.fromhex("211004608c1c")  #: a frame of AAC
 CONFIGS = bytes.fromhex("1190"), bytes.fromhex("1210")
 
@@ -60,15 +64,12 @@ def read_all(data: bytes) -> int:
 
 
 def read_all_of(file: io.BytesIO) -> int:
-    demuxer = container_for(SniffedFile(file))
+    container = container_for(SniffedFile(file))
     try:
-        demuxer.open()
-        count = 0
-        while demuxer.next() is not None:
-            count += 1
-        return count
+        container.open()
+        return sum(1 for _ in iter(container.next, None))
     finally:
-        demuxer.close()
+        container.close()
 
 
 def flv(*tags: tuple[int, int, bytes]) -> bytes:
@@ -219,9 +220,34 @@ def test_sound_that_changes_to_what_cannot_be_resampled_is_dropped(
 def test_a_search_for_a_place_in_flv_looks_at_each_byte_once() -> None:
     like_tags = (b"\x08\xff\xff\xf0" + bytes(7)) * 200_000
     tags = [(8, 0, b"\xaf\0" + CONFIGS[0]), *[sound(n, n * 21) for n in range(500)]]
-    demuxer = container_for(SniffedFile(io.BytesIO(flv(*tags) + like_tags)))
-    demuxer.open()
-    demuxer.seek(5_000_000)
-    packet = demuxer.next()
+    source = container_for(SniffedFile(io.BytesIO(flv(*tags) + like_tags)))
+    source.open()
+    source.seek(5_000_000)
+    packet = source.next()
     assert packet is not None
     assert packet.dts_us <= 5_000_000
+
+
+def test_a_source_that_is_played_again_and_again_is_no_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demuxer, "MOST_PACKETS", 600)
+    tags = [(8, 0, b"\xaf\0" + CONFIGS[0]), *[sound(n, n * 21) for n in range(500)]]
+    source = container_for(SniffedFile(io.BytesIO(flv(*tags))))
+    source.open()
+    for _ in range(20):
+        source.seek(0)
+        assert sum(1 for _ in iter(source.next, None)) == 500
+
+
+def test_a_track_that_goes_on_in_another_form_with_each_packet_ends_the_source() -> None:
+    tracks_of = [AudioTrack("aac", config, rate, 2) for config, rate in zip(CONFIGS, RATES, strict=True)]
+    tracks = Tracks(RelaySpec("http://h/"), Probe(None, tracks_of[0], False, True, None))
+
+    def push(count: int, step_us: int) -> None:
+        for n in range(count):
+            packet = Packet(TrackKind.AUDIO, SILENCE, n * step_us, n * step_us, True)
+            packet.track = tracks_of[n % 2]
+            tracks.push(packet)
+
+    push(90, 1_000_000)  # once a second is bearable
+    with pytest.raises(SourceError, match="in another form more than 5 times a second"):
+        push(300, 20_000)

@@ -116,7 +116,7 @@ class Demuxer:
         self._made: deque[Packet] = deque()  #: comes next from the container
         self._timeline: Timeline | None = None
         self._read_bytes = self._errors = 0
-        self._rates = {kind: Allowance(MOST_PACKETS, MOST_PACKETS_PER_S) for kind in TrackKind}
+        self._rates = PacketRates()
         self._restarts = Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S)
         self._made_us = 0  #: time of the last packet that was made
         self.first_us = 0
@@ -225,6 +225,7 @@ class Demuxer:
     def _restart(self) -> None:
         self._ahead.clear()
         self._made.clear()
+        self._rates = PacketRates()
         if self._timeline is not None:
             self._timeline = Timeline()
         for stream in self._streams.values():
@@ -362,7 +363,7 @@ class Demuxer:
             for each in made:
                 self._timeline.place(each)
         self._made_us = made[-1].dts_us
-        check_rate(self._rates[stream.kind], made)
+        self._rates.check(made)
         self._made += made
 
     def _takes_over(self, packet: Any, stream: StreamTrack, playing: StreamTrack) -> bool:
@@ -399,12 +400,18 @@ class Demuxer:
         return found
 
 
-def check_rate(allowance: Allowance, packets: list[Packet]) -> None:
-    """Raises SourceError (permanent) where there are more packets than time for them."""
-    for packet in packets:
-        if not allowance.take(packet.dts_us):
-            kind, most = packet.kind.value, MOST_PACKETS_PER_S
-            raise unsupported(f"the source has more than {most} packets of {kind} in a second")
+class PacketRates:
+    """How many packets come with each second of media, in one go through a source."""
+
+    def __init__(self) -> None:
+        self._rates = {kind: Allowance(MOST_PACKETS, MOST_PACKETS_PER_S) for kind in TrackKind}
+
+    def check(self, packets: list[Packet]) -> None:
+        """Raises SourceError (permanent) where there are more packets than time for them."""
+        for packet in packets:
+            if not self._rates[packet.kind].take(packet.dts_us):
+                kind, most = packet.kind.value, MOST_PACKETS_PER_S
+                raise unsupported(f"the source has more than {most} packets of {kind} in a second")
 
 
 def _name(container: InputContainer) -> str:
