@@ -97,6 +97,7 @@ def sound(n: int, ms: int) -> tuple[int, int, bytes]:
         (movie() + fragment(9_000_000) * 2, "claims more than 10000000 samples"),
         (movie() + large(b"moov", trak(60_000_000)), "claims more than 10000000 samples"),
         (movie(*[trak(1)] * 200), "more than 128 tracks"),
+        (movie(box(b"trak", box(b"edts", table(b"elst", 200_000)))), "more than 10000 edits"),
         (movie(box(b"cmov", bytes(100))), "head of the MP4 is compressed"),
         (movie(box(b"stsd", bytes(100), table(b"stsz", 10, 60_000_000))), "hides tables"),
     ],

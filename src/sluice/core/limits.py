@@ -222,6 +222,8 @@ MOST_ALLOCATION_BYTES = 192 << 20
 MOST_TRACKS = 128
 #: Samples of all tracks that the head of an MP4 claims: a day of 60 pictures a second with its sound.
 MOST_SAMPLES = 10_000_000
+#: Edits of an MP4 (what is to be shown of a track); FFmpeg takes the index apart for each of them.
+MOST_EDITS = 10_000
 #: Of a picture, 4096 x 4096: what decoders of browsers take, and a decoder of ours keeps 17 of them.
 MOST_PIXELS = 4096 * 4096
 #: Hz: a resampler's filter grows with the distance from 48 kHz. Channels: 22.2 has 24.
