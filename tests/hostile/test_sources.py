@@ -1,5 +1,5 @@
-"""Playlists that make much of little, and servers that drip, beside an innocent viewer whose relay runs in the
-same media process."""
+"""Playlists that make much of little, and servers that drip, beside an innocent viewer whose relay runs in
+the same media process."""
 
 import asyncio
 
@@ -51,7 +51,9 @@ def presentation(inside: str, attributes: str = "") -> str:
 
 MANIFESTS = {
     "periods": presentation(period() * 40_000),
-    "periods of nothing": presentation(period(template='media="a" timescale="99999999999" duration="1"') * 9_000),
+    "periods of nothing": presentation(
+        period(template='media="a" timescale="99999999999" duration="1"') * 9_000
+    ),
     "a long namespace": presentation("<a/>" * 200_000 + period(), f'xmlns="{"u" * _MEGABYTE}"'),
     "nested": presentation("<a>" * 500_000 + "</a>" * 500_000),
     "elements": presentation("<S/>" * 1_900_000),
@@ -60,7 +62,7 @@ MANIFESTS = {
         f"<BaseURL>{'x' * 60_000}</BaseURL>" + period("<BaseURL>a</BaseURL>") * 9_000
     ),
     "wide numbers": presentation(period(template=f'media="{"$Number%099d$" * 600_000}" duration="1"')),
-}  # fmt: skip
+}
 
 
 def playlist(body: bytes, kind: str) -> Script:
