@@ -13,7 +13,7 @@ from sluice.core.tasks import RelaySpec
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.sound_decode import SoundDecode
 from sluice.media.pipe.tracks import Tracks
-from sluice.media.source import demuxer
+from sluice.media.source import rates
 from sluice.media.source.containers import container_for
 from sluice.media.source.mp4_claims import Mp4Claims
 from sluice.media.source.sniff import SniffedFile
@@ -230,7 +230,7 @@ def test_a_search_for_a_place_in_flv_looks_at_each_byte_once() -> None:
 
 
 def test_a_source_that_is_played_again_and_again_is_no_flood(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demuxer, "MOST_PACKETS", 600)
+    monkeypatch.setattr(rates, "MOST_PACKETS", 600)
     tags = [(8, 0, b"\xaf\0" + CONFIGS[0]), *[sound(n, n * 21) for n in range(500)]]
     source = container_for(SniffedFile(io.BytesIO(flv(*tags))))
     source.open()

@@ -23,8 +23,6 @@ from sluice.core.lifecycle import Reason
 from sluice.core.limits import (
     LONGEST_PACKET,
     MOST_ALLOCATION_BYTES,
-    MOST_PACKETS,
-    MOST_PACKETS_PER_S,
     MOST_PIXELS,
     MOST_RESTARTS,
     MOST_RESTARTS_PER_S,
@@ -35,6 +33,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
 from sluice.media.source.mp4_boxes import fault_of_mp4
 from sluice.media.source.notes import Notes
+from sluice.media.source.rates import PacketRates
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.streams import StreamTrack, of_one_program, playable
 from sluice.media.source.timeline import Timeline
@@ -398,20 +397,6 @@ class Demuxer:
                 kept.append(packet)
         self.put_back(kept)
         return found
-
-
-class PacketRates:
-    """How many packets come with each second of media, in one go through a source."""
-
-    def __init__(self) -> None:
-        self._rates = {kind: Allowance(MOST_PACKETS, MOST_PACKETS_PER_S) for kind in TrackKind}
-
-    def check(self, packets: list[Packet]) -> None:
-        """Raises SourceError (permanent) where there are more packets than time for them."""
-        for packet in packets:
-            if not self._rates[packet.kind].take(packet.dts_us):
-                kind, most = packet.kind.value, MOST_PACKETS_PER_S
-                raise unsupported(f"the source has more than {most} packets of {kind} in a second")
 
 
 def _name(container: InputContainer) -> str:

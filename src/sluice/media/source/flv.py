@@ -18,9 +18,10 @@ from sluice.core.limits import (
 )
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged, PacketRates
+from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged
 from sluice.media.source.flv_tracks import FlvTracks
 from sluice.media.source.notes import Notes
+from sluice.media.source.rates import PacketRates
 from sluice.media.source.sniff import ByteFile, read_up_to
 from sluice.media.source.timeline import Timeline
 from sluice.wire.amf0 import Amf0Error, decode
