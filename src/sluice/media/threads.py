@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
 
+from sluice.core.errors import SourceError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,6 +39,8 @@ class Threads(Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     result = fn(*args, **kwargs)
+                except SourceError as error:
+                    future.set_exception(_alone(error))
                 except BaseException as error:  # noqa: BLE001 - whoever waits for the call gets it
                     future.set_exception(error)
                 else:
@@ -72,3 +76,9 @@ class Threads(Executor):
             self._idle -= 1
             self._count -= not found
             return self._calls.popleft() if found else None
+
+
+def _alone(error: SourceError) -> SourceError:
+    """Without what led to it: a session keeps the error, and with it the frames would keep all that was read."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
