@@ -87,7 +87,8 @@ class Pushing:
 
         def make(report: Callable[[Message], None]) -> Push:
             # No push uses threads: FFmpeg only encodes its sound.
-            shop = Workshop(self._dialer, RoomLinks(), self._pacer, ThreadPoolExecutor(1), report)
+            threads = ThreadPoolExecutor(1)
+            shop = Workshop(self._dialer, RoomLinks(), self._pacer, threads, threads, report)
             return Push(job, shop, self._taps, limits)
 
         self.pushes.append(Reporter(make))

@@ -71,6 +71,7 @@ class Stage:
             links=RoomLinks(),
             pacer=Pacer(),
             executor=executor,
+            opening=executor,
             report=self._take,
         )
         self._news = asyncio.Condition()

@@ -224,6 +224,8 @@ MOST_ALLOCATION_BYTES = 192 << 20
 MOST_TRACKS = 128
 #: Samples of all tracks that the head of an MP4 claims: a day of 60 pictures a second with its sound.
 MOST_SAMPLES = 10_000_000
+#: Edits of an MP4 (what is to be shown of a track); FFmpeg takes the index apart for each of them.
+MOST_EDITS = 10_000
 #: Of a picture, 4096 x 4096: what decoders of browsers take, and a decoder of ours keeps 17 of them.
 MOST_PIXELS = 4096 * 4096
 #: Hz: a resampler's filter grows with the distance from 48 kHz. Channels: 22.2 has 24.
@@ -237,6 +239,10 @@ MOST_BARREN_BYTES = 256 << 20
 #: Containers one behind the other (links of Ogg, new program maps), and tracks that go on in another form: at
 #: once and in a second of media. Each is opened or made anew.
 MOST_RESTARTS, MOST_RESTARTS_PER_S = 100, 5.0
+#: Threads of a media process that open sources, and that read those which play: each waits for one server.
+MOST_OPENING_THREADS, MOST_PLAYING_THREADS = 512, 1024
+#: Seconds until a source is open: sixteen variants that fail, and one that plays.
+LONGEST_OPENING_S = 60.0
 #: Bytes of what an FLV tells of itself, and of its header, which has 9.
 MOST_SCRIPT_BYTES, LONGEST_FLV_HEADER = 1 << 20, 64 << 10
 

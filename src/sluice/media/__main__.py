@@ -5,20 +5,21 @@ Configuration (see process.supervisor.ChildSpec): allow_networks.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import av.logging
 
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
-from sluice.media.allocations import bound_allocations
+from sluice.core.limits import MOST_OPENING_THREADS, MOST_PLAYING_THREADS
+from sluice.media.allocations import bound_allocations, give_back
 from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
 from sluice.media.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.media.tap import Taps
+from sluice.media.threads import Threads
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
@@ -37,9 +38,8 @@ from sluice.process.control import (
 )
 from sluice.process.owned import own, watch
 
-#: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
-#: that a core can carry; they are made when needed.
-_MOST_THREADS = 256
+#: From the end of a session to giving back its memory, and that of others that end then.
+_GIVE_BACK_S = 2.0
 
 
 class MediaProcess:
@@ -52,10 +52,12 @@ class MediaProcess:
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
             links=RoomLinks(),
             pacer=Pacer(),
-            executor=ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="source"),
+            executor=Threads(MOST_PLAYING_THREADS, "playing"),
+            opening=Threads(MOST_OPENING_THREADS, "opening"),
             report=self._channel.notify,
         )
         self._taps = Taps(self._shop.pacer)
+        self._giving_back: asyncio.TimerHandle | None = None
         watch("the pacer", self._shop.pacer.stands_still)
 
     async def run(self) -> None:
@@ -98,10 +100,17 @@ class MediaProcess:
     def _end(self, run_id: str, task: asyncio.Task[None]) -> None:
         """It has reported its end, unless it broke."""
         session, _ = self._sessions.pop(run_id)
+        if self._giving_back is None:
+            loop = asyncio.get_running_loop()
+            self._giving_back = loop.call_later(_GIVE_BACK_S, self._give_back)
         if not task.cancelled() and task.exception() is not None:
             session.stop(Reason.INTERNAL_ERROR)
             reason = Reason.INTERNAL_ERROR
             self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=reason.text))
+
+    def _give_back(self) -> None:
+        self._giving_back = None
+        self._shop.executor.submit(give_back)
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

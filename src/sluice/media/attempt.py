@@ -23,7 +23,7 @@ from sluice.media.repeats import Repeats
 from sluice.media.sink.room import RoomLinks
 from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource, LiveSource, source_for
-from sluice.media.worker import Worker
+from sluice.media.worker import Worker, in_time
 from sluice.net.dial import Dialer
 from sluice.process.control import ControlSession, Message, Refusal
 from sluice.process.owned import part
@@ -45,7 +45,8 @@ class Workshop:
     dialer: Dialer
     links: RoomLinks
     pacer: Pacer
-    executor: Executor
+    executor: Executor  #: for who plays
+    opening: Executor  #: for sources that are not open yet
     report: Callable[[Message], None]
 
 
@@ -142,7 +143,9 @@ class Attempt:
         """From opening the source to its end. Raises SourceError, and what `into_room` does."""
         kinds = _KINDS[self._spec.media_type]
         shop, headers = self._shop, self._stage.headers
-        source = await source_for(self._spec.url, shop.dialer, shop.executor, kinds, headers)
+        source = await in_time(
+            source_for(self._spec.url, shop.dialer, shop.executor, kinds, headers, shop.opening)
+        )
         self._source, self.live = source, source.live
         if isinstance(source, Resumable) and self._begin.behind is not None:
             source.go_on_behind(self._begin.behind)
@@ -217,9 +220,9 @@ class Attempt:
             await worker.settle()
 
     async def _play_file(self, source: FileSource) -> None:
-        worker = Worker(self._shop.executor)
+        worker, opening = Worker(self._shop.executor), Worker(self._shop.opening)
         try:
-            probe = await worker.call(source.open)
+            probe = await in_time(opening.call(source.open))
             self.live = probe.live
             if probe.live:  # joined at its edge, whatever was played before
                 self._begin = replace(self._begin, position=(0, 1))
@@ -242,6 +245,7 @@ class Attempt:
             self._begin = replace(self._begin, position=self.position)
             self._playback = None
             source.abort()
+            await opening.settle()
             await worker.settle()
             await worker.call(source.close)
 

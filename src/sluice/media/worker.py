@@ -5,12 +5,24 @@ the call under way with `settle`, since nothing may be freed under a thread that
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
+from sluice.core.limits import LONGEST_OPENING_S
+from sluice.net.dial import unreachable
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def in_time(opening: Awaitable[T]) -> T:
+    """Raises SourceError where a source is not open in time: a server may send a byte now and then."""
+    try:
+        async with asyncio.timeout(LONGEST_OPENING_S):
+            return await opening
+    except TimeoutError as error:
+        raise unreachable(f"the source did not begin within {LONGEST_OPENING_S:g} s") from error
 
 
 class Worker:

@@ -23,8 +23,6 @@ from sluice.core.lifecycle import Reason
 from sluice.core.limits import (
     LONGEST_PACKET,
     MOST_ALLOCATION_BYTES,
-    MOST_PACKETS,
-    MOST_PACKETS_PER_S,
     MOST_PIXELS,
     MOST_RESTARTS,
     MOST_RESTARTS_PER_S,
@@ -35,6 +33,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
 from sluice.media.source.mp4_boxes import fault_of_mp4
 from sluice.media.source.notes import Notes
+from sluice.media.source.rates import PacketRates
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.streams import StreamTrack, of_one_program, playable
 from sluice.media.source.timeline import Timeline
@@ -116,7 +115,7 @@ class Demuxer:
         self._made: deque[Packet] = deque()  #: comes next from the container
         self._timeline: Timeline | None = None
         self._read_bytes = self._errors = 0
-        self._rates = {kind: Allowance(MOST_PACKETS, MOST_PACKETS_PER_S) for kind in TrackKind}
+        self._rates = PacketRates()
         self._restarts = Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S)
         self._made_us = 0  #: time of the last packet that was made
         self.first_us = 0
@@ -225,6 +224,7 @@ class Demuxer:
     def _restart(self) -> None:
         self._ahead.clear()
         self._made.clear()
+        self._rates = PacketRates()
         if self._timeline is not None:
             self._timeline = Timeline()
         for stream in self._streams.values():
@@ -362,7 +362,7 @@ class Demuxer:
             for each in made:
                 self._timeline.place(each)
         self._made_us = made[-1].dts_us
-        check_rate(self._rates[stream.kind], made)
+        self._rates.check(made)
         self._made += made
 
     def _takes_over(self, packet: Any, stream: StreamTrack, playing: StreamTrack) -> bool:
@@ -397,14 +397,6 @@ class Demuxer:
                 kept.append(packet)
         self.put_back(kept)
         return found
-
-
-def check_rate(allowance: Allowance, packets: list[Packet]) -> None:
-    """Raises SourceError (permanent) where there are more packets than time for them."""
-    for packet in packets:
-        if not allowance.take(packet.dts_us):
-            kind, most = packet.kind.value, MOST_PACKETS_PER_S
-            raise unsupported(f"the source has more than {most} packets of {kind} in a second")
 
 
 def _name(container: InputContainer) -> str:

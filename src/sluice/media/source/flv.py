@@ -9,21 +9,19 @@ import re
 import time
 from collections import deque
 
-from sluice.core.budget import Allowance
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import (
     LONGEST_FLV_HEADER,
     MOST_BARREN_BYTES,
-    MOST_PACKETS,
-    MOST_PACKETS_PER_S,
     MOST_SCRIPT_BYTES,
 )
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged, check_rate
+from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged
 from sluice.media.source.flv_tracks import FlvTracks
 from sluice.media.source.notes import Notes
+from sluice.media.source.rates import PacketRates
 from sluice.media.source.sniff import ByteFile, read_up_to
 from sluice.media.source.timeline import Timeline
 from sluice.wire.amf0 import Amf0Error, decode
@@ -59,7 +57,7 @@ class FlvDemuxer:
         self._data_at = 0  #: where the tags begin
         self._known: set[TrackKind] = set()  #: what it began with
         self.notes = Notes()
-        self._rates = {kind: Allowance(MOST_PACKETS, MOST_PACKETS_PER_S) for kind in TrackKind}
+        self._rates = PacketRates()
         self._barren = 0  #: bytes since there was a packet in them
 
     @property
@@ -133,7 +131,7 @@ class FlvDemuxer:
     def _jump(self, place: int) -> None:
         self._ahead.clear()
         self._tracks.restart()
-        self._timeline = Timeline()
+        self._timeline, self._rates = Timeline(), PacketRates()
         self._file.seek(place)
 
     def _place_of(self, at_us: int) -> int:
@@ -212,7 +210,7 @@ class FlvDemuxer:
         self._barren += size + _TAG_HEADER
         for packet in self._tracks.take():
             self._timeline.place(packet)
-            check_rate(self._rates[packet.kind], [packet])
+            self._rates.check([packet])
             self._ahead.append(packet)
             self._barren = 0
         if self._barren > MOST_BARREN_BYTES:

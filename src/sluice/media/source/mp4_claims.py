@@ -9,7 +9,7 @@ import re
 
 from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
-from sluice.core.limits import MOST_SAMPLES, MOST_TRACKS
+from sluice.core.limits import MOST_EDITS, MOST_SAMPLES, MOST_TRACKS
 
 #: Boxes of boxes, as FFmpeg's demuxer reads them.
 _CONTAINERS = frozenset(
@@ -29,6 +29,7 @@ class Mp4Claims:
     def __init__(self) -> None:
         self._samples = Budget(MOST_SAMPLES, f"the MP4 claims more than {MOST_SAMPLES} samples")
         self._tracks = Budget(MOST_TRACKS, f"the MP4 has more than {MOST_TRACKS} tracks")
+        self._edits = Budget(MOST_EDITS, f"the MP4 has more than {MOST_EDITS} edits")
         self._at = 0  #: where the next box begins
         self._around = [(b"", 1 << 64)]  #: the boxes around it, and where they end
         self._carry = b""  #: of its head
@@ -81,6 +82,8 @@ class Mp4Claims:
             self._ticks = (first, third) == (1, 1)
         elif name in (b"stsz", b"stz2"):
             self._claimed = second
+        elif name == b"elst":
+            self._edits.spend(first)
         elif name == b"trun":
             self._samples.spend(first)
         elif name == _ENTRY and _HIDDEN.search(body):

@@ -6,6 +6,7 @@ is awaited, and what arrives is passed on as it arrives. What an HTTP address is
 
 import asyncio
 from concurrent.futures import Executor
+from functools import partial
 from typing import Literal, Protocol
 
 from sluice.core.errors import unsupported
@@ -58,9 +59,11 @@ async def source_for(
     executor: Executor,
     kinds: frozenset[TrackKind] = frozenset(TrackKind),
     headers: RequestHeaders = PLAIN,
+    opening: Executor | None = None,
 ) -> FileSource | LiveSource:
     """Not opened yet, to be closed in any case. An HTTP address is asked for its first bytes, with `headers`
-    as everything that it leads to. Tracks of other `kinds` are left out where that is easy.
+    as everything that it leads to. Tracks of other `kinds` are left out where that is easy. `opening` has the
+    threads that wait for answers, `executor` those for what plays; None: they are the same.
 
     Raises SourceError: permanent for what nothing plays, and what asking for the address gives.
     """
@@ -68,28 +71,33 @@ async def source_for(
     if scheme in ("rtmp", "rtmps"):
         return RtmpSource(url, dialer)
     if scheme in ("http", "https"):
-        return await _http_source(url, dialer, executor, kinds, HttpContext(headers))
+        context = HttpContext(headers)
+        looker = Looker(
+            partial(HttpFile, dialer=dialer, loop=asyncio.get_running_loop(), context=context), kinds
+        )
+        found = await _look(looker, url, opening or executor)
+        return _played(found, dialer, executor)
     raise unsupported(f"the scheme {scheme}:// cannot be played")
 
 
-async def _http_source(
-    url: str, dialer: Dialer, executor: Executor, kinds: frozenset[TrackKind], context: HttpContext
-) -> FileSource | LiveSource:
-    loop = asyncio.get_running_loop()
-    looker = Looker(lambda address: HttpFile(address, dialer, loop, context=context), kinds)
-
+async def _look(looker: Looker, url: str, executor: Executor) -> Recorded | Endless | Elsewhere:
     def settle(looked: "asyncio.Future[Recorded | Endless | Elsewhere]") -> None:
         if looked.exception() is None:  # nobody else asks for it any more
             looked.result().close()
 
-    looking = loop.run_in_executor(executor, looker.look, url)
+    looking = asyncio.get_running_loop().run_in_executor(executor, looker.look, url)
     try:
-        found = await asyncio.shield(looking)
+        return await asyncio.shield(looking)
     except BaseException:  # cancelled, too: nothing may be closed under the thread that uses it
         looker.abort()
         looking.add_done_callback(settle)
         await asyncio.wait({looking})  # may be cancelled in its turn: the callback is not
         raise
+
+
+def _played(
+    found: Recorded | Endless | Elsewhere, dialer: Dialer, executor: Executor
+) -> FileSource | LiveSource:
     if isinstance(found, Endless):
         return LiveHttpSource(found, executor)
     if not isinstance(found, Elsewhere):
