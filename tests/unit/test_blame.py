@@ -58,13 +58,6 @@ def test_the_youngest_is_alone_at_first_and_then_halves_are_tried() -> None:
     assert second.apart == (("f", "e"), ("d",))
 
 
-def test_who_was_named_is_alone() -> None:
-    named = [Member(name, 0, Record(), named=name in "bd") for name in "abcdef"]
-    assert judge(named, NOW, room=8).apart == (("b",), ("d",), ("a", "c"), ("e", "f"))
-    everybody = [Member(name, since, Record(), named=True) for since, name in enumerate("abcdef")]
-    assert judge(everybody, NOW, room=8).apart[0] == ("f",), "all names are none"
-
-
 def test_who_has_lived_through_more_is_divided_from_the_others() -> None:
     seen = {name: Record(deaths=2, last_at=NOW - 1) for name in "ac"}
     assert judge(members("abcd", **seen), NOW, room=8).apart == (("c", "a"), ("d", "b"))

@@ -1,18 +1,21 @@
 """The media process: runs the sessions that the node places here.
 
-Configuration (see process.supervisor.ChildSpec): allow_networks.
+Configuration (see process.supervisor.ChildSpec): allow_networks, most_mb.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import av.logging
+import structlog
 
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
-from sluice.media.allocations import bound_allocations
+from sluice.core.limits import MOST_MEDIA_MB
+from sluice.media.allocations import bound_allocations, bound_memory
 from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
@@ -37,6 +40,8 @@ from sluice.process.control import (
 )
 from sluice.process.owned import own, watch
 
+log = structlog.get_logger()
+
 #: Threads for blocking reads. One that waits for a slow server holds one, so there are more than sessions
 #: that a core can carry; they are made when needed.
 _MOST_THREADS = 256
@@ -55,6 +60,7 @@ class MediaProcess:
             executor=ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="source"),
             report=self._channel.notify,
         )
+        self._most_mb = _most_mb(config)
         self._taps = Taps(self._shop.pacer)
         watch("the pacer", self._shop.pacer.stands_still)
 
@@ -98,16 +104,28 @@ class MediaProcess:
     def _end(self, run_id: str, task: asyncio.Task[None]) -> None:
         """It has reported its end, unless it broke."""
         session, _ = self._sessions.pop(run_id)
-        if not task.cancelled() and task.exception() is not None:
-            session.stop(Reason.INTERNAL_ERROR)
-            reason = Reason.INTERNAL_ERROR
-            self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=reason.text))
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        reason, text = Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text
+        if isinstance(error, MemoryError):
+            if self._sessions:  # somebody took it, and not all are to pay: the node divides them
+                log.error("x media process", why="no memory is left", most_mb=self._most_mb)
+                os._exit(1)
+            reason = Reason.SOURCE_UNSUPPORTED
+            text = f"it needs more than the {self._most_mb} MB of memory that a media process may have"
+        session.stop(reason)
+        self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=text))
+
+
+def _most_mb(config: dict[str, Any]) -> int:
+    return int(config.get("most_mb", MOST_MEDIA_MB))
 
 
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     # FFmpeg's own messages would take the interpreter lock from its threads and name no session.
     av.logging.set_level(None)
     bound_allocations()
+    bound_memory(_most_mb(config))
     await MediaProcess(config, reader, writer).run()
 
 

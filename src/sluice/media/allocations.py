@@ -1,9 +1,11 @@
-"""A bound on what FFmpeg takes of memory at once.
+"""Bounds on the memory of a media process: on what FFmpeg takes at once, and on everything together.
 
-An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes.
+An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes. What
+goes beyond the second bound is refused by the kernel: FFmpeg and Python say so, and the machine stays usable.
 """
 
 import ctypes
+import resource
 from pathlib import Path
 
 import av  # noqa: F401 - loads the library that is looked for
@@ -19,3 +21,8 @@ def bound_allocations(most_bytes: int = MOST_ALLOCATION_BYTES) -> None:
     library = ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in loaded if "libavutil" in line))
     library.av_max_alloc.argtypes, library.av_max_alloc.restype = [ctypes.c_size_t], None
     library.av_max_alloc(most_bytes)
+
+
+def bound_memory(most_mb: int) -> None:
+    """For the whole process with its threads' stacks; not what it shares, maps from files or reserves."""
+    resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))
