@@ -116,3 +116,21 @@ async def test_a_session_that_breaks_is_told(tmp_path: Path, monkeypatch: pytest
         channel.notify(start_push(tmp_path))
         await until(lambda: "finished" in told)
         await until(lambda: not any("push push" in task.get_name() for task in asyncio.all_tasks()))
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+async def test_without_memory_a_lone_session_ends_and_several_are_divided(
+    neighbours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def greedy(push: object) -> None:
+        raise MemoryError
+
+    exits: list[int] = []
+    monkeypatch.setattr("sluice.media.push.Push._attempts", greedy)
+    monkeypatch.setattr("os._exit", exits.append)
+    async with child(media_process()) as (channel, told):
+        for _ in range(neighbours):
+            channel.notify(start_relay(tmp_path))
+        channel.notify(start_push(tmp_path))
+        await until(lambda: "finished" in told)
+    assert exits == [1] * neighbours

@@ -88,9 +88,8 @@ class MediaProcesses:
         if process not in self._apart:
             return False
         self._apart.remove(process)
-        if process is self._reserve:
+        if process is self._reserve:  # it does not start: the next need is soon enough for another try
             self._reserve = None
-            self._wanted.set()
         process.retire()
         own(process.stop(), f"the end of {process.spec.name}", vital=False)
         return True
