@@ -35,7 +35,8 @@ class Seating:
     def after_death(self, process: Supervised, lost: list[Run], now: float) -> Run | None:
         """Says where those who were in it go on; the one that is blamed, if it is clear."""
         accepted = [run for run in lost if run.accepted]  # the others were given to what was dying
-        displaced = [run for run in self._suspects().get(process, ()) if run not in accepted]
+        waiting = [run for run in self._suspects().get(process, ()) if run.ending is None]
+        displaced = [run for run in waiting if run not in accepted]
         was_apart = self._media.release(process)
         crowd = self._crowd(process, now)
         verdict: Verdict[RunId] = Verdict({})
