@@ -33,8 +33,6 @@ _PING_PAUSE_S = 2.0
 #: A child whose event loop does not answer for so long hangs; it is killed, so that its work goes on in the
 #: next. Far above what a machine under load takes.
 _HANG_S = 15.0
-
-
 #: Of a core, while it does not answer: a child that waits for its machine has had less.
 _BUSY = 0.6
 _LATE_S = 0.1
