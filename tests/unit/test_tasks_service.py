@@ -371,6 +371,22 @@ async def test_two_deaths_alone_count_when_they_are_close(node: Node, after_s: i
     assert (len(node.media.apart) == 0) is (state == "failed"), "not placed a third time"
 
 
+async def test_what_was_blamed_does_not_begin_among_others_again(node: Node) -> None:
+    _, first = await node.running()
+    first.die()
+    take(node.media.apart[-1])
+    node.media.apart[-1].die()
+    await settle()
+    assert node.media.apart == []
+    first.live()
+    again = await node.start("again")
+    assert [job.run_id for job in node.media.apart[-1].jobs] == [again.id]
+    await node.tasks.stop(again.id)
+    node.now += 601
+    late = await node.start("late")
+    assert node.place(late.id) in node.media.pool
+
+
 async def test_who_was_given_to_a_dying_process_is_not_its_cause(node: Node) -> None:
     task, first = await node.running()
     first.die()
