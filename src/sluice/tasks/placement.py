@@ -27,7 +27,7 @@ _SPINS_S = 5.0
 
 
 class MediaProcesses:
-    """`most_apart` bounds those apart: twenty sessions are divided with seven. `on_notice`, `on_ready`,
+    """`most_apart` bounds those apart: twenty sessions are divided with six. `on_notice`, `on_ready`,
     `on_death` and `on_failure` (one apart does not start) are the tasks' (see tasks.service); set before
     `start`."""
 
