@@ -93,7 +93,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
     # A short path: unix socket names are limited to 107 bytes, data folders are not.
     run_folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     rooms = RoomProcesses(_room_specs(settings, run_folder))
-    media = MediaProcesses(_media_specs(settings))
+    media = MediaProcesses(_media_specs(settings), settings.media.most_apart)
     try:
         async with Store(sqlite_url(settings.data)) as store:
             credentials, first_start = await store.run(
@@ -200,7 +200,11 @@ def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
 
 
 def _media_specs(settings: Settings) -> list[ChildSpec]:
-    config = {"allow_networks": list(settings.media.allow_networks), "log_level": settings.log_level}
+    config = {
+        "allow_networks": list(settings.media.allow_networks),
+        "most_mb": settings.media.most_mb,
+        "log_level": settings.log_level,
+    }
     return [
         ChildSpec(name=f"media-{n}", module="sluice.media", config=config)
         for n in range(settings.media.processes)

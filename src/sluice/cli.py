@@ -146,8 +146,9 @@ def serve(  # noqa: PLR0913 - every setting is an option
 
     SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that browsers are told of:
     stun:host:port or turn:user:password@host:port. No flag: others could read the password. most_kept_mb
-    (256) is what a room process may keep of pictures for late viewers. Fair shares of connections, peers,
-    event streams and tries are settings too: most_… in sluice/config.py, which says what each is.
+    (256) is what a room process may keep of pictures for late viewers. Memory and number of media processes,
+    fair shares of connections, peers, event streams and tries are settings too: most_… in sluice/config.py,
+    which says what each is.
     """
     options = locals()  # each parameter is the setting of its name
     settings = settings_with({**options, "public_ip": tuple(public_ip) if public_ip else None})

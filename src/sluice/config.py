@@ -28,12 +28,14 @@ from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.ice_servers import IceServer, parse_ice_server
 from sluice.core.ids import AppId, BusinessId, is_valid_id
 from sluice.core.limits import (
+    LEAST_MEDIA_MB,
     MOST_ADDRESS_JOINS,
     MOST_ADDRESS_PEERS,
     MOST_ADDRESS_STREAMS,
     MOST_ADMIN_TRIES,
     MOST_CONNECTIONS,
     MOST_FAILED_LOGINS,
+    MOST_MEDIA_MB,
     MOST_ROOM_PEERS,
     MOST_ROOM_STREAMS,
     MOST_TOKEN_JOINS,
@@ -67,10 +69,14 @@ class RoomSettings:
 
 @dataclass(frozen=True, slots=True)
 class MediaSettings:
-    """`allow_networks`: CIDR texts that sources may reach besides public addresses."""
+    """`allow_networks`: CIDR texts that sources may reach besides public addresses. `most_mb`: memory of each
+    process, some 10 MB for each relay. `most_apart`: processes that are started besides, for those whose
+    process died."""
 
     processes: int
     allow_networks: tuple[str, ...]
+    most_mb: int = MOST_MEDIA_MB
+    most_apart: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,9 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         rooms=RoomSettings(
             raw.room_processes, raw.media_port, raw.public_ip, raw.most_kept_mb, raw.peer_seats()
         ),
-        media=MediaSettings(raw.media_processes, raw.allow_networks),
+        media=MediaSettings(
+            raw.media_processes, raw.allow_networks, raw.most_media_mb, raw.most_apart_processes
+        ),
         callbacks=CallbackSettings(
             _RETRIES[raw.callback_retry], tuple(callback.registration() for callback in raw.callbacks)
         ),
@@ -258,6 +266,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _media_mb() -> int:
+    """Half of the machine's memory, within bounds: what one process may not take from all others."""
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 21
+    return max(LEAST_MEDIA_MB, min(MOST_MEDIA_MB, half))
+
+
 _Most = Annotated[int, Field(ge=1)]
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Processes = Annotated[int, Field(ge=1, le=256)]
@@ -303,6 +317,8 @@ class _Raw(BaseModel):
     most_kept_mb: Annotated[int, Field(ge=16, le=65536)] = 256
     room_processes: _Processes = Field(default_factory=lambda: max(1, _cores() // 4))
     media_processes: _Processes = Field(default_factory=_cores)
+    most_media_mb: Annotated[int, Field(ge=256, le=1 << 20)] = Field(default_factory=_media_mb)
+    most_apart_processes: Annotated[int, Field(ge=2, le=256)] = 8
     allow_networks: Annotated[tuple[str, ...], BeforeValidator(_parse_networks)] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -47,6 +47,8 @@ async def node(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> 
         serving = serve_node(folder / "data", *one_each, errors=log)
         with descriptors_of_a_shell():
             served = await serving.__aenter__()
+        # With its reserve: what there is more of later is an attack's doing.
+        await until(lambda: len(served.children("sluice.media")) == 2)
         yield served
         await serving.__aexit__(None, None, None)
 

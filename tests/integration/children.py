@@ -41,9 +41,16 @@ async def child(config: dict[str, Any], reader: asyncio.StreamReader, writer: as
     if config.get("silent"):
         await channel.run()
     channel.notify(Ready(media_port=7))
+    if config.get("spins"):
+        asyncio.get_running_loop().call_later(0.1, _spin)
     await channel.run()
     if config.get("stubborn"):
         await asyncio.Event().wait()
+
+
+def _spin() -> None:
+    while True:
+        pass
 
 
 async def parent() -> None:

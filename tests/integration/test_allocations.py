@@ -52,3 +52,17 @@ def test_an_index_that_is_claimed_takes_no_memory() -> None:
     frames, most_kb = map(int, done.stdout.split())
     assert frames == _SAMPLES, "the file says so"
     assert most_kb < _MOST_KB
+
+
+def test_memory_beyond_the_bound_is_refused() -> None:
+    """In a process of its own: it cannot be lifted again."""
+    code = (
+        "from sluice.media.allocations import bound_memory\n"
+        "bound_memory(256)\n"
+        "kept = []\n"
+        "try:\n"
+        "    while len(kept) < 64: kept.append(bytes(16 << 20))\n"
+        "except MemoryError: print(len(kept))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 8 <= int(done.stdout) < 16

@@ -12,6 +12,7 @@ import pytest
 from sluice.app import run_node
 from sluice.config import load_settings
 from sluice.media.__main__ import MediaProcess
+from sluice.media.pacer import Pacer
 from sluice.process import owned
 from sluice.process.channel import Channel
 from sluice.process.control import Message, PushJob, RelayJob, StartPush, StartSession
@@ -107,12 +108,44 @@ async def test_in_a_room_process(tmp_path: Path) -> None:
         assert strays() == []
 
 
-async def test_a_session_that_breaks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(push: object) -> None:
+@pytest.mark.parametrize("kind", ["push.Push", "session.Session"])
+async def test_a_session_that_breaks_is_told(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
         raise LookupError("a defect")
 
-    monkeypatch.setattr("sluice.media.push.Push._watch", broken)
+    monkeypatch.setattr(f"sluice.media.{kind}._watch", broken)
     async with child(media_process()) as (channel, told):
+        channel.notify(start_push(tmp_path) if kind == "push.Push" else start_relay(tmp_path))
+        await until(lambda: "finished" in told)
+        works = ("push push", "relay relay")
+        await until(lambda: not any(task.get_name() in works for task in asyncio.all_tasks()))
+
+
+async def test_a_pacer_that_calls_nobody_stands_still() -> None:
+    pacer, failures = Pacer(), list[Exception]()
+    now = asyncio.get_running_loop().time()
+    pacer.schedule(now + 60, lambda _: None, failures.append)
+    assert not pacer.stands_still()
+    pacer.schedule(now - 60, lambda _: None, failures.append)  # as if its timer had not come
+    assert pacer.stands_still()
+    await until(lambda: not pacer.stands_still())
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+async def test_without_memory_a_lone_session_ends_and_several_are_divided(
+    neighbours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def greedy(push: object) -> None:
+        raise MemoryError
+
+    exits: list[int] = []
+    monkeypatch.setattr("sluice.media.push.Push._attempts", greedy)
+    monkeypatch.setattr("os._exit", exits.append)
+    async with child(media_process()) as (channel, told):
+        for _ in range(neighbours):
+            channel.notify(start_relay(tmp_path))
         channel.notify(start_push(tmp_path))
         await until(lambda: "finished" in told)
-        await until(lambda: not any("push push" in task.get_name() for task in asyncio.all_tasks()))
+    assert exits == [1] * neighbours

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def in_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 class Watched:
     """A supervised child and what was told of it, in order."""
 
-    def __init__(self, child: ChildSpec) -> None:
+    def __init__(self, child: ChildSpec, spins_s: float | None = None) -> None:
         self.told: list[str] = []
         self._news = asyncio.Condition()
         self.supervised = Supervised(
@@ -43,6 +44,7 @@ class Watched:
             on_notice=lambda process, message: self.tell(message.type),
             on_ready=lambda process: self.tell("ready"),
             on_death=lambda process: self.tell("death"),
+            spins_s=spins_s,
         )
 
     def tell(self, what: str) -> None:
@@ -143,6 +145,24 @@ async def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPat
     pid = await watched.pid()
     await watched.supervised.stop()
     assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("spins", [True, False])
+async def test_one_that_works_without_answering_hangs_sooner(
+    spins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not work, either, may wait for its machine."""
+    monkeypatch.setattr(module, "_PING_PAUSE_S", 0.2)
+    monkeypatch.setattr(module, "_HANG_S", 60.0 if spins else 2.0)
+    watched = Watched(spec(spins=spins), spins_s=1.0)
+    await watched.supervised.start()
+    assert watched.supervised.pid is not None
+    if not spins:
+        os.kill(watched.supervised.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    await watched.until(lambda told: "death" in told)
+    await watched.supervised.stop()
+    assert spins or time.monotonic() - began >= 2.0
 
 
 async def test_a_child_that_never_serves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,15 +26,21 @@ def toml(tmp_path: Path) -> Path:
     return tmp_path / "sluice.toml"
 
 
-@pytest.mark.parametrize(("cores", "rooms"), [(1, 1), (3, 1), (4, 1), (8, 2), (17, 4)])
-def test_defaults(toml: Path, monkeypatch: pytest.MonkeyPatch, cores: int, rooms: int) -> None:
+@pytest.mark.parametrize(
+    ("cores", "gb", "rooms", "mb"),
+    [(1, 1, 1, 1024), (3, 2, 1, 1024), (4, 6, 1, 3072), (8, 8, 2, 4096), (17, 64, 4, 4096)],
+)
+def test_defaults(
+    toml: Path, monkeypatch: pytest.MonkeyPatch, cores: int, gb: int, rooms: int, mb: int
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": gb << 18, "SC_PAGE_SIZE": 4096}.__getitem__)
     assert load_settings({}, {}, toml) == Settings(
         data=Path("data"),
         log_level="info",
         listen=ListenSettings("127.0.0.1", 8080),
         rooms=RoomSettings(processes=rooms, media_port=40000, public_ip=()),
-        media=MediaSettings(processes=cores, allow_networks=()),
+        media=MediaSettings(processes=cores, allow_networks=(), most_mb=mb, most_apart=8),
     )
 
 

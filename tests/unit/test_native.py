@@ -42,6 +42,12 @@ def test_health_needs_no_token(native: Native) -> None:
     assert (answer.status, answer.json()) == (200, {"status": "ok"})
 
 
+def test_health_says_what_has_failed(native: Native, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluice.api.native.trouble", lambda: "the sweeper ended by an error")
+    answer = native.call("GET", "/healthz", token=None)
+    assert (answer.status, answer.json()) == (503, {"status": "the sweeper ended by an error"})
+
+
 @pytest.mark.parametrize("token", [None, "", "wrong", "admin-tokeñ", ADMIN + "x"])
 @pytest.mark.parametrize(
     ("method", "target"),

@@ -333,7 +333,7 @@ async def test_only_who_died_alone_and_twice_is_blamed(node: Node) -> None:
     assert node.rooms.retired == [hostile]
     assert await node.show(hostile) == ("failed", "media_crash", Reason.MEDIA_CRASH.text)
     assert {(await node.show(task.id))[0] for task in tasks if task.id != hostile} == {"recovering"}
-    assert deaths == 5, "in groups of 9, 4 and 2, and twice alone"
+    assert deaths == 6, "in groups of 9, 8, 4 and 2, and twice alone"
 
 
 async def test_new_tasks_go_to_the_pool(node: Node) -> None:
@@ -349,10 +349,10 @@ async def test_new_tasks_go_to_the_pool(node: Node) -> None:
 async def test_a_process_apart_ends_with_its_last_task(node: Node) -> None:
     tasks = await crowd(node, 3)
     node.media.pool[0].die()
-    assert len(node.media.apart) == 3
+    assert [len(process.jobs) for process in node.media.apart] == [2, 1]
     for process in list(node.media.apart):
-        (job,) = process.jobs
-        process.report(finished(job.run_id, Reason.END_OF_STREAM))
+        for job in process.jobs:
+            process.report(finished(job.run_id, Reason.END_OF_STREAM))
     await settle()
     assert node.media.apart == []
     assert {(await node.show(task.id))[0] for task in tasks} == {"ended"}
@@ -369,6 +369,22 @@ async def test_two_deaths_alone_count_when_they_are_close(node: Node, after_s: i
     await settle()
     assert (await node.show(task.id))[0] == state
     assert (len(node.media.apart) == 0) is (state == "failed"), "not placed a third time"
+
+
+async def test_what_was_blamed_does_not_begin_among_others_again(node: Node) -> None:
+    _, first = await node.running()
+    first.die()
+    take(node.media.apart[-1])
+    node.media.apart[-1].die()
+    await settle()
+    assert node.media.apart == []
+    first.live()
+    again = await node.start("again")
+    assert [job.run_id for job in node.media.apart[-1].jobs] == [again.id]
+    await node.tasks.stop(again.id)
+    node.now += 601
+    late = await node.start("late")
+    assert node.place(late.id) in node.media.pool
 
 
 async def test_who_was_given_to_a_dying_process_is_not_its_cause(node: Node) -> None:

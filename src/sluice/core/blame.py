@@ -1,7 +1,7 @@
 """What becomes of the tasks of a media process that died: who goes where, and who is blamed. Pure.
 
 A death says no more than that one of them may have caused it, or none: the kernel short of memory, a person.
-So they leave the others and are divided: the likeliest alone, the rest into halves. What dies again is
+So they leave the others and are divided: the youngest and the rest, then into halves. What dies again is
 divided again, until whoever causes it dies alone. Only deaths alone count against a task, and one may be
 chance: the second within a time is its own.
 """
@@ -16,8 +16,6 @@ ALONE_WINDOW_S = 120.0
 FORGOTTEN_AFTER_S = 600.0
 #: Whoever is alone for so long has shown something, and may get company where there is no room.
 _PROOF_S = 5.0
-#: So many may be named as served when a process died; more names are no news.
-_MOST_NAMED = 3
 
 K = TypeVar("K", bound=Hashable)
 
@@ -39,14 +37,13 @@ class Member(Generic[K]):
     """A task of the process that died.
 
     `since`: when it began to play what it plays. `bundle`: those with the same share work, and stay together
-    while nothing speaks against it. `named`: the process was at work for it when it died.
+    while nothing speaks against it.
     """
 
     key: K
     since: float
     record: Record
     bundle: Hashable = None
-    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +73,6 @@ def judge(members: Sequence[Member[K]], now: float, room: int, *, crowd: bool = 
         if crowd:
             return Verdict(records, apart=((first,),), rest=tuple(rest))
         return Verdict(records, apart=((first, *rest),))
-    while len(groups) > room:
-        groups[-2:] = [groups[-2] + groups[-1]]
     return Verdict(records, apart=tuple(groups))
 
 
@@ -98,19 +93,11 @@ def _deaths(record: Record, now: float) -> int:
 
 
 def _divide(members: Iterable[Member[K]], now: float) -> list[tuple[K, ...]]:
-    """The likeliest first: those who are named, alone; the youngest, alone, unless a death has shown already
-    that it was not so easy; and two halves of the others, who has lived through more in the first."""
-    left = _bundled(sorted(members, key=lambda m: (_deaths(m.record, now), m.since), reverse=True))
-    named = [member for member in left if member.named]
-    groups: list[tuple[K, ...]] = []
-    if len(named) <= _MOST_NAMED:
-        groups = [(member.key,) for member in named]
-        left = [member for member in left if not member.named]
-    if left and not groups and _deaths(left[0].record, now) == 0:
-        groups, left = [(left[0].key,)], left[1:]
-    half = _seam(left)
-    halves = (left[:half], left[half:])
-    return groups + [tuple(member.key for member in part) for part in halves if part]
+    """The likeliest first. At their first death that is the youngest, and the others stay together: as a rule
+    they have no second one. Then it is the half that has lived through more."""
+    order = _bundled(sorted(members, key=lambda m: (_deaths(m.record, now), m.since), reverse=True))
+    cut = 1 if order and _deaths(order[0].record, now) == 0 else _seam(order)
+    return [tuple(member.key for member in part) for part in (order[:cut], order[cut:]) if part]
 
 
 def _bundled(members: Iterable[Member[K]]) -> list[Member[K]]:

@@ -58,7 +58,7 @@ class Reason(Enum):
     INTERNAL_ERROR = ("internal_error", 1011, "internal error")
     SERVER_SHUTDOWN = ("server_shutdown", 1012, "the server stopped")
     ADDRESS_NOT_ALLOWED = ("address_not_allowed", 1013, "the address is not allowed")
-    MEDIA_CRASH = ("media_crash", 1014, "the source brought the media process down twice")
+    MEDIA_CRASH = ("media_crash", 1014, "its media process died twice with no other task in it")
     NO_CAPACITY = ("no_capacity", 1015, "no capacity is left for this task")
     INVALID_POSITION = ("invalid_position", 1016, "the position lies behind the end of the source")
     WAITING_FOR_PUBLISHER = ("waiting_for_publisher", 1017, "nobody publishes the stream")

@@ -245,6 +245,11 @@ MOST_OPENING_THREADS, MOST_PLAYING_THREADS = 512, 1024
 LONGEST_OPENING_S = 60.0
 #: Bytes of what an FLV tells of itself, and of its header, which has 9.
 MOST_SCRIPT_BYTES, LONGEST_FLV_HEADER = 1 << 20, 64 << 10
+#: Megabytes of memory that a media process may have, if its machine has twice as much: some 350 relays of
+#: pictures and sound, which is more than a core can carry. Beyond it, the kernel refuses more.
+MOST_MEDIA_MB = 4096
+#: And on the smallest machine; fifty relays.
+LEAST_MEDIA_MB = 1024
 
 # --- RTMP servers -------------------------------------------------------------------------------------------
 

@@ -1,18 +1,20 @@
 """The media process: runs the sessions that the node places here.
 
-Configuration (see process.supervisor.ChildSpec): allow_networks.
+Configuration (see process.supervisor.ChildSpec): allow_networks, most_mb.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
 import av.logging
+import structlog
 
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
-from sluice.core.limits import MOST_OPENING_THREADS, MOST_PLAYING_THREADS
-from sluice.media.allocations import bound_allocations, give_back
+from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
+from sluice.media.allocations import bound_allocations, bound_memory, give_back
 from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
 from sluice.media.push import Push
@@ -38,6 +40,8 @@ from sluice.process.control import (
 )
 from sluice.process.owned import own, watch
 
+log = structlog.get_logger()
+
 #: From the end of a session to giving back its memory, and that of others that end then.
 _GIVE_BACK_S = 2.0
 
@@ -56,6 +60,7 @@ class MediaProcess:
             opening=Threads(MOST_OPENING_THREADS, "opening"),
             report=self._channel.notify,
         )
+        self._most_mb = _most_mb(config)
         self._taps = Taps(self._shop.pacer)
         self._giving_back: asyncio.TimerHandle | None = None
         watch("the pacer", self._shop.pacer.stands_still)
@@ -103,20 +108,32 @@ class MediaProcess:
         if self._giving_back is None:
             loop = asyncio.get_running_loop()
             self._giving_back = loop.call_later(_GIVE_BACK_S, self._give_back)
-        if not task.cancelled() and task.exception() is not None:
-            session.stop(Reason.INTERNAL_ERROR)
-            reason = Reason.INTERNAL_ERROR
-            self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=reason.text))
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        reason, text = Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text
+        if isinstance(error, MemoryError):
+            if self._sessions:  # somebody took it, and not all are to pay: the node divides them
+                log.error("x media process", why="no memory is left", most_mb=self._most_mb)
+                os._exit(1)
+            reason = Reason.SOURCE_UNSUPPORTED
+            text = f"it needs more than the {self._most_mb} MB of memory that a media process may have"
+        session.stop(reason)
+        self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=text))
 
     def _give_back(self) -> None:
         self._giving_back = None
         self._shop.executor.submit(give_back)
 
 
+def _most_mb(config: dict[str, Any]) -> int:
+    return int(config.get("most_mb", MOST_MEDIA_MB))
+
+
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     # FFmpeg's own messages would take the interpreter lock from its threads and name no session.
     av.logging.set_level(None)
     bound_allocations()
+    bound_memory(_most_mb(config))
     await MediaProcess(config, reader, writer).run()
 
 

@@ -1,9 +1,12 @@
-"""A bound on what FFmpeg takes of memory at once, and giving back what nobody uses any more.
+"""Bounds on the memory of a media process: on what FFmpeg takes at once, and on everything together; and giving
+back what nobody uses any more.
 
-An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes.
+An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes. What
+goes beyond the second bound is refused by the kernel: FFmpeg and Python say so, and the machine stays usable.
 """
 
 import ctypes
+import resource
 from pathlib import Path
 
 import av  # noqa: F401 - loads the library that is looked for
@@ -25,3 +28,8 @@ def give_back() -> None:
     """What was freed, to the machine: the C library keeps it otherwise, hundreds of megabytes of a large
     source. Takes milliseconds; other threads run meanwhile."""
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def bound_memory(most_mb: int) -> None:
+    """For the whole process with its threads' stacks; not what it shares, maps from files or reserves."""
+    resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))

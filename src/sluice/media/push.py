@@ -114,7 +114,10 @@ class Push:
                 self._main.cancel()
 
     def _result(self, main: "asyncio.Task[Outcome]") -> Outcome:
-        if (error := main.exception()) is not None:
+        error = main.exception()
+        if isinstance(error, MemoryError):
+            raise error  # whose fault that is the process knows
+        if error is not None:
             log.error("push failed", run=self._job.run_id, exc_info=error)
             return Outcome(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text)
         return main.result()

@@ -192,6 +192,8 @@ class Session:
         if main.cancelled():
             return self._idle_outcome()
         error = main.exception()
+        if isinstance(error, MemoryError):
+            raise error  # whose fault that is the process knows
         if error is not None:
             log.error("session failed", run=self._job.run_id, exc_info=error)
             return Outcome(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text)

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from sluice.core.errors import SluiceError
 from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Message, NotStarted, Ready
-from sluice.process.owned import own
+from sluice.process.owned import own, part
 
 log = structlog.get_logger()
 
@@ -32,6 +33,9 @@ _PING_PAUSE_S = 2.0
 #: A child whose event loop does not answer for so long hangs; it is killed, so that its work goes on in the
 #: next. Far above what a machine under load takes.
 _HANG_S = 15.0
+#: Of a core, while it does not answer: a child that waits for its machine has had less.
+_BUSY = 0.6
+_LATE_S = 0.1
 
 
 class StartFailed(SluiceError):
@@ -58,8 +62,10 @@ class Supervised:
         on_ready: Callable[["Supervised"], None],
         on_death: Callable[["Supervised"], None],
         until_next: Callable[[], Awaitable[object]] | None = None,
+        spins_s: float | None = None,
     ) -> None:
-        """`until_next` returns when the next life may begin."""
+        """`until_next` returns when the next life may begin. A child that does not answer for `spins_s` while
+        it has a core most of the time hangs."""
         self.spec = spec
         self.channel: Channel | None = None
         self.pid: int | None = None
@@ -68,7 +74,7 @@ class Supervised:
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._on_death = on_death
-        self._until_next = until_next
+        self._until_next, self._spins_s = until_next, spins_s
         self._stopping = False
         self._settled = asyncio.Event()  #: the start: it serves, or `_failure` says why not
         self._failure: str | None = None
@@ -183,9 +189,9 @@ class Supervised:
             if self.ready is None:
                 continue  # imports and first work may take their time; `start` has a deadline of its own
             try:
-                trouble = await channel.ping(deadline_s=_HANG_S)
+                trouble = await self._ping(channel, process.pid)
             except ChannelSilent:
-                log.error("child process hangs, killed", child=self.spec.name, silent_s=_HANG_S)
+                log.error("child process hangs, killed", child=self.spec.name)
                 process.kill()
                 return
             except ChannelClosed:
@@ -194,6 +200,20 @@ class Supervised:
                 log.error("child process is not well, killed", child=self.spec.name, why=trouble)
                 process.kill()
                 return
+
+    async def _ping(self, channel: Channel, pid: int) -> str:
+        """Raises ChannelSilent and ChannelClosed."""
+        if self._spins_s is None:
+            return await channel.ping(deadline_s=_HANG_S)
+        asked, used_s = part(channel.ping(deadline_s=_HANG_S), f"a ping of {self.spec.name}"), _cpu_s(pid)
+        try:
+            await asyncio.wait({asked}, timeout=self._spins_s)
+            await asyncio.sleep(_LATE_S)  # it may be we who were late: what has come is read first
+            if not asked.done() and _cpu_s(pid) - used_s > _BUSY * self._spins_s:
+                raise ChannelSilent("the process is busy and does not answer")
+            return await asked
+        finally:
+            asked.cancel()
 
     async def _spawn(self, control_fd: int) -> asyncio.subprocess.Process:
         config = {
@@ -225,3 +245,12 @@ class Supervised:
             self._settle(message.why)
         else:
             self._on_notice(self, message)
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time that it has used so far; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)

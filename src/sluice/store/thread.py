@@ -117,21 +117,26 @@ class Store:
         return await future
 
     async def _drain(self) -> None:
-        while self._jobs:
-            batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._batch))]
-            self._running = len(batch)
-            hints: set[str] = set()
-            try:
-                hints = await self._loop.run_in_executor(self._thread, _commit, self._engine, batch)
-            except Exception as error:  # noqa: BLE001 - root of the pump: no caller may wait for ever
-                for job in batch:
-                    job.error = _unavailable("the database did not take the change", error)
-            self._running = 0
+        try:
+            while self._jobs:
+                await self._drain_some()
+        finally:  # also where a hint broke it: the next job begins it anew
+            self._pump = None
+
+    async def _drain_some(self) -> None:
+        batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._batch))]
+        self._running = len(batch)
+        hints: set[str] = set()
+        try:
+            hints = await self._loop.run_in_executor(self._thread, _commit, self._engine, batch)
+        except Exception as error:  # noqa: BLE001 - root of the pump: no caller may wait for ever
             for job in batch:
-                job.settle()
-            for topic in hints:
-                self.on_hint(topic)
-        self._pump = None
+                job.error = _unavailable("the database did not take the change", error)
+        self._running = 0
+        for job in batch:
+            job.settle()
+        for topic in hints:
+            self.on_hint(topic)
 
 
 def _commit(engine: Engine, batch: list[_Job]) -> set[str]:

@@ -19,18 +19,19 @@ from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
 
 log = structlog.get_logger()
 
-#: Processes apart: twenty sessions are divided with seven.
-MOST_APART = 8
 #: The one in reserve is started when so much time has passed without another need: what waits comes first.
 _CALM_S = 5.0
 _LONGEST_WAIT_S = 3.0
+#: A process that works for so long without answering has a session that keeps it from all others.
+_SPINS_S = 5.0
 
 
 class MediaProcesses:
-    """`on_notice`, `on_ready`, `on_death` and `on_failure` (one apart does not start) are the tasks' (see
-    tasks.service); set before `start`."""
+    """`most_apart` bounds those apart: twenty sessions are divided with six. `on_notice`, `on_ready`,
+    `on_death` and `on_failure` (one apart does not start) are the tasks' (see tasks.service); set before
+    `start`."""
 
-    def __init__(self, specs: list[ChildSpec], most_apart: int = MOST_APART) -> None:
+    def __init__(self, specs: list[ChildSpec], most_apart: int = 8) -> None:
         self.on_notice: Callable[[Supervised, Message], None] = lambda process, message: None
         self.on_ready: Callable[[Supervised], None] = lambda process: None
         self.on_death: Callable[[Supervised], None] = lambda process: None
@@ -87,9 +88,8 @@ class MediaProcesses:
         if process not in self._apart:
             return False
         self._apart.remove(process)
-        if process is self._reserve:
+        if process is self._reserve:  # it does not start: the next need is soon enough for another try
             self._reserve = None
-            self._wanted.set()
         process.retire()
         own(process.stop(), f"the end of {process.spec.name}", vital=False)
         return True
@@ -139,4 +139,5 @@ class MediaProcesses:
             on_ready=lambda process: self.on_ready(process),
             on_death=lambda process: self.on_death(process),
             until_next=until_next,
+            spins_s=_SPINS_S,
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from sluice.core.blame import Member, Verdict, judge, may_be_joined
+from sluice.core.blame import FORGOTTEN_AFTER_S, Member, Verdict, judge, may_be_joined
 from sluice.core.ids import RunId
 from sluice.process.supervisor import Supervised
 from sluice.tasks.jobs import shared_source
@@ -24,6 +24,13 @@ class Seating:
         """`runs` are the live ones, by id."""
         self._media = media
         self._runs = runs
+        self._blamed: dict[str, float] = {}  #: when, by address of the source
+
+    def begin(self, run: Run, now: float) -> None:
+        """A source that was blamed lately does not begin among others again, as far as there is room."""
+        self._blamed = {url: at for url, at in self._blamed.items() if now - at <= FORGOTTEN_AFTER_S}
+        if run.task.spec.url in self._blamed:
+            run.apart = self._media.take_apart()
 
     def process_for(self, run: Run) -> Supervised | None:
         """None: it waits for one."""
@@ -35,7 +42,8 @@ class Seating:
     def after_death(self, process: Supervised, lost: list[Run], now: float) -> Run | None:
         """Says where those who were in it go on; the one that is blamed, if it is clear."""
         accepted = [run for run in lost if run.accepted]  # the others were given to what was dying
-        displaced = [run for run in self._suspects().get(process, ()) if run not in accepted]
+        waiting = [run for run in self._suspects().get(process, ()) if run.ending is None]
+        displaced = [run for run in waiting if run not in accepted]
         was_apart = self._media.release(process)
         crowd = self._crowd(process, now)
         verdict: Verdict[RunId] = Verdict({})
@@ -52,6 +60,7 @@ class Seating:
         blamed = self._runs[verdict.blamed] if verdict.blamed is not None else None
         if blamed is not None:
             blamed.apart = None
+            self._blamed[blamed.task.spec.url] = now
         log.warning(
             "tasks lost their process",
             child=process.spec.name,

@@ -163,6 +163,7 @@ class TaskService:
             task, created = await self._store.run(insert)
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
+            self._seating.begin(run, now)
             if self._is_waiting(run):
                 self._place(run)
         return task, created

@@ -1,0 +1,90 @@
+"""Real media processes apart from the pool: one in reserve, a bound, and an end with their last session."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+
+from sluice.process.supervisor import ChildSpec, Supervised
+from sluice.tasks import placement as module
+from sluice.tasks.placement import MediaProcesses
+from tests.integration.children import MODULE
+from tests.integration.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+MOST_APART = 2
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def media(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MediaProcesses]:
+    monkeypatch.setattr(module, "_CALM_S", 0.1)
+    media = MediaProcesses([ChildSpec("media-0", MODULE, {"log_level": "error"})], MOST_APART)
+    await media.start()
+    yield media
+    await media.stop()
+
+
+async def reserve(media: MediaProcesses) -> Supervised:
+    await until(lambda: media.processes[-1] is not media.processes[0] and bool(media.processes[-1].ready))
+    return media.processes[-1]
+
+
+async def test_the_reserve_is_taken_first_and_made_anew(media: MediaProcesses) -> None:
+    first = await reserve(media)
+    assert media.room == MOST_APART
+    assert media.take_apart() is first
+    await until(lambda: len(media.processes) == 3 and media.processes[-1].ready is not None)
+    second = media.take_apart()
+    assert (second, media.room) == (media.processes[-1], 0)
+    assert media.take_apart() is None, "no more than the bound"
+
+
+async def test_one_that_is_released_ends_and_has_no_next_life(media: MediaProcesses) -> None:
+    taken = await reserve(media)
+    assert media.take_apart() is taken
+    assert taken.pid is not None
+    child = psutil.Process(taken.pid)
+    assert media.release(taken)
+    await until(lambda: not child.is_running())
+    assert taken not in media.processes
+    assert not media.release(media.processes[0]), "the pool stays"
+    assert media.processes[0].ready is not None
+
+
+async def test_one_that_dies_and_is_released_at_its_death_is_not_started_again(media: MediaProcesses) -> None:
+    taken = await reserve(media)
+    media.take_apart()
+    died = asyncio.Event()
+
+    def on_death(process: Supervised) -> None:
+        media.release(process)
+        died.set()
+
+    media.on_death = on_death
+    assert taken.pid is not None
+    psutil.Process(taken.pid).kill()
+    await died.wait()
+    await until(lambda: taken.pid is None)
+    assert (taken.restarts, taken.channel) == (1, None)
+
+
+async def test_one_that_does_not_start_is_told(
+    media: MediaProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CALM_S", 60.0)
+    kept = await reserve(media)
+    media.take_apart()
+    failed: list[Supervised] = []
+    media.on_failure = failed.append
+    stillborn = ChildSpec("media-0", MODULE, {"log_level": "error", "stillborn": True})
+    monkeypatch.setattr(media, "_model", stillborn)
+    taken = media.take_apart()
+    await until(lambda: failed == [taken])
+    assert media.processes[1:] == (kept,)
