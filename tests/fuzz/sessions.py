@@ -126,6 +126,8 @@ def _rtmp(make: Callable[[], Client]) -> Callable[[bytes], None]:
         client.receive(_SHAKEN)
         while choices and client.state is not ClientState.OVER:
             client.receive(_rtmp_of(choices))
+            while client.pending:
+                client.receive(b"")
             sent += len(client.to_send())
         _bounded(sent, data)
 
