@@ -121,7 +121,7 @@ async def test_a_flood_of_rtmp(node: ServedNode, beside: Beside, kind: str) -> N
 # --- DASH -------------------------------------------------------------------------------------------------
 
 
-def manifest(template: str, duration: str = "PT10H", timeline: str = "", kind: str = "static") -> str:
+def manifest(template: str, duration: str = "PT2H", timeline: str = "", kind: str = "static") -> str:
     return (
         f'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="{kind}" mediaPresentationDuration="{duration}">'
         '<Period><AdaptationSet mimeType="video/mp4"><Representation id="v" bandwidth="1" '
@@ -136,6 +136,9 @@ def timeline(*entries: str) -> str:
 
 MANIFESTS = {
     "a huge repeat": manifest('timescale="1"', timeline=timeline('<S t="0" d="1" r="2147483647"/>')),
+    "a day of seconds": manifest(
+        'timescale="1"', "PT27H", timeline=timeline('<S t="0" d="1" r="2147483647"/>')
+    ),
     "a repeat of many digits": manifest(
         'timescale="1"', timeline=timeline(f'<S t="0" d="1" r="{"9" * 4000}"/>')
     ),
