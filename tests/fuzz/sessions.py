@@ -97,9 +97,10 @@ def _publisher_seeds() -> list[bytes]:
         return struct.pack("!BBHIH", 0, 128 | unit << 4 | 12, number, stamp, wide)
 
     even = b"".join(packet(n, n * 3600, min(n, 3), n) + b"\x0f" for n in range(12))
-    jumps = b"".join(packet(n, n * 3600, 3, n * 0x4000 & 0xFFFF) + b"\x1f" for n in range(12))
+    jumps = b"".join(packet(n, n * 3600, 3, n * 0x4000 & 0xFFFF) for n in range(8)) + b"\x3f\x3f"
+    far = b"".join(packet(n * 0x3FFF & 0xFFFF, n * 3600, 3, n) for n in range(500))
     report = rtcp.sender_report(VIDEO_SSRC, unix_time=1.0, timestamp=1, packets=1, octets=1, cname="a")
-    return [even, jumps, even + b"\2" + bytes((len(report),)) + report]
+    return [even, jumps, far, even + b"\2" + bytes((len(report),)) + report]
 
 
 # --- RTMP -------------------------------------------------------------------------------------------------
