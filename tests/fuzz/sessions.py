@@ -374,5 +374,5 @@ TARGETS = {
     ),
     "front": Target(_front, (), lambda: _FRONT_SEEDS, free_s=0.5, us_per_byte=2000, longest=1024),
     "channel": Target(_channel, (), lambda: (_channel_seed(),), us_per_byte=60),
-    "link": Target(_link, (), lambda: (b"\xff" + pack_control({"type": "open"}) * 8,)),
+    "link": Target(_link, (LinkError,), lambda: (b"\xff" + pack_control({"type": "open"}) * 8,)),
 }
