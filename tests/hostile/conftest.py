@@ -17,7 +17,7 @@ from tests.hostile.witnesses import Witnesses
 from tests.integration.nginx import Nginx
 from tests.integration.waiting import until
 
-_CLIP_S = 60
+_CLIP_S = 20
 ENCODED = {"StreamMode": 0, "VideoWidth": 320, "VideoHeight": 180}
 _SHELL_DESCRIPTORS = 1024
 
