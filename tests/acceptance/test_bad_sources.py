@@ -76,7 +76,7 @@ BAD = [
     Bad("http://{host}/page", "source_unsupported", "HTML"),
     Bad("http://{host}/noise", "source_unsupported", "text, which is no media"),
     Bad("http://{host}/hevc.mp4", "source_unsupported", "HEVC"),
-    Bad("http://{host}/cut.mp4", "source_unsupported", "no media that can be played"),
+    Bad("http://{host}/cut.mp4", "source_unsupported", "the file is cut short"),
     Bad("http://{host}/recorded.m3u8", "source_unsupported", "no segments"),
     Bad("http://{host}/live.m3u8", "idle_timeout", "no segments yet"),
     Bad("http://{host}/no-key.m3u8", "source_refused", "404 Not Found to http://{host}/no.key"),
@@ -143,5 +143,5 @@ async def play_bad(node: ServedNode, words: dict[str, str], good: list[str]) -> 
     for then, now in zip(before, after, strict=True):
         assert now["state"] == "running"
         assert now["stats"]["audio_packets"] > then["stats"]["audio_packets"]
-    assert node.process.children() == children
+    assert set(children) <= set(node.process.children()), "one in reserve may have come"
     return json.dumps([*first, *last, *after]) + str([child.cmdline() for child in children])

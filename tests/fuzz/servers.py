@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable
 from itertools import islice
@@ -167,7 +168,75 @@ _HEAD = (
     b"Domain=.example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT\r\nContent-Encoding: gzip\r\n"
     b"Transfer-Encoding: chunked"
 )
+_NUMBERS = ("0", "1", "-1", "2", "90000", "2147483647", "4000000000", "9" * 18, "9" * 400, "1.5", "", "x")
+_DURATIONS = ("PT10S", "PT1S", "PT0S", "PT10H", "P99999999D", "PT0.000001S", f"PT{'9' * 300}S", "")
+
+
+def _claims(data: bytes) -> None:
+    """A manifest that is well formed, with any numbers and any count of entries."""
+    choices = Choices(data)
+
+    def number() -> str:
+        chosen = choices.number(1)
+        return _NUMBERS[chosen] if chosen < len(_NUMBERS) else str(choices.number(1 + chosen % 8))
+
+    def attributes(*names: str) -> str:
+        told = choices.number(1)
+        return " ".join(f'{name}="{number()}"' for n, name in enumerate(names) if told >> n & 1)
+
+    def period() -> str:
+        entries = [f"<S {attributes('t', 'd', 'r')}/>" for _ in range(choices.number(1) % 8)]
+        template = attributes("timescale", "duration", "startNumber", "endNumber", "presentationTimeOffset")
+        line = f"<SegmentTimeline>{''.join(entries)}</SegmentTimeline>" if entries else ""
+        return (
+            f"<Period {_duration(choices, 'start')} {_duration(choices, 'duration')}><AdaptationSet "
+            'mimeType="video/mp4"><Representation id="v" bandwidth="1" codecs="avc1.42c01e">'
+            f'<SegmentTemplate media="$Number%0{choices.number(1)}d$-$Time$" {template}>{line}'
+            "</SegmentTemplate></Representation></AdaptationSet></Period>"
+        )
+
+    kind = ("static", "dynamic")[choices.number(1) & 1]
+    periods = "".join(period() for _ in range(1 + choices.number(1) % 4))
+    with contextlib.suppress(SourceError):
+        _manifest(
+            f'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="{kind}" '
+            f"{_duration(choices, 'mediaPresentationDuration')} "
+            f"{_duration(choices, 'timeShiftBufferDepth')}>{periods}</MPD>"
+        )
+
+
+def _duration(choices: Choices, name: str) -> str:
+    chosen = choices.number(1)
+    return f'{name}="{_DURATIONS[chosen % len(_DURATIONS)]}"' if chosen & 128 else ""
+
+
+def _lines(data: bytes) -> None:
+    """Lines of a playlist in any order and number, a number in them changed now and then."""
+    choices, known = Choices(data), (MEDIA + MASTER).decode().splitlines()
+    lines = ["#EXTM3U"]
+    while choices:
+        line = known[choices.number(1) % len(known)]
+        change = choices.number(1)
+        if change & 3 == 1:
+            line = re.sub(r"[0-9]+", _NUMBERS[(change >> 2) % len(_NUMBERS)], line)
+        elif change & 3 == 2:
+            at = choices.number(1) % (len(line) + 1)
+            line = line[:at] + choices.take(change >> 2).decode("latin-1") + line[at:]
+        elif change & 3 == 3:
+            line += line[len(line) // 2 :] * (change >> 2)
+        lines.append(line)
+    text = "\n".join(lines)
+    for read in (lambda: parse_media(text, BASE), lambda: parse_master(text, BASE)):
+        with contextlib.suppress(SourceError):
+            read()
+
+
 TARGETS = {
+    "hls_lines": Target(
+        _lines, (), lambda: (bytes(n for m in range(12) for n in (m, 0)),), free_s=0.5, us_per_byte=200
+    ),
+    # A few bytes may stand for as many segments as there may be, 25 us each.
+    "dash_claims": Target(_claims, (), lambda: (bytes(40),), free_s=3.0, us_per_byte=500, most_mb=96),
     "hls_playlist": Target(
         _text(lambda text: parse_media(text, BASE)), (SourceError,), lambda: (MEDIA,), longest=1 << 16
     ),
@@ -176,7 +245,7 @@ TARGETS = {
     ),
     # A short manifest may stand for many segments: that costs for each of them.
     "dash_manifest": Target(
-        _text(_manifest), (SourceError,), lambda: (MANIFEST,), free_s=1.0, us_per_byte=50, most_mb=48
+        _text(_manifest), (SourceError,), lambda: (MANIFEST,), free_s=3.0, us_per_byte=50, most_mb=96
     ),
     "dash_xml": Target(_text(parse_xml), (SourceError,), lambda: (MANIFEST, _XML)),
     "list": Target(

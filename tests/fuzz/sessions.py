@@ -97,9 +97,10 @@ def _publisher_seeds() -> list[bytes]:
         return struct.pack("!BBHIH", 0, 128 | unit << 4 | 12, number, stamp, wide)
 
     even = b"".join(packet(n, n * 3600, min(n, 3), n) + b"\x0f" for n in range(12))
-    jumps = b"".join(packet(n, n * 3600, 3, n * 0x4000 & 0xFFFF) + b"\x1f" for n in range(12))
+    jumps = b"".join(packet(n, n * 3600, 3, n * 0x4000 & 0xFFFF) for n in range(8)) + b"\x3f\x3f"
+    far = b"".join(packet(n * 0x3FFF & 0xFFFF, n * 3600, 3, n) for n in range(500))
     report = rtcp.sender_report(VIDEO_SSRC, unix_time=1.0, timestamp=1, packets=1, octets=1, cname="a")
-    return [even, jumps, even + b"\2" + bytes((len(report),)) + report]
+    return [even, jumps, far, even + b"\2" + bytes((len(report),)) + report]
 
 
 # --- RTMP -------------------------------------------------------------------------------------------------
@@ -126,6 +127,8 @@ def _rtmp(make: Callable[[], Client]) -> Callable[[bytes], None]:
         client.receive(_SHAKEN)
         while choices and client.state is not ClientState.OVER:
             client.receive(_rtmp_of(choices))
+            while client.pending:
+                client.receive(b"")
             sent += len(client.to_send())
         _bounded(sent, data)
 
@@ -371,5 +374,5 @@ TARGETS = {
     ),
     "front": Target(_front, (), lambda: _FRONT_SEEDS, free_s=0.5, us_per_byte=2000, longest=1024),
     "channel": Target(_channel, (), lambda: (_channel_seed(),), us_per_byte=60),
-    "link": Target(_link, (), lambda: (b"\xff" + pack_control({"type": "open"}) * 8,)),
+    "link": Target(_link, (LinkError,), lambda: (b"\xff" + pack_control({"type": "open"}) * 8,)),
 }

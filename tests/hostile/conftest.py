@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 import aiohttp
 import pytest
 
-from tests.acceptance.clips import make_flashes
+from tests.acceptance.clips import make_flashes, run_ffmpeg
 from tests.acceptance.node import ServedNode, serve_node
 from tests.hostile.beside import Beside
 from tests.hostile.observer import Observer
@@ -17,7 +17,8 @@ from tests.hostile.witnesses import Witnesses
 from tests.integration.nginx import Nginx
 from tests.integration.waiting import until
 
-_CLIP_S = 60
+_CLIP_S = 20
+ENCODED = {"StreamMode": 0, "VideoWidth": 320, "VideoHeight": 180}
 _SHELL_DESCRIPTORS = 1024
 
 
@@ -28,15 +29,16 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """An honest server; `clip.mp4` on it is what the innocent see."""
+    """An honest server; `clip.mp4` on it is what the innocent see, `second.mp4` lasts that long."""
     with Nginx(tmp_path_factory.mktemp("origin")) as nginx:
         make_flashes(nginx.www / "clip.mp4", _CLIP_S)
+        make_flashes(nginx.www / "second.mp4", 1)
         yield nginx
 
 
 @pytest.fixture(scope="session")
-def honest_mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return make_flashes(tmp_path_factory.mktemp("bombs") / "honest.mp4", 1).read_bytes()
+def honest_mp4(origin: Nginx) -> bytes:
+    return (origin.www / "second.mp4").read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -66,8 +68,18 @@ def descriptors_of_a_shell() -> Iterator[None]:
 @pytest.fixture(scope="session")
 async def beside(node: ServedNode, origin: Nginx) -> AsyncIterator[Beside]:
     """One innocent viewer; see `watched_by` for more of them."""
+    await warm_up(node, origin)
     async with watched_by(1, node, origin.http("clip.mp4")) as beside:
         yield beside
+
+
+async def warm_up(node: ServedNode, origin: Nginx) -> None:
+    """Everything of FFmpeg and of the node that is loaded once is loaded: no attack has to pay for it."""
+    run_ffmpeg("-i", str(origin.www / "second.mp4"), "-c", "copy", str(origin.www / "second.mpd"))
+    for url in (origin.http("second.mp4"), origin.http("second.mpd")):
+        for control in ({}, ENCODED):
+            run = await node.start("warm", url, **control)
+            await node.until_state(run, "ended")
 
 
 @asynccontextmanager

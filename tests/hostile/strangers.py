@@ -59,6 +59,17 @@ async def open_connection(url: str) -> tuple[asyncio.StreamReader, asyncio.Strea
     return await asyncio.open_connection(parts.hostname, parts.port)
 
 
+@asynccontextmanager
+async def holding(url: str, count: int) -> AsyncIterator[None]:
+    """So many connections on which nothing is ever sent."""
+    held = [(await open_connection(url))[1] for _ in range(count)]
+    try:
+        yield
+    finally:
+        for writer in held:
+            writer.transport.abort()
+
+
 async def _send(writer: asyncio.StreamWriter, parts: Iterable[bytes]) -> None:
     with contextlib.suppress(ConnectionError):
         for part in parts:

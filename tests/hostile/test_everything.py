@@ -18,7 +18,7 @@ from tests.acceptance.node import ServedNode
 from tests.hostile.bombs import changed
 from tests.hostile.conftest import watched_by
 from tests.hostile.roamer import roaming
-from tests.hostile.strangers import open_connection, say, stranger
+from tests.hostile.strangers import holding, say, stranger
 from tests.hostile.test_callers import bodies_of_nobody, too_much_head
 from tests.hostile.test_receivers import ANSWERS
 from tests.hostile.test_servers import BOMBS, FLOODS, MANIFESTS, FloodingDoor, serving
@@ -88,11 +88,8 @@ class Strangers:
         await say(self._node.url, itertools.chain([head], itertools.repeat(bytes(_PART), 1000)))
 
     async def silence(self) -> None:
-        with contextlib.ExitStack() as stack:
-            for _ in range(_HELD):
-                _, writer = await open_connection(self._node.url)
-                stack.callback(writer.transport.abort)
-            await asyncio.sleep(5)  # as long as the stranger likes
+        async with holding(self._node.url, _HELD):
+            await asyncio.sleep(_IDLE_S)  # as long as the stranger likes
 
     async def patch(self) -> None:
         user = f"patcher-{uuid4().hex[:6]}"

@@ -57,7 +57,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("kind", cases(ANSWERS, ["continue", "continue, slowly", "header lines"]))
+@pytest.mark.parametrize("kind", cases(ANSWERS, ["continue", "header lines"]))
 async def test_an_answer_without_an_end_is_left(node: ServedNode, beside: Beside, kind: str) -> None:
     async with stranger(ANSWERS[kind]) as receiver:
         await node.call(

@@ -1,5 +1,5 @@
-"""Bounds on the memory of a media process: on what FFmpeg takes at once, and on everything together; and giving
-back what nobody uses any more.
+"""Bounds on the memory of a media process, on what FFmpeg takes at once and on everything together, and giving back
+what nobody uses any more.
 
 An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes. What
 goes beyond the second bound is refused by the kernel: FFmpeg and Python say so, and the machine stays usable.
@@ -7,12 +7,15 @@ goes beyond the second bound is refused by the kernel: FFmpeg and Python say so,
 
 import ctypes
 import resource
+import threading
 from pathlib import Path
 
 import av  # noqa: F401 - loads the library that is looked for
 
 from sluice.core.limits import MOST_ALLOCATION_BYTES
 
+#: Of a thread: all of it counts, however little is used. What is usual, 8 MB, would be all for 500 threads.
+_STACK_BYTES = 1 << 20
 _MAPS = Path("/proc/self/maps")
 
 
@@ -32,4 +35,5 @@ def give_back() -> None:
 
 def bound_memory(most_mb: int) -> None:
     """For the whole process with its threads' stacks; not what it shares, maps from files or reserves."""
+    threading.stack_size(_STACK_BYTES)
     resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))

@@ -53,7 +53,7 @@ class Watching:
         self._connection = connection
         self._stream = stream
         self._report_at_us = 0
-        #: Pictures, sound: players put them together when they have a report of each, so its beginning has one.
+        #: Pictures, sound: players join them when they have a report of each, so each begins with one.
         self._reported = (False, False)
         self._loss = LossWatch()
         self._video_paused = False
