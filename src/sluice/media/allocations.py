@@ -1,5 +1,5 @@
-"""Bounds on the memory of a media process, on what FFmpeg takes at once and on everything together, and giving back
-what nobody uses any more.
+"""Bounds on the memory of a media process: on what FFmpeg takes at once, and on everything together. What is
+used no more is given back.
 
 An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes. What
 goes beyond the second bound is refused by the kernel: FFmpeg and Python say so, and the machine stays usable.
