@@ -79,6 +79,6 @@ class Threads(Executor):
 
 
 def _alone(error: SourceError) -> SourceError:
-    """Without what led to it: a session keeps the error, and with it the frames would keep all that was read."""
+    """Without what led to it: a session keeps the error, whose frames would keep all that was read."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
