@@ -134,7 +134,7 @@ def abort(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def test_a_killed_child_comes_back_while_connections_wait(node: ServedNode) -> None:
+async def test_a_killed_child_comes_back_while_connections_wait(node: ServedNode, beside: Beside) -> None:
     with ExitStack() as stack:
         for _ in range(_ALLOWED + 100):
             _, writer = await open_connection(node.url)
