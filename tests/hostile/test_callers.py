@@ -141,9 +141,9 @@ async def test_connections_that_send_nothing_are_closed(node: ServedNode, beside
     seen.check()
 
 
-async def test_a_killed_child_comes_back_while_connections_wait(node: ServedNode) -> None:
+async def test_a_killed_child_comes_back_while_connections_wait(node: ServedNode, beside: Beside) -> None:
     async with holding(node.url, _ALLOWED + 100):
         before = media_of(node)
         before[0].kill()
-        await until(lambda: len(media := media_of(node)) == len(before) and before[0] not in media)
+        await until(lambda: len(media := media_of(node)) >= len(before) and before[0] not in media)
         assert (await say(node.url, [b"GET /healthz HTTP/1.1\r\nHost: node\r\n\r\n"])).status == 200
