@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_files_and_functions_are_small() -> None:
                 if node.end_lineno - node.lineno >= MOST_FUNCTION_LINES:
                     too_long.append(f"{place(path, node)} {node.name}")
     assert not too_long
+
+
+def test_a_limit_has_one_value() -> None:
+    """Two strangers' limits of one name would both be the second."""
+    tree = parse(ROOT / "src" / "sluice" / "core" / "limits.py")
+    names = [
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]
+    assert len(names) > 100
+    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def test_every_task_is_made_with_an_owner() -> None:

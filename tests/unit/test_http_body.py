@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluice.core.limits import MOST_FRAMING_BYTES, MOST_HEAD_BYTES, MOST_HEAD_LINES
+from sluice.core.limits import MOST_ANSWER_HEAD_BYTES, MOST_ANSWER_HEAD_LINES, MOST_FRAMING_BYTES
 from sluice.net.body import Body, read_head_lines
 from sluice.wire.http_answer import Head, HttpError
 
@@ -40,11 +40,11 @@ def test_heads_without_an_end(part: bytes) -> None:
     raw = _Endless(part)
     with pytest.raises(HttpError):
         read_head_lines(io.BufferedReader(raw))
-    assert raw.given <= MOST_HEAD_BYTES + 16384
+    assert raw.given <= MOST_ANSWER_HEAD_BYTES + 16384
 
 
 def test_many_lines() -> None:
-    lines = b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * MOST_HEAD_LINES + b"\r\n"
+    lines = b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * MOST_ANSWER_HEAD_LINES + b"\r\n"
     with pytest.raises(HttpError, match="has no end"):
         read_head_lines(io.BufferedReader(io.BytesIO(lines)))
 
@@ -86,7 +86,7 @@ def test_one_extension_without_an_end() -> None:
     body = Body(io.BufferedReader(raw), _CHUNKED)
     with pytest.raises(HttpError, match="framing is longer"):
         body.read1(10)
-    assert raw.given <= MOST_HEAD_BYTES + 16384
+    assert raw.given <= MOST_ANSWER_HEAD_BYTES + 16384
 
 
 def test_trailers_without_an_end() -> None:

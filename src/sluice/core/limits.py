@@ -171,7 +171,7 @@ MOST_SHOWN_URL_CHARS = 300
 #: and bringing other scripts to ASCII takes time that grows with the square.
 MOST_HOST_CHARS, MOST_LABEL_CHARS = 253, 63
 #: Bytes and lines of one head of an answer, and interim answers (1xx) before the one that counts.
-MOST_HEAD_BYTES, MOST_HEAD_LINES, MOST_INTERIM = 128 << 10, 500, 10
+MOST_ANSWER_HEAD_BYTES, MOST_ANSWER_HEAD_LINES, MOST_INTERIM = 128 << 10, 500, 10
 #: Bytes of all heads that answer one callback; a receiver has nothing to say but 200.
 MOST_REPLY_HEAD_BYTES = 32 << 10
 #: Bytes of a reply's body that are read so that the connection can be used again; a longer one closes it.

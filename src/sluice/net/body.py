@@ -3,7 +3,7 @@
 import io
 import re
 
-from sluice.core.limits import MOST_FRAMING_BYTES, MOST_HEAD_BYTES, MOST_HEAD_LINES
+from sluice.core.limits import MOST_ANSWER_HEAD_BYTES, MOST_ANSWER_HEAD_LINES, MOST_FRAMING_BYTES
 from sluice.wire.http_answer import Head, HttpError
 
 #: Of framing for each byte of the body, which is not counted.
@@ -14,8 +14,8 @@ _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 def read_head_lines(stream: io.BufferedReader) -> list[bytes]:
     """Up to the empty line; those before the status are passed over. Raises HttpError, OSError."""
     lines: list[bytes] = []
-    left = MOST_HEAD_BYTES
-    while left > 0 and len(lines) < MOST_HEAD_LINES:
+    left = MOST_ANSWER_HEAD_BYTES
+    while left > 0 and len(lines) < MOST_ANSWER_HEAD_LINES:
         line = stream.readline(left)
         left -= len(line)
         if not line.endswith(b"\n"):
@@ -63,16 +63,16 @@ class Body:
         self._left = int(found[1], 16)
         if self._left == 0:
             self._over = True
-            for _ in range(MOST_HEAD_LINES):  # the trailer
+            for _ in range(MOST_ANSWER_HEAD_LINES):  # the trailer
                 if not self._line():
                     return
             raise HttpError("the trailer of the body has no end")
 
     def _line(self) -> bytes:
-        line = self._stream.readline(MOST_HEAD_BYTES)
+        line = self._stream.readline(MOST_ANSWER_HEAD_BYTES)
         if not line.endswith(b"\n"):
-            if len(line) >= MOST_HEAD_BYTES:
-                raise HttpError(f"a line of the body's framing is longer than {MOST_HEAD_BYTES} bytes")
+            if len(line) >= MOST_ANSWER_HEAD_BYTES:
+                raise HttpError(f"a line of the body's framing is longer than {MOST_ANSWER_HEAD_BYTES} bytes")
             raise ConnectionError("the connection was closed in the middle of the body")
         self._framing += len(line)
         if self._framing > MOST_FRAMING_BYTES:

@@ -18,7 +18,7 @@ from sluice import __version__
 from sluice.core.addresses import AddressPolicy
 from sluice.core.errors import Culprit, SluiceError, SourceError
 from sluice.core.http_url import HttpUrl
-from sluice.core.limits import MOST_HEAD_LINES, MOST_INTERIM, MOST_REPLY_BYTES, MOST_REPLY_HEAD_BYTES
+from sluice.core.limits import MOST_ANSWER_HEAD_LINES, MOST_INTERIM, MOST_REPLY_BYTES, MOST_REPLY_HEAD_BYTES
 from sluice.net.dial import Dialer
 from sluice.wire.http_answer import Head, HttpError, parse_head
 
@@ -218,7 +218,7 @@ async def _read_lines(reader: StreamReader, most_bytes: int) -> tuple[list[bytes
     """Those of one head, and the bytes that they took; empty lines before it are passed over."""
     lines: list[bytes] = []
     used = 0
-    while len(lines) < MOST_HEAD_LINES:
+    while len(lines) < MOST_ANSWER_HEAD_LINES:
         try:
             line = await reader.readuntil(b"\n")
         except asyncio.IncompleteReadError as error:
@@ -234,5 +234,5 @@ async def _read_lines(reader: StreamReader, most_bytes: int) -> tuple[list[bytes
             lines.append(stripped)
         elif lines:
             return lines, used
-    limit = f"{MOST_REPLY_HEAD_BYTES} bytes or {MOST_HEAD_LINES} lines"
+    limit = f"{MOST_REPLY_HEAD_BYTES} bytes or {MOST_ANSWER_HEAD_LINES} lines"
     raise PostFailed(f"the answer's head is longer than {limit}")
