@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 _DEADLINE_S = 20.0
 _HEAD = b"GET /hello HTTP/1.1\r\nHost: h\r\n"
 _POST = b"POST /length HTTP/1.1\r\nHost: h\r\n"
+_LONG = 32 << 20  #: more than lies between two programs
 
 
 @pytest.fixture
@@ -56,7 +57,18 @@ async def ticks(request: Request) -> Response:
     return StreamingResponse(stream())
 
 
-APP = Router([Route("/hello", hello), Route("/length", length, methods=["POST"]), Route("/ticks", ticks)])
+async def long(request: Request) -> Response:
+    return PlainTextResponse("a" * _LONG)
+
+
+APP = Router(
+    [
+        Route("/hello", hello),
+        Route("/length", length, methods=["POST"]),
+        Route("/ticks", ticks),
+        Route("/long", long),
+    ]
+)
 
 
 @asynccontextmanager
@@ -230,6 +242,16 @@ async def test_who_waits_makes_way(anyio_backend: object) -> None:
                         pass
         for _, writer in waiting:
             writer.transport.abort()
+
+
+async def test_who_does_not_read_his_answer_makes_way(anyio_backend: object) -> None:
+    """At once: what he has not read would keep the connection for as long as he likes."""
+    async with served(Share(1, 100)) as listener:
+        reader, writer = await connect(listener)
+        writer.write(b"GET /long HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await greeted(listener)
+        assert len(await said((reader, writer))) < _LONG
 
 
 async def test_many_large_heads_leave_room_for_small_ones(

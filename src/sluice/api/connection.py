@@ -139,10 +139,12 @@ class Connection(HttpToolsProtocol):
 
     def give_way(self) -> None:
         """For another connection: see `Gate`."""
+        # A close would wait for the other side: for its goodbye, or until it reads what it has asked for.
+        waits = self.scheme == "https" or self.transport.get_write_buffer_size() > 0
         if not self._is_over and not self.transport.is_closing():
             self._dismiss(503, _FULL)
-        if self.scheme == "https":
-            self.transport.abort()  # it would wait for the other side's goodbye
+        if waits:
+            self.transport.abort()
         else:
             self.transport.close()
 
