@@ -38,6 +38,10 @@ def ask(
         "LOCALHOST",
         "sluice.localhost",
         "sluice:8080",  # a container's name
+        "host.docker.internal:8080",
+        "sluice.media.svc.cluster.local",
+        "Studio.local:8080",
+        "nas.home.arpa",
         "rtc.example.com",
         "RTC.Example.com.:8080",
     ],
@@ -55,6 +59,9 @@ def test_right_names(host: str | None) -> None:
         "127.0.0.1.evil.example",
         "localhost.evil.example",
         "evil.localhost.example",
+        "evil.local.example",
+        "evillocal.example",
+        "evil.arpa",
         "1.2.3.4.5",
         "127.1",  # no browser sends that
         "[::1].evil.example",

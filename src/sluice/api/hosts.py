@@ -2,10 +2,10 @@
 rebinding).
 
 Such a page has a name of its own, and the browser says it in the header Host. Addresses, names of this
-machine (`localhost`) and names without a dot, which nobody can own in the DNS, are right; others are those
-that the operator has named. Signed calls are let through, as no page can sign, and so are a proxy that is
-trusted and the health check, which says nothing. With TLS of our own the browser has compared the name
-already.
+machine (`localhost`), names without a dot and those of private networks, which nobody can own in the DNS, are
+right; others are those that the operator has named. Signed calls are let through, as no page can sign, and so
+are a proxy that is trusted and the health check, which says nothing. With TLS of our own the browser has
+compared the name already.
 """
 
 import ipaddress
@@ -22,6 +22,9 @@ from sluice.api.refusals import Refusals
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
 #: Signed, or of no use to anybody.
 _OPEN = ("", "/", "/healthz")
+#: Ends of names that the DNS gives to nobody (RFC 6761, 6762 and 8375; ICANN has set `internal` aside):
+#: machines found by mDNS, services of Kubernetes, `host.docker.internal`.
+_PRIVATE = (".localhost", ".local", ".home.arpa", ".internal")
 _WHY = "the node does not answer to this name"
 
 
@@ -56,7 +59,7 @@ class KnownHosts:
         await PlainTextResponse(text, 421)(scope, receive, send)
 
     def _is_ours(self, name: str) -> bool:
-        return name in self._names or "." not in name or name.endswith(".localhost") or _is_address(name)
+        return name in self._names or "." not in name or name.endswith(_PRIVATE) or _is_address(name)
 
 
 def _is_address(name: str) -> bool:
