@@ -182,8 +182,11 @@ def test_who_joins_too_often_waits() -> None:
     answers = [whep.post() for _ in range(61)]
     assert [answer.status for answer in answers] == [201] * 60 + [429]
     assert answers[-1].headers["retry-after"] == "1"
+    assert answers[-1].body.endswith(b"try again in 1 s")
     assert answers[-1].chunks_read == 0, "nobody reads what he offers"
-    whep.now += 1
+    whep.now += 0.75
+    assert whep.post().body.endswith(b"in 1 s"), "which is never 0"
+    whep.now += 0.25
     assert whep.post().status == 201
 
 

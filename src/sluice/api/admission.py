@@ -4,6 +4,7 @@ Failed log-ins are counted too, and answered shortly where they are too many; a 
 whatever others do at the same address.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,4 +73,4 @@ class Admission:
     def _check(self, wait_s: float, why: str, address: str) -> None:
         if wait_s:
             self._refusals.count(why, address)
-            raise TooOften(f"{why}; try again in {wait_s:.0f} s", wait_s)
+            raise TooOften(f"{why}; try again in {math.ceil(wait_s)} s", wait_s)

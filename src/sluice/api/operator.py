@@ -5,6 +5,7 @@ Who guesses has to wait, longer with each wrong token (`core.fairness.BackOff`).
 """
 
 import hmac
+import math
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -69,4 +70,4 @@ class Operator:
     def _close(self, wait_s: float, address: str) -> None:
         why = "too many admin tokens from your address were wrong"
         self._refusals.count(why, address)
-        raise TooOften(f"{why}; try again in {wait_s:.0f} s", wait_s)
+        raise TooOften(f"{why}; try again in {math.ceil(wait_s)} s", wait_s)
