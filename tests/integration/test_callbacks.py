@@ -199,6 +199,25 @@ async def test_a_receiver_that_hangs_is_tried_one_at_a_time_until_it_answers(sto
         await receiver.until(lambda: len(receiver.taken) == 2 * MOST_AT_ONCE)
 
 
+async def test_silent_receivers_leave_their_apps_share_to_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a slot of the silent has none of the app's meanwhile."""
+    monkeypatch.setattr("sluice.callbacks.courier.MOST_DELIVERIES_TO_SILENT", 1)
+    monkeypatch.setattr("sluice.callbacks.courier.MOST_DELIVERIES_OF_AN_APP", 2)
+    async with Receiver(hang) as dead, Receiver() as healthy, serving(store, timeout_s=1.0):
+        await listen(store, healthy, "healthy")
+        names = [f"dead{n}" for n in range(4)]
+        for name in names:
+            await listen(store, dead, name)
+        await happen(store, *(event("Task", 0, name) for name in names))
+        await dead.until(lambda: len(dead.got) >= 2 * len(names))  # each was silent once
+        tries = len(dead.got)
+        await happen(store, event("Task", 0, "healthy"))
+        await healthy.until(lambda: len(healthy.taken) == 1)
+        assert len(dead.got) <= tries + 1
+
+
 async def test_a_poisonous_event_stops_only_its_own_task(store: Store) -> None:
     async def refuse_one(got: Got, request: web.Request) -> web.StreamResponse:
         return await (fail if got.data["TaskId"] == "Bad" else ok)(got, request)

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 
 class Slots:
-    """Who waits for a busy name holds nothing that others need."""
+    """Who waits for a busy name holds those before it alone, and none of what all share."""
 
     def __init__(self, overall: int) -> None:
         self._overall = asyncio.Semaphore(overall)
