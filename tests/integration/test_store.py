@@ -20,10 +20,11 @@ from sluice.core.errors import Overloaded
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
+from sluice.process.owned import trouble
 from sluice.store import tasks as queries
 from sluice.store.errors import StoreError
 from sluice.store.schema import access_key_apps, apps, metadata, outbox, tasks
-from sluice.store.thread import Store, sqlite_url
+from sluice.store.thread import Store, hint, sqlite_url
 from tests.testing import register
 
 pytestmark = pytest.mark.anyio
@@ -240,6 +241,17 @@ async def test_a_cancelled_caller_disturbs_nobody(store: Store) -> None:
         go_on.set()
         await waiting[1]
     assert await store.run(app_ids) == {"one", "two"}
+
+
+async def test_a_hint_that_breaks_its_taker_holds_nobody_up(url: URL) -> None:
+    def take(topic: str) -> None:
+        raise RuntimeError(topic)
+
+    async with Store(url, batch=1) as store:
+        store.on_hint = take
+        behind = [store.run(lambda conn: hint(conn, "one")), store.run(app_ids)]
+        assert await asyncio.wait_for(asyncio.gather(*behind), 20) == [None, set()]
+    assert trouble() is None
 
 
 async def test_closing_does_what_waits_and_refuses_more(url: URL) -> None:

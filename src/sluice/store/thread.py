@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
@@ -24,6 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sluice.core.errors import Overloaded
 from sluice.process.owned import own
 from sluice.store.errors import StoreError
+
+log = structlog.get_logger()
 
 _T = TypeVar("_T")
 
@@ -120,7 +123,7 @@ class Store:
         try:
             while self._jobs:
                 await self._drain_some()
-        finally:  # also where a hint broke it: the next job begins it anew
+        finally:
             self._pump = None
 
     async def _drain_some(self) -> None:
@@ -136,7 +139,13 @@ class Store:
         for job in batch:
             job.settle()
         for topic in hints:
+            self._hint(topic)
+
+    def _hint(self, topic: str) -> None:
+        try:
             self.on_hint(topic)
+        except Exception:  # root of a hint: those who wait behind it have no part in that
+            log.error("x hint", topic=topic, exc_info=True)
 
 
 def _commit(engine: Engine, batch: list[_Job]) -> set[str]:
