@@ -32,6 +32,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": getattr(request, "param", "uvloop") == "uvloop"}
 
 
+both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "uvloop"], indirect=True)
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HEAD", "BODY_PAUSE", "FAREWELL", "IDLE"):
@@ -57,6 +60,10 @@ async def ticks(request: Request) -> Response:
     return StreamingResponse(stream())
 
 
+async def refuse(request: Request) -> Response:
+    return PlainTextResponse("no", 401)
+
+
 async def long(request: Request) -> Response:
     return PlainTextResponse("a" * _LONG)
 
@@ -67,6 +74,7 @@ APP = Router(
         Route("/length", length, methods=["POST"]),
         Route("/ticks", ticks),
         Route("/long", long),
+        Route("/refuse", refuse, methods=["POST"]),
     ]
 )
 
@@ -213,6 +221,25 @@ async def test_who_leaves_in_the_middle_leaves_no_trace(
     assert caplog.records == []
 
 
+@both_loops
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_who_is_answered_before_his_body_reads_it(anyio_backend: object, version: bytes) -> None:
+    """Though he wants no other answer on this connection, and sends all of it before he reads."""
+    head = b"POST /refuse HTTP/%s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    async with served() as listener:
+        reader, writer = await connect(listener)
+        writer.write(head % (version, 50 * 65536))
+        await reader.readuntil(b"connection: close\r\n")
+        for _ in range(50):
+            writer.write(bytes(65536))
+            await writer.drain()
+        async with asyncio.timeout(_DEADLINE_S):
+            assert (await reader.read()).endswith(b"no")
+            writer.close()
+            await writer.wait_closed()
+        assert await greeted(listener)
+
+
 async def test_an_answer_may_take_its_time(anyio_backend: object, short: None) -> None:
     """An event stream is longer than each time-out, and nobody makes way for another."""
     async with served(Share(1, 100)) as listener:
@@ -273,9 +300,6 @@ async def test_many_large_heads_leave_room_for_small_ones(
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------
-
-
-both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "uvloop"], indirect=True)
 
 
 @pytest.fixture

@@ -115,6 +115,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= MOST_PIPELINED:
             self._stop_parsing(429, _PIPELINED)
         super().on_headers_complete()
+        self.cycle.transport = _Exit(self)  # type: ignore[assignment]  # all of it that is used
         self._phase = Phase.BODY
         self._body_ends_at = self.loop.time() + LONGEST_BODY_S
         self._expect_body()
@@ -134,6 +135,16 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(*(self._refusal or (400, _NOT_HTTP)))
+
+    def end(self) -> None:
+        """He has his answer, and asked for no more. Who has yet to send his body, or part of it, would lose
+        the answer by a reset if we closed now."""
+        if self._phase is not Phase.BODY or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._phase = Phase.END
+        self._hold(0)
+        self._linger()
 
     # --- limits -------------------------------------------------------------------------------------------
 
@@ -218,7 +229,11 @@ class Connection(HttpToolsProtocol):
             return
         if self._dismiss(status, text):
             self.transport.close()
-            return
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Nothing more is said, and what comes is read and forgotten."""
         try:
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -248,6 +263,15 @@ class Connection(HttpToolsProtocol):
     @property
     def _caller(self) -> str:
         return self.client[0] if self.client else ""
+
+
+class _Exit:
+    """The transport as the answer to one request has it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self.close = connection.end
 
 
 def _answer(status: int, text: str) -> bytes:
