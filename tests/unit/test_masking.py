@@ -91,6 +91,22 @@ def test_addresses_in_texts() -> None:
     assert mask_text("a text: of nothing") == "a text: of nothing"
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("'https://u:p)w@h/a'", "'https://***@h/a'"),
+        ("(rtmp://u:p'w@h/app)", "(rtmp://***@h/app)"),
+        ("'https://h/a?t=12|secret' fails", "'https://h/a?t=***' fails"),
+        ("(https://h/a?t=se)cr'et).", "(https://h/a?t=***)."),
+        ("https://h/a?t=s, https://u:p@h/b?", "https://h/a?t=***, https://***@h/b?"),
+        ("'https://h/a?t=s','https://u:p@h/b'", "'https://h/a?t=***'"),
+    ],
+)
+def test_secrets_with_what_ends_an_address(text: str, masked: str) -> None:
+    assert mask_text(text) == masked
+    assert mask_text(masked) == masked
+
+
 def test_headers() -> None:
     for name in ("Authorization", "X-Anything", "cookie", "Sesame"):
         assert is_secret_header(name)

@@ -30,8 +30,12 @@ _NUMBER, _WORD = re.compile(r"[0-9]{1,10}"), re.compile(r"[a-z0-9.-]{1,8}")
 _LONGEST_NAME = 32
 _RUN = re.compile(r"[A-Za-z0-9]{8,}")
 _TOKEN = re.compile(r"[A-Z]*[a-z]+|[A-Z]+|[0-9]+")
-#: An address in a text ends where a blank, a quote or the end of a parenthesis does.
-_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s\"'<>`|)\]}]*(?:\][^\s\"'<>`|)\]}]*)?")
+#: An address in a text ends where a blank, a quote or the end of a parenthesis does; but such a quote or end
+#: may stand in a password, or in a query.
+_IN_TEXT = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]{1,20}://(?:[^\s/\\?#\"<>`]*@)?[^\s\"'<>`|)\]}?]*(?:\][^\s\"'<>`|)\]}?]*)?"
+    r"(?:\?[^\s\"<>`]*[^\s\"<>`'|)\]},.:;])?"
+)
 #: Headers of a request that say what is asked for, not by whom; every other may carry a secret.
 _HARMLESS_HEADERS = frozenset(
     {"accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "dnt", "icy-metadata"}
