@@ -38,7 +38,7 @@ SMALL_REQUEST_BYTES = 16 << 10
 KEPT_DESCRIPTORS = 2048
 #: Bytes of a body of the native API: the longest list that it takes is a fifth of it.
 MOST_NATIVE_BODY_BYTES = 1 << 20
-#: Bytes of an If-Match: 16 entity tags of ours, which are 4 bytes, or of whoever made them longer.
+#: Bytes of an If-Match: 16 entity tags of 64 bytes each; ours have 16 characters.
 MOST_IF_MATCH_BYTES = 1024
 #: Bytes of an SDP offer, an ICE fragment or another body of a peer; Chromium's offer of all codecs is 10 KB.
 MOST_OFFER_BYTES = 64 << 10
