@@ -8,6 +8,7 @@ from itertools import count, pairwise
 
 import pytest
 from aioice import stun
+from structlog.testing import capture_logs
 
 from sluice.core import limits
 from sluice.core.fairness import PEER_SEATS
@@ -537,6 +538,18 @@ def test_a_crowd_that_leaves_at_once_is_seen_to_in_parts(time: Time) -> None:
     assert left[0] == 121
     assert left[-1] == 1
     assert max(before - after for before, after in pairwise(left)) <= limits.MOST_ENDED_AT_ONCE
+
+
+def test_who_waits_for_the_turn_to_be_removed_ends_once(time: Time) -> None:
+    """Else each of a crowd whose network is gone had a line in the log with every turn of the timer."""
+    house, count = House(), limits.MOST_ENDED_AT_ONCE + 10
+    for n in range(count):
+        Stranger(house, 6000 + n, name=f"v{n}").connect()
+    time.now_us += 31 * S
+    with capture_logs() as lines:
+        for _ in range(3):
+            house.engine.on_timer()
+    assert [line.get("why") for line in lines].count("consent expired") == count
 
 
 # --- the pure part ----------------------------------------------------------------------------------------

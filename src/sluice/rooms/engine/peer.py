@@ -264,6 +264,8 @@ class Peer:
 
     def on_timer(self, now_us: int, unix_time: float) -> None:
         """Called a few times a second."""
+        if self.phase is Phase.CLOSED:
+            return  # of a crowd that ends at once, some wait for their turn to be removed
         if self.conduct.why:
             log.warning("x peer", peer=self.id, why=self.conduct.why, dropped=self.conduct.dropped)
             self.close()
