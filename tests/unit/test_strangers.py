@@ -304,6 +304,21 @@ def test_an_ssrc_for_each_packet_ends_and_leaves_nothing(time: Time) -> None:
     assert stage.others_are_well()
 
 
+def test_a_publisher_that_changes_its_encoder_every_hour_stays(time: Time) -> None:
+    """And what others send in its name counts nothing."""
+    stage, sequence = Stage(time, publishes=True), 0
+    for hour in range(100):
+        time.now_us += 3600 * S
+        for _ in stage.seconds(1):
+            sequence += 1
+            stage.eve.send(stage.eve.rtp(rtp(sequence, ssrc=1000 + hour)))
+            stage.eve.send(rtp(sequence, ssrc=10_000 + sequence))
+    assert stage.why_gone(stage.eve) == ""
+    video = stage.house.engine._publishing[stage.eve.peer_id]._video
+    assert video is not None
+    assert video.ssrc == 1099
+
+
 def test_numbers_that_are_asked_for_again_are_a_bounded_share(time: Time) -> None:
     stage = Stage(time)
     for _ in stage.seconds(3):
