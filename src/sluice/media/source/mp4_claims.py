@@ -19,7 +19,8 @@ _CONTAINERS = frozenset(
 _HEAD_BYTES = 16 + 4 + 3 * 4
 #: FFmpeg reads boxes behind the fields of a sample entry, too.
 _ENTRY, _ENTRY_BYTES, _HIDDEN = b"stsd", 64 << 10, re.compile(rb"stsz|stz2")
-_INDEX = b"moov"
+#: Where there is no other, FFmpeg takes an index out of boxes to be passed over, by what they begin with.
+_INDEX, _DISGUISES, _BEGINS_INDEX = b"moov", (b"free", b"hoov"), (b"mvhd", b"cmov")
 #: Samples that FFmpeg makes one packet of, where each is one tick of sound long: PCM.
 _MERGED = 1024
 
@@ -64,8 +65,9 @@ class Mp4Claims:
         outer = self._around[-1][1]
         end = min(self._at + max(size, head), outer) if size else outer
         self._look(name, box[head : end - self._at])
-        passed_over = name == _INDEX and self._has_index and len(self._around) == 1
-        if name in _CONTAINERS and not passed_over:
+        disguised = name in _DISGUISES and box[head + 4 : head + 8] in _BEGINS_INDEX
+        passed_over = self._has_index and len(self._around) == 1 and (disguised or name == _INDEX)
+        if (disguised or name in _CONTAINERS) and not passed_over:
             self._around.append((name, end))
             end = self._at + head
         self._at = end
