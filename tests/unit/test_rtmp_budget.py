@@ -160,6 +160,16 @@ def test_honest_streams_go_on(a_second: bytes, seconds: int) -> None:
     assert media
 
 
+def test_a_push_of_50_mbit_to_a_server_that_acknowledges_each_4_kb() -> None:
+    client, budget, picture = _publishing(), Budget(), bytes(104_000)
+    acknowledgements = _control(chunks.ACKNOWLEDGEMENT, bytes(4)) * (len(picture) // 4096)
+    for frame in range(60 * 60):
+        client.write_video(frame * 16, picture)
+        client.receive(acknowledgements)
+        budget.spend(frame / 60, *client.take_cost())
+        assert not client.pending
+
+
 def test_a_group_of_pictures_at_once() -> None:
     """Servers begin with all since the last key frame: here 60 s of 720p at 5 Mbit/s."""
     client, budget = _playing(), Budget()
