@@ -165,16 +165,18 @@ def test_what_has_no_time_for_itself_is_refused(data: bytes, words: str) -> None
         read_all(data)
 
 
-def opus() -> bytes:
-    """A link of Ogg with 20 ms of silence."""
+def opus(frames: int = 1) -> bytes:
+    """A link of Ogg with silence, 20 ms for each frame."""
     file = io.BytesIO()
     with av.open(file, "w", format="ogg") as out:
         stream = out.add_stream("libopus", rate=48000)
         stream.layout = "stereo"
         frame = av.AudioFrame(format="s16", layout="stereo", samples=960)
-        frame.sample_rate, frame.pts = 48000, 0
+        frame.sample_rate = 48000
         frame.planes[0].update(bytes(frame.planes[0].buffer_size))
-        out.mux(stream.encode(frame))
+        for n in range(frames):
+            frame.pts = n * 960
+            out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return file.getvalue()
 
@@ -247,6 +249,15 @@ def test_a_source_that_is_played_again_and_again_is_no_flood(monkeypatch: pytest
     for _ in range(20):
         source.seek(0)
         assert sum(1 for _ in iter(source.next, None)) == 500
+
+
+def test_a_chain_of_songs_may_be_played_again_and_again() -> None:
+    source, packets = container_for(SniffedFile(io.BytesIO(opus(100) * 10))), set()
+    source.open()
+    for _ in range(20):
+        source.seek(0)
+        packets.add(sum(1 for _ in iter(source.next, None)))
+    assert len(packets) == 1
 
 
 def test_a_track_that_goes_on_in_another_form_with_each_packet_ends_the_source() -> None:
