@@ -94,6 +94,16 @@ async def test_names_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(task.exception() is None or isinstance(task.exception(), SourceError) for task in asking)
 
 
+async def test_a_machine_that_allows_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(SourceError, match="allows no more threads") as caught:
+        await Dialer(AddressPolicy()).resolve("h.test")
+    assert caught.value.transient
+
+
 async def test_a_name_with_very_many_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, lambda host: [f"10.0.{n // 256}.{n % 256}" for n in range(5000)])
     assert len(await Names().addresses("many.test")) == MOST_JUDGED_ADDRESSES

@@ -83,5 +83,8 @@ async def _on_thread(host: str) -> _Answer:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle, answer)
 
-    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name="look-up", daemon=True).start()
+    except RuntimeError:
+        return TooManyLookups("the machine allows no more threads")
     return await future
