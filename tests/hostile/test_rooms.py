@@ -109,9 +109,9 @@ def _sounds(peer: Meddler) -> Iterator[bytes]:
 #: Each attack: what is sent, how often each second, and what its text says (nothing: it may stay).
 _VIEWERS: dict[str, tuple[Datagrams, int, str]] = {
     "NACKs": (_nacks, 150, "packets a second again"),
-    "picture loss": (_losses, 600, "300 RTCP packets a second"),
-    "reports": (_reports, 600, "300 RTCP packets a second"),
-    "tiny packets": (_tiny, 600, "300 RTCP packets a second"),
+    "picture loss": (_losses, 1600, "800 RTCP packets a second"),
+    "reports": (_reports, 1600, "800 RTCP packets a second"),
+    "tiny packets": (_tiny, 1600, "800 RTCP packets a second"),
     "DTLS": (_hellos, 100, "20 DTLS datagrams a second"),
 }
 _PUBLISHERS: dict[str, tuple[Datagrams, int, str]] = {

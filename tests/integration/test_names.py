@@ -35,19 +35,25 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], list[str]
     return asked
 
 
-async def test_a_zone_that_is_silent_takes_its_share_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("zone", "other"),
+    [("silent.test", "other.test"), ("silent.com.cn", "www.other.com.cn"), ("silent.co.uk.", "other.CO.uk")],
+)
+async def test_a_zone_that_is_silent_takes_its_share_alone(
+    monkeypatch: pytest.MonkeyPatch, zone: str, other: str
+) -> None:
     released = threading.Event()
 
     def answer(host: str) -> list[str]:
-        if host.endswith("silent.test"):
+        if host.endswith(zone):
             released.wait(20)
         return ["8.8.8.8"]
 
     asked = answering(monkeypatch, answer)
     names = Names()
-    silent = [asyncio.create_task(names.addresses(f"h{n}.silent.test")) for n in range(100)]
+    silent = [asyncio.create_task(names.addresses(f"h{n}.{zone}")) for n in range(100)]
     await until(lambda: len(asked) == MOST_LOOKUPS_OF_A_ZONE)
-    assert await names.addresses("other.test") == ["8.8.8.8"]
+    assert await names.addresses(other) == ["8.8.8.8"]
     assert len(asked) == MOST_LOOKUPS_OF_A_ZONE + 1
     released.set()
     assert await asyncio.gather(*silent) == [["8.8.8.8"]] * 100
@@ -86,6 +92,16 @@ async def test_names_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     released.set()
     await asyncio.wait(asking)
     assert all(task.exception() is None or isinstance(task.exception(), SourceError) for task in asking)
+
+
+async def test_a_machine_that_allows_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(SourceError, match="allows no more threads") as caught:
+        await Dialer(AddressPolicy()).resolve("h.test")
+    assert caught.value.transient
 
 
 async def test_a_name_with_very_many_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

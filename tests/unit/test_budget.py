@@ -21,3 +21,5 @@ def test_an_allowance_comes_back_with_media_time() -> None:
     assert allowance.take(1_000_000)
     assert not allowance.take(0)  # time that goes back gives nothing
     assert [allowance.take(9_000_000) for _ in range(3)] == [True, True, False]
+    allowance.begin_anew()
+    assert [allowance.take(at_us) for at_us in (0, 1_000_000, 1_500_000)] == [False, True, False]

@@ -16,7 +16,7 @@ from sluice.core.limits import (
     RTMP_STEPS_OF_MEDIA,
 )
 from sluice.wire import rtmp_chunks as chunks
-from sluice.wire.amf0 import encode
+from sluice.wire.amf0 import Value, encode
 from sluice.wire.rtmp import AudioMessage, Budget, Client, VideoMessage
 from sluice.wire.rtmp_chunks import Message, RtmpError, write_message
 from sluice.wire.rtmp_play import PlayMachine
@@ -160,6 +160,16 @@ def test_honest_streams_go_on(a_second: bytes, seconds: int) -> None:
     assert media
 
 
+def test_a_push_of_50_mbit_to_a_server_that_acknowledges_each_4_kb() -> None:
+    client, budget, picture = _publishing(), Budget(), bytes(104_000)
+    acknowledgements = _control(chunks.ACKNOWLEDGEMENT, bytes(4)) * (len(picture) // 4096)
+    for frame in range(60 * 60):
+        client.write_video(frame * 16, picture)
+        client.receive(acknowledgements)
+        budget.spend(frame / 60, *client.take_cost())
+        assert not client.pending
+
+
 def test_a_group_of_pictures_at_once() -> None:
     """Servers begin with all since the last key frame: here 60 s of 720p at 5 Mbit/s."""
     client, budget = _playing(), Budget()
@@ -187,6 +197,25 @@ def test_large_metadata_is_passed_over() -> None:
     for values in (5_001, 300_000):
         assert client.receive(_chunk_size(1 << 20) + _nulls("onMetaData", values)) == []
     assert not client.pending or client.receive(b"") == []
+
+
+@pytest.mark.parametrize("hours", [4, 6, 8, 12])
+@pytest.mark.parametrize("chunk_size", [128, 4096])
+def test_a_recording_of_hours_tells_where_its_key_frames_are(hours: int, chunk_size: int) -> None:
+    """One each 2 s, as players of FLV want to seek; all of it comes before the first picture."""
+    numbers: list[Value] = [float(n) for n in range(hours * 1800)]
+    body = encode("onMetaData", {"keyframes": {"times": numbers, "filepositions": numbers}})
+    client, budget = _playing(), Budget()
+    data = _chunk_size(chunk_size) + write_message(5, Message(chunks.DATA_AMF0, 1, 0, body), chunk_size)
+    for start in range(0, len(data), _READ_BYTES):
+        client.receive(data[start : start + _READ_BYTES])
+        budget.spend(0, *client.take_cost())
+        while client.pending:
+            client.receive(b"")
+            budget.spend(0, *client.take_cost())
+    assert any(
+        isinstance(event, VideoMessage) for event in client.receive(_media(100, chunks.VIDEO, chunk_size))
+    )
 
 
 def test_an_aggregate_of_many_parts() -> None:

@@ -192,9 +192,9 @@ def test_patches_that_come_too_late(whip: Whip, outcome: PatchOutcome, status: i
 
 
 def test_who_was_ended_is_told_why(whip: Whip) -> None:
-    whip.rooms.patched = PatchAnswer(PatchOutcome.ENDED, why="it sends more than 300 RTCP packets a second")
+    whip.rooms.patched = PatchAnswer(PatchOutcome.ENDED, why="it sends more than 800 RTCP packets a second")
     answer = whip.patch()
-    assert (answer.status, answer.body.endswith(b"300 RTCP packets a second")) == (410, True)
+    assert (answer.status, answer.body.endswith(b"800 RTCP packets a second")) == (410, True)
 
 
 def test_a_patch_says_which_session_it_is_for(whip: Whip) -> None:

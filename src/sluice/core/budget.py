@@ -27,6 +27,10 @@ class Allowance:
         self._left = float(burst)
         self._newest_us: int | None = None
 
+    def begin_anew(self) -> None:
+        """Time goes on from somewhere else, and gives again from there; what was taken stays taken."""
+        self._newest_us = None
+
     def take(self, at_us: int) -> bool:
         """One more at this time; False where there is none left."""
         if self._newest_us is None or at_us > self._newest_us:

@@ -121,10 +121,12 @@ RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE, LEAST_RTP_BYTES = 8_400_000, 8_400_000, 1_20
 #: ICE restarts of a peer, and words of what it sends from now on, each second, and at once: the latter are
 #: told to the whole room.
 ANNOUNCEMENTS_PER_S, ANNOUNCEMENTS_AT_ONCE = 1, 20
-#: RTCP packets of a peer each second, and at once; a browser that loses much sends 100.
-RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE = 300, 600
-#: SSRCs of a peer in its life, each of which costs memory in libsrtp; a browser has 5.
-MOST_SSRCS = 64
+#: RTCP packets of a peer each second, and at once. A browser asks for what it lost with a packet for each
+#: gap: of 50 Mbit/s with a tenth lost, up to which viewers are sent pictures, these are 430 and more.
+RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE = 800, 1_600
+#: New SSRCs of a peer each second, and at once: each costs memory in libsrtp for as long as the peer lives. A
+#: browser has 5; who changes his encoder every hour may do so for weeks.
+NEW_SSRCS_PER_S, NEW_SSRCS_AT_ONCE = 1 / 60, 64
 #: RTCP packets in one compound packet; browsers send up to ten.
 MOST_COMPOUND_PACKETS = 32
 #: Bytes of an RTP header extension that are looked at; browsers send 20 to 60.

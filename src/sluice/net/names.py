@@ -18,6 +18,9 @@ from sluice.net.slots import Slots
 from sluice.process.owned import own
 
 _LABELS_OF_A_ZONE = 2
+#: Under a country these are nobody's: whoever has a name there has one label more.
+_REGISTRIES = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
+_COUNTRY_LETTERS = 2
 #: An error is an answer too, which all who ask share.
 _Answer = list[str] | OSError | ValueError
 
@@ -47,9 +50,18 @@ class Names:
         return answer
 
     async def _ask(self, host: str) -> _Answer:
-        zone = host if is_address(host) else ".".join(host.rstrip(".").split(".")[-_LABELS_OF_A_ZONE:])
-        async with self._slots.take({zone: MOST_LOOKUPS_OF_A_ZONE}):
+        async with self._slots.take({_zone_of(host): MOST_LOOKUPS_OF_A_ZONE}):
             return await _on_thread(host)
+
+
+def _zone_of(host: str) -> str:
+    """What one owner has, as a rule."""
+    if is_address(host):
+        return host
+    labels = host.rstrip(".").lower().split(".")
+    end = labels[-_LABELS_OF_A_ZONE:]
+    shared = len(end[-1]) == _COUNTRY_LETTERS and end[0] in _REGISTRIES
+    return ".".join(labels[-_LABELS_OF_A_ZONE - shared :])
 
 
 async def _on_thread(host: str) -> _Answer:
@@ -71,5 +83,8 @@ async def _on_thread(host: str) -> _Answer:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle, answer)
 
-    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name="look-up", daemon=True).start()
+    except RuntimeError:
+        return TooManyLookups("the machine allows no more threads")
     return await future

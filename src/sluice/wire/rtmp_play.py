@@ -31,6 +31,8 @@ from sluice.wire.rtmp_chunks import Message, RtmpError
 _FLASH_VERSION = "LNX 9,0,124,2"
 _PLAY_CHUNKS = 8
 _BUFFER_MS = 3000
+#: Metadata with an index of a long file is read up to MOST_DATA_VALUES only: numbers of nine bytes as a rule.
+_MOST_DATA_STEPS = 9 * MOST_DATA_VALUES // AMF_BYTES_FOR_A_STEP
 _ENDS = ("NetStream.Play.UnpublishNotify", "NetStream.Play.Stop", "NetStream.Play.Complete")
 
 
@@ -134,7 +136,7 @@ class PlayMachine(Client):
         """Metadata helps, but a stream plays without it."""
         if len(body) > MOST_RTMP_DATA_BYTES:
             return []
-        self._spend(len(body) // AMF_BYTES_FOR_A_STEP)
+        self._spend(min(len(body) // AMF_BYTES_FOR_A_STEP, _MOST_DATA_STEPS))
         try:
             values = decode(body, MOST_DATA_VALUES)
         except Amf0Error:

@@ -17,6 +17,8 @@ from sluice.wire.rtmp_chunks import Message, write_message
 _FLASH_VERSION = "FMLE/3.0 (compatible; sluice)"
 #: What the most widespread encoders set, hence what every CDN takes.
 CHUNK_SIZE = 4096
+#: Some servers acknowledge each few kilobytes: what is sent makes that good.
+_BYTES_FOR_AN_ANSWER = 2048
 _AUDIO_CHUNKS, _DATA_CHUNKS, _VIDEO_CHUNKS, _PUBLISH_CHUNKS = 4, 5, 6, 8
 _SET_DATA_FRAME = encode("@setDataFrame")
 
@@ -82,5 +84,6 @@ class PublishMachine(Client):
         return []
 
     def _media(self, chunk_id: int, type_id: int, timestamp_ms: int, body: bytes) -> bytes:
+        self._idle -= len(body) // _BYTES_FOR_AN_ANSWER
         message = Message(type_id, self._stream_id, timestamp_ms & 0xFFFFFFFF, body)
         return write_message(chunk_id, message, CHUNK_SIZE)

@@ -19,7 +19,7 @@ _MOST_RUN = 0x1FFF
 _MOST_NUMBERS = 350
 #: What is remembered of the past, for packets that were overtaken by a feedback.
 _MEMORY = 1000
-#: Numbers that one call tells of: ten times as many as the fastest sender uses meanwhile.
+#: Numbers that one call tells of: three times as many as the fastest sender may use meanwhile.
 _MOST_SPAN = 2000
 _MOST_PACKETS = 32
 

@@ -225,6 +225,8 @@ class Demuxer:
         self._ahead.clear()
         self._made.clear()
         self._rates = PacketRates()
+        self._restarts.begin_anew()
+        self._made_us = 0
         if self._timeline is not None:
             self._timeline = Timeline()
         for stream in self._streams.values():

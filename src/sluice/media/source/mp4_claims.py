@@ -19,6 +19,8 @@ _CONTAINERS = frozenset(
 _HEAD_BYTES = 16 + 4 + 3 * 4
 #: FFmpeg reads boxes behind the fields of a sample entry, too.
 _ENTRY, _ENTRY_BYTES, _HIDDEN = b"stsd", 64 << 10, re.compile(rb"stsz|stz2")
+#: Where there is no other, FFmpeg takes an index out of boxes to be passed over, by what they begin with.
+_INDEX, _DISGUISES, _BEGINS_INDEX = b"moov", (b"free", b"hoov"), (b"mvhd", b"cmov")
 #: Samples that FFmpeg makes one packet of, where each is one tick of sound long: PCM.
 _MERGED = 1024
 
@@ -33,6 +35,7 @@ class Mp4Claims:
         self._at = 0  #: where the next box begins
         self._around = [(b"", 1 << 64)]  #: the boxes around it, and where they end
         self._carry = b""  #: of its head
+        self._has_index = False  #: FFmpeg passes over a further moov: streams repeat it with each piece
         self._claimed = 0  #: samples of the present track
         self._is_sound = self._ticks = False  #: and each is one tick long
 
@@ -62,12 +65,16 @@ class Mp4Claims:
         outer = self._around[-1][1]
         end = min(self._at + max(size, head), outer) if size else outer
         self._look(name, box[head : end - self._at])
-        if name in _CONTAINERS:
+        disguised = name in _DISGUISES and box[head + 4 : head + 8] in _BEGINS_INDEX
+        passed_over = self._has_index and len(self._around) == 1 and (disguised or name == _INDEX)
+        if (disguised or name in _CONTAINERS) and not passed_over:
             self._around.append((name, end))
             end = self._at + head
         self._at = end
         while self._at >= self._around[-1][1]:
-            if self._around.pop()[0] == b"trak":
+            over, _ = self._around.pop()
+            self._has_index |= over == _INDEX and len(self._around) == 1
+            if over == b"trak":
                 merged = self._is_sound and self._ticks
                 self._samples.spend(self._claimed // _MERGED if merged else self._claimed)
 

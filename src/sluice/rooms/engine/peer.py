@@ -27,9 +27,10 @@ from sluice.core.limits import (
     HANDSHAKE_DATAGRAMS_AT_ONCE,
     HANDSHAKE_DATAGRAMS_PER_S,
     LEAST_RTP_BYTES,
-    MOST_SSRCS,
     NEW_ADDRESSES_AT_ONCE,
     NEW_ADDRESSES_PER_S,
+    NEW_SSRCS_AT_ONCE,
+    NEW_SSRCS_PER_S,
     RTCP_PACKETS_AT_ONCE,
     RTCP_PACKETS_PER_S,
     RTP_BYTES_AT_ONCE,
@@ -58,7 +59,7 @@ _TOO_MUCH_RTP = (
     f"or {RTP_BYTES_PER_S // LEAST_RTP_BYTES} RTP packets a second"
 )
 _TOO_MUCH_RTCP = f"it sends more than {RTCP_PACKETS_PER_S} RTCP packets a second"
-_TOO_MANY_SSRCS = f"it sends under more than {MOST_SSRCS} SSRCs"
+_TOO_MANY_SSRCS = f"it sends under more than {NEW_SSRCS_AT_ONCE} SSRCs and one more each minute"
 
 
 class Phase(Enum):
@@ -131,6 +132,7 @@ class Peer:
         self._created_us = now_us
         self.announcements = Budget(ANNOUNCEMENTS_PER_S, ANNOUNCEMENTS_AT_ONCE)  #: what it asks for over HTTP
         self._ssrcs: set[bytes] = set()  #: for each of which libsrtp keeps a state
+        self._new_ssrcs = Budget(NEW_SSRCS_PER_S, NEW_SSRCS_AT_ONCE)
         self._checks = Budget(CHECKS_PER_S, CHECKS_AT_ONCE)
         self._false_checks = Budget(FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE)
         self._new_addresses = Budget(NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE)
@@ -232,6 +234,7 @@ class Peer:
         try:
             packet = self._receive.unprotect(data)
         except (SrtpError, ValueError):  # forged or repeated, or longer than libsrtp's buffer
+            self._new_ssrcs.earn(not known)
             return
         if not known:
             self._ssrcs.add(data[8:12])
@@ -243,19 +246,24 @@ class Peer:
         if not self._rtcp_packets.take(1, now_us):
             self.conduct.exceed(_TOO_MUCH_RTCP, now_us)
             return
-        if data[4:8] not in self._ssrcs and not self._may_be_new(now_us):
+        known = data[4:8] in self._ssrcs
+        if not known and not self._may_be_new(now_us):
             return
         try:
             packet = self._receive.unprotect_rtcp(data)
-            self._ssrcs.add(data[4:8])
+        except (SrtpError, ValueError):  # as above
+            self._new_ssrcs.earn(not known)
+            return
+        self._ssrcs.add(data[4:8])
+        try:
             feedback = parse(packet)
-        except (SrtpError, ValueError):  # as above, or RtcpError
+        except ValueError:  # RtcpError
             return
         self._role.on_rtcp(feedback, now_us)
 
     def _may_be_new(self, now_us: int) -> bool:
         """Whether there may be another SSRC."""
-        if len(self._ssrcs) < MOST_SSRCS:
+        if self._new_ssrcs.take(1, now_us):
             return True
         self.conduct.exceed(_TOO_MANY_SSRCS, now_us)
         return False
@@ -264,6 +272,8 @@ class Peer:
 
     def on_timer(self, now_us: int, unix_time: float) -> None:
         """Called a few times a second."""
+        if self.phase is Phase.CLOSED:
+            return  # of a crowd that ends at once, some wait for their turn to be removed
         if self.conduct.why:
             log.warning("x peer", peer=self.id, why=self.conduct.why, dropped=self.conduct.dropped)
             self.close()
