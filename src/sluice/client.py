@@ -15,6 +15,8 @@ from sluice.wire.signature import RequestHead, parse_query, sign
 _TIMEOUT_S = 15.0
 #: How servers say that they do not read an address to its end, and what none of them minds.
 _TOO_LONG, _LONG_URL = (400, 414, 431), 4000
+#: Of what is no JSON: see `_refusal_of`.
+_REFUSALS, _LONGEST_REFUSAL = (421, 503), 400
 #: What the ids and addresses of the contract are called: texts, also when they look like numbers.
 _TEXT_NAMES = ("Id", "Token", "Url", "URL")
 
@@ -111,8 +113,16 @@ class Client:
                     f"take (HTTP {status})"
                 ) from error
             text = f"{self.url} is no sluice node: it does not answer with JSON (HTTP {status})"
-            raise CallFailed(text) from error
+            raise CallFailed(_refusal_of(status, data) or text) from error
         return document if isinstance(document, dict) else {"Result": document}
+
+
+def _refusal_of(status: int, data: bytes) -> str:
+    """The line by which a node refuses a name or a connection, before it knows what is asked for; empty for
+    anything else, such as the page of a proxy."""
+    line = data.decode(errors="replace").strip()
+    is_ours = status in _REFUSALS and line.startswith("the node ") and line.isprintable()
+    return line if is_ours and len(line) <= _LONGEST_REFUSAL else ""
 
 
 def read_params(pairs: list[str]) -> dict[str, Any]:

@@ -174,7 +174,7 @@ async def test_pipelined_requests(anyio_backend: object) -> None:
     ("begun", "answer"),
     [
         (b"", b""),
-        (b"\r\n", b" 408 "),
+        (b"\r\n", b""),
         (b"GE", b" 408 "),
         (_HEAD, b" 408 "),
         (_HEAD + b"X: a", b" 408 "),
@@ -191,9 +191,16 @@ async def test_who_stops_is_cut_off(anyio_backend: object, short: None, begun: b
 
 
 @pytest.mark.parametrize(
-    ("head", "drip"), [(b"", b"\r\n"), (_HEAD, b"A: b\r\n"), (_POST + b"Content-Length: 99\r\n\r\n", b"a")]
+    ("head", "drip", "answer"),
+    [
+        (b"", b"\r\n", b""),
+        (_HEAD, b"A: b\r\n", b" 408 "),
+        (_POST + b"Content-Length: 99\r\n\r\n", b"a", b" 408 "),
+    ],
 )
-async def test_who_drips_is_cut_off(anyio_backend: object, short: None, head: bytes, drip: bytes) -> None:
+async def test_who_drips_is_cut_off(
+    anyio_backend: object, short: None, head: bytes, drip: bytes, answer: bytes
+) -> None:
     async with served() as listener:
         ends = await connect(listener)
         ends[1].write(head)
@@ -203,7 +210,7 @@ async def test_who_drips_is_cut_off(anyio_backend: object, short: None, head: by
                 ends[1].write(drip)
                 await asyncio.wait([reading], timeout=0.05)
         ends[1].transport.abort()
-        assert reading.exception() is not None or b" 408 " in reading.result()
+        assert reading.exception() is not None or answer in reading.result()
 
 
 async def test_who_leaves_in_the_middle_leaves_no_trace(
@@ -238,6 +245,20 @@ async def test_who_is_answered_before_his_body_reads_it(anyio_backend: object, v
             writer.close()
             await writer.wait_closed()
         assert await greeted(listener)
+
+
+async def test_an_empty_line_behind_a_request_is_none(
+    anyio_backend: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LONGEST_HEAD_S", 0.3)
+    async with served() as listener:
+        reader, writer = await connect(listener)
+        writer.write(_POST + b"Content-Length: 3\r\n\r\nabc")
+        async with asyncio.timeout(_DEADLINE_S):
+            await reader.readuntil(b"\r\n\r\n3")
+        writer.write(b"\r\n")
+        await asyncio.sleep(0.6)
+        assert (await said((reader, writer), _HEAD + b"Connection: close\r\n\r\n")).endswith(b"hello")
 
 
 async def test_an_answer_may_take_its_time(anyio_backend: object, short: None) -> None:

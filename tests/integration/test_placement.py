@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import psutil
 import pytest
+import structlog
 
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.tasks import placement as module
@@ -88,3 +89,17 @@ async def test_one_that_does_not_start_is_told(
     taken = media.take_apart()
     await until(lambda: failed == [taken])
     assert media.processes[1:] == (kept,)
+
+
+async def test_the_end_of_the_node_is_no_failure_of_one_that_starts(media: MediaProcesses) -> None:
+    failed: list[Supervised] = []
+    media.on_failure = failed.append
+    kept = await reserve(media)
+    media.take_apart()
+    starting = media.take_apart()
+    assert starting is not None
+    with structlog.testing.capture_logs() as logs:
+        await media.stop()
+        await asyncio.sleep(0)
+    assert ([line for line in logs if line["log_level"] == "error"], failed) == ([], [])
+    assert (kept.pid, starting.pid) == (None, None)

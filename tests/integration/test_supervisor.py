@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from sluice.process import supervisor as module
-from sluice.process.channel import ChannelClosed
+from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Answer, ClosePeer, Enter, Leave, Refusal
+from sluice.process.owned import trouble
 from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
 from tests.integration.children import MODULE, spec
 
@@ -163,6 +164,29 @@ async def test_one_that_works_without_answering_hangs_sooner(
     await watched.until(lambda told: "death" in told)
     await watched.supervised.stop()
     assert spins or time.monotonic() - began >= 2.0
+
+
+async def test_one_that_ends_while_it_is_killed_is_no_trouble_of_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A watch that breaks would be one for good."""
+
+    async def silent(channel: Channel, *, deadline_s: float) -> str:
+        raise ChannelSilent
+
+    def ended(process: asyncio.subprocess.Process) -> None:
+        asked.set()
+        raise ProcessLookupError
+
+    asked = asyncio.Event()
+    watched = Watched(spec())
+    monkeypatch.setattr(module, "_PING_PAUSE_S", 0.1)
+    monkeypatch.setattr(Channel, "ping", silent)
+    monkeypatch.setattr(asyncio.subprocess.Process, "kill", ended)
+    await watched.supervised.start()
+    await asyncio.wait_for(asked.wait(), 20)
+    await watched.supervised.stop()
+    assert trouble() is None
 
 
 async def test_a_child_that_never_serves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,8 @@ def test_the_native_api_gets_the_admin_token(node: Node) -> None:
     assert request.get_header("Authorization") == "Bearer admin"
 
 
-def http_error(body: bytes) -> urllib.error.HTTPError:
-    return urllib.error.HTTPError("http://x", 400, "Bad", Message(), io.BytesIO(body))
+def http_error(body: bytes, status: int = 400) -> urllib.error.HTTPError:
+    return urllib.error.HTTPError("http://x", status, "Bad", Message(), io.BytesIO(body))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,8 @@ def http_error(body: bytes) -> urllib.error.HTTPError:
         (TimeoutError("timed out"), "no node answers at http://127.0.0.1:8080"),
         (b"<html>", r"does not answer with JSON \(HTTP 200\)"),
         (http_error(b"Bad Gateway"), r"does not answer with JSON \(HTTP 400\)"),
+        (http_error(b"the node does not answer; use --hosts n\n", 421), "^the node .* --hosts n$"),
+        (http_error(b"<html>the node", 503), r"does not answer with JSON \(HTTP 503\)"),
         (b"{}", "is no sluice node"),
         (b"[1]", "is no sluice node"),
         (b'{"ResponseMetadata": null}', "is no sluice node"),

@@ -88,7 +88,8 @@ class Connection(HttpToolsProtocol):
             return
         if not self._hold(self._held + len(data)):
             return
-        if self._phase is Phase.NEXT:
+        # Some send an empty line behind a body, which begins no request (RFC 9112 2.2).
+        if self._phase is Phase.NEXT and not data.isspace():
             self._begin_head()
         super().data_received(data)
         self._check_size()

@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,12 +175,12 @@ class Supervised:
             return await asyncio.wait_for(process.wait(), _STOP_DEADLINE_S)
         except TimeoutError:
             log.warning("child process does not end, killed", child=self.spec.name)
-            process.kill()
+            _kill(process)
             return await process.wait()
         finally:
             self.channel = self.ready = self.pid = None
             if process.returncode is None:
-                process.kill()
+                _kill(process)
                 await process.wait()
 
     async def _watch(self, channel: Channel, process: asyncio.subprocess.Process) -> None:
@@ -192,13 +193,13 @@ class Supervised:
                 trouble = await self._ping(channel, process.pid)
             except ChannelSilent:
                 log.error("child process hangs, killed", child=self.spec.name)
-                process.kill()
+                _kill(process)
                 return
             except ChannelClosed:
                 return  # its end is told elsewhere
             if trouble:
                 log.error("child process is not well, killed", child=self.spec.name, why=trouble)
-                process.kill()
+                _kill(process)
                 return
 
     async def _ping(self, channel: Channel, pid: int) -> str:
@@ -245,6 +246,11 @@ class Supervised:
             self._settle(message.why)
         else:
             self._on_notice(self, message)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):  # it ended in the same moment
+        process.kill()
 
 
 def _cpu_s(pid: int) -> float:

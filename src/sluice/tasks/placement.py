@@ -54,7 +54,9 @@ class MediaProcesses:
     async def stop(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
-        await asyncio.gather(*(process.stop() for process in self.processes))
+        processes = self.processes
+        self._apart.clear()  # the end of one that is starting is no failure
+        await asyncio.gather(*(process.stop() for process in processes))
 
     @property
     def processes(self) -> tuple[Supervised, ...]:
