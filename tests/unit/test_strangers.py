@@ -2,7 +2,7 @@
 
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, pairwise
 
@@ -123,16 +123,17 @@ def rtp(sequence: int, payload: bytes = P, *, ssrc: int = 7, transport: int | No
 # --- what a stranger sends too much of --------------------------------------------------------------------
 
 
-def flood(stage: Stage, packet: bytes, each_s: int) -> None:
-    """The same again and again, for 20 s or until it is ended."""
+def flood(stage: Stage, packet: bytes | Callable[[], bytes], each_s: int) -> None:
+    """The same again and again, or what is made each time, for 20 s or until it is ended."""
     for _ in stage.seconds(20):
         for _ in range(each_s // 10):
-            stage.eve.send(packet)
+            stage.eve.send(packet if isinstance(packet, bytes) else packet())
 
 
 def test_a_flood_of_rtp_is_dropped_before_it_is_decrypted_and_ends(time: Time) -> None:
     stage = Stage(time, publishes=True)
-    flood(stage, stage.eve.rtp(rtp(0)), 10_000)
+    numbers = count()
+    flood(stage, lambda: stage.eve.rtp(rtp(next(numbers))), 10_000)
     assert "67 Mbit/s, or 7000 RTP packets a second, and this has gone on for 10 s" in stage.why_gone(
         stage.eve
     )
@@ -142,10 +143,10 @@ def test_a_flood_of_rtp_is_dropped_before_it_is_decrypted_and_ends(time: Time) -
 def test_a_burst_that_honest_publishers_make_is_taken(time: Time) -> None:
     """A key frame of 4 MB, and 2,000 packets a second after that."""
     stage = Stage(time, publishes=True)
-    packet = stage.eve.rtp(rtp(0, P + bytes(1100)))
+    numbers = count()
     for n in stage.seconds(20):
         for _ in range(4000 if n == 0 else 200):
-            stage.eve.send(packet)
+            stage.eve.send(stage.eve.rtp(rtp(next(numbers), P + bytes(1100))))
     assert stage.why_gone(stage.eve) == ""
     assert stage.there(stage.eve)
 
@@ -161,7 +162,7 @@ def test_a_burst_that_honest_publishers_make_is_taken(time: Time) -> None:
 )
 def test_a_flood_of_rtcp_is_dropped_and_ends(time: Time, packet: bytes, each_s: int, why: str) -> None:
     stage = Stage(time)
-    flood(stage, stage.eve.rtcp(packet), each_s)
+    flood(stage, lambda: stage.eve.rtcp(packet), each_s)
     assert why in stage.why_gone(stage.eve)
     assert stage.others_are_well()
 
@@ -169,16 +170,31 @@ def test_a_flood_of_rtcp_is_dropped_and_ends(time: Time, packet: bytes, each_s: 
 def test_a_viewer_of_50_mbit_that_loses_a_tenth_stays(time: Time) -> None:
     """Chromium asks for each gap in a packet of its own, and once more for some."""
     stage = Stage(time)
-    asked = stage.eve.rtcp(struct.pack("!BBHIIHH", 0x81, 205, 3, 1, stage.source, 0, 0))
-    flood(stage, asked, 500)
+    asked = struct.pack("!BBHIIHH", 0x81, 205, 3, 1, stage.source, 0, 0)
+    flood(stage, lambda: stage.eve.rtcp(asked), 500)
     assert stage.why_gone(stage.eve) == ""
     assert stage.there(stage.eve)
 
 
-def test_a_flood_of_dtls_is_dropped_and_ends(time: Time) -> None:
+def test_a_flood_of_dtls_ends_half_a_handshake(time: Time) -> None:
     stage = Stage(time)
-    flood(stage, b"\x17\xfe\xfd" + bytes(1000), 200)
-    assert "20 DTLS datagrams" in stage.why_gone(stage.eve)
+    half = Stranger(stage.house, 5004)
+    half.check()
+    for _ in stage.seconds(12):
+        for _ in range(10):
+            half.send(b"\x16\xfe\xff" + bytes(200))
+    assert not stage.there(half)
+    assert stage.others_are_well()
+
+
+@pytest.mark.parametrize(
+    "forged", [b"\x17\xfe\xfd" + bytes(1000), b"\x80\xc9\0\x01" + bytes(40), bytes((128, 96))]
+)
+def test_what_anybody_can_forge_ends_nobody(time: Time, forged: bytes) -> None:
+    stage = Stage(time)
+    flood(stage, forged.ljust(200, b"\0"), 2000)
+    assert stage.why_gone(stage.eve) == ""
+    assert stage.there(stage.eve)
     assert stage.others_are_well()
 
 

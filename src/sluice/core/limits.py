@@ -127,6 +127,9 @@ RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE = 800, 1_600
 #: New SSRCs of a peer each second, and at once: each costs memory in libsrtp for as long as the peer lives. A
 #: browser has 5; who changes his encoder every hour may do so for weeks.
 NEW_SSRCS_PER_S, NEW_SSRCS_AT_ONCE = 1 / 60, 64
+#: Packets at a peer's address that are not authentic, or came before, each second, and at once: they are not
+#: the peer's. More are dropped with what is his, and nobody is blamed.
+FORGED_PER_S, FORGED_AT_ONCE = 2_000, 4_000
 #: RTCP packets in one compound packet; browsers send up to ten.
 MOST_COMPOUND_PACKETS = 32
 #: Bytes of an RTP header extension that are looked at; browsers send 20 to 60.

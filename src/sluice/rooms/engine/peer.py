@@ -24,6 +24,8 @@ from sluice.core.limits import (
     CHECKS_PER_S,
     FALSE_CHECKS_AT_ONCE,
     FALSE_CHECKS_PER_S,
+    FORGED_AT_ONCE,
+    FORGED_PER_S,
     HANDSHAKE_DATAGRAMS_AT_ONCE,
     HANDSHAKE_DATAGRAMS_PER_S,
     LEAST_RTP_BYTES,
@@ -133,6 +135,7 @@ class Peer:
         self.announcements = Budget(ANNOUNCEMENTS_PER_S, ANNOUNCEMENTS_AT_ONCE)  #: what it asks for over HTTP
         self._ssrcs: set[bytes] = set()  #: for each of which libsrtp keeps a state
         self._new_ssrcs = Budget(NEW_SSRCS_PER_S, NEW_SSRCS_AT_ONCE)
+        self._forged = Budget(FORGED_PER_S, FORGED_AT_ONCE)
         self._checks = Budget(CHECKS_PER_S, CHECKS_AT_ONCE)
         self._false_checks = Budget(FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE)
         self._new_addresses = Budget(NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE)
@@ -211,7 +214,8 @@ class Peer:
         if self._address is None:
             return True
         if not self._dtls_datagrams.take(1, now_us):
-            self.conduct.exceed(_TOO_MUCH_DTLS, now_us)
+            if self.phase is Phase.CONNECTING:  # later, whoever forges its address would end it
+                self.conduct.exceed(_TOO_MUCH_DTLS, now_us)
             return True
         try:
             self._send(self._dtls.handle(data))
@@ -225,16 +229,19 @@ class Peer:
     def handle_rtp(self, data: bytes, now_us: int) -> None:
         if self._receive is None or self._role is None or not self._role.takes_rtp:
             return
-        if not self._rtp_bytes.take(max(len(data), LEAST_RTP_BYTES), now_us):
-            self.conduct.exceed(_TOO_MUCH_RTP, now_us)
+        size = max(len(data), LEAST_RTP_BYTES)
+        if not self._rtp_bytes.take(size, now_us):
+            self._blame(_TOO_MUCH_RTP, now_us)
             return
         known = data[8:12] in self._ssrcs
         if not known and not self._may_be_new(now_us):
             return
         try:
             packet = self._receive.unprotect(data)
-        except (SrtpError, ValueError):  # forged or repeated, or longer than libsrtp's buffer
-            self._new_ssrcs.earn(not known)
+        except (SrtpError, ValueError):  # forged or repeated, or longer than libsrtp's buffer: not the peer's
+            if self._forged.take(1, now_us):
+                self._rtp_bytes.earn(size)
+                self._new_ssrcs.earn(not known)
             return
         if not known:
             self._ssrcs.add(data[8:12])
@@ -244,7 +251,7 @@ class Peer:
         if self._receive is None or self._role is None:
             return
         if not self._rtcp_packets.take(1, now_us):
-            self.conduct.exceed(_TOO_MUCH_RTCP, now_us)
+            self._blame(_TOO_MUCH_RTCP, now_us)
             return
         known = data[4:8] in self._ssrcs
         if not known and not self._may_be_new(now_us):
@@ -252,7 +259,9 @@ class Peer:
         try:
             packet = self._receive.unprotect_rtcp(data)
         except (SrtpError, ValueError):  # as above
-            self._new_ssrcs.earn(not known)
+            if self._forged.take(1, now_us):
+                self._rtcp_packets.earn(1)
+                self._new_ssrcs.earn(not known)
             return
         self._ssrcs.add(data[4:8])
         try:
@@ -261,11 +270,16 @@ class Peer:
             return
         self._role.on_rtcp(feedback, now_us)
 
+    def _blame(self, what: str, now_us: int) -> None:
+        """For what was dropped, unless so much is forged that it need not be the peer's."""
+        if self._forged.take(0, now_us):
+            self.conduct.exceed(what, now_us)
+
     def _may_be_new(self, now_us: int) -> bool:
         """Whether there may be another SSRC."""
         if self._new_ssrcs.take(1, now_us):
             return True
-        self.conduct.exceed(_TOO_MANY_SSRCS, now_us)
+        self._blame(_TOO_MANY_SSRCS, now_us)
         return False
 
     # --- time ---------------------------------------------------------------------------------------------
