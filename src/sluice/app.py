@@ -256,7 +256,7 @@ def _named(surface: ASGIApp, settings: Settings, refusals: Refusals) -> ASGIApp:
     http, base = settings.http, urlsplit(settings.http.base_url)
     if http.tls is None:
         names = (*http.hosts, *http.signed_hosts, *filter(None, [base.netloc]), settings.listen.host)
-        surface = KnownHosts(surface, names, refusals)
+        surface = KnownHosts(surface, names, refusals, open_root=BOT_ROOT)
     return TrustedProxies(surface, http.trusted_proxies, base.path)
 
 

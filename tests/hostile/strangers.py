@@ -40,17 +40,19 @@ async def say(url: str, parts: Iterable[bytes], deadline_s: float = _DEADLINE_S)
     reader, writer = await open_connection(url)
     sending = asyncio.create_task(_send(writer, parts))
     answer, hung_up = b"", False
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(deadline_s):
-            try:
-                while not _is_whole(answer) and (data := await reader.read(65536)):
-                    answer += data
-                hung_up = not _is_whole(answer)
-            except ConnectionError:
-                hung_up = True
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
-    writer.transport.abort()
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                try:
+                    while not _is_whole(answer) and (data := await reader.read(65536)):
+                        answer += data
+                    hung_up = not _is_whole(answer)
+                except ConnectionError:
+                    hung_up = True
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        writer.transport.abort()
     return Said(answer[:4096], hung_up, time.monotonic() - began)
 
 
@@ -62,8 +64,10 @@ async def open_connection(url: str) -> tuple[asyncio.StreamReader, asyncio.Strea
 @asynccontextmanager
 async def holding(url: str, count: int) -> AsyncIterator[None]:
     """So many connections on which nothing is ever sent."""
-    held = [(await open_connection(url))[1] for _ in range(count)]
+    held: list[asyncio.StreamWriter] = []
     try:
+        for _ in range(count):
+            held.append((await open_connection(url))[1])
         yield
     finally:
         for writer in held:
@@ -123,10 +127,11 @@ async def stranger(script: Script) -> AsyncIterator[Stranger]:
             pass
         finally:
             server_of.ended_s.append(time.monotonic() - began)
-            writer.transport.abort()
 
     def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(serve(reader, writer)))
+        task = asyncio.create_task(serve(reader, writer))
+        task.add_done_callback(lambda _: writer.transport.abort())  # it may be cancelled before it runs
+        tasks.add(task)
 
     server = await asyncio.start_server(on_connection, "127.0.0.1", 0, backlog=1024)
     server_of.port = server.sockets[0].getsockname()[1]

@@ -11,6 +11,8 @@ from sluice.api.proxies import TrustedProxies
 from sluice.api.refusals import Refusals
 from tests.unit.asgi import Answer, call
 
+BOTS = "/chatroom/"
+
 
 async def surface(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("in")(scope, receive, send)
@@ -23,7 +25,7 @@ def ask(
     refusals: Refusals | None = None,
 ) -> Answer:
     headers = [] if host is None else [("Host", host)]
-    return call(KnownHosts(surface, names, refusals or Refusals()), "GET", path, headers)
+    return call(KnownHosts(surface, names, refusals or Refusals(), BOTS), "GET", path, headers)
 
 
 @pytest.mark.parametrize(
@@ -81,12 +83,10 @@ def test_other_names(host: str) -> None:
 
 
 def test_what_a_name_is_not_needed_for() -> None:
-    """Signed calls are nothing that a page can make; a health check says nothing."""
-    assert [ask("evil.example", path).status for path in ("/", "/healthz", "/api/v1/tasks")] == [
-        200,
-        200,
-        421,
-    ]
+    """Signed calls and those of bots are nothing that a page can make; a health check says nothing."""
+    open_paths = ("/", "/healthz", f"{BOTS}v3/channel/stream/push")
+    assert [ask("evil.example", path).status for path in open_paths] == [200, 200, 200]
+    assert [ask("evil.example", path).status for path in ("/api/v1/tasks", "/chatroom")] == [421, 421]
 
 
 def test_any_name() -> None:
@@ -94,12 +94,12 @@ def test_any_name() -> None:
 
 
 def test_two_hosts_must_both_be_right() -> None:
-    app = KnownHosts(surface, [], Refusals())
+    app = KnownHosts(surface, [], Refusals(), BOTS)
     assert call(app, "GET", "/room", [("Host", "localhost"), ("Host", "evil.example")]).status == 421
 
 
 def test_a_trusted_proxy_vouches_for_its_callers() -> None:
-    app = TrustedProxies(KnownHosts(surface, [], Refusals()), ["192.0.2.0/24"])
+    app = TrustedProxies(KnownHosts(surface, [], Refusals(), BOTS), ["192.0.2.0/24"])
     headers = [("Host", "evil.example"), ("X-Forwarded-For", "198.51.100.1")]
     assert call(app, "GET", "/room", headers).status == 421
 

@@ -4,8 +4,8 @@ rebinding).
 Such a page has a name of its own, and the browser says it in the header Host. Addresses, names of this
 machine (`localhost`), names without a dot and those of private networks, which nobody can own in the DNS, are
 right; others are those that the operator has named. Signed calls are let through, as no page can sign, and so
-are a proxy that is trusted and the health check, which says nothing. With TLS of our own the browser has
-compared the name already.
+are a bot's calls, whose token no page has, a proxy that is trusted, and the health check, which says nothing.
+With TLS of our own the browser has compared the name already.
 """
 
 import ipaddress
@@ -35,16 +35,19 @@ def host_name(host: str) -> str | None:
 
 
 class KnownHosts:
-    """An ASGI middleware; `names` are the operator's, ``*`` means any."""
+    """An ASGI middleware; `names` are the operator's, ``*`` means any. Below `open_root` any name will do."""
 
-    def __init__(self, app: ASGIApp, names: Iterable[str], refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, names: Iterable[str], refusals: Refusals, open_root: str) -> None:
         self._app = app
+        self._open_root = open_root
         self._names = {name for name in map(host_name, names) if name}
         self._any = "*" in names
         self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _OPEN or is_forwarded(scope) or self._any:
+        path = scope.get("path", "")
+        is_open = path in _OPEN or path.startswith(self._open_root)
+        if scope["type"] != "http" or is_open or is_forwarded(scope) or self._any:
             await self._app(scope, receive, send)
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
