@@ -30,7 +30,7 @@ from sluice.rooms.port import (
 )
 from sluice.store.registrations import create as create_registration
 from sluice.store.schema import apps, metadata
-from sluice.store.thread import HINTS
+from sluice.store.thread import WAKEUPS
 from sluice.tasks.port import Control, StartRequest
 
 _T = TypeVar("_T")
@@ -359,7 +359,7 @@ class FakeProcess:
 
 
 class FakeMedia:
-    """`sluice.tasks.placement.MediaProcesses` of `count` fake processes, all ready. Those apart are so at
+    """`sluice.tasks.media_pool.MediaPool` of `count` fake processes, all ready. Those apart are so at
     once unless they are `slow`."""
 
     def __init__(self, count: int, most_apart: int = 8) -> None:
@@ -408,14 +408,14 @@ class MemoryStore:
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         metadata.create_all(self._engine)
 
-        self.on_hint: Callable[[str], None] = lambda topic: None
+        self.on_wakeup: Callable[[str], None] = lambda topic: None
 
     async def run(self, work: Callable[[Connection], _T]) -> _T:
         with self._engine.begin() as connection:
             result = work(connection)
-            hints = connection.info.pop(HINTS, set())
-        for topic in hints:
-            self.on_hint(topic)
+            wakeups = connection.info.pop(WAKEUPS, set())
+        for topic in wakeups:
+            self.on_wakeup(topic)
         return result
 
     def close(self) -> None:

@@ -27,8 +27,8 @@ from sluice import __version__
 from sluice.api import docs, events, native, native_apps, native_bots, native_callbacks, page, whep, whip
 from sluice.api.admission import Admission
 from sluice.api.heybox.channels import ChannelHandlers
-from sluice.api.heybox.door import ROOT as BOT_ROOT
-from sluice.api.heybox.door import BotDoor, route_table
+from sluice.api.heybox.gateway import ROOT as BOT_ROOT
+from sluice.api.heybox.gateway import BotGateway, route_table
 from sluice.api.heybox.streams import StreamHandlers
 from sluice.api.hosts import KnownHosts
 from sluice.api.operator import Operator
@@ -36,7 +36,7 @@ from sluice.api.proxies import TrustedProxies
 from sluice.api.refusals import Refusals
 from sluice.api.server import Listener, listening, serving
 from sluice.api.volcengine.actions import Action, action_table
-from sluice.api.volcengine.door import FrontDoor
+from sluice.api.volcengine.gateway import Gateway
 from sluice.callbacks.forms.form import Form
 from sluice.callbacks.forms.trtc import TrtcForm
 from sluice.callbacks.forms.volc import VolcForm
@@ -57,7 +57,7 @@ from sluice.store.bots import BotRegistry
 from sluice.store.credentials import Credentials, open_credentials
 from sluice.store.folder import held
 from sluice.store.thread import Store, sqlite_url
-from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
 from sluice.tasks.service import TaskService
 from sluice.wire.signature import Policy
@@ -93,7 +93,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
     # A short path: unix socket names are limited to 107 bytes, data folders are not.
     run_folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     rooms = RoomProcesses(_room_specs(settings, run_folder))
-    media = MediaProcesses(_media_specs(settings), settings.media.most_apart)
+    media = MediaPool(_media_specs(settings), settings.media.most_apart)
     try:
         async with Store(sqlite_url(settings.data)) as store:
             credentials, first_start = await store.run(
@@ -125,8 +125,8 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                     *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
                     *events.routes(rooms, registry.apps, bans, time.time, closing, guard),
                 ]
-                bot_door = _bot_door(settings, tasks, bots, registry.apps)
-                front = _surface(settings, registry.apps, actions, bot_door, natives, in_rooms)
+                bot_gateway = _bot_gateway(settings, tasks, bots, registry.apps)
+                front = _surface(settings, registry.apps, actions, bot_gateway, natives, in_rooms)
                 front = _named(front, settings, refusals)
                 await asyncio.gather(rooms.start(), media.start())
                 await tasks.open()
@@ -165,7 +165,7 @@ async def _callbacks(
         yield callbacks
 
 
-def _bot_door(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps) -> BotDoor:
+def _bot_gateway(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps) -> BotGateway:
     streams = StreamHandlers(
         tasks,
         bots,
@@ -174,7 +174,7 @@ def _bot_door(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps) -
         settings.bots.limits,
         registered_only=settings.bots.registered_only,
     )
-    return BotDoor(route_table(streams, ChannelHandlers(bots)), bots, time.time)
+    return BotGateway(route_table(streams, ChannelHandlers(bots)), bots, time.time)
 
 
 def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
@@ -215,7 +215,7 @@ def _surface(
     settings: Settings,
     apps: Apps,
     actions: Sequence[Action[Any]],
-    bot_door: BotDoor,
+    bot_gateway: BotGateway,
     natives: Iterable[APIRouter],
     in_rooms: Sequence[BaseRoute],
 ) -> ASGIApp:
@@ -226,24 +226,24 @@ def _surface(
     http = settings.http
     hosts = (*http.signed_hosts, *filter(None, [urlsplit(http.base_url).netloc]))
     policy = Policy(extra_hosts=hosts, allow_unsigned_body=http.unsigned_bodies)
-    door = FrontDoor(actions, apps, time.time, policy)
-    rooms = _for_browsers(Router(in_rooms, default=door))
+    gateway = Gateway(actions, apps, time.time, policy)
+    rooms = _for_browsers(Router(in_rooms, default=gateway))
     app.router.routes.extend(
         [
             *page.routes(),
             *docs.routes(actions, __version__),
             docs.native_route(app.openapi),
-            Mount("", app=door),
+            Mount("", app=gateway),
         ]
     )
 
     async def surface(scope: Scope, receive: Receive, send: Send) -> None:
-        # The way through all other routes would take longer than a door itself.
+        # The way through all other routes would take longer than a gateway itself.
         path: str = scope["path"]
         if path in ("", "/"):
-            part: ASGIApp = door
+            part: ASGIApp = gateway
         elif path.startswith(BOT_ROOT):
-            part = bot_door
+            part = bot_gateway
         else:
             part = rooms if path.startswith(_ROOM_PATHS) else app
         await part(scope, receive, send)

@@ -14,7 +14,7 @@ from tests.fuzz.target import Choices, Target
 from tests.fuzz.wire import DATA
 from tests.unit.asgi import Answer
 from tests.unit.heybox import CREATE, PUSH, PUSHED, STOP, Api
-from tests.unit.test_volcengine_door import APP, NOW, OWNER, Door
+from tests.unit.test_volcengine_gateway import APP, NOW, OWNER, FakeGateway
 
 _ACTIONS = (
     "StartRelayStream",
@@ -36,10 +36,10 @@ def _answered(answer: Answer) -> None:
 
 
 def _signed_body(data: bytes) -> None:
-    choices, door = Choices(data), Door()
+    choices, gateway = Choices(data), FakeGateway()
     action = _ACTIONS[choices.number(1) % len(_ACTIONS)]
     kind = _TYPES[choices.number(1) & 1]
-    _answered(door.send(action, choices.rest(), content_type=kind))
+    _answered(gateway.send(action, choices.rest(), content_type=kind))
 
 
 @cache

@@ -240,11 +240,11 @@ class _Front:
         ours, theirs = _identities()
         self.socket = FrontSocket()
         socket = cast(MediaSocket, self.socket)
-        self.peers = Peers(socket, ours, [("127.0.0.1", 1)], lambda seat: None, PEER_SEATS)
+        self.peers = Peers(socket, ours, [("127.0.0.1", 1)], lambda entry: None, PEER_SEATS)
         self.sender = Sender()
         self.browser = _Browser(theirs)
         room = cast(Room, _Entered())
-        seat = self.peers.sit_down(
+        entry = self.peers.add(
             PeerId("peer"),
             agree_to_watch(_offer()),
             lambda connection, now_us: self._begin(connection),
@@ -252,8 +252,8 @@ class _Front:
             holder=Holder(("app", "room"), "user", "127.0.0.1"),
             stream=Stream("name", lambda: None),
         )
-        self.name = seat.peer.ufrag
-        self.key = seat.peer.passwords[self.name].encode()
+        self.name = entry.peer.ufrag
+        self.key = entry.peer.passwords[self.name].encode()
 
     def _begin(self, connection: Connection) -> Any:
         return self.sender.role
@@ -279,7 +279,7 @@ class _Front:
 
 
 class _Entered:
-    """A room as far as a seat knows it."""
+    """A room as far as a entry knows it."""
 
     def enter(self, user_id: UserId, peer_id: PeerId) -> None:
         pass

@@ -21,7 +21,7 @@ from tests.hostile.roamer import roaming
 from tests.hostile.strangers import holding, say, stranger
 from tests.hostile.test_callers import bodies_of_nobody, too_much_head
 from tests.hostile.test_receivers import ANSWERS
-from tests.hostile.test_servers import BOMBS, FLOODS, MANIFESTS, FloodingDoor, serving
+from tests.hostile.test_servers import BOMBS, FLOODS, MANIFESTS, FloodingServer, serving
 from tests.hostile.test_viewers import offers, patches, request
 from tests.integration.nginx import Nginx, free_port
 
@@ -126,10 +126,10 @@ class Strangers:
                 await self._node.call("DeleteCallback", version="2020-12-01")
 
     async def flood(self) -> None:
-        door = FloodingDoor(FLOODS[next(self._kinds["flood"])])
-        async with await asyncio.start_server(door.serve, "127.0.0.1", 0) as server:
-            door.port = server.sockets[0].getsockname()[1]
-            await self._play(door.url())
+        server = FloodingServer(FLOODS[next(self._kinds["flood"])])
+        async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+            server.port = listener.sockets[0].getsockname()[1]
+            await self._play(server.url())
 
     async def manifest(self) -> None:
         text = MANIFESTS[next(self._kinds["manifest"])]

@@ -16,7 +16,7 @@ from tests.hostile.bombs import chunks as claimed_chunks
 from tests.hostile.conftest import ENCODED
 from tests.hostile.strangers import Script, cases, stranger, write_for_ever
 from tests.integration.nginx import Nginx
-from tests.integration.rtmp_door import RtmpDoor
+from tests.integration.rtmp_server import RtmpServer
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +60,7 @@ async def attack(
 # --- RTMP -------------------------------------------------------------------------------------------------
 
 
-class FloodingDoor(RtmpDoor):
+class FloodingServer(RtmpServer):
     """Grants everything, and then sends `flood` again and again, as fast as the node reads."""
 
     def __init__(self, flood: bytes) -> None:
@@ -112,10 +112,10 @@ FLOODS = {
 
 @pytest.mark.parametrize("kind", cases(FLOODS, ["empty messages", "nulls"]))
 async def test_a_flood_of_rtmp(node: ServedNode, beside: Beside, kind: str) -> None:
-    door = FloodingDoor(FLOODS[kind])
-    async with await asyncio.start_server(door.serve, "127.0.0.1", 0) as server:
-        door.port = server.sockets[0].getsockname()[1]
-        await attack(node, beside, door.url())
+    server = FloodingServer(FLOODS[kind])
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+        server.port = listener.sockets[0].getsockname()[1]
+        await attack(node, beside, server.url())
 
 
 # --- DASH -------------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
-from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
-from sluice.media.push import Push, PushLimits
+from sluice.media.push.session import Push, PushLimits
+from sluice.media.push.tap import Taps
+from sluice.media.relay.attempt import MediaContext
 from sluice.media.sink.room import RoomLinks
 from sluice.media.sink.rtmp import RtmpLimits
-from sluice.media.tap import Taps
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Lost, Message, Progress, PushJob, Stage
 from tests.integration.broadcast import Room
@@ -88,7 +88,7 @@ class Pushing:
         def make(report: Callable[[Message], None]) -> Push:
             # No push uses threads: FFmpeg only encodes its sound.
             threads = ThreadPoolExecutor(1)
-            shop = Workshop(self._dialer, RoomLinks(), self._pacer, threads, threads, report)
+            shop = MediaContext(self._dialer, RoomLinks(), self._pacer, threads, threads, report)
             return Push(job, shop, self._taps, limits)
 
         self.pushes.append(Reporter(make))

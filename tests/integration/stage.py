@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
-from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
-from sluice.media.session import Session
+from sluice.media.relay.attempt import MediaContext
+from sluice.media.relay.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
@@ -66,7 +66,7 @@ class Stage:
     def __init__(self, room: FakeRoom, executor: ThreadPoolExecutor, allow: tuple[str, ...]) -> None:
         self.room = room
         self.reports: list[Message] = []
-        self._shop = Workshop(
+        self._shop = MediaContext(
             dialer=Dialer(AddressPolicy(allow)),
             links=RoomLinks(),
             pacer=Pacer(),

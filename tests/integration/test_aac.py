@@ -13,8 +13,8 @@ import pytest
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
-from sluice.media.conversion import Conversion
 from sluice.media.pipe.aac import RATE, AacPipe
+from sluice.media.push.conversion import Conversion
 from sluice.media.units import AudioHeaders, Unit
 from sluice.process.link import FrameType, LinkFrame
 from sluice.wire.aac import AacConfig

@@ -18,7 +18,7 @@ from sluice.store.bots import BotRegistry
 from sluice.store.schema import apps
 from sluice.store.tasks import list_all
 from sluice.store.thread import Store, sqlite_url
-from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import StartRequest
 from sluice.tasks.service import TaskService
 from tests.testing import FakeMedia, FakeRunRooms
@@ -51,7 +51,7 @@ def bots(store: Store) -> BotRegistry:
 def tasks(store: Store) -> TaskService:
     media = FakeMedia(1)
     media.processes[0].ready = False  # streams wait, and end as soon as they are stopped
-    return TaskService(store, cast(MediaProcesses, media), FakeRunRooms(), lambda: NOW)
+    return TaskService(store, cast(MediaPool, media), FakeRunRooms(), lambda: NOW)
 
 
 async def start(

@@ -27,7 +27,7 @@ from sluice.core.ids import AppId, BusinessId
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.store import registrations
-from sluice.store.outbox import tell
+from sluice.store.outbox import enqueue
 from sluice.store.schema import outbox
 from sluice.store.thread import Store, sqlite_url
 from tests.integration.receiver import DEADLINE_S, Got, Receiver, fail, hang, ok, verify
@@ -89,7 +89,7 @@ def event(task_id: str, number: int, business_id: str = "") -> CallbackEvent:
 async def happen(store: Store, *events: CallbackEvent) -> None:
     def write(conn: Connection) -> None:
         for each in events:
-            tell(conn, each)
+            enqueue(conn, each)
 
     await store.run(write)
 

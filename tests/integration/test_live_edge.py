@@ -18,8 +18,8 @@ from sluice.media.pacer import Pacer
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
-from sluice.media.playback import Playback
-from sluice.media.reading import LiveReading
+from sluice.media.relay.playback import Playback
+from sluice.media.relay.read_ahead import LiveReadAhead
 from sluice.media.source.dash import DashSource
 from sluice.media.source.hls import HlsSource
 from sluice.media.source.table import source_for
@@ -177,7 +177,7 @@ class Screening:
         probe = await worker.call(source.open)
         spec = RelaySpec(url, stream_mode=StreamMode.COPY)
         tracks = Tracks(spec, probe)
-        playback = Playback(LiveReading(source, tracks), send=self._take, pacer=Pacer(), worker=worker)
+        playback = Playback(LiveReadAhead(source, tracks), send=self._take, pacer=Pacer(), worker=worker)
         playing = asyncio.create_task(playback.run())
         try:
             yield

@@ -11,7 +11,7 @@ import pytest
 
 from sluice.core.addresses import AddressPolicy
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.push import PushLimits
+from sluice.media.push.session import PushLimits
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.media.source.rtmp import RtmpSource
 from sluice.net.dial import Dialer

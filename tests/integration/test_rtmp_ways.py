@@ -21,7 +21,7 @@ from sluice.net.dial import Dialer
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Value
 from sluice.wire.rtmp_chunks import Message, write_message
-from tests.integration.rtmp_door import RtmpDoor, redirect, rejected, rtmp_door
+from tests.integration.rtmp_server import RtmpServer, redirect, rejected, rtmp_server
 from tests.unit.test_rtmp_url import FORMS
 
 pytestmark = pytest.mark.anyio
@@ -81,25 +81,25 @@ async def _push_error(url: str) -> DestinationError:
 
 
 async def test_errors_that_refuse_nothing() -> None:
-    async with rtmp_door() as door:
-        sink = RtmpSink(door.url(), _LOOPBACK, RtmpLimits(end_s=0.1))
+    async with rtmp_server() as server:
+        sink = RtmpSink(server.url(), _LOOPBACK, RtmpLimits(end_s=0.1))
         await sink.connect()
         await sink.publish()
         sink.begin(AudioHeaders(b"", 44100, 128_000), pictures=False, pictures_expected=False)
         async with asyncio.timeout(10):
-            await door.settled.wait()
+            await server.settled.wait()
         assert not sink.lost.done()
         await sink.close()
-        assert len(door.connects) == 1
+        assert len(server.connects) == 1
 
 
 async def test_a_login() -> None:
-    async with rtmp_door(_adobe) as door:
-        await _push(door.url(userinfo="u:p@"))
-        assert len(door.connects) == 3
-        assert door.streams == [("publish", "key")]
-        assert (await _pull(door.url(userinfo="u:p@"))).reason is Reason.IDLE_TIMEOUT
-        assert door.streams[1:] == [("play", "key")]
+    async with rtmp_server(_adobe) as server:
+        await _push(server.url(userinfo="u:p@"))
+        assert len(server.connects) == 3
+        assert server.streams == [("publish", "key")]
+        assert (await _pull(server.url(userinfo="u:p@"))).reason is Reason.IDLE_TIMEOUT
+        assert server.streams[1:] == [("play", "key")]
 
 
 @pytest.mark.parametrize(
@@ -107,18 +107,18 @@ async def test_a_login() -> None:
     [("", "rtmp://user:password@host", 1), ("u:wrong@", "refuses the user or the password", 3)],
 )
 async def test_a_login_that_fails_is_not_tried_again(userinfo: str, words: str, most: int) -> None:
-    async with rtmp_door(_adobe) as door:
-        error = await _push_error(door.url(userinfo=userinfo))
+    async with rtmp_server(_adobe) as server:
+        error = await _push_error(server.url(userinfo=userinfo))
         assert words in str(error)
         assert "wrong" not in str(error)
         assert (error.reason, error.transient) == (Reason.DESTINATION_REFUSED, False)
-        assert len(door.connects) == most
-        refused = await _pull(door.url(userinfo=userinfo))
+        assert len(server.connects) == most
+        refused = await _pull(server.url(userinfo=userinfo))
         assert (refused.reason, refused.transient) == (Reason.SOURCE_REFUSED, False)
 
 
 async def test_a_redirect() -> None:
-    async with rtmp_door() as there, rtmp_door(lambda _: redirect(there.url("other"))) as here:
+    async with rtmp_server() as there, rtmp_server(lambda _: redirect(there.url("other"))) as here:
         await _push(here.url("live/key?x=1", "u:p@"))
         assert there.connects[0]["app"] == "other"
         assert there.streams == [("publish", "key?x=1")]
@@ -127,26 +127,26 @@ async def test_a_redirect() -> None:
 
 
 async def test_a_password_stays_with_its_server() -> None:
-    async with rtmp_door(_adobe) as there, rtmp_door(lambda _: redirect(there.url("live"))) as here:
+    async with rtmp_server(_adobe) as there, rtmp_server(lambda _: redirect(there.url("live"))) as here:
         error = await _push_error(here.url(userinfo="u:p@"))
         assert "wants a password" in str(error)
         assert [connect["app"] for connect in there.connects] == ["live"]
 
 
 async def test_redirects_that_lead_nowhere() -> None:
-    doors: list[RtmpDoor] = []
+    servers: list[RtmpServer] = []
     async with (
-        rtmp_door(lambda _: redirect(doors[1].url("live"))) as first,
-        rtmp_door(lambda _: redirect(doors[0].url("live"))) as second,
+        rtmp_server(lambda _: redirect(servers[1].url("live"))) as first,
+        rtmp_server(lambda _: redirect(servers[0].url("live"))) as second,
     ):
-        doors += [first, second]
+        servers += [first, second]
         text = str(await _push_error(first.url()))
         circle = f"127.0.0.1:{first.port} → 127.0.0.1:{second.port} → 127.0.0.1:{first.port}"
         assert f"the server redirects in a circle: {circle}" in text
         assert len(first.connects) == len(second.connects) == 1
-    async with rtmp_door(lambda properties: redirect(door.url(properties["app"] + "x"))) as door:
-        assert "redirects more than 5 times" in str(await _pull(door.url()))
-        assert len(door.connects) == 6
+    async with rtmp_server(lambda properties: redirect(server.url(properties["app"] + "x"))) as server:
+        assert "redirects more than 5 times" in str(await _pull(server.url()))
+        assert len(server.connects) == 6
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ async def test_redirects_that_lead_nowhere() -> None:
     ],
 )
 async def test_redirects_to_where_nobody_may_go(location: str, reason: Reason) -> None:
-    async with rtmp_door(lambda _: redirect(location)) as door:
-        error = await _push_error(door.url())
+    async with rtmp_server(lambda _: redirect(location)) as server:
+        error = await _push_error(server.url())
     assert error.reason is reason
     assert "secret" not in str(error)
 
@@ -168,29 +168,29 @@ async def test_redirects_to_where_nobody_may_go(location: str, reason: Reason) -
     ("address", "app", "stream"), [row for row in FORMS if row[0].startswith("h:19/")][::6]
 )
 async def test_ffmpeg_asks_for_the_same(address: str, app: str, stream: str) -> None:
-    async with rtmp_door() as door:
-        url = f"rtmp://127.0.0.1:{door.port}{address.removeprefix('h:19')}"
+    async with rtmp_server() as server:
+        url = f"rtmp://127.0.0.1:{server.port}{address.removeprefix('h:19')}"
         command = ["-nostdin", "-v", "quiet", "-i", url, "-f", "null", "-"]
         ffmpeg = await asyncio.create_subprocess_exec("ffmpeg", *command)
         try:
             async with asyncio.timeout(10):
-                await door.asked.wait()
+                await server.asked.wait()
         finally:
             ffmpeg.kill()
             await ffmpeg.wait()
-        assert (door.connects[0]["app"], *door.streams) == (app, ("play", stream))
-        assert door.connects[0]["tcUrl"] == f"rtmp://127.0.0.1:{door.port}/{app}"
+        assert (server.connects[0]["app"], *server.streams) == (app, ("play", stream))
+        assert server.connects[0]["tcUrl"] == f"rtmp://127.0.0.1:{server.port}/{app}"
 
 
 @asynccontextmanager
-async def flooding(flood: bytes) -> AsyncIterator[RtmpDoor]:
-    """A door that grants everything, and then sends `flood` for ever."""
-    door = RtmpDoor(lambda _: None)
+async def flooding(flood: bytes) -> AsyncIterator[RtmpServer]:
+    """A server that grants everything, and then sends `flood` for ever."""
+    server = RtmpServer(lambda _: None)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        door.asked.clear()
-        honest = asyncio.create_task(door.serve(reader, writer))
-        asked = asyncio.create_task(door.asked.wait())
+        server.asked.clear()
+        honest = asyncio.create_task(server.serve(reader, writer))
+        asked = asyncio.create_task(server.asked.wait())
         await asyncio.wait((honest, asked), return_when=asyncio.FIRST_COMPLETED)
         with contextlib.suppress(ConnectionError):
             while not writer.is_closing():
@@ -200,9 +200,9 @@ async def flooding(flood: bytes) -> AsyncIterator[RtmpDoor]:
             task.cancel()
         await asyncio.wait((honest, asked))
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        door.port = server.sockets[0].getsockname()[1]
-        yield door
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        server.port = listener.sockets[0].getsockname()[1]
+        yield server
 
 
 #: 64 kB of each, more than one read takes.
@@ -223,11 +223,11 @@ async def test_a_flood_ends_that_session_and_leaves_others_their_turns(flood: by
             await asyncio.sleep(0)
             turns += 1
 
-    async with flooding(flood) as door, asyncio.timeout(20):
+    async with flooding(flood) as server, asyncio.timeout(20):
         beside = asyncio.create_task(innocent())
-        pulled = await _pull(door.url(), media_s=20)
+        pulled = await _pull(server.url(), media_s=20)
         turns_of_pull, turns = turns, 0
-        sink = RtmpSink(door.url(), _LOOPBACK, RtmpLimits(end_s=0.1))
+        sink = RtmpSink(server.url(), _LOOPBACK, RtmpLimits(end_s=0.1))
         await sink.connect()
         await sink.publish()
         sink.begin(AudioHeaders(b"", 44100, 128_000), pictures=False, pictures_expected=False)
@@ -249,8 +249,8 @@ async def test_a_flood_ends_that_session_and_leaves_others_their_turns(flood: by
     ],
 )
 async def test_a_redirect_to_an_address_that_is_none(address: str, why: str) -> None:
-    async with rtmp_door(lambda _: redirect(address)) as door:
-        for error in (await _pull(door.url()), await _push_error(door.url())):
+    async with rtmp_server(lambda _: redirect(address)) as server:
+        for error in (await _pull(server.url()), await _push_error(server.url())):
             assert "the server sends us to " in str(error)
             assert "which cannot be used" in str(error)
             assert why in str(error)

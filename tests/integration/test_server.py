@@ -1,4 +1,4 @@
-"""The HTTP server under the front door: requests of real clients byte by byte, certificates that change."""
+"""The HTTP server under the gateway: requests of real clients byte by byte, certificates that change."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from sluice.api.server import Certificate, listening, serving
 from sluice.api.volcengine.actions import action_table
-from sluice.api.volcengine.door import FrontDoor
+from sluice.api.volcengine.gateway import Gateway
 from sluice.core.apps import Apps
 from sluice.core.errors import BadInput
 from tests.integration.certificates import write_certificate
@@ -34,9 +34,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def front_door(now: float) -> ASGIApp:
+def gateway(now: float) -> ASGIApp:
     actions = action_table(FakeTasks(lambda: now), FakeRooms(), FakeBans(), FakeCallbacks())
-    return FrontDoor(actions, Apps([], [KEY]), lambda: now)
+    return Gateway(actions, Apps([], [KEY]), lambda: now)
 
 
 class Connection:
@@ -96,7 +96,7 @@ async def connected(url: str, trust: Path | None = None) -> AsyncIterator[Connec
 async def test_requests_of_real_clients(anyio_backend: str, capture: Capture) -> None:
     """As they went over the wire, chunks included; the clock stands where it stood."""
     raw = (FOLDER / f"{capture.name}.raw").read_bytes()
-    async with served(front_door(capture.now)) as url, connected(url) as client:
+    async with served(gateway(capture.now)) as url, connected(url) as client:
         status, document = await client.ask(raw)
         assert (await client.ask(raw))[0] == status, "the connection goes on: all of the body was read"
     error = document["ResponseMetadata"]["Error"]
@@ -105,14 +105,14 @@ async def test_requests_of_real_clients(anyio_backend: str, capture: Capture) ->
     # One byte of the signature changed, and it is refused.
     at = raw.index(b"ignature=") + len(b"ignature=")
     forged = raw[:at] + (b"0" if raw[at : at + 1] != b"0" else b"1") + raw[at + 1 :]
-    async with served(front_door(capture.now)) as url, connected(url) as client:
+    async with served(gateway(capture.now)) as url, connected(url) as client:
         status, document = await client.ask(forged)
     assert (status, document["ResponseMetadata"]["Error"]["Code"]) == (401, "SignatureDoesNotMatch")
 
 
 @pytest.mark.parametrize("target", ["/?Action=ListRelayStream", "http://h:1/?Action=ListRelayStream"])
 async def test_forms_of_the_target(anyio_backend: str, target: str) -> None:
-    async with served(front_door(0)) as url, connected(url) as client:
+    async with served(gateway(0)) as url, connected(url) as client:
         status, document = await client.ask(f"GET {target} HTTP/1.1\r\nHost: h:1\r\n\r\n".encode())
     assert (status, document["ResponseMetadata"]["Error"]["Code"]) == (400, "MissingParameter")
 
@@ -130,7 +130,7 @@ async def test_a_certificate_that_changes_drops_no_connection(anyio_backend: str
     write_certificate(tmp_path)
     files = (tmp_path / "cert.pem", tmp_path / "key.pem")
     first = serial_of(tmp_path)
-    async with served(front_door(0), "localhost", files) as url:
+    async with served(gateway(0), "localhost", files) as url:
         assert url.startswith("https://localhost:")
         async with connected(url, files[0]) as before:
             assert before.serial == first

@@ -24,7 +24,7 @@ from sluice.process.owned import trouble
 from sluice.store import tasks as queries
 from sluice.store.errors import StoreError
 from sluice.store.schema import access_key_apps, apps, metadata, outbox, tasks
-from sluice.store.thread import Store, hint, sqlite_url
+from sluice.store.thread import Store, sqlite_url, wakeup
 from tests.testing import register
 
 pytestmark = pytest.mark.anyio
@@ -248,8 +248,8 @@ async def test_a_hint_that_breaks_its_taker_holds_nobody_up(url: URL) -> None:
         raise RuntimeError(topic)
 
     async with Store(url, batch=1) as store:
-        store.on_hint = take
-        behind = [store.run(lambda conn: hint(conn, "one")), store.run(app_ids)]
+        store.on_wakeup = take
+        behind = [store.run(lambda conn: wakeup(conn, "one")), store.run(app_ids)]
         assert await asyncio.wait_for(asyncio.gather(*behind), 20) == [None, set()]
     assert trouble() is None
 

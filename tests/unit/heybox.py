@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from sluice.api.heybox.channels import ChannelHandlers
-from sluice.api.heybox.door import BotDoor, route_table
+from sluice.api.heybox.gateway import BotGateway, route_table
 from sluice.api.heybox.streams import StreamHandlers
 from sluice.core.addresses import AddressPolicy
 from sluice.core.apps import App, Apps
@@ -61,7 +61,7 @@ class Api:
             registered_only=self.registered_only,
         )
         routes = route_table(streams, ChannelHandlers(self.bots))
-        self.app = BotDoor(routes, self.bots, lambda: self.now)
+        self.app = BotGateway(routes, self.bots, lambda: self.now)
 
     def make_bot(self, name: str, **changes: Any) -> tuple[Bot, str]:
         bot = replace(Bot(BotId(0), name, APP.app_id), **changes)

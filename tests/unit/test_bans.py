@@ -15,7 +15,7 @@ from sluice.store.apps import insert_app, new_app
 from sluice.store.bans import BanList
 from sluice.store.schema import bans
 from sluice.store.thread import Store
-from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import StartRequest
 from sluice.tasks.service import TaskService
 from tests.testing import FakeMedia, FakeRunRooms, MemoryStore
@@ -37,7 +37,7 @@ class Node:
         self.store = MemoryStore()
         store = cast(Store, self.store)
         self.bans = BanList(store, lambda: self.now)
-        media = cast(MediaProcesses, FakeMedia(1))
+        media = cast(MediaPool, FakeMedia(1))
         self.tasks = TaskService(store, media, FakeRunRooms(), lambda: self.now)
 
     async def ban(self, room: str | None, user: str | None, seconds: float | None = 60) -> None:

@@ -97,42 +97,42 @@ def test_a_rate_of_many_callers_is_bounded() -> None:
     assert len(vars(rate)["_left"]) == MOST_RATED_CALLERS
 
 
-def guess(door: BackOff, address: str, now: float) -> bool:
+def guess(back_off: BackOff, address: str, now: float) -> bool:
     """Whether a wrong secret was looked at."""
-    if door.wait_s(address, now) and not door.trusts(address, now):
+    if back_off.wait_s(address, now) and not back_off.trusts(address, now):
         return False
-    door.note(address, now, right=False)
+    back_off.note(address, now, right=False)
     return True
 
 
 def test_who_guesses_waits_longer_and_longer() -> None:
-    door = BackOff(10)
-    assert sum(guess(door, "192.0.2.1", 0.0) for _ in range(300)) == 11
-    assert guess(door, "192.0.2.2", 0.0), "others are not held up"
-    guesses = sum(guess(door, "192.0.2.1", now / 10) for now in range(10, 36_000))
+    back_off = BackOff(10)
+    assert sum(guess(back_off, "192.0.2.1", 0.0) for _ in range(300)) == 11
+    assert guess(back_off, "192.0.2.2", 0.0), "others are not held up"
+    guesses = sum(guess(back_off, "192.0.2.1", now / 10) for now in range(10, 36_000))
     assert guesses < 3600 / LONGEST_BACK_OFF_S + 10
-    assert door.wait_s("192.0.2.1", 3600.0) <= LONGEST_BACK_OFF_S
+    assert back_off.wait_s("192.0.2.1", 3600.0) <= LONGEST_BACK_OFF_S
 
 
 def test_typing_errors_of_another_day_are_forgotten() -> None:
-    door = BackOff(2)
+    back_off = BackOff(2)
     for day in range(10):
-        assert sum(guess(door, "192.0.2.1", day * 86400.0) for _ in range(2)) == 2
-    assert door.wait_s("192.0.2.1", 9 * 86400.0) == 0
+        assert sum(guess(back_off, "192.0.2.1", day * 86400.0) for _ in range(2)) == 2
+    assert back_off.wait_s("192.0.2.1", 9 * 86400.0) == 0
 
 
 def test_guesses_do_not_close_the_operator_out_of_his_own_address() -> None:
-    door = BackOff(2)
-    door.note("192.0.2.1", 0.0, right=True)
+    back_off = BackOff(2)
+    back_off.note("192.0.2.1", 0.0, right=True)
     for _ in range(20):
-        door.note("192.0.2.1", 1.0, right=False)
-    assert door.wait_s("192.0.2.1", 2.0) > 0
-    assert door.trusts("192.0.2.1", 2.0)
-    assert not door.trusts("192.0.2.1", TRUST_S + 2)
+        back_off.note("192.0.2.1", 1.0, right=False)
+    assert back_off.wait_s("192.0.2.1", 2.0) > 0
+    assert back_off.trusts("192.0.2.1", 2.0)
+    assert not back_off.trusts("192.0.2.1", TRUST_S + 2)
 
 
 def test_the_addresses_of_who_guesses_are_bounded() -> None:
-    door = BackOff(1)
+    back_off = BackOff(1)
     for n in range(2 * MOST_RATED_CALLERS):
-        door.note(f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::1", 0.0, right=False)
-    assert len(vars(door)["_tries"]) == MOST_RATED_CALLERS
+        back_off.note(f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::1", 0.0, right=False)
+    assert len(vars(back_off)["_tries"]) == MOST_RATED_CALLERS

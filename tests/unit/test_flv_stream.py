@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from sluice.media.flv_stream import FlvStream
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.flv_video import FlvVideo
+from sluice.media.sink.flv_stream import FlvStream
 from sluice.media.units import AudioHeaders, Unit, VideoHeaders
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Value, decode

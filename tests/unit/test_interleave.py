@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.media.interleave import WINDOW_US, Interleaver
 from sluice.media.packets import TrackKind
+from sluice.media.push.interleave import WINDOW_US, Interleaver
 from sluice.media.units import Unit
 
 

@@ -12,7 +12,7 @@ from sluice.config import load_settings
 from sluice.core.errors import BadInput
 from tests.unit.heybox import Api, making
 from tests.unit.test_volcengine_callbacks import CREATE, Dialect
-from tests.unit.test_volcengine_door import Door
+from tests.unit.test_volcengine_gateway import FakeGateway
 from tests.unit.test_volcengine_push import START as PUSH_START
 from tests.unit.test_volcengine_push import request as push_request
 from tests.unit.test_volcengine_relay import START
@@ -80,17 +80,17 @@ def as_form(fields: dict[str, Any], name: str, address: str) -> bytes:
 def test_the_signed_dialect() -> None:
     ours, form = [], "application/x-www-form-urlencoded"
     for address in ADDRESSES:
-        door = Door()  # each has its own limit of calls in a second
+        gateway = FakeGateway()  # each has its own limit of calls in a second
         relay, push = relay_request(Control__StreamUrl=address), push_request(PushURL=address)
-        ours += blamed(door.send(START, json.dumps(relay).encode()).json(), address)
-        ours += blamed(door.send(PUSH_START, json.dumps(push).encode()).json(), address)
+        ours += blamed(gateway.send(START, json.dumps(relay).encode()).json(), address)
+        ours += blamed(gateway.send(PUSH_START, json.dumps(push).encode()).json(), address)
         relay["Control.StreamMode"], push["Control.MediaType"] = "1", "0"
         for action, document, name in (
             (START, relay, "Control.StreamUrl"),
             (PUSH_START, push | {"Stream.UserId": "user1"}, "PushURL"),
         ):
             body = as_form(document, name, address)
-            ours += blamed(door.send(action, body, content_type=form).json(), address)
+            ours += blamed(gateway.send(action, body, content_type=form).json(), address)
     assert ours == []
 
 

@@ -33,8 +33,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.hints: list[str] = []
-        self.store.on_hint = self.hints.append
+        self.wakeups: list[str] = []
+        self.store.on_wakeup = self.wakeups.append
 
     async def run(self, work: Callable[[Connection], Any]) -> Any:
         return await self.store.run(work)
@@ -43,7 +43,7 @@ class Outbox:
         event = CallbackEvent(
             EventKind.RELAY_STATE, APP, BusinessId(business_id), key, {"text": text, "at": at}, at
         )
-        await self.run(lambda conn: outbox.tell(conn, event))
+        await self.run(lambda conn: outbox.enqueue(conn, event))
 
     async def heads(self) -> list[OutboxEntry]:
         entries: list[OutboxEntry] = await self.run(lambda conn: outbox.heads(conn, TO, 100))
@@ -69,7 +69,7 @@ async def test_the_oldest_of_each_key_may_be_tried(box: Outbox) -> None:
     for key, text in (("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")):
         await box.happen(key, text)
     assert await box.texts() == [("a1", NOW), ("b1", NOW)]
-    assert box.hints == [TO] * 4
+    assert box.wakeups == [TO] * 4
 
 
 async def test_the_end_of_one_makes_the_next_due(box: Outbox) -> None:
@@ -116,10 +116,10 @@ async def test_a_delivery_under_way_does_not_undo_what_a_person_ordered(box: Out
     await box.happen("a", "a1")
     await box.happen("a", "a2")
     (stale,) = await box.heads()
-    box.hints.clear()
+    box.wakeups.clear()
     again = await box.run(lambda conn: outbox.replay(conn, stale.event_id, NOW + 5))
     assert (again.event_id, again.status, again.attempts) == (stale.event_id, "pending", 0)
-    assert box.hints == [TO]
+    assert box.wakeups == [TO]
     assert await box.texts() == [("a1", NOW + 5), ("a2", NOW + 5)], "outside the order"
     await box.run(lambda conn: outbox.note_delivered(conn, stale, NOW, NOW + 6))
     assert await box.run(lambda conn: outbox.give_up(conn, stale, NOW, "x", NOW + 6)) == 0

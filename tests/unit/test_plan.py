@@ -7,7 +7,7 @@ import pytest
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
-from sluice.core.plan import Action, AudioTrack, Probe, VideoTarget, VideoTrack, make_plan
+from sluice.core.plan import AudioTrack, Probe, TrackAction, VideoTarget, VideoTrack, make_plan
 from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 
 H264 = VideoTrack("h264", b"\x01", 1280, 720, has_b_frames=False)
@@ -33,7 +33,7 @@ def test_h264_without_b_frames_is_copied_and_audio_becomes_opus() -> None:
 
 def test_a_source_without_audio_plays_its_video() -> None:
     plan = make_plan(COPY, replace(BOTH, audio=None))
-    assert (plan.video.action, plan.audio.action) == (Action.COPY, Action.NONE)
+    assert (plan.video.action, plan.audio.action) == (TrackAction.COPY, TrackAction.NONE)
     assert plan.audio.why == "source has no audio"
 
 
@@ -41,20 +41,20 @@ def test_a_source_without_video_plays_its_audio_in_either_mode() -> None:
     probe = replace(BOTH, video=None)
     for spec in (COPY, replace(COPY, stream_mode=StreamMode.TRANSCODE)):
         plan = make_plan(spec, probe)
-        assert (plan.video.action, plan.audio.action) == (Action.NONE, Action.TRANSCODE)
+        assert (plan.video.action, plan.audio.action) == (TrackAction.NONE, TrackAction.TRANSCODE)
         assert plan.video.why == "source has no video"
 
 
 def test_audio_alone_was_asked_for() -> None:
     plan = make_plan(RelaySpec("https://example.org/a.mp4", media_type=MediaType.AUDIO), BOTH)
-    assert (plan.video.action, plan.video.why) == (Action.NONE, "only audio was asked for")
-    assert plan.audio.action is Action.TRANSCODE
+    assert (plan.video.action, plan.video.why) == (TrackAction.NONE, "only audio was asked for")
+    assert plan.audio.action is TrackAction.TRANSCODE
 
 
 def test_video_alone_was_asked_for() -> None:
     plan = make_plan(replace(COPY, media_type=MediaType.VIDEO), BOTH)
-    assert plan.video.action is Action.COPY
-    assert (plan.audio.action, plan.audio.why) == (Action.NONE, "only video was asked for")
+    assert plan.video.action is TrackAction.COPY
+    assert (plan.audio.action, plan.audio.why) == (TrackAction.NONE, "only video was asked for")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_track_that_was_asked_for_and_is_missing(media_type: MediaType, probe:
 def test_b_frames_are_transcoded_at_the_size_of_the_source() -> None:
     probe = replace(BOTH, video=replace(H264, has_b_frames=True))
     plan = make_plan(replace(COPY, width=64, height=64), probe)
-    assert plan.video.action is Action.TRANSCODE
+    assert plan.video.action is TrackAction.TRANSCODE
     assert "B-frames" in plan.video.why
     assert plan.target == VideoTarget(None, None, None, None)
 
@@ -98,19 +98,19 @@ def test_sound_that_cannot_be_resampled_is_refused(rate: int, channels: int) -> 
 
 def test_video_that_nobody_asked_for_is_not_judged() -> None:
     probe = replace(BOTH, video=replace(H264, codec="hevc", has_b_frames=True))
-    assert make_plan(replace(COPY, media_type=MediaType.AUDIO), probe).video.action is Action.NONE
+    assert make_plan(replace(COPY, media_type=MediaType.AUDIO), probe).video.action is TrackAction.NONE
 
 
 def test_video_is_transcoded_to_what_was_asked_for() -> None:
     asked = replace(COPY, width=640, height=480, frame_rate=20, bitrate_kbps=500)
     plan = make_plan(replace(asked, stream_mode=StreamMode.TRANSCODE), BOTH)
-    assert plan.video.action is Action.TRANSCODE
+    assert plan.video.action is TrackAction.TRANSCODE
     assert plan.target == VideoTarget(640, 480, 20, 500)
 
 
 def test_opus_is_copied() -> None:
     plan = make_plan(COPY, replace(BOTH, audio=replace(AAC, codec="opus")))
-    assert plan.audio.action is Action.COPY
+    assert plan.audio.action is TrackAction.COPY
 
 
 @pytest.mark.parametrize(("codec", "title"), [("mp3float", "MP3"), ("vorbis", "vorbis")])
@@ -130,4 +130,4 @@ def test_the_plan_names_the_audio_codec_for_people(codec: str, title: str) -> No
 def test_opus_that_cannot_stay_as_it_is(changes: dict[str, Any], channels: int, why: str) -> None:
     probe = replace(BOTH, audio=replace(AAC, codec="opus", channels=channels))
     audio = make_plan(replace(COPY, **changes), probe).audio
-    assert (audio.action, audio.why) == (Action.TRANSCODE, why)
+    assert (audio.action, audio.why) == (TrackAction.TRANSCODE, why)

@@ -1,6 +1,6 @@
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.repeats import Repeats
+from sluice.media.relay.repeats import Repeats
 from sluice.process.link import FrameType
 
 

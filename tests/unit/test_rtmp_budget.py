@@ -17,7 +17,7 @@ from sluice.core.limits import (
 )
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.amf0 import Value, encode
-from sluice.wire.rtmp import AudioMessage, Budget, Client, VideoMessage
+from sluice.wire.rtmp import AudioMessage, Client, CostLimit, VideoMessage
 from sluice.wire.rtmp_chunks import Message, RtmpError, write_message
 from sluice.wire.rtmp_play import PlayMachine
 from sluice.wire.rtmp_publish import PublishMachine
@@ -87,7 +87,7 @@ def _costs(machine: Client, data: bytes) -> list[tuple[int, int]]:
 
 def _until_it_ends(client: Client, data: bytes) -> tuple[int, str]:
     """`data` again and again, a millisecond for each call: steps until it ends, and with what text."""
-    budget, steps = Budget(), 0
+    budget, steps = CostLimit(), 0
     for now_ms in range(60_000):
         cost = (0, 0)
         try:
@@ -147,7 +147,7 @@ def test_a_flood_of_media_ends() -> None:
     ],
 )
 def test_honest_streams_go_on(a_second: bytes, seconds: int) -> None:
-    client, budget, media = _playing(), Budget(), 0
+    client, budget, media = _playing(), CostLimit(), 0
     for now in range(seconds):
         data = a_second
         while True:
@@ -161,7 +161,7 @@ def test_honest_streams_go_on(a_second: bytes, seconds: int) -> None:
 
 
 def test_a_push_of_50_mbit_to_a_server_that_acknowledges_each_4_kb() -> None:
-    client, budget, picture = _publishing(), Budget(), bytes(104_000)
+    client, budget, picture = _publishing(), CostLimit(), bytes(104_000)
     acknowledgements = _control(chunks.ACKNOWLEDGEMENT, bytes(4)) * (len(picture) // 4096)
     for frame in range(60 * 60):
         client.write_video(frame * 16, picture)
@@ -172,7 +172,7 @@ def test_a_push_of_50_mbit_to_a_server_that_acknowledges_each_4_kb() -> None:
 
 def test_a_group_of_pictures_at_once() -> None:
     """Servers begin with all since the last key frame: here 60 s of 720p at 5 Mbit/s."""
-    client, budget = _playing(), Budget()
+    client, budget = _playing(), CostLimit()
     data = (_media(20_000, chunks.VIDEO) + _media(300) * 2) * 1_500
     for start in range(0, len(data), _READ_BYTES):
         client.receive(data[start : start + _READ_BYTES])
@@ -205,7 +205,7 @@ def test_a_recording_of_hours_tells_where_its_key_frames_are(hours: int, chunk_s
     """One each 2 s, as players of FLV want to seek; all of it comes before the first picture."""
     numbers: list[Value] = [float(n) for n in range(hours * 1800)]
     body = encode("onMetaData", {"keyframes": {"times": numbers, "filepositions": numbers}})
-    client, budget = _playing(), Budget()
+    client, budget = _playing(), CostLimit()
     data = _chunk_size(chunk_size) + write_message(5, Message(chunks.DATA_AMF0, 1, 0, body), chunk_size)
     for start in range(0, len(data), _READ_BYTES):
         client.receive(data[start : start + _READ_BYTES])

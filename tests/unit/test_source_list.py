@@ -10,7 +10,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_LIST_ENTRIES
 from sluice.core.plan import AudioTrack, Probe
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.reading import Resumable
+from sluice.media.relay.read_ahead import Resumable
 from sluice.media.source.hls import HlsSource
 from sluice.media.source.hls_playlist import Part
 from sluice.media.source.notes import Notes

@@ -27,7 +27,7 @@ from sluice.process.control import (
 from sluice.rooms.engine import engine as engine_module
 from sluice.rooms.engine import peers as peers_module
 from sluice.rooms.engine import room as room_module
-from sluice.rooms.engine.conduct import Budget, Conduct
+from sluice.rooms.engine.conduct import Conduct, TokenBucket
 from sluice.rooms.engine.publishing import Publishing
 from sluice.rooms.engine.room import Room
 from sluice.rooms.engine.viewer import Viewer
@@ -98,7 +98,7 @@ class Stage:
             self.house.engine.drain(0.1)
 
     def there(self, who: Stranger) -> bool:
-        """Whether it had a seat until now."""
+        """Whether it had a entry until now."""
         return self.house.engine.close_peer(who.end) == Done(found=True)
 
     def why_gone(self, who: Stranger) -> str:
@@ -597,12 +597,12 @@ def test_who_waits_for_the_turn_to_be_removed_ends_once(time: Time) -> None:
 
 
 def test_a_budget_fills_by_time_and_has_an_end() -> None:
-    budget = Budget(10, 5)
+    budget = TokenBucket(10, 5)
     assert [budget.take(1, S) for _ in range(6)] == [True] * 5 + [False]
     assert budget.take(1, S + 99_000)
     assert not budget.take(1, S + 99_000)
     assert [budget.take(1, 60 * S) for _ in range(6)] == [True] * 5 + [False]
-    budget = Budget(10, 5)
+    budget = TokenBucket(10, 5)
     assert budget.take(20, S), "a large thing passes, and is paid for later"
     assert not budget.take(1, 2 * S)
     assert budget.take(1, S + 1_600_000)

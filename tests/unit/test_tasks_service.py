@@ -19,7 +19,7 @@ from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, P
 from sluice.store.tasks import insert_task
 from sluice.store.thread import Store
 from sluice.tasks import service as module
-from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import StartRequest
 from sluice.tasks.service import TaskService
 from tests.testing import FakeMedia, FakeProcess, FakeRunRooms, MemoryStore
@@ -46,7 +46,7 @@ class Node:
 
     def _begin(self) -> None:
         self.media, self.rooms = FakeMedia(2), FakeRunRooms()
-        store, media = cast(Store, self.store), cast(MediaProcesses, self.media)
+        store, media = cast(Store, self.store), cast(MediaPool, self.media)
         self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps)
 
     async def restart(self) -> None:

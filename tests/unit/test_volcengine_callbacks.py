@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from sluice.api.volcengine.actions import action_table
-from sluice.api.volcengine.door import FrontDoor
+from sluice.api.volcengine.gateway import Gateway
 from sluice.callbacks.forms.volcengine import EVENT_NAMES
 from sluice.core.apps import AccessKey, App, Apps
 from sluice.core.ids import AppId, BusinessId
@@ -36,7 +36,7 @@ class Dialect:
         self.callbacks = FakeCallbacks()
         tasks = FakeTasks(lambda: self.now)
         actions = action_table(tasks, FakeRooms(), FakeBans(), self.callbacks)
-        self.app = FrontDoor(actions, Apps([APP], [KEY]), lambda: self.now)
+        self.app = Gateway(actions, Apps([APP], [KEY]), lambda: self.now)
 
     def call(self, action: str, body: Any = None, **query: str) -> tuple[int, Any]:
         """The HTTP status, and the Result or the code and message of the error."""

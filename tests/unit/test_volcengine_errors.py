@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from sluice.api.volcengine import errors
-from sluice.api.volcengine.door import BODY_LIMIT
+from sluice.api.volcengine.gateway import BODY_LIMIT
 from sluice.core.apps import AccessKey, Feature
 from sluice.core.errors import Overloaded, RoomError
 from sluice.core.lifecycle import Reason
 from sluice.wire.signature import RequestHead, parse_query, sign
 from tests.unit.asgi import Answer, call
-from tests.unit.test_volcengine_door import APP, IDENTITY, NOW, OTHER_APP, OWNER, Door
+from tests.unit.test_volcengine_gateway import APP, IDENTITY, NOW, OTHER_APP, OWNER, FakeGateway
 
 #: In which a relay can be stopped; the first answers 200 to failures of the call itself.
 VERSIONS = ("2020-12-01", "2023-11-01")
@@ -22,7 +22,7 @@ TAKEN_AWAY = "to be taken away"
 
 
 def send(
-    door: Door,
+    gateway: FakeGateway,
     version: str,
     body: bytes = IDENTITY,
     *,
@@ -38,7 +38,7 @@ def send(
     head = RequestHead(method, "/", parse_query(query), (("Host", "h"),))
     headers = edit({"Host": "h", **sign(head, body, key, now, service=service)})
     lines = [(name, value) for name, value in headers.items() if value is not TAKEN_AWAY]
-    return call(door.app, method, f"/?{query}", lines, [body])
+    return call(gateway.app, method, f"/?{query}", lines, [body])
 
 
 def with_authorization(old: str, new: str) -> Callable[[dict[str, str]], dict[str, str]]:
@@ -53,93 +53,95 @@ def body(**changes: object) -> bytes:
     return json.dumps(json.loads(IDENTITY) | changes).encode()
 
 
-def without_relay(door: Door, version: str) -> Answer:
-    door.apps.replace([replace(APP, features=frozenset({Feature.PUSH}))], [OWNER])
-    return send(door, version)
+def without_relay(gateway: FakeGateway, version: str) -> Answer:
+    gateway.apps.replace([replace(APP, features=frozenset({Feature.PUSH}))], [OWNER])
+    return send(gateway, version)
 
 
-def too_often(door: Door, version: str) -> Answer:
-    answer = send(door, version)
+def too_often(gateway: FakeGateway, version: str) -> Answer:
+    answer = send(gateway, version)
     while b"QPSOverLimit" not in answer.body:
-        answer = send(door, version)
+        answer = send(gateway, version)
     return answer
 
 
-def wrong_session_token(door: Door, version: str) -> Answer:
+def wrong_session_token(gateway: FakeGateway, version: str) -> Answer:
     key = replace(OWNER, session_token="STS")
-    door.apps.replace([APP], [key])
-    return send(door, version, key=key)
+    gateway.apps.replace([APP], [key])
+    return send(gateway, version, key=key)
 
 
-def behind(name: str, error: Exception) -> Callable[[Door, str], Answer]:
-    """The call fails behind the door."""
+def behind(name: str, error: Exception) -> Callable[[FakeGateway, str], Answer]:
+    """The call fails behind the gateway."""
 
-    def provoke(door: Door, version: str) -> Answer:
+    def provoke(gateway: FakeGateway, version: str) -> Answer:
         async def fail(*_: object) -> None:
             raise error
 
-        setattr(door.tasks, name, fail)
-        return send(door, version)
+        setattr(gateway.tasks, name, fail)
+        return send(gateway, version)
 
     return provoke
 
 
-GATEWAY: list[tuple[str, int, int, str, Callable[[Door, str], Answer]]] = [
+GATEWAY: list[tuple[str, int, int, str, Callable[[FakeGateway, str], Answer]]] = [
     (
         "MissingParameter",
         100002,
         400,
         "The request is missing Action parameter.",
-        lambda door, version: send(door, version, action=""),
+        lambda gateway, version: send(gateway, version, action=""),
     ),
     (
         "MissingAuthenticationToken",
         100003,
         401,
         "Request is missing Authentication Token.",
-        lambda door, version: send(door, version, edit=without("Authorization")),
+        lambda gateway, version: send(gateway, version, edit=without("Authorization")),
     ),
     (
         "MissingRequestInfo",
         100004,
         400,
         "The request is missing X-Date information.",
-        lambda door, version: send(door, version, edit=without("X-Date")),
+        lambda gateway, version: send(gateway, version, edit=without("X-Date")),
     ),
     (
         "MissingSignature",
         100005,
         401,
         "The request is missing signature.",
-        lambda door, version: send(door, version, edit=with_authorization(" Signature=", " Signature=, S=")),
+        lambda gateway, version: send(
+            gateway, version, edit=with_authorization(" Signature=", " Signature=, S=")
+        ),
     ),
     (
         "InvalidTimestamp",
         100006,
         400,
         "The Signature of the request is expired.",
-        lambda door, version: send(door, version, now=NOW - 901),
+        lambda gateway, version: send(gateway, version, now=NOW - 901),
     ),
     (
         "ServiceNotFound",
         100007,
         404,
         "This service[iam] not found.",
-        lambda door, version: send(door, version, service="iam"),
+        lambda gateway, version: send(gateway, version, service="iam"),
     ),
     (
         "InvalidActionOrVersion",
         100008,
         404,
         "Could not find operation DescribeWeather for version {version}.",
-        lambda door, version: send(door, version, action="DescribeWeather"),
+        lambda gateway, version: send(gateway, version, action="DescribeWeather"),
     ),
     (
         "InvalidAccessKey",
         100009,
         401,
         "The accesskey [AKLTstrange] included in the request is invalid.",
-        lambda door, version: send(door, version, key=STRANGE),
+        lambda gateway, version: send(gateway, version, key=STRANGE),
     ),
     (
         "SignatureDoesNotMatch",
@@ -147,7 +149,7 @@ GATEWAY: list[tuple[str, int, int, str, Callable[[Door, str], Answer]]] = [
         401,
         "The request signature we calculated does not match the signature you provided. Check your Secret "
         "Access Key and signing method. Consult the service documentation for details.",
-        lambda door, version: send(door, version, key=replace(OWNER, secret_key="wrong")),
+        lambda gateway, version: send(gateway, version, key=replace(OWNER, secret_key="wrong")),
     ),
     (
         "ServiceUnavailableTemp",
@@ -161,21 +163,21 @@ GATEWAY: list[tuple[str, int, int, str, Callable[[Door, str], Answer]]] = [
         100020,
         405,
         "Method PUT is not allowed.",
-        lambda door, version: send(door, version, method="PUT"),
+        lambda gateway, version: send(gateway, version, method="PUT"),
     ),
     (
         "InvalidAuthorization",
         100024,
         400,
         "Invalid 'Authorization' header, Pls check authorization header.",
-        lambda door, version: send(door, version, edit=with_authorization("HMAC-SHA256", "Bearer")),
+        lambda gateway, version: send(gateway, version, edit=with_authorization("HMAC-SHA256", "Bearer")),
     ),
     (
         "InvalidCredential",
         100025,
         400,
         "Invalid credential in 'Authorization', Pls check your authorization header.",
-        lambda door, version: send(door, version, edit=with_authorization("/request", "")),
+        lambda gateway, version: send(gateway, version, edit=with_authorization("/request", "")),
     ),
     (
         "InvalidSecretToken",
@@ -185,31 +187,31 @@ GATEWAY: list[tuple[str, int, int, str, Callable[[Door, str], Answer]]] = [
         wrong_session_token,
     ),
 ]
-BUSINESS: list[tuple[str, int, str, Callable[[Door, str], Answer]]] = [
+BUSINESS: list[tuple[str, int, str, Callable[[FakeGateway, str], Answer]]] = [
     (
         "InvalidParameter",
         400,
         "missing required parameter: TaskId",
-        lambda door, version: send(door, version, body(TaskId=None)),
+        lambda gateway, version: send(gateway, version, body(TaskId=None)),
     ),
     (
         "InvalidParameter",
         400,
         "invalid parameter: TaskId: must be 1 to 128 of the characters a-z A-Z 0-9 _ @ - .",
-        lambda door, version: send(door, version, body(TaskId="a b")),
+        lambda gateway, version: send(gateway, version, body(TaskId="a b")),
     ),
     (
         "InvalidParameter.ErrorActiveTaskNotFound",
         400,
         "active task not found",
-        lambda door, version: send(door, version),
+        lambda gateway, version: send(gateway, version),
     ),
     (
         "InvalidParameter.InvalidRtmpAddress",
         400,
         "invalid rtmp address",
-        lambda door, version: send(
-            door,
+        lambda gateway, version: send(
+            gateway,
             version,
             body(Stream={"UserId": "u"}, PushURL="http://h/a/b", Control={}),
             action="StartPushSingleStreamToCDN",
@@ -219,43 +221,43 @@ BUSINESS: list[tuple[str, int, str, Callable[[Door, str], Answer]]] = [
         "InvalidParameter.IllegalRoomID",
         400,
         "illegal RoomId",
-        lambda door, version: send(door, version, body(RoomId="Room 1")),
+        lambda gateway, version: send(gateway, version, body(RoomId="Room 1")),
     ),
     (
         "InvalidParameter.IllegalAppId",
         400,
         "illegal AppId",
-        lambda door, version: send(door, version, body(AppId="a/b")),
+        lambda gateway, version: send(gateway, version, body(AppId="a/b")),
     ),
     (
         "InvalidParameter.NotExistAppId",
         400,
         "AppId does not exist",
-        lambda door, version: send(door, version, body(AppId="a" * 24)),
+        lambda gateway, version: send(gateway, version, body(AppId="a" * 24)),
     ),
     (
         "InvalidParameter.BodyIsEmpty",
         400,
         "request body is empty",
-        lambda door, version: send(door, version, b""),
+        lambda gateway, version: send(gateway, version, b""),
     ),
     (
         "InvalidParameter.Unmarshal",
         400,
         "request body cannot be parsed: not a JSON object",
-        lambda door, version: send(door, version, b"[]"),
+        lambda gateway, version: send(gateway, version, b"[]"),
     ),
     (
         "InvalidParameter.Unmarshal",
         400,
         "request body cannot be parsed: TaskId: input should be a valid string",
-        lambda door, version: send(door, version, body(TaskId=1)),
+        lambda gateway, version: send(gateway, version, body(TaskId=1)),
     ),
     (
         "InvalidParameter.SizeOverLimit",
         400,
         "request body is too large",
-        lambda door, version: send(door, version, b" " * (BODY_LIMIT + 1)),
+        lambda gateway, version: send(gateway, version, b" " * (BODY_LIMIT + 1)),
     ),
     (
         "FlowLimitExceeded.TaskNumberOverLimit",
@@ -274,7 +276,7 @@ BUSINESS: list[tuple[str, int, str, Callable[[Door, str], Answer]]] = [
         "AccessDenied.NoPermissionForApp",
         403,
         "no permission for app",
-        lambda door, version: send(door, version, body(AppId=OTHER_APP.app_id)),
+        lambda gateway, version: send(gateway, version, body(AppId=OTHER_APP.app_id)),
     ),
     ("InternalError", 500, "internal error", behind("stop_task", KeyError("of ours"))),
 ]
@@ -290,9 +292,9 @@ def test_gateway(
     code_n: int,
     status: int,
     message: str,
-    provoke: Callable[[Door, str], Answer],
+    provoke: Callable[[FakeGateway, str], Answer],
 ) -> None:
-    answer = provoke(Door(), version)
+    answer = provoke(FakeGateway(), version)
     error = {"CodeN": code_n, "Code": code, "Message": message.format(version=version)}
     assert answer.status == status, "the same in every version"
     check_failure(answer, version, error)
@@ -301,9 +303,9 @@ def test_gateway(
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(("code", "status", "message", "provoke"), BUSINESS, ids=[row[0] for row in BUSINESS])
 def test_business(
-    version: str, code: str, status: int, message: str, provoke: Callable[[Door, str], Answer]
+    version: str, code: str, status: int, message: str, provoke: Callable[[FakeGateway, str], Answer]
 ) -> None:
-    answer = provoke(Door(), version)
+    answer = provoke(FakeGateway(), version)
     assert answer.status == (200 if version == "2020-12-01" else status)
     check_failure(answer, version, {"Code": code, "Message": message})
 
@@ -339,7 +341,7 @@ def test_no_row_is_left_out() -> None:
     ],
 )
 def test_status_of_a_failed_call_in_each_version(action: str, method: str, version: str, status: int) -> None:
-    answer = send(Door(), version, b"{}" if method == "POST" else b"", action=action, method=method)
+    answer = send(FakeGateway(), version, b"{}" if method == "POST" else b"", action=action, method=method)
     assert answer.status == status
     error = answer.json()["ResponseMetadata"]["Error"]
     assert error == {"Code": "InvalidParameter", "Message": "missing required parameter: AppId"}
@@ -374,9 +376,9 @@ def test_versions_and_methods_of_each_action(action: str, method: str, versions:
     """volcengine.md section 2. What comes before the signature needs none."""
     for version in ALL_VERSIONS:
         codes = {
-            sent: call(Door().app, sent, f"/?Version={version}&Action={action}").json()["ResponseMetadata"][
-                "Error"
-            ]["Code"]
+            sent: call(FakeGateway().app, sent, f"/?Version={version}&Action={action}").json()[
+                "ResponseMetadata"
+            ]["Error"]["Code"]
             for sent in ("GET", "POST")
         }
         if version in versions:

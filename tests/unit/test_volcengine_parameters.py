@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sluice.core.tasks import LONGEST_AHEAD_S
 from tests.unit.asgi import Answer
-from tests.unit.test_volcengine_door import APP, NOW, Door, error_of
+from tests.unit.test_volcengine_gateway import APP, NOW, FakeGateway, error_of
 from tests.unit.test_volcengine_push import request as push_request
 from tests.unit.test_volcengine_relay import ABSENT
 from tests.unit.test_volcengine_relay import request as relay_request
@@ -23,16 +23,16 @@ ID_ALPHABET = "abcXYZ019_@-."
 SIZE = {"Control__VideoWidth": 640, "Control__VideoHeight": 480}
 
 
-def start(action: str, **changes: object) -> tuple[Door, Answer]:
-    """One call at a door of its own, so that the limit of calls in a second is far."""
-    door = Door()
+def start(action: str, **changes: object) -> tuple[FakeGateway, Answer]:
+    """One call at a gateway of its own, so that the limit of calls in a second is far."""
+    gateway = FakeGateway()
     document = relay_request(**SIZE | changes) if action == RELAY else push_request(**changes)
-    return door, door.send(action, json.dumps(document).encode())
+    return gateway, gateway.send(action, json.dumps(document).encode())
 
 
 @dataclass(frozen=True)
 class Field:
-    """An integer parameter; `taken` finds in the door's task what became of it."""
+    """An integer parameter; `taken` finds in the gateway's task what became of it."""
 
     action: str
     path: str
@@ -40,12 +40,12 @@ class Field:
     high: int
     taken: Callable[[Any], object]
 
-    def call(self, value: object) -> tuple[Door, Answer]:
+    def call(self, value: object) -> tuple[FakeGateway, Answer]:
         return start(self.action, **{self.path.replace(".", "__"): value})
 
     def refusal(self, value: object) -> tuple[str, str]:
-        door, answer = self.call(value)
-        assert not door.tasks.runs
+        gateway, answer = self.call(value)
+        assert not gateway.tasks.runs
         status, code, message = error_of(answer)
         assert status == 400
         return code, message
@@ -72,9 +72,9 @@ each_body_field = pytest.mark.parametrize(
 @given(data=st.data())
 def test_what_lies_in_the_range_is_taken(field: Field, data: st.DataObject) -> None:
     value = data.draw(st.integers(field.low, field.high))
-    door, answer = field.call(value)
+    gateway, answer = field.call(value)
     assert answer.json().get("Result") == "ok", answer.body
-    assert field.taken(door.tasks.runs[0]) == value
+    assert field.taken(gateway.tasks.runs[0]) == value
 
 
 @each_body_field
@@ -107,18 +107,20 @@ def test_what_is_no_integer_is_no_such_body(field: Field, value: object) -> None
 
 @each_body_field
 def test_null_is_absent(field: Field) -> None:
-    door, answer = field.call(None)
+    gateway, answer = field.call(None)
     assert answer.json().get("Result") == "ok", answer.body
     absent, _ = field.call(ABSENT)
-    assert door.tasks.runs[0].spec == absent.tasks.runs[0].spec
+    assert gateway.tasks.runs[0].spec == absent.tasks.runs[0].spec
 
 
 @settings(max_examples=40)
 @given(width=st.integers(16, 1920), height=st.integers(16, 1920))
 def test_sizes_go_down_to_even(width: int, height: int) -> None:
-    door, answer = start(RELAY, Control__StreamMode=0, Control__VideoWidth=width, Control__VideoHeight=height)
+    gateway, answer = start(
+        RELAY, Control__StreamMode=0, Control__VideoWidth=width, Control__VideoHeight=height
+    )
     assert answer.status == 200
-    spec = door.tasks.runs[0].spec
+    spec = gateway.tasks.runs[0].spec
     assert (spec.width, spec.height) == (width - width % 2, height - height % 2)
 
 
@@ -130,7 +132,7 @@ def test_sizes_outside(size: int, name: str) -> None:
     for action, rule in ((RELAY, "must be 16 to 1920"), ("UpdateRelayStream", bound)):
         document = relay_request(**SIZE, Control__StreamMode=0)
         document["Control"][field.partition(".")[2]] = size
-        answer = Door().send(action, json.dumps(document).encode())
+        answer = FakeGateway().send(action, json.dumps(document).encode())
         assert error_of(answer) == (400, "InvalidParameter", f"invalid parameter: {field}: {rule}")
     # What is only copied, or has no picture, has no size.
     for changes in ({"Control__StreamMode": 1}, {"Control__StreamMode": 0, "Control__MediaType": 1}):
@@ -143,9 +145,9 @@ def test_sizes_outside(size: int, name: str) -> None:
     field=st.sampled_from(("RoomId", "TaskId", "UserId", "BusinessId")),
 )
 def test_ids(value: str, field: str) -> None:
-    door, _ = start(PUSH, **{"Stream__UserId" if field == "UserId" else field: value})
+    gateway, _ = start(PUSH, **{"Stream__UserId" if field == "UserId" else field: value})
     names = {"RoomId": "room_id", "TaskId": "task_id", "UserId": "user_id", "BusinessId": "business_id"}
-    assert getattr(door.tasks.runs[0], names[field]) == value
+    assert getattr(gateway.tasks.runs[0], names[field]) == value
 
 
 @settings(max_examples=60)
@@ -168,7 +170,7 @@ QUERY_FIELDS = [("Offset", 0, 9999), ("Limit", 1, 100), ("Order", 0, 1)]
 
 def list_with(name: str, text: str) -> Answer:
     query = urlencode({"AppId": APP.app_id, "RoomId": "Room1", name: text})
-    return Door().send("ListRelayStream", method="GET", query=f"&{query}")
+    return FakeGateway().send("ListRelayStream", method="GET", query=f"&{query}")
 
 
 @pytest.mark.parametrize(("name", "low", "high"), QUERY_FIELDS)
@@ -199,14 +201,14 @@ def test_what_is_no_integer_in_a_query(text: str) -> None:
 def test_booleans_in_queries_and_forms(letters: tuple[bool, ...], value: bool) -> None:
     word = "true" if value else "false"
     text = "".join(c.upper() if up else c for c, up in zip(word, letters, strict=False))
-    door = Door()
+    gateway = FakeGateway()
     token = relay_request()["Token"]
     form = {"AppId": APP.app_id, "RoomId": "Room1", "TaskId": "T", "UserId": "user1", "Token": token}
     control = {"Control.StreamUrl": "http://h/", "Control.StreamMode": "1", "Control.Loop": text}
     body = urlencode(form | control).encode()
-    answer = door.send(RELAY, body, content_type="application/x-www-form-urlencoded")
+    answer = gateway.send(RELAY, body, content_type="application/x-www-form-urlencoded")
     assert answer.json().get("Result") == "ok", answer.body
-    assert door.tasks.runs[0].spec.loop is value
+    assert gateway.tasks.runs[0].spec.loop is value
 
 
 @settings(max_examples=30)
@@ -220,12 +222,12 @@ def test_booleans_in_queries_and_forms(letters: tuple[bool, ...], value: bool) -
 def test_unknown_fields_are_ignored(extra: dict[str, object]) -> None:
     document = relay_request() | extra
     document["Control"] |= extra
-    assert Door().send(RELAY, json.dumps(document).encode()).json()["Result"] == "ok"
+    assert FakeGateway().send(RELAY, json.dumps(document).encode()).json()["Result"] == "ok"
 
 
 @settings(max_examples=60)
 @given(body=st.binary(max_size=64))
 def test_any_bytes_are_answered(body: bytes) -> None:
-    status, code, _ = error_of(Door().send(RELAY, body))
+    status, code, _ = error_of(FakeGateway().send(RELAY, body))
     assert status == 400
     assert code.startswith("InvalidParameter")

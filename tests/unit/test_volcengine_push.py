@@ -13,7 +13,7 @@ from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
 from sluice.core.tasks import Kind, MediaType, PushSpec
 from tests.unit.asgi import Answer
-from tests.unit.test_volcengine_door import APP, NOW, Door, error_of
+from tests.unit.test_volcengine_gateway import APP, NOW, FakeGateway, error_of
 from tests.unit.test_volcengine_relay import ABSENT
 
 START, STOP, GET = "StartPushSingleStreamToCDN", "StopPushStreamToCDN", "GetPushSingleStreamToCDNTask"
@@ -22,8 +22,8 @@ URL = "rtmp://cdn.example/live/stream-key?sign=S"
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def gateway() -> FakeGateway:
+    return FakeGateway()
 
 
 def request(**changes: object) -> dict[str, Any]:
@@ -47,49 +47,49 @@ def request(**changes: object) -> dict[str, Any]:
     return copy.deepcopy(document)
 
 
-def start(door: Door, document: dict[str, Any] | None = None, **options: Any) -> Answer:
-    return door.send(START, json.dumps(document or request()).encode(), **options)
+def start(gateway: FakeGateway, document: dict[str, Any] | None = None, **options: Any) -> Answer:
+    return gateway.send(START, json.dumps(document or request()).encode(), **options)
 
 
-def stop(door: Door, task_id: str = "Task1") -> Answer:
+def stop(gateway: FakeGateway, task_id: str = "Task1") -> Answer:
     body = {"AppId": APP.app_id, "RoomId": "Room1", "TaskId": task_id}
-    return door.send(STOP, json.dumps(body).encode())
+    return gateway.send(STOP, json.dumps(body).encode())
 
 
-def get(door: Door, **query: str) -> Answer:
-    return door.send(
+def get(gateway: FakeGateway, **query: str) -> Answer:
+    return gateway.send(
         GET, method="GET", query="&" + urlencode({"AppId": APP.app_id, "RoomId": "Room1", **query})
     )
 
 
-def shown(door: Door, **query: str) -> dict[str, Any]:
-    answer = get(door, **query)
+def shown(gateway: FakeGateway, **query: str) -> dict[str, Any]:
+    answer = get(gateway, **query)
     assert answer.status == 200, answer.body
     document: dict[str, Any] = answer.json()["Result"]["PushSingleStreamToCDNTask"]
     return document
 
 
-def spec_of(door: Door, **changes: object) -> PushSpec:
-    answer = start(door, request(**changes))
+def spec_of(gateway: FakeGateway, **changes: object) -> PushSpec:
+    answer = start(gateway, request(**changes))
     assert answer.status == 200, answer.body
     assert answer.json()["Result"] == "ok"
-    spec: PushSpec = door.tasks.runs[-1].spec
+    spec: PushSpec = gateway.tasks.runs[-1].spec
     return spec
 
 
-def test_defaults(door: Door) -> None:
-    assert spec_of(door) == PushSpec(URL, 0, MediaType.AUDIO_VIDEO, 180)
-    run = door.tasks.runs[-1]
+def test_defaults(gateway: FakeGateway) -> None:
+    assert spec_of(gateway) == PushSpec(URL, 0, MediaType.AUDIO_VIDEO, 180)
+    run = gateway.tasks.runs[-1]
     assert (run.kind, run.user_id, run.business_id) == (Kind.PUSH, "user1", "")
 
 
-def test_all_fields(door: Door) -> None:
+def test_all_fields(gateway: FakeGateway) -> None:
     control = {"MediaType": 1, "MaxIdleTime": 86_400}
     stream = {"UserId": "user2", "StreamType": 1}
     url = "rtmps://cdn.example:4443/app/inst/key"
-    spec = spec_of(door, Control=control, Stream=stream, BusinessId="b", PushURL=url)
+    spec = spec_of(gateway, Control=control, Stream=stream, BusinessId="b", PushURL=url)
     assert spec == PushSpec(url, 1, MediaType.AUDIO, 86_400)
-    assert door.tasks.runs[-1].business_id == "b"
+    assert gateway.tasks.runs[-1].business_id == "b"
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_all_fields(door: Door) -> None:
         ({"Control__MaxIdleTime": 86_401}, "invalid parameter: Control.MaxIdleTime: must be at most 86400"),
     ],
 )
-def test_fields_outside_the_contract(door: Door, changes: dict[str, object], message: str) -> None:
-    assert error_of(start(door, request(**changes))) == (400, "InvalidParameter", message)
-    assert door.tasks.runs == []
+def test_fields_outside_the_contract(gateway: FakeGateway, changes: dict[str, object], message: str) -> None:
+    assert error_of(start(gateway, request(**changes))) == (400, "InvalidParameter", message)
+    assert gateway.tasks.runs == []
 
 
 @pytest.mark.parametrize(
@@ -127,34 +127,34 @@ def test_fields_outside_the_contract(door: Door, changes: dict[str, object], mes
         "nonsense",
     ],
 )
-def test_addresses_that_are_no_rtmp(door: Door, url: str) -> None:
+def test_addresses_that_are_no_rtmp(gateway: FakeGateway, url: str) -> None:
     expected = (400, "InvalidParameter.InvalidRtmpAddress", "invalid rtmp address")
-    assert error_of(start(door, request(PushURL=url))) == expected
+    assert error_of(start(gateway, request(PushURL=url))) == expected
 
 
-def test_old_versions_answer_business_errors_with_200(door: Door) -> None:
-    answer = start(door, request(PushURL="http://x/y"), version="2020-12-01")
+def test_old_versions_answer_business_errors_with_200(gateway: FakeGateway) -> None:
+    answer = start(gateway, request(PushURL="http://x/y"), version="2020-12-01")
     assert error_of(answer)[:2] == (200, "InvalidParameter.InvalidRtmpAddress")
 
 
-def test_a_repeated_start_changes_nothing(door: Door) -> None:
-    assert start(door).json()["Result"] == "ok"
-    assert start(door, request(PushURL="rtmp://other.example/a/b")).json()["Result"] == REPEATED
-    assert [run.spec.url for run in door.tasks.runs] == [URL]
-    assert stop(door).json()["Result"] == "ok"
-    assert start(door).json()["Result"] == "ok", "an ended TaskId starts a new run"
+def test_a_repeated_start_changes_nothing(gateway: FakeGateway) -> None:
+    assert start(gateway).json()["Result"] == "ok"
+    assert start(gateway, request(PushURL="rtmp://other.example/a/b")).json()["Result"] == REPEATED
+    assert [run.spec.url for run in gateway.tasks.runs] == [URL]
+    assert stop(gateway).json()["Result"] == "ok"
+    assert start(gateway).json()["Result"] == "ok", "an ended TaskId starts a new run"
 
 
-def test_stop_of_what_is_not_live(door: Door) -> None:
+def test_stop_of_what_is_not_live(gateway: FakeGateway) -> None:
     gone = (400, "InvalidParameter.ErrorActiveTaskNotFound", "active task not found")
-    assert error_of(stop(door)) == gone
-    start(door)
-    stop(door)
-    assert error_of(stop(door)) == gone
+    assert error_of(stop(gateway)) == gone
+    start(gateway)
+    stop(gateway)
+    assert error_of(stop(gateway)) == gone
 
 
-def test_get_shows_the_task(door: Door) -> None:
-    start(door, request(Control={"MaxIdleTime": 20}))
+def test_get_shows_the_task(gateway: FakeGateway) -> None:
+    start(gateway, request(Control={"MaxIdleTime": 20}))
     begun_ms = int(NOW * 1000)
     expected = {
         "Stream": {"UserId": "user1", "StreamType": 0},
@@ -166,34 +166,34 @@ def test_get_shows_the_task(door: Door) -> None:
         "PushStreamState": 0,
         "StopReason": "",
     }
-    assert shown(door, TaskId="Task1") == expected
-    door.tasks.runs[-1] = replace(door.tasks.runs[-1], state=State.RUNNING, stage=PushStage.PUSHING)
-    assert shown(door, TaskId="Task1") == expected | {"Status": 2, "PushStreamState": 5}
+    assert shown(gateway, TaskId="Task1") == expected
+    gateway.tasks.runs[-1] = replace(gateway.tasks.runs[-1], state=State.RUNNING, stage=PushStage.PUSHING)
+    assert shown(gateway, TaskId="Task1") == expected | {"Status": 2, "PushStreamState": 5}
     ended: dict[str, Any] = {
         "state": State.FAILED,
         "reason": Reason.DESTINATION_REFUSED,
         "ended_at": NOW + 1.5,
     }
-    door.tasks.runs[-1] = replace(door.tasks.runs[-1], **ended)
+    gateway.tasks.runs[-1] = replace(gateway.tasks.runs[-1], **ended)
     told = {"Status": 4, "PushStreamState": 0, "StopReason": "StartTaskFailed", "EndTime": begun_ms + 1500}
-    assert shown(door, TaskId="Task1") == expected | told
+    assert shown(gateway, TaskId="Task1") == expected | told
 
 
-def test_get_finds_tasks_named_after_their_user(door: Door) -> None:
+def test_get_finds_tasks_named_after_their_user(gateway: FakeGateway) -> None:
     for task_id in ("Task1", "user9@@Task2", "user9"):
-        start(door, request(TaskId=task_id, PushURL=f"rtmp://cdn.example/live/{task_id}"))
-    assert shown(door, TaskId="Task1", UserId="user9")["PushURL"].endswith("/Task1")
-    assert shown(door, TaskId="Task2", UserId="user9")["PushURL"].endswith("/user9@@Task2")
-    assert shown(door, UserId="user9")["PushURL"].endswith("/user9")
+        start(gateway, request(TaskId=task_id, PushURL=f"rtmp://cdn.example/live/{task_id}"))
+    assert shown(gateway, TaskId="Task1", UserId="user9")["PushURL"].endswith("/Task1")
+    assert shown(gateway, TaskId="Task2", UserId="user9")["PushURL"].endswith("/user9@@Task2")
+    assert shown(gateway, UserId="user9")["PushURL"].endswith("/user9")
     gone = (400, "InvalidParameter.ErrorActiveTaskNotFound", "active task not found")
-    assert error_of(get(door, TaskId="Task2")) == gone
+    assert error_of(get(gateway, TaskId="Task2")) == gone
     missing = (400, "InvalidParameter", "missing required parameter: TaskId")
-    assert error_of(get(door)) == missing
+    assert error_of(get(gateway)) == missing
 
 
-def test_logs_do_not_show_the_stream_key(door: Door) -> None:
+def test_logs_do_not_show_the_stream_key(gateway: FakeGateway) -> None:
     with structlog.testing.capture_logs() as logs:
-        start(door)
+        start(gateway)
     assert [log["target"] for log in logs if log["event"] == "push accepted"] == [
         "rtmp://cdn.example/live/st***?sign=***"
     ]

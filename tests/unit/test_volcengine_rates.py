@@ -9,7 +9,7 @@ import pytest
 from sluice.core.apps import AccessKey, App
 from sluice.core.ids import AppId
 from tests.unit.asgi import Answer
-from tests.unit.test_volcengine_door import APP, IDENTITY, OTHER_APP, OWNER, Door, list_tasks
+from tests.unit.test_volcengine_gateway import APP, IDENTITY, OTHER_APP, OWNER, FakeGateway, list_tasks
 
 QPS = b"FlowLimitExceeded.QPSOverLimit"
 
@@ -32,25 +32,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def door(clock: Clock) -> Door:
-    return Door()
+def gateway(clock: Clock) -> FakeGateway:
+    return FakeGateway()
 
 
-def stop(door: Door, body: bytes = IDENTITY, **options: Any) -> Answer:
-    return door.send("StopRelayStream", body, **options)
+def stop(gateway: FakeGateway, body: bytes = IDENTITY, **options: Any) -> Answer:
+    return gateway.send("StopRelayStream", body, **options)
 
 
-def accepted(door: Door, most: int, *, action: str, body: bytes = IDENTITY, **options: Any) -> int:
+def accepted(gateway: FakeGateway, most: int, *, action: str, body: bytes = IDENTITY, **options: Any) -> int:
     """How many of `most` calls were not over the limit."""
-    return sum(QPS not in door.send(action, body, **options).body for _ in range(most))
+    return sum(QPS not in gateway.send(action, body, **options).body for _ in range(most))
 
 
-def test_150_in_any_second(door: Door, clock: Clock) -> None:
-    assert accepted(door, 160, action="StopRelayStream") == 150
+def test_150_in_any_second(gateway: FakeGateway, clock: Clock) -> None:
+    assert accepted(gateway, 160, action="StopRelayStream") == 150
     clock.now += 0.99
-    assert QPS in stop(door).body
+    assert QPS in stop(gateway).body
     clock.now += 0.02
-    assert accepted(door, 160, action="StopRelayStream") == 150
+    assert accepted(gateway, 160, action="StopRelayStream") == 150
 
 
 @pytest.mark.parametrize(
@@ -64,46 +64,46 @@ def test_150_in_any_second(door: Door, clock: Clock) -> None:
         ("GetCallback", "GET", "2020-12-01", 20),
     ],
 )
-def test_rates(door: Door, action: str, method: str, version: str, rate: int) -> None:
+def test_rates(gateway: FakeGateway, action: str, method: str, version: str, rate: int) -> None:
     # What the parameters are does not matter: calls are counted before.
     body = b"{}" if method == "POST" else b""
-    assert accepted(door, rate + 5, action=action, body=body, method=method, version=version) == rate
+    assert accepted(gateway, rate + 5, action=action, body=body, method=method, version=version) == rate
 
 
-def test_each_action_has_its_own_window_and_versions_share_it(door: Door) -> None:
-    assert accepted(door, 150, action="StopRelayStream", version="2020-12-01") == 150
-    assert QPS in stop(door).body
-    assert list_tasks(door).status == 200
+def test_each_action_has_its_own_window_and_versions_share_it(gateway: FakeGateway) -> None:
+    assert accepted(gateway, 150, action="StopRelayStream", version="2020-12-01") == 150
+    assert QPS in stop(gateway).body
+    assert list_tasks(gateway).status == 200
 
 
-def test_each_app_has_its_own_window_and_its_keys_share_it(door: Door) -> None:
+def test_each_app_has_its_own_window_and_its_keys_share_it(gateway: FakeGateway) -> None:
     second = App(AppId("661e00000000000000005444"), "k")
     owner = AccessKey(OWNER.access_key, OWNER.secret_key, frozenset({APP.app_id, second.app_id}))
-    door.apps.replace([APP, second], [owner])
-    assert accepted(door, 160, action="StopRelayStream") == 150
-    assert QPS not in stop(door, IDENTITY.replace(APP.app_id.encode(), second.app_id.encode())).body
+    gateway.apps.replace([APP, second], [owner])
+    assert accepted(gateway, 160, action="StopRelayStream") == 150
+    assert QPS not in stop(gateway, IDENTITY.replace(APP.app_id.encode(), second.app_id.encode())).body
 
 
 @pytest.mark.parametrize("app_id", [OTHER_APP.app_id, "u" * 24, "", None, 5, ["a"]])
-def test_an_app_that_the_key_may_not_reach_counts_for_the_key(door: Door, app_id: object) -> None:
+def test_an_app_that_the_key_may_not_reach_counts_for_the_key(gateway: FakeGateway, app_id: object) -> None:
     """Else anybody could use up the calls of others, and grow the table without end."""
     body = json.dumps({"AppId": app_id}).encode()
-    assert accepted(door, 160, action="StopRelayStream", body=body) == 150
+    assert accepted(gateway, 160, action="StopRelayStream", body=body) == 150
     another = json.dumps({"AppId": "v" * 24}).encode()
-    assert QPS in stop(door, another).body, "all of them together"
-    assert QPS not in stop(door).body, "the key's own app is not touched"
+    assert QPS in stop(gateway, another).body, "all of them together"
+    assert QPS not in stop(gateway).body, "the key's own app is not touched"
 
 
-def test_the_place_among_the_checks(door: Door) -> None:
-    accepted(door, 150, action="StopRelayStream")
-    assert b"SignatureDoesNotMatch" in door.send("StopRelayStream", IDENTITY, chunks=[b"{}"]).body
-    assert b"Unmarshal" in stop(door, b"[]").body
+def test_the_place_among_the_checks(gateway: FakeGateway) -> None:
+    accepted(gateway, 150, action="StopRelayStream")
+    assert b"SignatureDoesNotMatch" in gateway.send("StopRelayStream", IDENTITY, chunks=[b"{}"]).body
+    assert b"Unmarshal" in stop(gateway, b"[]").body
     missing = json.dumps({"AppId": APP.app_id}).encode()
-    assert QPS in stop(door, missing).body
-    assert QPS in stop(door, IDENTITY.replace(b"Room1", b"Room 1")).body
+    assert QPS in stop(gateway, missing).body
+    assert QPS in stop(gateway, IDENTITY.replace(b"Room1", b"Room 1")).body
 
 
-def test_both_statuses(door: Door) -> None:
-    accepted(door, 150, action="StopRelayStream")
-    assert stop(door).status == 429
-    assert stop(door, version="2020-12-01").status == 200
+def test_both_statuses(gateway: FakeGateway) -> None:
+    accepted(gateway, 150, action="StopRelayStream")
+    assert stop(gateway).status == 429
+    assert stop(gateway, version="2020-12-01").status == 200

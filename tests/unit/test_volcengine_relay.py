@@ -11,7 +11,7 @@ from sluice.core.lifecycle import Reason, State
 from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 from sluice.wire.token import Grant, Privilege, make
 from tests.unit.asgi import Answer
-from tests.unit.test_volcengine_door import APP, NOW, Door, error_of, list_tasks
+from tests.unit.test_volcengine_gateway import APP, NOW, FakeGateway, error_of, list_tasks
 
 START, STOP = "StartRelayStream", "StopRelayStream"
 REPEATED = "The task has been started. Please do not call the startup task interface repeatedly"
@@ -21,8 +21,8 @@ ABSENT = object()
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def gateway() -> FakeGateway:
+    return FakeGateway()
 
 
 def request(**changes: object) -> dict[str, Any]:
@@ -46,24 +46,24 @@ def request(**changes: object) -> dict[str, Any]:
     return copy.deepcopy(document)
 
 
-def start(door: Door, document: dict[str, Any] | None = None, **options: Any) -> Answer:
-    return door.send(START, json.dumps(document or request()).encode(), **options)
+def start(gateway: FakeGateway, document: dict[str, Any] | None = None, **options: Any) -> Answer:
+    return gateway.send(START, json.dumps(document or request()).encode(), **options)
 
 
-def spec_of(door: Door, **changes: object) -> RelaySpec:
-    answer = start(door, request(**changes))
+def spec_of(gateway: FakeGateway, **changes: object) -> RelaySpec:
+    answer = start(gateway, request(**changes))
     assert answer.status == 200, answer.body
     assert answer.json()["Result"] == "ok"
-    spec: RelaySpec = door.tasks.runs[-1].spec
+    spec: RelaySpec = gateway.tasks.runs[-1].spec
     return spec
 
 
 @pytest.mark.parametrize("version", ["2020-12-01", "2023-11-01"])
-def test_start(door: Door, version: str) -> None:
+def test_start(gateway: FakeGateway, version: str) -> None:
     with structlog.testing.capture_logs() as logs:
-        answer = start(door, request(BusinessId="B1"), version=version)
+        answer = start(gateway, request(BusinessId="B1"), version=version)
     assert (answer.status, answer.json()["Result"]) == (200, "ok")
-    (task,) = door.tasks.runs
+    (task,) = gateway.tasks.runs
     assert (task.app_id, task.room_id, task.task_id, task.user_id, task.business_id) == (
         APP.app_id,
         "Room1",
@@ -75,9 +75,9 @@ def test_start(door: Door, version: str) -> None:
     assert logs[0]["source"] == "rtmp://live.example/app/st***?sign=***"
 
 
-def test_defaults_null_unknown_and_past_start(door: Door) -> None:
+def test_defaults_null_unknown_and_past_start(gateway: FakeGateway) -> None:
     spec = spec_of(
-        door,
+        gateway,
         MaxIdleTime=None,
         BusinessId="",
         Unknown={"a": 1},
@@ -89,12 +89,12 @@ def test_defaults_null_unknown_and_past_start(door: Door) -> None:
     )
     assert spec == RelaySpec(url=URL, stream_mode=StreamMode.COPY, start_at=int(NOW) - 5)
     assert spec.max_idle_s == 300
-    assert door.tasks.runs[0].business_id == ""
+    assert gateway.tasks.runs[0].business_id == ""
 
 
-def test_audio_only_in_transcode_mode_needs_no_size(door: Door) -> None:
+def test_audio_only_in_transcode_mode_needs_no_size(gateway: FakeGateway) -> None:
     spec = spec_of(
-        door,
+        gateway,
         MaxIdleTime=5,
         Control__MediaType=1,
         Control__StreamMode=ABSENT,
@@ -112,10 +112,10 @@ def test_audio_only_in_transcode_mode_needs_no_size(door: Door) -> None:
     "path",
     ["AppId", "RoomId", "TaskId", "UserId", "Token", "Control", "Control__StreamUrl"],
 )
-def test_missing(door: Door, path: str) -> None:
+def test_missing(gateway: FakeGateway, path: str) -> None:
     for empty in (ABSENT, None) if path == "Control" else (ABSENT, None, ""):
         expected = (400, "InvalidParameter", f"missing required parameter: {path.replace('__', '.')}")
-        assert error_of(start(door, request(**{path: empty}))) == expected
+        assert error_of(start(gateway, request(**{path: empty}))) == expected
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_missing(door: Door, path: str) -> None:
         ("Control__Bitrate", {}),
     ],
 )
-def test_wrong_json_type(door: Door, path: str, value: object) -> None:
+def test_wrong_json_type(gateway: FakeGateway, path: str, value: object) -> None:
     # A wrong type is told before what is missing: it belongs to the body (5.3).
-    status, code, message = error_of(start(door, request(**{"UserId": ABSENT, path: value})))
+    status, code, message = error_of(start(gateway, request(**{"UserId": ABSENT, path: value})))
     assert (status, code) == (400, "InvalidParameter.Unmarshal")
     assert message.startswith(f"request body cannot be parsed: {path.replace('__', '.')}: ")
 
@@ -182,35 +182,35 @@ def test_wrong_json_type(door: Door, path: str, value: object) -> None:
         ("Control__StreamUrl", "http://h/" + "a" * 4096),
     ],
 )
-def test_illegal(door: Door, path: str, value: object) -> None:
-    status, code, message = error_of(start(door, request(**{path: value})))
+def test_illegal(gateway: FakeGateway, path: str, value: object) -> None:
+    status, code, message = error_of(start(gateway, request(**{path: value})))
     assert (status, code) == (400, "InvalidParameter")
     assert message.startswith(f"invalid parameter: {path.replace('__', '.')}: ")
-    assert not door.tasks.runs
+    assert not gateway.tasks.runs
 
 
-def test_texts_tell_what_to_do(door: Door) -> None:
-    assert error_of(start(door, request(Control__StreamUrl="srt://h/x")))[2] == (
+def test_texts_tell_what_to_do(gateway: FakeGateway) -> None:
+    assert error_of(start(gateway, request(Control__StreamUrl="srt://h/x")))[2] == (
         "invalid parameter: Control.StreamUrl: must be an address with a host that begins with one of "
         "http://, https://, rtmp://, rtmps://"
     )
-    assert error_of(start(door, request(MaxIdleTime=4)))[2] == (
+    assert error_of(start(gateway, request(MaxIdleTime=4)))[2] == (
         "invalid parameter: MaxIdleTime: must be at least 5"
     )
-    assert error_of(start(door, request(Control__StartTimeStamp=int(NOW) + 72 * 3600 + 1)))[2] == (
+    assert error_of(start(gateway, request(Control__StartTimeStamp=int(NOW) + 72 * 3600 + 1)))[2] == (
         "invalid parameter: Control.StartTimeStamp: must be at most 72 h ahead"
     )
 
 
 @pytest.mark.parametrize("room_id", ["Room 1", "a" * 129, "é"])
-def test_illegal_room(door: Door, room_id: str) -> None:
+def test_illegal_room(gateway: FakeGateway, room_id: str) -> None:
     expected = (400, "InvalidParameter.IllegalRoomID", "illegal RoomId")
-    assert error_of(start(door, request(RoomId=room_id))) == expected
+    assert error_of(start(gateway, request(RoomId=room_id))) == expected
 
 
 @pytest.mark.parametrize("url", ["http://h", "https://h:8443/a.m3u8", "rtmp://xxx", "HTTP://h/音?x=1&y=2"])
-def test_playable_addresses(door: Door, url: str) -> None:
-    assert spec_of(door, Control__StreamUrl=url).url == url
+def test_playable_addresses(gateway: FakeGateway, url: str) -> None:
+    assert spec_of(gateway, Control__StreamUrl=url).url == url
 
 
 @pytest.mark.parametrize(
@@ -228,40 +228,42 @@ def test_playable_addresses(door: Door, url: str) -> None:
         ),
     ],
 )
-def test_transcoding_of_video(door: Door, size: dict[str, int], expected: str) -> None:
+def test_transcoding_of_video(gateway: FakeGateway, size: dict[str, int], expected: str) -> None:
     for mode in (0, ABSENT):
         document = request(Control__StreamMode=mode, **size)
-        assert error_of(start(door, document)) == (400, "InvalidParameter", expected)
+        assert error_of(start(gateway, document)) == (400, "InvalidParameter", expected)
 
 
-def test_a_size_is_rounded_down_to_even(door: Door) -> None:
-    spec = spec_of(door, Control__StreamMode=0, Control__VideoWidth=641, Control__VideoHeight=481)
+def test_a_size_is_rounded_down_to_even(gateway: FakeGateway) -> None:
+    spec = spec_of(gateway, Control__StreamMode=0, Control__VideoWidth=641, Control__VideoHeight=481)
     assert (spec.width, spec.height, spec.stream_mode) == (640, 480, StreamMode.TRANSCODE)
 
 
-def update(door: Door, **control: object) -> Answer:
+def update(gateway: FakeGateway, **control: object) -> Answer:
     document = {"AppId": APP.app_id, "RoomId": "Room1", "TaskId": "Task1", "Control": control}
-    return door.send("UpdateRelayStream", json.dumps(document).encode())
+    return gateway.send("UpdateRelayStream", json.dumps(document).encode())
 
 
-def test_an_update_keeps_what_it_leaves_out(door: Door) -> None:
-    start(door, request(Control__StreamMode=0, Control__VideoWidth=640, Control__VideoHeight=480))
-    answer = update(door, StreamUrl="http://h/other.mp4", FrameRate=20, Loop=True)
+def test_an_update_keeps_what_it_leaves_out(gateway: FakeGateway) -> None:
+    start(gateway, request(Control__StreamMode=0, Control__VideoWidth=640, Control__VideoHeight=480))
+    answer = update(gateway, StreamUrl="http://h/other.mp4", FrameRate=20, Loop=True)
     assert answer.json()["Result"] == "ok"
-    spec = door.tasks.runs[0].spec
+    spec = gateway.tasks.runs[0].spec
     assert (spec.url, spec.width, spec.height) == ("http://h/other.mp4", 640, 480)
     assert (spec.frame_rate, spec.loop, spec.stream_mode) == (20, True, StreamMode.TRANSCODE)
 
 
-def test_an_update_to_transcoding_needs_a_size(door: Door) -> None:
-    start(door, request())
-    answer = error_of(update(door, StreamUrl="http://h/other.mp4", StreamMode=0))
+def test_an_update_to_transcoding_needs_a_size(gateway: FakeGateway) -> None:
+    start(gateway, request())
+    answer = error_of(update(gateway, StreamUrl="http://h/other.mp4", StreamMode=0))
     assert answer == (400, "InvalidParameter", "missing required parameter: Control.VideoWidth")
 
 
-def test_an_update_needs_a_live_task_and_an_address(door: Door) -> None:
-    assert error_of(update(door, StreamUrl="http://h/a.mp4"))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
-    assert error_of(update(door, StreamMode=1))[2] == "missing required parameter: Control.StreamUrl"
+def test_an_update_needs_a_live_task_and_an_address(gateway: FakeGateway) -> None:
+    assert (
+        error_of(update(gateway, StreamUrl="http://h/a.mp4"))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
+    )
+    assert error_of(update(gateway, StreamMode=1))[2] == "missing required parameter: Control.StreamUrl"
 
 
 def token(room: str = "Room1", user: str = "user1", end: int = 0, **privileges: int) -> str:
@@ -284,66 +286,66 @@ def token(room: str = "Room1", user: str = "user1", end: int = 0, **privileges: 
         (token(PUBLISH_VIDEO=0), 1, "does not allow to publish"),
     ],
 )
-def test_bad_token(door: Door, text: str, media_type: int, why: str) -> None:
-    status, code, message = error_of(start(door, request(Token=text, Control__MediaType=media_type)))
+def test_bad_token(gateway: FakeGateway, text: str, media_type: int, why: str) -> None:
+    status, code, message = error_of(start(gateway, request(Token=text, Control__MediaType=media_type)))
     assert (status, code) == (400, "InvalidParameter")
     assert message.startswith("invalid parameter: Token: ")
     assert why in message
-    assert not door.tasks.runs
+    assert not gateway.tasks.runs
 
 
 @pytest.mark.parametrize(("text", "media_type"), [(token(PUBLISH_AUDIO=0), 1), (token(PUBLISH_VIDEO=0), 2)])
-def test_token_for_the_kind_that_is_published(door: Door, text: str, media_type: int) -> None:
-    spec_of(door, Token=text, Control__MediaType=media_type)
+def test_token_for_the_kind_that_is_published(gateway: FakeGateway, text: str, media_type: int) -> None:
+    spec_of(gateway, Token=text, Control__MediaType=media_type)
 
 
 @pytest.mark.parametrize("version", ["2020-12-01", "2023-11-01"])
-def test_repeated_start(door: Door, version: str) -> None:
-    spec = spec_of(door)
+def test_repeated_start(gateway: FakeGateway, version: str) -> None:
+    spec = spec_of(gateway)
     # Validated, but neither its token nor its other parameters count (7.1, 5.3).
-    again = start(door, request(Token="expired", Control__StreamUrl="http://other/"), version=version)
+    again = start(gateway, request(Token="expired", Control__StreamUrl="http://other/"), version=version)
     assert (again.status, again.json()["Result"]) == (200, REPEATED)
     assert "Error" not in again.json()["ResponseMetadata"]
-    assert [task.spec for task in door.tasks.runs] == [spec]
-    assert error_of(start(door, request(MaxIdleTime=1)))[0] == 400
+    assert [task.spec for task in gateway.tasks.runs] == [spec]
+    assert error_of(start(gateway, request(MaxIdleTime=1)))[0] == 400
 
 
-def test_same_task_id_elsewhere_and_after_the_end(door: Door) -> None:
-    spec_of(door)
-    spec_of(door, RoomId="Room2", Token=token(room="Room2", PUBLISH=0))
-    assert door.send(STOP, identity()).json()["Result"] == "ok"
-    spec_of(door)
-    assert [task.state.live for task in door.tasks.runs] == [False, True, True]
+def test_same_task_id_elsewhere_and_after_the_end(gateway: FakeGateway) -> None:
+    spec_of(gateway)
+    spec_of(gateway, RoomId="Room2", Token=token(room="Room2", PUBLISH=0))
+    assert gateway.send(STOP, identity()).json()["Result"] == "ok"
+    spec_of(gateway)
+    assert [task.state.live for task in gateway.tasks.runs] == [False, True, True]
 
 
-def test_start_that_loses_the_race(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec_of(door)
+def test_start_that_loses_the_race(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec_of(gateway)
 
     async def not_yet(*_: object) -> None:
         return None
 
-    live = door.tasks.runs[0]
+    live = gateway.tasks.runs[0]
 
     async def lost(*_: object) -> tuple[object, bool]:
         return live, False
 
-    monkeypatch.setattr(door.tasks, "find_live", not_yet)
-    monkeypatch.setattr(door.tasks, "start", lost)
-    assert start(door).json()["Result"] == REPEATED
+    monkeypatch.setattr(gateway.tasks, "find_live", not_yet)
+    monkeypatch.setattr(gateway.tasks, "start", lost)
+    assert start(gateway).json()["Result"] == REPEATED
 
 
 def identity() -> bytes:
     return json.dumps({"AppId": APP.app_id, "RoomId": "Room1", "TaskId": "Task1"}).encode()
 
 
-def test_stop(door: Door) -> None:
-    spec_of(door)
-    assert door.send(STOP, identity()).json()["Result"] == "ok"
-    assert (door.tasks.runs[0].state, door.tasks.runs[0].reason) == (State.ENDED, Reason.STOPPED)
-    assert error_of(door.send(STOP, identity()))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
+def test_stop(gateway: FakeGateway) -> None:
+    spec_of(gateway)
+    assert gateway.send(STOP, identity()).json()["Result"] == "ok"
+    assert (gateway.tasks.runs[0].state, gateway.tasks.runs[0].reason) == (State.ENDED, Reason.STOPPED)
+    assert error_of(gateway.send(STOP, identity()))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
 
 
-def test_start_as_a_form(door: Door) -> None:
+def test_start_as_a_form(gateway: FakeGateway) -> None:
     form = (
         f"AppId={APP.app_id}&RoomId=Room1&TaskId=Task1&UserId=user1"
         f"&Token={TOKEN.replace('+', '%2B')}&MaxIdleTime=60"
@@ -352,22 +354,22 @@ def test_start_as_a_form(door: Door) -> None:
     content_type = "application/x-www-form-urlencoded"
 
     def send(text: str) -> Answer:
-        return door.send(START, text.encode(), content_type=content_type)
+        return gateway.send(START, text.encode(), content_type=content_type)
 
     assert error_of(send(form.replace("a+b", "a%0Ab")))[2].startswith(
         "invalid parameter: Control.StreamUrl: "
     )
     assert error_of(send(form.replace("a+b", "%FF")))[2].endswith("must be UTF-8")
     assert send(form.replace("a+b", "a%2Bb")).json()["Result"] == "ok"
-    spec = door.tasks.runs[0].spec
+    spec = gateway.tasks.runs[0].spec
     assert (spec.url, spec.loop, spec.max_idle_s) == ("http://h/a+b", True, 60)
     for old, new in (("=60", "=6.0"), ("=True", "=yes")):
         assert error_of(send(form.replace(old, new)))[:2] == (400, "InvalidParameter")
 
 
-def test_list_item(door: Door) -> None:
-    spec_of(door, Control__Loop=True)
-    assert list_tasks(door).json()["Result"] == {
+def test_list_item(gateway: FakeGateway) -> None:
+    spec_of(gateway, Control__Loop=True)
+    assert list_tasks(gateway).json()["Result"] == {
         "Task": [
             {
                 "AppId": APP.app_id,
@@ -386,12 +388,12 @@ def test_list_item(door: Door) -> None:
         "Offset": 1,
         "Limit": 10,
     }
-    door.send(STOP, identity())
-    assert list_tasks(door).json()["Result"]["Task"][0]["Status"] == 3
+    gateway.send(STOP, identity())
+    assert list_tasks(gateway).json()["Result"]["Task"][0]["Status"] == 3
 
 
-def names(door: Door, query: str) -> tuple[list[str], int, int, int]:
-    answer = door.send(
+def names(gateway: FakeGateway, query: str) -> tuple[list[str], int, int, int]:
+    answer = gateway.send(
         "ListRelayStream",
         method="GET",
         query=f"&AppId={APP.app_id}&RoomId=Room1{query}",
@@ -401,13 +403,13 @@ def names(door: Door, query: str) -> tuple[list[str], int, int, int]:
     return [task["TaskId"] for task in result["Task"]], result["Total"], result["Offset"], result["Limit"]
 
 
-def test_list_pages(door: Door) -> None:
+def test_list_pages(gateway: FakeGateway) -> None:
     for number in range(5):
-        spec_of(door, TaskId=f"T{number}")
-    assert names(door, "") == (["T4", "T3", "T2", "T1", "T0"], 5, 5, 10)
-    assert names(door, "&Order=1&Limit=2") == (["T0", "T1"], 2, 2, 2)
-    assert names(door, "&Limit=2&Offset=4") == (["T0"], 1, 5, 2)
-    assert names(door, "&Offset=9999") == ([], 0, 9999, 10)
+        spec_of(gateway, TaskId=f"T{number}")
+    assert names(gateway, "") == (["T4", "T3", "T2", "T1", "T0"], 5, 5, 10)
+    assert names(gateway, "&Order=1&Limit=2") == (["T0", "T1"], 2, 2, 2)
+    assert names(gateway, "&Limit=2&Offset=4") == (["T0"], 1, 5, 2)
+    assert names(gateway, "&Offset=9999") == ([], 0, 9999, 10)
 
 
 @pytest.mark.parametrize(
@@ -426,13 +428,13 @@ def test_list_pages(door: Door) -> None:
         "Limit=" + "9" * 5000,
     ],
 )
-def test_list_ranges(door: Door, query: str) -> None:
-    answer = door.send("ListRelayStream", method="GET", query=f"&AppId={APP.app_id}&RoomId=Room1&{query}")
+def test_list_ranges(gateway: FakeGateway, query: str) -> None:
+    answer = gateway.send("ListRelayStream", method="GET", query=f"&AppId={APP.app_id}&RoomId=Room1&{query}")
     status, code, message = error_of(answer)
     assert (status, code) == (400, "InvalidParameter")
     assert message.startswith(f"invalid parameter: {query.partition('=')[0]}: ")
 
 
-def test_list_needs_a_room(door: Door) -> None:
-    answer = door.send("ListRelayStream", method="GET", query=f"&AppId={APP.app_id}&RoomId=")
+def test_list_needs_a_room(gateway: FakeGateway) -> None:
+    answer = gateway.send("ListRelayStream", method="GET", query=f"&AppId={APP.app_id}&RoomId=")
     assert error_of(answer)[2] == "missing required parameter: RoomId"

@@ -11,7 +11,7 @@ from sluice.core.ids import UserId
 from sluice.core.lifecycle import Reason, State
 from sluice.rooms.port import RosterEntry
 from tests.unit.asgi import Answer
-from tests.unit.test_volcengine_door import APP, NOW, Door, error_of
+from tests.unit.test_volcengine_gateway import APP, NOW, FakeGateway, error_of
 from tests.unit.test_volcengine_push import start as start_push
 from tests.unit.test_volcengine_relay import start as start_relay
 
@@ -19,23 +19,23 @@ ONLINE, BAN = "GetRoomOnlineUsers", "BanRoomUser"
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def gateway() -> FakeGateway:
+    return FakeGateway()
 
 
-def online(door: Door, version: str = "2023-11-01", **query: str) -> Answer:
+def online(gateway: FakeGateway, version: str = "2023-11-01", **query: str) -> Answer:
     parameters = urlencode({"AppId": APP.app_id, "RoomId": "Room1", **query})
-    return door.send(ONLINE, method="GET", query=f"&{parameters}", version=version)
+    return gateway.send(ONLINE, method="GET", query=f"&{parameters}", version=version)
 
 
-def ban(door: Door, version: str = "2023-11-01", **fields: Any) -> Answer:
-    return door.send(BAN, json.dumps({"AppId": APP.app_id, **fields}).encode(), version=version)
+def ban(gateway: FakeGateway, version: str = "2023-11-01", **fields: Any) -> Answer:
+    return gateway.send(BAN, json.dumps({"AppId": APP.app_id, **fields}).encode(), version=version)
 
 
 @pytest.mark.parametrize("version", ["2023-08-01", "2023-11-01"])
-def test_online_users(door: Door, version: str) -> None:
-    door.rooms.users = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
-    assert online(door, version).json()["Result"] == {
+def test_online_users(gateway: FakeGateway, version: str) -> None:
+    gateway.rooms.users = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
+    assert online(gateway, version).json()["Result"] == {
         "RoomExists": True,
         "TotalUser": 2,
         "TotalInvisibleUser": 0,
@@ -44,18 +44,20 @@ def test_online_users(door: Door, version: str) -> None:
     }
 
 
-def test_a_room_without_users_is_none(door: Door) -> None:
-    assert online(door).json()["Result"] == {"RoomExists": False}
+def test_a_room_without_users_is_none(gateway: FakeGateway) -> None:
+    assert online(gateway).json()["Result"] == {"RoomExists": False}
 
 
-def test_what_is_taken_and_not_used(door: Door) -> None:
-    assert online(door, Property="True", RoleType="1").status == 200
-    assert error_of(online(door, Property="yes"))[2] == ("invalid parameter: Property: must be true or false")
+def test_what_is_taken_and_not_used(gateway: FakeGateway) -> None:
+    assert online(gateway, Property="True", RoleType="1").status == 200
+    assert error_of(online(gateway, Property="yes"))[2] == (
+        "invalid parameter: Property: must be true or false"
+    )
 
 
-def test_the_room_has_to_be_there_to_be_asked(door: Door) -> None:
-    door.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again in a second")
-    for answer in (online(door), ban(door, RoomId="Room1")):
+def test_the_room_has_to_be_there_to_be_asked(gateway: FakeGateway) -> None:
+    gateway.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again in a second")
+    for answer in (online(gateway), ban(gateway, RoomId="Room1")):
         assert error_of(answer)[:2] == (503, "ServiceUnavailableTemp")
 
 
@@ -66,11 +68,11 @@ def test_the_room_has_to_be_there_to_be_asked(door: Door) -> None:
         ("2023-11-01", {"message": "success", "Message": "success"}),
     ],
 )
-def test_ban(door: Door, version: str, result: dict[str, str]) -> None:
-    answer = ban(door, version, RoomId="Room1", UserId="user1", ForbiddenInterval=60)
+def test_ban(gateway: FakeGateway, version: str, result: dict[str, str]) -> None:
+    answer = ban(gateway, version, RoomId="Room1", UserId="user1", ForbiddenInterval=60)
     assert answer.json()["Result"] == result
-    assert door.bans.until == {("Room1", "user1"): NOW + 60}
-    assert door.rooms.expelled == [("Room1", "user1")]
+    assert gateway.bans.until == {("Room1", "user1"): NOW + 60}
+    assert gateway.rooms.expelled == [("Room1", "user1")]
 
 
 @pytest.mark.parametrize(
@@ -81,42 +83,44 @@ def test_ban(door: Door, version: str, result: dict[str, str]) -> None:
         ({"RoomId": "Room1", "UserId": "user1", "IP": "192.0.2.1"}, ("Room1", "user1")),
     ],
 )
-def test_selectors(door: Door, selectors: dict[str, str], key: tuple[str | None, str | None]) -> None:
-    assert ban(door, **selectors).status == 200
-    assert door.bans.until == {key: None}
-    assert door.rooms.expelled == [key]
+def test_selectors(
+    gateway: FakeGateway, selectors: dict[str, str], key: tuple[str | None, str | None]
+) -> None:
+    assert ban(gateway, **selectors).status == 200
+    assert gateway.bans.until == {key: None}
+    assert gateway.rooms.expelled == [key]
 
 
 @pytest.mark.parametrize(
     ("interval", "seconds"),
     [(None, None), (0, None), (-5, 10), (1, 10), (10, 10), (604_800, 604_800), (604_801, 604_800)],
 )
-def test_intervals(door: Door, interval: int | None, seconds: int | None) -> None:
-    ban(door, UserId="user1", ForbiddenInterval=interval)
-    assert door.bans.until == {(None, "user1"): None if seconds is None else NOW + seconds}
+def test_intervals(gateway: FakeGateway, interval: int | None, seconds: int | None) -> None:
+    ban(gateway, UserId="user1", ForbiddenInterval=interval)
+    assert gateway.bans.until == {(None, "user1"): None if seconds is None else NOW + seconds}
 
 
 @pytest.mark.parametrize("selectors", [{}, {"IP": "192.0.2.1"}, {"RoomId": None, "UserId": ""}])
-def test_someone_has_to_be_named(door: Door, selectors: dict[str, Any]) -> None:
+def test_someone_has_to_be_named(gateway: FakeGateway, selectors: dict[str, Any]) -> None:
     message = "invalid parameter: RoomId: give RoomId, UserId or both"
-    assert error_of(ban(door, **selectors)) == (400, "InvalidParameter", message)
-    assert not door.rooms.expelled
+    assert error_of(ban(gateway, **selectors)) == (400, "InvalidParameter", message)
+    assert not gateway.rooms.expelled
 
 
-def test_tasks_of_the_removed_end(door: Door) -> None:
-    start_relay(door)
-    start_push(door)
-    ban(door, RoomId="Room1", UserId="somebody")
-    assert [task.state.live for task in door.tasks.runs] == [True, True]
-    ban(door, UserId="user1")
-    assert {(task.state, task.reason) for task in door.tasks.runs} == {(State.ENDED, Reason.REMOVED)}
+def test_tasks_of_the_removed_end(gateway: FakeGateway) -> None:
+    start_relay(gateway)
+    start_push(gateway)
+    ban(gateway, RoomId="Room1", UserId="somebody")
+    assert [task.state.live for task in gateway.tasks.runs] == [True, True]
+    ban(gateway, UserId="user1")
+    assert {(task.state, task.reason) for task in gateway.tasks.runs} == {(State.ENDED, Reason.REMOVED)}
 
 
-def test_bans_without_end_are_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bans_without_end_are_refused(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: object) -> None:
         raise BadInput("ForbiddenInterval", "too many")
 
-    monkeypatch.setattr(door.bans, "ban", refuse)
-    answer = ban(door, UserId="user1", ForbiddenInterval=60)
+    monkeypatch.setattr(gateway.bans, "ban", refuse)
+    answer = ban(gateway, UserId="user1", ForbiddenInterval=60)
     assert error_of(answer)[2] == "invalid parameter: ForbiddenInterval: too many"
-    assert not door.rooms.expelled, "nobody is removed for a while that is not kept"
+    assert not gateway.rooms.expelled, "nobody is removed for a while that is not kept"

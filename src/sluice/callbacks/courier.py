@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 #: Deliveries to this destination at once.
 MOST_AT_ONCE = 16
-#: The store is asked again after this time at the latest: clocks jump, hints get lost.
+#: The store is asked again after this time at the latest: clocks jump, wakeups get lost.
 _LONGEST_REST_S = 60.0
 _PAUSE_AFTER_TROUBLE_S = 1.0
 #: So many failures in a row are worth a line in the log.

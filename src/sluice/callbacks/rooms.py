@@ -19,7 +19,7 @@ from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, RoomId
 from sluice.process.control import RoomChanged
 from sluice.process.owned import own
-from sluice.store.outbox import tell
+from sluice.store.outbox import enqueue
 from sluice.store.thread import Store
 
 log = structlog.get_logger()
@@ -90,7 +90,7 @@ class RoomEvents:
 
         def write(conn: Connection) -> None:
             for event in events:
-                tell(conn, event)
+                enqueue(conn, event)
 
         await self._store.run(write)
         for _ in events:

@@ -71,14 +71,14 @@ class CallbackService:
         """Goes on where the last life of the node ended. Raises BadInput, StoreError."""
         now = self._clock()
         await self._store.run(lambda conn: registrations.take_config(conn, self._configured, now))
-        self._store.on_hint = self._wake
+        self._store.on_wakeup = self._wake
         self._sweeper = own(self._sweep(), "the sweeper of callbacks")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._store.on_hint = lambda topic: None
+        self._store.on_wakeup = lambda topic: None
         work = [task for _, task in self._couriers.values()]
         if self._sweeper is not None:
             work.append(self._sweeper)
@@ -146,7 +146,7 @@ class CallbackService:
                 self._look.set()
 
     async def _sweep(self) -> None:
-        """Looks for what hints did not tell (of the last life, of another node), and deletes what is old."""
+        """Finds rows that no wakeup told of (from the last life, from another node); deletes old ones."""
         while True:
             self._look.clear()
             self._waiting = False

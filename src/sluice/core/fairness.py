@@ -145,8 +145,8 @@ class _Tries:
 
 
 class BackOff:
-    """Tries of a secret by address: after `free` wrong ones, each further one closes the door to the address
-    for twice as long as the last. An address that has shown the right secret is not closed out for an hour:
+    """Tries of a secret by address: after `free` wrong ones, each further one shuts the address out
+    for twice as long as the last. An address that has shown the right secret is not shut out for an hour:
     whoever guesses behind the same proxy must not lock the operator out."""
 
     def __init__(self, free: int) -> None:
@@ -154,7 +154,7 @@ class BackOff:
         self._tries: dict[str, _Tries] = {}  # silent longest first
 
     def wait_s(self, address: str, now: float) -> float:
-        """How long the door is closed to an address."""
+        """How long an address is shut out."""
         tries = self._tries.get(network_of(address))
         return 0.0 if tries is None else max(0.0, tries.closed_until - now)
 

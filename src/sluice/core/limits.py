@@ -26,7 +26,7 @@ LONGEST_FAREWELL_S = 5.0
 MOST_FAREWELL_BYTES = 128 << 20
 #: Seconds that what we sent may stay without acknowledgement, or the caller without room for more.
 LONGEST_UNREAD_S = 60
-#: Bytes of one request on the wire, framing included; doors allow bodies of 1 MB at most.
+#: Bytes of one request on the wire, framing included; gateways allow bodies of 1 MB at most.
 MOST_REQUEST_BYTES = 4 << 20
 #: Requests that are sent before the first is answered (pipelining); each is kept.
 MOST_PIPELINED = 16

@@ -73,7 +73,7 @@ class VideoTarget:
     bitrate_kbps: int | None
 
 
-class Action(Enum):
+class TrackAction(Enum):
     COPY = "copy"
     TRANSCODE = "transcode"
     NONE = "none"
@@ -81,7 +81,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrackPlan:
-    action: Action
+    action: TrackAction
     why: str
 
 
@@ -103,9 +103,9 @@ def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
     """Raises SourceError where it cannot be played as asked; transient while tracks may still come."""
     video = plan_video(spec, probe.video) if probe.video else _without_video(spec, probe)
     audio = plan_audio(spec, probe.audio) if probe.audio else _without_audio(spec, probe)
-    if video.action is Action.NONE and audio.action is Action.NONE:
+    if video.action is TrackAction.NONE and audio.action is TrackAction.NONE:
         raise _missing("the source has neither video nor audio that can be played", probe)
-    return Plan(video, audio, video_target(spec) if video.action is Action.TRANSCODE else None)
+    return Plan(video, audio, video_target(spec) if video.action is TrackAction.TRANSCODE else None)
 
 
 def video_target(spec: RelaySpec) -> VideoTarget:
@@ -117,7 +117,7 @@ def video_target(spec: RelaySpec) -> VideoTarget:
 def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
     """Raises SourceError (permanent) where it cannot be played as asked."""
     if spec.media_type is MediaType.AUDIO:
-        return TrackPlan(Action.NONE, "only audio was asked for")
+        return TrackPlan(TrackAction.NONE, "only audio was asked for")
     title = codec_title(track.codec)
     if track.width * track.height > MOST_PIXELS:
         raise unsupported(
@@ -125,29 +125,31 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
             "be played"
         )
     if spec.stream_mode is StreamMode.TRANSCODE:
-        return TrackPlan(Action.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
+        return TrackPlan(TrackAction.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
     if track.codec != "h264":
         raise unsupported(f"the source's video is {title}; StreamMode 1 copies and takes only H.264")
     if track.has_b_frames:
-        return TrackPlan(Action.TRANSCODE, "source has B-frames, which browsers cannot show in real time")
+        return TrackPlan(
+            TrackAction.TRANSCODE, "source has B-frames, which browsers cannot show in real time"
+        )
     if track.hides_beginning:
-        return TrackPlan(Action.TRANSCODE, "source hides pictures before its beginning (edit list)")
-    return TrackPlan(Action.COPY, "source is H.264 without B-frames")
+        return TrackPlan(TrackAction.TRANSCODE, "source hides pictures before its beginning (edit list)")
+    return TrackPlan(TrackAction.COPY, "source is H.264 without B-frames")
 
 
 def plan_audio(spec: RelaySpec, track: AudioTrack) -> TrackPlan:
     if spec.media_type is MediaType.VIDEO:
-        return TrackPlan(Action.NONE, "only video was asked for")
+        return TrackPlan(TrackAction.NONE, "only video was asked for")
     if not is_sound(track.sample_rate or LEAST_SAMPLE_RATE, track.channels):
         raise unsupported(
             f"the source's sound has {track.sample_rate} Hz and {track.channels} channels; "
             f"{LEAST_SAMPLE_RATE} to {MOST_SAMPLE_RATE} Hz and {MOST_CHANNELS} channels can be played"
         )
     if track.codec != "opus":
-        return TrackPlan(Action.TRANSCODE, f"rooms carry Opus, source is {codec_title(track.codec)}")
+        return TrackPlan(TrackAction.TRANSCODE, f"rooms carry Opus, source is {codec_title(track.codec)}")
     if why := _sound_changes(spec, track):
-        return TrackPlan(Action.TRANSCODE, f"source is Opus, but {why}")
-    return TrackPlan(Action.COPY, "source is Opus")
+        return TrackPlan(TrackAction.TRANSCODE, f"source is Opus, but {why}")
+    return TrackPlan(TrackAction.COPY, "source is Opus")
 
 
 def is_sound(sample_rate: int, channels: int) -> bool:
@@ -157,18 +159,18 @@ def is_sound(sample_rate: int, channels: int) -> bool:
 
 def _without_video(spec: RelaySpec, probe: Probe) -> TrackPlan:
     if spec.media_type is MediaType.AUDIO:
-        return TrackPlan(Action.NONE, "only audio was asked for")
+        return TrackPlan(TrackAction.NONE, "only audio was asked for")
     if spec.media_type is MediaType.VIDEO:
         raise _missing("only video was asked for, but the source has none", probe)
-    return TrackPlan(Action.NONE, "source has no video" + _so_far(probe))
+    return TrackPlan(TrackAction.NONE, "source has no video" + _so_far(probe))
 
 
 def _without_audio(spec: RelaySpec, probe: Probe) -> TrackPlan:
     if spec.media_type is MediaType.VIDEO:
-        return TrackPlan(Action.NONE, "only video was asked for")
+        return TrackPlan(TrackAction.NONE, "only video was asked for")
     if spec.media_type is MediaType.AUDIO:
         raise _missing("only audio was asked for, but the source has none", probe)
-    return TrackPlan(Action.NONE, "source has no audio" + _so_far(probe))
+    return TrackPlan(TrackAction.NONE, "source has no audio" + _so_far(probe))
 
 
 def _so_far(probe: Probe) -> str:

@@ -15,12 +15,12 @@ from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
 from sluice.media.allocations import bound_allocations, bound_memory, give_back
-from sluice.media.attempt import Workshop
 from sluice.media.pacer import Pacer
-from sluice.media.push import Push
-from sluice.media.session import Session
+from sluice.media.push.session import Push
+from sluice.media.push.tap import Taps
+from sluice.media.relay.attempt import MediaContext
+from sluice.media.relay.session import Session
 from sluice.media.sink.room import RoomLinks
-from sluice.media.tap import Taps
 from sluice.media.threads import Threads
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
@@ -52,7 +52,7 @@ class MediaProcess:
     ) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
         self._sessions: dict[str, tuple[Session | Push, asyncio.Task[None]]] = {}
-        self._shop = Workshop(
+        self._context = MediaContext(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
             links=RoomLinks(),
             pacer=Pacer(),
@@ -61,9 +61,9 @@ class MediaProcess:
             report=self._channel.notify,
         )
         self._most_mb = _most_mb(config)
-        self._taps = Taps(self._shop.pacer)
+        self._taps = Taps(self._context.pacer)
         self._giving_back: asyncio.TimerHandle | None = None
-        watch("the pacer", self._shop.pacer.stands_still)
+        watch("the pacer", self._context.pacer.stands_still)
 
     async def run(self) -> None:
         self._channel.notify(Ready())
@@ -75,9 +75,9 @@ class MediaProcess:
 
     def _on_notice(self, message: Message) -> None:
         if isinstance(message, StartSession):
-            self._start(message.job.run_id, lambda: Session(message.job, self._shop))
+            self._start(message.job.run_id, lambda: Session(message.job, self._context))
         elif isinstance(message, StartPush):
-            self._start(message.job.run_id, lambda: Push(message.job, self._shop, self._taps))
+            self._start(message.job.run_id, lambda: Push(message.job, self._context, self._taps))
         elif isinstance(message, UpdateSession) and message.job.run_id in self._sessions:
             session, _ = self._sessions[message.job.run_id]
             if isinstance(session, Session):
@@ -122,7 +122,7 @@ class MediaProcess:
 
     def _give_back(self) -> None:
         self._giving_back = None
-        self._shop.executor.submit(give_back)
+        self._context.executor.submit(give_back)
 
 
 def _most_mb(config: dict[str, Any]) -> int:

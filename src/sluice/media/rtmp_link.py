@@ -16,7 +16,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.net.dial import Dialer
-from sluice.wire.rtmp import HANDSHAKE_SIZE, Budget, Client, ClientState, Event, Rejected, StreamEnded
+from sluice.wire.rtmp import HANDSHAKE_SIZE, Client, ClientState, CostLimit, Event, Rejected, StreamEnded
 from sluice.wire.rtmp_auth import Login, LoginFailed
 from sluice.wire.rtmp_chunks import RtmpError
 from sluice.wire.rtmp_url import RtmpUrl
@@ -38,7 +38,7 @@ class RtmpLink(Generic[ClientT]):
     reader: StreamReader
     writer: StreamWriter
     machine: ClientT
-    budget: Budget = field(default_factory=Budget)
+    budget: CostLimit = field(default_factory=CostLimit)
 
     async def receive(self) -> list[Event]:
         """Sends what the protocol wants and takes in what the server says next: a bounded part of it, so that

@@ -31,7 +31,7 @@ from sluice.core.ids import AppId
 from sluice.core.tasks import Dialect
 from sluice.store.registrations import find_for
 from sluice.store.schema import outbox
-from sluice.store.thread import hint
+from sluice.store.thread import wakeup
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 
@@ -69,8 +69,8 @@ _INSERT = insert(outbox).values(
 )
 
 
-def tell(conn: Connection, event: CallbackEvent) -> None:
-    """Writes the event if somebody wants it, and hints at its destination."""
+def enqueue(conn: Connection, event: CallbackEvent) -> None:
+    """Writes the event if somebody wants it, and wakeups at its destination."""
     destination = event.destination or _registered_for(conn, event)
     if destination is None:
         return
@@ -89,7 +89,7 @@ def tell(conn: Connection, event: CallbackEvent) -> None:
         "epoch": 0,
     }
     conn.execute(_INSERT, values | {"key": event.order_key, "now": event.at})
-    hint(conn, destination)
+    wakeup(conn, destination)
 
 
 def _registered_for(conn: Connection, event: CallbackEvent) -> str | None:
@@ -242,7 +242,7 @@ def replay(conn: Connection, event_id: str, now: float) -> OutboxEntry | None:
     )
     entry = _entry_of(conn.execute(again).one())
     _make_next_due(conn, row.order_key, now)
-    hint(conn, row.destination)
+    wakeup(conn, row.destination)
     return entry
 
 

@@ -43,7 +43,7 @@ from sluice.core.tasks import (
     StreamMode,
     Task,
 )
-from sluice.store.outbox import tell
+from sluice.store.outbox import enqueue
 from sluice.store.schema import tasks
 
 #: Ended tasks stay listed for 72 h (contract/volcengine.md 8.4).
@@ -76,7 +76,7 @@ def insert_task(conn: Connection, task: Task[S]) -> tuple[Task[S], bool]:
         return live, False
     task = replace(task, **_times_on_entering(task.state, task.created_at, task.spec.lifetime_s))
     conn.execute(_INSERT, _row_of(task) | {"position_us": task.spec.begin_s * 1_000_000})
-    _tell(conn, task, task.created_at)
+    _enqueue_events(conn, task, task.created_at)
     return task, True
 
 
@@ -150,16 +150,16 @@ def advance_task(
     if row is None:
         return None
     task = _task_of(row)
-    _tell(conn, task, now, resumed=resumed)
+    _enqueue_events(conn, task, now, resumed=resumed)
     return task
 
 
-def _tell(
+def _enqueue_events(
     conn: Connection, task: Task[Any], now: float, *, staged: bool = False, resumed: bool = False
 ) -> None:
     """What callers are told of the change at `now`; flags as in `task_events`."""
     for event in task_events(task, now, staged=staged, resumed=resumed):
-        tell(conn, event)
+        enqueue(conn, event)
 
 
 _SET_STAGE = (
@@ -193,7 +193,7 @@ def set_stage(
     if row is None:
         return None
     task = _task_of(row)
-    _tell(conn, task, now, staged=True)
+    _enqueue_events(conn, task, now, staged=True)
     return task
 
 

@@ -34,8 +34,8 @@ _T = TypeVar("_T")
 CAPACITY = 10_000
 #: Functions that share one commit at most: bounds how long the first of them waits for the last.
 BATCH = 256
-#: Where a connection keeps the hints of its transaction.
-HINTS = "sluice.hints"
+#: Where a connection keeps the wakeups of its transaction.
+WAKEUPS = "sluice.wakeups"
 
 
 def sqlite_url(data: Path) -> URL:
@@ -61,12 +61,12 @@ class _Job:
             self.future.set_exception(self.error)
 
 
-def hint(conn: Connection, topic: str) -> None:
-    """To be used in a transaction: once it is durable, `Store.on_hint` gets the topic.
+def wakeup(conn: Connection, topic: str) -> None:
+    """To be used in a transaction: once it is durable, `Store.on_wakeup` gets the topic.
 
-    No more than a hint: one that was given by a function that failed may arrive too.
+    No more than a wakeup: one that was given by a function that failed may arrive too.
     """
-    conn.info.setdefault(HINTS, set()).add(topic)
+    conn.info.setdefault(WAKEUPS, set()).add(topic)
 
 
 class Store:
@@ -81,7 +81,7 @@ class Store:
         self._running = 0
         self._pump: asyncio.Task[None] | None = None
         self._open = False
-        self.on_hint: Callable[[str], None] = lambda topic: None
+        self.on_wakeup: Callable[[str], None] = lambda topic: None
 
     async def __aenter__(self) -> Self:
         """Raises StoreError."""
@@ -129,27 +129,27 @@ class Store:
     async def _drain_some(self) -> None:
         batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._batch))]
         self._running = len(batch)
-        hints: set[str] = set()
+        wakeups: set[str] = set()
         try:
-            hints = await self._loop.run_in_executor(self._thread, _commit, self._engine, batch)
+            wakeups = await self._loop.run_in_executor(self._thread, _commit, self._engine, batch)
         except Exception as error:  # noqa: BLE001 - root of the pump: no caller may wait for ever
             for job in batch:
                 job.error = _unavailable("the database did not take the change", error)
         self._running = 0
         for job in batch:
             job.settle()
-        for topic in hints:
-            self._hint(topic)
+        for topic in wakeups:
+            self._wakeup(topic)
 
-    def _hint(self, topic: str) -> None:
+    def _wakeup(self, topic: str) -> None:
         try:
-            self.on_hint(topic)
-        except Exception:  # root of a hint: those who wait behind it have no part in that
-            log.error("x hint", topic=topic, exc_info=True)
+            self.on_wakeup(topic)
+        except Exception:  # root of a wakeup: those who wait behind it have no part in that
+            log.error("x wakeup", topic=topic, exc_info=True)
 
 
 def _commit(engine: Engine, batch: list[_Job]) -> set[str]:
-    """One transaction for all of `batch`; the hints it gave. Raises when it was lost as a whole."""
+    """One transaction for all of `batch`; the wakeups it gave. Raises when it was lost as a whole."""
     with engine.begin() as connection:
         # To the driver itself: SQLAlchemy compiles each savepoint anew, for as much as two statements cost.
         driver: Any = connection.connection.driver_connection
@@ -161,8 +161,8 @@ def _commit(engine: Engine, batch: list[_Job]) -> set[str]:
                 driver.execute("ROLLBACK TO SAVEPOINT job")
                 job.error = error
             driver.execute("RELEASE SAVEPOINT job")
-        hints: set[str] = connection.info.pop(HINTS, set())
-    return hints
+        wakeups: set[str] = connection.info.pop(WAKEUPS, set())
+    return wakeups
 
 
 def _open(url: URL) -> Engine:

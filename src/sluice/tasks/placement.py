@@ -1,145 +1,119 @@
-"""Where sessions run: the pool of this node's media processes, and processes apart for the sessions of one
-that died (core.blame says who goes there).
+"""Which media process serves which run: the pool by load, and apart from it the runs of a process that died.
 
-The pool stays as it is; those apart are started when they are needed, are bounded in number, and end with
-their last session. One is kept in reserve, so that most of those who have just lost their process need not
-wait for the start of another.
+What core.blame decides is carried out here. A run that was put apart stays so until it ends: moving it would
+interrupt it once more.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import structlog
 
-from sluice.process.control import Message
-from sluice.process.owned import own
-from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
+from sluice.core.blame import FORGOTTEN_AFTER_S, Member, Verdict, judge, may_be_joined
+from sluice.core.ids import RunId
+from sluice.process.supervisor import Supervised
+from sluice.tasks.jobs import shared_source
+from sluice.tasks.media_pool import MediaPool
+from sluice.tasks.runs import Run
 
 log = structlog.get_logger()
 
-#: The one in reserve is started when so much time has passed without another need: what waits comes first.
-_CALM_S = 5.0
-_LONGEST_WAIT_S = 3.0
-#: A process that works for so long without answering has a session that keeps it from all others.
-_SPINS_S = 5.0
 
+class Placement:
+    def __init__(self, media: MediaPool, runs: Mapping[RunId, Run]) -> None:
+        """`runs` are the live ones, by id."""
+        self._media = media
+        self._runs = runs
+        self._blamed: dict[str, float] = {}  #: when, by address of the source
 
-class MediaProcesses:
-    """`most_apart` bounds those apart: twenty sessions are divided with six. `on_notice`, `on_ready`,
-    `on_death` and `on_failure` (one apart does not start) are the tasks' (see tasks.service); set before
-    `start`."""
+    def begin(self, run: Run, now: float) -> None:
+        """A source that was blamed lately does not begin among others again, as far as there is room."""
+        self._blamed = {url: at for url, at in self._blamed.items() if now - at <= FORGOTTEN_AFTER_S}
+        if run.task.spec.url in self._blamed:
+            run.apart = self._media.take_apart()
 
-    def __init__(self, specs: list[ChildSpec], most_apart: int = 8) -> None:
-        self.on_notice: Callable[[Supervised, Message], None] = lambda process, message: None
-        self.on_ready: Callable[[Supervised], None] = lambda process: None
-        self.on_death: Callable[[Supervised], None] = lambda process: None
-        self.on_failure: Callable[[Supervised], None] = lambda process: None
-        self._pool = [self._supervised(spec, self._until_begun) for spec in specs]
-        self._model = specs[0]
-        self._most_apart = most_apart
-        self._apart: list[Supervised] = []
-        self._reserve: Supervised | None = None  #: one of those apart that nobody has
-        self._made = self._beginning = 0
-        self._begun = asyncio.Event()  #: all of those apart
-        self._wanted = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+    def process_for(self, run: Run) -> Supervised | None:
+        """None: it waits for one."""
+        if run.apart is not None:
+            return run.apart if run.apart.ready else None
+        loads = Counter(other.process for other in self._runs.values() if other.process is not None)
+        return self._beside(run) or self._media.least_loaded(loads, self._suspects().keys())
 
-    async def start(self) -> None:
-        await asyncio.gather(*(process.start() for process in self._pool))
-        self._wanted.set()
-        self._keeper = own(self._keep_reserve(), "the reserve of media processes")
-
-    async def stop(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-        processes = self.processes
-        self._apart.clear()  # the end of one that is starting is no failure
-        await asyncio.gather(*(process.stop() for process in processes))
-
-    @property
-    def processes(self) -> tuple[Supervised, ...]:
-        return (*self._pool, *self._apart)
-
-    def least_loaded(
-        self, sessions: Mapping[Supervised, int], avoided: Collection[Supervised] = ()
-    ) -> Supervised | None:
-        """The living process of the pool with the fewest sessions, one that is to be avoided only where there
-        is no other; None when none lives."""
-        living = [process for process in self._pool if process.ready is not None]
-        return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
-
-    # --- processes apart ----------------------------------------------------------------------------------
-
-    @property
-    def room(self) -> int:
-        """How many more may be taken."""
-        return self._most_apart - len(self._apart) + (self._reserve is not None)
-
-    def take_apart(self) -> Supervised | None:
-        """A process that has no sessions; it may still be starting. None at the bound."""
-        self._wanted.set()
-        taken, self._reserve = self._reserve, None
-        if taken is None and len(self._apart) < self._most_apart:
-            taken = self._begin()
-        return taken
-
-    def release(self, process: Supervised) -> bool:
-        """One apart ends, with what it still has; False for one of the pool, which does not."""
-        if process not in self._apart:
-            return False
-        self._apart.remove(process)
-        if process is self._reserve:  # it does not start: the next need is soon enough for another try
-            self._reserve = None
-        process.retire()
-        own(process.stop(), f"the end of {process.spec.name}", vital=False)
-        return True
-
-    def _begin(self) -> Supervised:
-        self._made += 1
-        process = self._supervised(replace(self._model, name=f"media-apart-{self._made}"))
-        self._apart.append(process)
-        self._beginning += 1
-        self._begun.clear()
-        own(self._start(process), f"the start of {process.spec.name}", vital=False)
-        return process
-
-    async def _start(self, process: Supervised) -> None:
-        try:
-            await process.start()
-        except StartFailed as error:
-            if self.release(process):  # it was not ended meanwhile
-                log.error("a media process apart does not start", child=process.spec.name, why=str(error))
-                self.on_failure(process)
-        finally:
-            self._beginning -= 1
-            if not self._beginning:
-                self._begun.set()
-
-    async def _until_begun(self) -> None:
-        """Sessions wait for those apart, and for the pool's next life nobody does."""
-        if self._beginning:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._begun.wait(), _LONGEST_WAIT_S)
-
-    async def _keep_reserve(self) -> None:
-        while True:
-            await self._wanted.wait()
-            while self._wanted.is_set():
-                self._wanted.clear()
-                await asyncio.sleep(_CALM_S)
-            if self._reserve is None and len(self._apart) < self._most_apart:
-                self._reserve = self._begin()
-
-    def _supervised(
-        self, spec: ChildSpec, until_next: Callable[[], Awaitable[object]] | None = None
-    ) -> Supervised:
-        return Supervised(
-            spec,
-            on_notice=lambda process, message: self.on_notice(process, message),
-            on_ready=lambda process: self.on_ready(process),
-            on_death=lambda process: self.on_death(process),
-            until_next=until_next,
-            spins_s=_SPINS_S,
+    def after_death(self, process: Supervised, lost: list[Run], now: float) -> Run | None:
+        """Says where those who were in it go on; the one that is blamed, if it is clear."""
+        accepted = [run for run in lost if run.accepted]  # the others were given to what was dying
+        waiting = [run for run in self._suspects().get(process, ()) if run.ending is None]
+        displaced = [run for run in waiting if run not in accepted]
+        was_apart = self._media.release(process)
+        crowd = self._crowd(process, now)
+        verdict: Verdict[RunId] = Verdict({})
+        if accepted:
+            room = self._media.room - bool(displaced)
+            verdict = judge([_member(run) for run in accepted], now, max(1, room), crowd=crowd is not None)
+        for run_id, record in verdict.records.items():
+            self._runs[run_id].record = record
+        groups = [self._of(group) for group in verdict.apart] + ([displaced] if displaced else [])
+        for group in sorted(groups, key=len, reverse=True):  # what is ready already is for the most
+            seat = self._media.take_apart() or (crowd if was_apart else process)
+            _seat(group, seat)
+        _seat(self._of(verdict.rest), crowd)
+        blamed = self._runs[verdict.blamed] if verdict.blamed is not None else None
+        if blamed is not None:
+            blamed.apart = None
+            self._blamed[blamed.task.spec.url] = now
+        log.warning(
+            "tasks lost their process",
+            child=process.spec.name,
+            groups=[len(group) for group in groups],
+            others=len(verdict.rest),
+            blamed=verdict.blamed,
         )
+        return blamed
+
+    def leave(self, run: Run) -> None:
+        """It is over, and no longer among the runs: a process apart ends with its last."""
+        if run.apart is not None and run.apart not in self._suspects():
+            self._media.release(run.apart)
+
+    def without(self, process: Supervised) -> None:
+        """It could not be started: those who wait for it go where all go."""
+        _seat(self._suspects().get(process, ()), None)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _suspects(self) -> dict[Supervised, list[Run]]:
+        """Who was put apart, by process."""
+        found: dict[Supervised, list[Run]] = {}
+        for run in self._runs.values():
+            if run.apart is not None:
+                found.setdefault(run.apart, []).append(run)
+        return found
+
+    def _crowd(self, dead: Supervised, now: float) -> Supervised | None:
+        """Where suspects go for whom there is no room: the process of others that is quiet for longest."""
+        since: dict[Supervised, float] = {}
+        for process, runs in self._suspects().items():
+            quiet_since = may_be_joined((run.record for run in runs), now)
+            if process is not dead and quiet_since is not None:
+                since[process] = quiet_since
+        return min(since, key=since.__getitem__, default=None)
+
+    def _beside(self, run: Run) -> Supervised | None:
+        """The process that has another run of the same shared source, and is not apart."""
+        source = shared_source(run.task)
+        if source is None:
+            return None
+        others = (other for other in self._runs.values() if other.process is not None and other.apart is None)
+        return next((other.process for other in others if shared_source(other.task) == source), None)
+
+    def _of(self, run_ids: Iterable[RunId]) -> list[Run]:
+        return [self._runs[run_id] for run_id in run_ids]
+
+
+def _member(run: Run) -> Member[RunId]:
+    return Member(run.task.id, run.begun_at, run.record, bundle=shared_source(run.task))
+
+
+def _seat(runs: Iterable[Run], process: Supervised | None) -> None:
+    for run in runs:
+        run.apart = process

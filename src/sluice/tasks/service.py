@@ -57,10 +57,10 @@ from sluice.store.tasks import (
 from sluice.store.thread import Store
 from sluice.tasks.controls import carry_out
 from sluice.tasks.jobs import relay_job, start_message
-from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.media_pool import MediaPool
+from sluice.tasks.placement import Placement
 from sluice.tasks.port import Control, StartRequest
 from sluice.tasks.runs import Run, document
-from sluice.tasks.seating import Seating
 
 log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class TaskService:
     def __init__(
         self,
         store: Store,
-        media: MediaProcesses,
+        media: MediaPool,
         rooms: RunRooms,
         clock: Callable[[], float],
         apps: Apps | None = None,
@@ -90,7 +90,7 @@ class TaskService:
         self._clock = clock
         self._apps = apps or Apps()
         self._runs: dict[RunId, Run] = {}
-        self._seating = Seating(media, self._runs)
+        self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         media.on_notice = self._on_notice
@@ -163,7 +163,7 @@ class TaskService:
             task, created = await self._store.run(insert)
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
-            self._seating.begin(run, now)
+            self._placement.begin(run, now)
             if self._is_waiting(run):
                 self._place(run)
         return task, created
@@ -284,7 +284,7 @@ class TaskService:
         self._place_waiting()
 
     def _divide(self, process: Supervised, lost: list[Run], now: float) -> None:
-        blamed = self._seating.after_death(process, lost, now)
+        blamed = self._placement.after_death(process, lost, now)
         for run in lost:
             if not run.accepted:
                 continue
@@ -298,7 +298,7 @@ class TaskService:
                 self._spawn(self._apply(run, Event.LOST, Reason.MEDIA_CRASH, run.note))
 
     def _on_failure(self, process: Supervised) -> None:
-        self._seating.without(process)
+        self._placement.without(process)
         self._place_waiting()
 
     # --- inside -------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ class TaskService:
 
     def _place(self, run: Run) -> None:
         """Gives the run to a media process; without one it waits for the next that is ready."""
-        process = self._seating.process_for(run)
+        process = self._placement.process_for(run)
         if process is None:
             return
         start = start_message(run, self._link_of(run), self._clock(), self._headers_of(run))
@@ -398,7 +398,7 @@ class TaskService:
         if not task.state.live:
             self._rooms.retire(task.app_id, task.room_id, task.id)
             self._runs.pop(task.id, None)
-            self._seating.leave(run)
+            self._placement.leave(run)
         return task
 
     async def _set_stage(self, run: Run, told: Stage) -> None:

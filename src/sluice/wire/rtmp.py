@@ -6,7 +6,7 @@ client is for (`rtmp_play`, `rtmp_publish`). Deadlines belong to the caller, who
 waited for. After an end event, or an RtmpError, the machine is of no more use.
 
 One call of `receive` does a bounded amount of work; while `pending` says that more is there, it is called
-again, with nothing. What the work cost, and how much of it brought no media, the `Budget` judges.
+again, with nothing. What the work cost, and how much of it brought no media, the `CostLimit` judges.
 """
 
 import struct
@@ -365,7 +365,7 @@ def _number(body: bytes) -> int:
     return int.from_bytes(body[:4], "big")
 
 
-class Budget:
+class CostLimit:
     """What one server may cost: two buckets that empty with time (`core.limits`)."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Volcengine signature V4 as pure functions: verify what was received, sign what is sent (signature.md).
 
-A front door calls `read_claim` with the head alone: whatever can be refused without the body is refused
+A gateway calls `read_claim` with the head alone: whatever can be refused without the body is refused
 before a byte of it is read. `Claim.prove(body)` then compares the signatures and answers the access key.
 Texts are decoded as UTF-8 with surrogateescape everywhere, so that any received byte is signed as it came.
 Rules are quoted by their numbers in signature.md section 4. Nothing here knows HTTP statuses or messages.

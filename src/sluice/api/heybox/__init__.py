@@ -1,6 +1,6 @@
 """The HeyBox bot API dialect (contract: contract/heybox.md): bots play sources into voice channels.
 
-door     one request from bytes to envelope, the checks in their fixed order
+gateway     one request from bytes to envelope, the checks in their fixed order
 fields   how bodies are read
 streams  push and stop                channels  create
 rates    how often a bot may call

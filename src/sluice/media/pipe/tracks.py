@@ -14,10 +14,10 @@ from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_RESTARTS, MOST_RESTARTS_PER_S
 from sluice.core.plan import (
-    Action,
     AudioTrack,
     Plan,
     Probe,
+    TrackAction,
     TrackPlan,
     VideoTrack,
     make_plan,
@@ -85,7 +85,7 @@ class Tracks:
     def plan(self) -> Plan:
         """What is done at this moment."""
         video = self._plans[TrackKind.VIDEO]
-        target = video_target(self._spec) if video.action is Action.TRANSCODE else None
+        target = video_target(self._spec) if video.action is TrackAction.TRANSCODE else None
         return Plan(video, self._plans[TrackKind.AUDIO], target)
 
     @property
@@ -241,9 +241,9 @@ class Tracks:
         plan = plan_video(self._spec, track)
         self._video_track = track
         self._plans[TrackKind.VIDEO] = plan
-        if plan.action is Action.NONE:
+        if plan.action is TrackAction.NONE:
             return []
-        old, wanted = self._video, H264Copy if plan.action is Action.COPY else H264Encode
+        old, wanted = self._video, H264Copy if plan.action is TrackAction.COPY else H264Encode
         if isinstance(old, wanted):
             return old.begin(track)
         frames = old.flush() if old is not None else []
@@ -273,9 +273,9 @@ class Tracks:
         frames: list[OutFrame] = []
         if self._audio is not None:
             frames = self._audio.begin(track)
-            if plan.action is Action.COPY and not self._audio.copies:
-                plan = TrackPlan(Action.TRANSCODE, "source is Opus, but was not before")
-        elif plan.action is not Action.NONE:
+            if plan.action is TrackAction.COPY and not self._audio.copies:
+                plan = TrackPlan(TrackAction.TRANSCODE, "source is Opus, but was not before")
+        elif plan.action is not TrackAction.NONE:
             changed = self._spec.volume != FULL_VOLUME or self._loudness is not None
             self._audio = SoundPipe(
                 track,

@@ -18,10 +18,10 @@ from typing import Any
 from sluice.core.errors import DestinationError, SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.media.flv_stream import FlvStream
 from sluice.media.packets import TrackKind
 from sluice.media.rtmp_link import HungUp, RtmpLink, connect_rtmp
 from sluice.media.sink.backlog import Backlog
+from sluice.media.sink.flv_stream import FlvStream
 from sluice.media.units import AudioHeaders, Unit
 from sluice.net.dial import Dialer
 from sluice.process.owned import own

@@ -23,8 +23,8 @@ from sluice.media.source.dash_xml import unix_us
 from sluice.media.source.hls_fetch import Fetcher, read_text
 from sluice.media.source.hls_playlist import MediaPlaylist, Segment
 from sluice.media.source.hls_rendition import Rendition
-from sluice.media.source.lanes import Lane
 from sluice.media.source.notes import Notes
+from sluice.media.source.rendition_reader import RenditionReader
 from sluice.media.source.segmented import SegmentedSource
 from sluice.net.http import HttpFile
 
@@ -54,12 +54,12 @@ class DashSource(SegmentedSource):
             if leader is not None and rendition.peek() is None:
                 continue  # told in the notes
             leader = leader or rendition
-            self._lanes.add(Lane(rendition, wanted, clocks))
-        self._lanes.go_on_behind(self._behind)
-        probes = self._lanes.open()
+            self._renditions.add(RenditionReader(rendition, wanted, clocks))
+        self._renditions.go_on_behind(self._behind)
+        probes = self._renditions.open()
         if presentation.live:
-            self._lanes.begin_at(-_EARLY_US)
-        main = self._lanes.main.rendition.playlist
+            self._renditions.begin_at(-_EARLY_US)
+        main = self._renditions.main.rendition.playlist
         duration_us = main.duration_us or probes[0].duration_us
         return self._summed_up(probes, live=presentation.live, duration_us=duration_us)
 

@@ -99,7 +99,7 @@ class _Info:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _SegmentRow:
     """`count` segments of the same length, one behind the other; in ticks."""
 
     begin: int
@@ -112,7 +112,7 @@ _Address = Callable[["_Listing", int, int], Part]
 
 
 class _Listing:
-    """The segments of a template or a list: stretches of equal ones first, then each with its address."""
+    """The segments of a template or a list: rows of equal ones first, then each with its address."""
 
     def __init__(self, track: Track, info: _Info, window: Window | None) -> None:
         self.track, self.info, self._window = track, info, window
@@ -125,8 +125,8 @@ class _Listing:
         track, info = self.track, self.info
         header = _header(track, info)
         shift_us = track.start_us - self._us(info.offset)
-        stretches = [self._up_to_the_end(stretch) for stretch in self._stretches()]
-        for index, begin, each in self._newest(stretches):
+        rows = [self._up_to_the_end(row) for row in self._rows()]
+        for index, begin, each in self._newest(rows):
             budget.examined.spend()
             start_us = self._us(begin) + shift_us
             end_us = start_us + self._us(each)
@@ -149,29 +149,29 @@ class _Listing:
                 optional=not self._named and (self._window is not None or end_us == track.end_us),
             )
 
-    def _up_to_the_end(self, stretch: _Stretch) -> _Stretch:
+    def _up_to_the_end(self, row: _SegmentRow) -> _SegmentRow:
         """Without what would begin behind the end of the period."""
         if self.track.end_us is None:
-            return stretch
+            return row
         length = -(-(self.track.end_us - self.track.start_us) * self.info.timescale // 1_000_000)
-        fitting = -((stretch.begin - self.info.offset - length) // stretch.each)
-        return replace(stretch, count=max(0, min(stretch.count, fitting)))
+        fitting = -((row.begin - self.info.offset - length) // row.each)
+        return replace(row, count=max(0, min(row.count, fitting)))
 
     def _is_gone(self, end_us: int) -> bool:
         """What a timeline or a list names is there; of the others the time tells."""
         return self._window is not None and not self._named and end_us <= self._window.begin_us
 
-    def _newest(self, stretches: list[_Stretch]) -> Iterator[tuple[int, int, int]]:
+    def _newest(self, rows: list[_SegmentRow]) -> Iterator[tuple[int, int, int]]:
         """Index of each segment, its beginning and length in ticks; of a live source the last ones."""
-        total = sum(stretch.count for stretch in stretches)
+        total = sum(row.count for row in rows)
         skipped = max(0, total - _MOST_LIVE) if self._window is not None else 0
         index = 0
-        for stretch in stretches:
-            for n in range(max(0, skipped - index), stretch.count):
-                yield index + n, stretch.begin + n * stretch.each, stretch.each
-            index += stretch.count
+        for row in rows:
+            for n in range(max(0, skipped - index), row.count):
+                yield index + n, row.begin + n * row.each, row.each
+            index += row.count
 
-    def _stretches(self) -> list[_Stretch]:
+    def _rows(self) -> list[_SegmentRow]:
         if self._timeline is not None:
             return self._told(self._timeline.findall("S"))
         each = self.info.number("duration", 0)
@@ -183,14 +183,14 @@ class _Listing:
         if self.urls:
             # A live list leaves out what is gone and tells so by the number of its first segment.
             gone = max(0, self.start_number - 1) if self._window is not None else 0
-            return [_Stretch(begin + gone * each, each, len(self.urls))]
+            return [_SegmentRow(begin + gone * each, each, len(self.urls))]
         count = self._fitting(begin, each, self._end_tick())
         last = self.info.number("endNumber", self.start_number + count - 1)
-        return [_Stretch(begin, each, max(0, min(count, last - self.start_number + 1)))]
+        return [_SegmentRow(begin, each, max(0, min(count, last - self.start_number + 1)))]
 
-    def _told(self, entries: list[Element]) -> list[_Stretch]:
+    def _told(self, entries: list[Element]) -> list[_SegmentRow]:
         """5.3.9.6: `t` where it does not follow from what came before, `d`, and `r` further ones alike."""
-        stretches: list[_Stretch] = []
+        rows: list[_SegmentRow] = []
         at = 0
         for entry, following in pairwise([*entries, None]):
             assert entry is not None  # noqa: S101 - only the last is none
@@ -201,9 +201,9 @@ class _Listing:
             if repeat < 0:  # up to the next entry, or to the end
                 told = following.get("t") if following is not None else None
                 repeat = self._fitting(at, each, integer(told, 0) if told else self._end_tick()) - 1
-            stretches.append(_Stretch(at, each, repeat + 1))
+            rows.append(_SegmentRow(at, each, repeat + 1))
             at += each * (repeat + 1)
-        return stretches
+        return rows
 
     def _fitting(self, begin: int, each: int, end: int) -> int:
         """How many there are up to `end`: the last of a recording may be shorter, a live one must be done."""

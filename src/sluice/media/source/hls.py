@@ -21,8 +21,8 @@ from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
 from sluice.media.source.hls_reload import Load
 from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.hls_text import Variables
-from sluice.media.source.lane_group import LaneGroup
-from sluice.media.source.lanes import Lane
+from sluice.media.source.rendition_reader import RenditionReader
+from sluice.media.source.rendition_set import RenditionSet
 from sluice.media.source.segmented import SegmentedSource
 
 #: Variants are tried one behind the other, so many and so long.
@@ -68,17 +68,17 @@ class HlsSource(SegmentedSource):
             return Rendition(playlist, self._fetcher, load, notes=self.notes, others=others)
 
         if not variant.sounds or TrackKind.AUDIO not in self._kinds:
-            return self._open_lanes([(main(), kinds)])
+            return self._open_renditions([(main(), kinds)])
         first = main() if kinds else None
         try:
             sound = self._sound(variant, first, variables)
-            lanes = [(first, kinds)] if first is not None else []
-            return self._open_lanes([*lanes, (sound, frozenset({TrackKind.AUDIO}))])
+            renditions = [(first, kinds)] if first is not None else []
+            return self._open_renditions([*renditions, (sound, frozenset({TrackKind.AUDIO}))])
         except SourceError as error:
             if first is None:
                 raise
             self._begin_again()
-            probe = self._open_lanes([(main(), kinds)])
+            probe = self._open_renditions([(main(), kinds)])
             self.notes.add(f"the sound is left out: {error}")
             return probe
 
@@ -109,22 +109,22 @@ class HlsSource(SegmentedSource):
         assert first_error is not None  # noqa: S101 - there is one playlist at least
         raise first_error
 
-    def _open_lanes(self, renditions: Sequence[tuple[Rendition, frozenset[TrackKind]]]) -> Probe:
+    def _open_renditions(self, renditions: Sequence[tuple[Rendition, frozenset[TrackKind]]]) -> Probe:
         clocks: dict[int, int] = {}
         for rendition, kinds in renditions:
-            self._lanes.add(Lane(rendition, kinds, clocks))
-        self._lanes.go_on_behind(self._behind)
-        probes = self._lanes.open()
-        playlist = self._lanes.main.rendition.playlist
+            self._renditions.add(RenditionReader(rendition, kinds, clocks))
+        self._renditions.go_on_behind(self._behind)
+        probes = self._renditions.open()
+        playlist = self._renditions.main.rendition.playlist
         if not playlist.ended:
-            self._lanes.begin_at(0)  # sound that begins before the picture would delay it
+            self._renditions.begin_at(0)  # sound that begins before the picture would delay it
         return self._summed_up(probes, live=not playlist.ended, duration_us=playlist.duration_us)
 
     def _begin_again(self) -> None:
         self._fetcher.raise_if_aborted()
-        self._lanes.close()
+        self._renditions.close()
         self._fetcher.close_all()
-        self._lanes = LaneGroup()
+        self._renditions = RenditionSet()
 
     def _load(self, url: str, variables: Variables | None) -> Load:
         def load() -> MediaPlaylist:

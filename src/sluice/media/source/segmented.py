@@ -1,4 +1,4 @@
-"""What sources made of segments (HLS, DASH) have in common: lanes, one for each rendition, and notes."""
+"""What sources made of segments (HLS, DASH) have in common: a reader for each rendition, and notes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -9,8 +9,8 @@ from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.hls_fetch import Fetcher
 from sluice.media.source.hls_playlist import Part
-from sluice.media.source.lane_group import LaneGroup
 from sluice.media.source.notes import Notes
+from sluice.media.source.rendition_set import RenditionSet
 from sluice.media.source.sniff import SniffedFile
 from sluice.net.http import HttpFile
 
@@ -32,19 +32,19 @@ class SegmentedSource(ABC):
         self.notes = Notes()
         self._file, self._head, self._kinds = file, head, kinds
         self._fetcher = Fetcher(connect)
-        self._lanes = LaneGroup()
+        self._renditions = RenditionSet()
         self._behind: Part | None = None
 
     @abstractmethod
     def open(self) -> Probe:
-        """Adds the lanes and opens them. Raises SourceError."""
+        """Adds the renditions and opens them. Raises SourceError."""
 
     @staticmethod
-    def _summed_up(lanes: Sequence[Probe], *, live: bool, duration_us: int | None) -> Probe:
-        """What the lanes found, as one source."""
+    def _summed_up(probes: Sequence[Probe], *, live: bool, duration_us: int | None) -> Probe:
+        """What the renditions found, as one source."""
         return Probe(
-            video=next((probe.video for probe in lanes if probe.video), None),
-            audio=next((probe.audio for probe in lanes if probe.audio), None),
+            video=next((probe.video for probe in probes if probe.video), None),
+            audio=next((probe.audio for probe in probes if probe.audio), None),
             live=live,
             seekable=not live,
             duration_us=None if live else duration_us,
@@ -53,7 +53,7 @@ class SegmentedSource(ABC):
     @property
     def played(self) -> Part | None:
         """The last segment that was read; an attempt that goes on behind it shows nothing again."""
-        return self._lanes.played
+        return self._renditions.played
 
     def go_on_behind(self, part: Part) -> None:
         """Before `open`: a live source is joined there, if it still lists that."""
@@ -61,19 +61,19 @@ class SegmentedSource(ABC):
 
     def read(self, until_us: int) -> list[Packet]:
         """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""
-        return self._lanes.read(until_us)
+        return self._renditions.read(until_us)
 
     def edge(self) -> Edge | None:
         """Of a live source; None when it has ended."""
-        return self._lanes.edge()
+        return self._renditions.edge()
 
     def skip(self) -> bool:
-        """Leaves out what keeps it from its edge, see LaneGroup. Raises SourceError."""
-        return self._lanes.skip()
+        """Leaves out what keeps it from its edge, see RenditionSet. Raises SourceError."""
+        return self._renditions.skip()
 
     def seek(self, position_us: int) -> None:
         """At or before the position; a live source cannot."""
-        self._lanes.seek(position_us)
+        self._renditions.seek(position_us)
 
     def abort(self) -> None:
         """From any thread: whatever blocks fails at once."""
@@ -81,6 +81,6 @@ class SegmentedSource(ABC):
         self._fetcher.abort()
 
     def close(self) -> None:
-        self._lanes.close()
+        self._renditions.close()
         self._fetcher.close_all()
         self._file.close()

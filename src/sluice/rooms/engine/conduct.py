@@ -16,7 +16,7 @@ _PATIENCE_US = PATIENCE_S * 1_000_000
 _PAUSE_US = 1_500_000
 
 
-class Budget:
+class TokenBucket:
     """`rate` a second, `at_once` after a rest."""
 
     __slots__ = ("_at_once", "_at_us", "_left", "_rate_us")

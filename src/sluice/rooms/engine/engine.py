@@ -39,7 +39,7 @@ from sluice.rooms.engine.history import settle
 from sluice.rooms.engine.link import LinkChannel, LinkEnd
 from sluice.rooms.engine.negotiation import NotAllowed, agree_to_publish, agree_to_watch, publish_terms
 from sluice.rooms.engine.peer import Connection, Role
-from sluice.rooms.engine.peers import Peers, Seat, clock_us
+from sluice.rooms.engine.peers import PeerEntry, Peers, clock_us
 from sluice.rooms.engine.publisher import Hello, PublisherLink
 from sluice.rooms.engine.publishing import Publishing
 from sluice.rooms.engine.room import Place, Room, StreamKey
@@ -111,14 +111,14 @@ class Engine:
                 now_us=now_us,
             )
 
-        seat = self._peers.sit_down(new_peer_id(), agreed, begin, room=room, holder=holder, stream=stream)
-        local = self._peers.local(seat)
+        entry = self._peers.add(new_peer_id(), agreed, begin, room=room, holder=holder, stream=stream)
+        local = self._peers.local(entry)
         if agreed.faults:
-            log.info("> answer in part", peer=seat.peer.id, why="; ".join(agreed.faults.values()))
+            log.info("> answer in part", peer=entry.peer.id, why="; ".join(agreed.faults.values()))
         sdp = make_watch_answer(
             agreed.offer, agreed.transport, local, video, opus, stream.sources, agreed.faults
         )
-        return Answer(peer_id=seat.peer.id, etag=local.ufrag, sdp=sdp)
+        return Answer(peer_id=entry.peer.id, etag=local.ufrag, sdp=sdp)
 
     def publish(self, request: Publish) -> Answer | Refusal:
         """Answers a WHIP offer. From now on the stream is this peer's: who published it before is ended."""
@@ -147,17 +147,17 @@ class Engine:
             self._publishing[peer_id] = publishing
             return publishing
 
-        seat = self._peers.sit_down(peer_id, agreed, begin, room=room, holder=holder, stream=stream)
+        entry = self._peers.add(peer_id, agreed, begin, room=room, holder=holder, stream=stream)
         self._take_stream(room, key, peer_id)
         stream.reset(_FAR_KEY_FRAME_US)
-        local = self._peers.local(seat)
+        local = self._peers.local(entry)
         sdp = make_publish_answer(agreed.offer, agreed.transport, local, agreed.video, agreed.opus)
         return Answer(peer_id=peer_id, etag=local.ufrag, sdp=sdp)
 
     def patch_peer(self, request: PatchPeer) -> Patched | Refusal:
         """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
-        seat = self._peers.get(request.peer_id)
-        if seat is None or seat.user_id != request.user_id:
+        entry = self._peers.get(request.peer_id)
+        if entry is None or entry.user_id != request.user_id:
             user_id, why = self._ended.get(request.peer_id, ("", ""))
             if why and user_id == request.user_id:
                 return Patched(outcome="ended", why=why)
@@ -166,7 +166,7 @@ class Engine:
             fragment = parse_fragment(request.fragment)
         except SdpError as error:
             return Refusal(field="fragment", why=str(error))
-        peer, anyhow = seat.peer, "*" in request.etags
+        peer, anyhow = entry.peer, "*" in request.etags
         if not anyhow and peer.ufrag not in request.etags:
             return Patched(outcome="stale")
         if fragment.ufrag in ("", peer.remote_ufrag):
@@ -175,25 +175,25 @@ class Engine:
             return Refusal(field="fragment", why="an ICE restart must come with the header If-Match: *")
         if not peer.announcements.take(1, clock_us()):
             return _busy(_TOO_MANY_ANNOUNCEMENTS)
-        self._peers.restart(seat, fragment.ufrag)
-        made = make_fragment(seat.lead, self._peers.local(seat))
+        self._peers.restart(entry, fragment.ufrag)
+        made = make_fragment(entry.lead, self._peers.local(entry))
         return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
 
     def peer_sends(self, request: PeerSends) -> Done | Refusal:
-        seat, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
-        if seat is None or publishing is None or seat.user_id != request.user_id:
+        entry, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
+        if entry is None or publishing is None or entry.user_id != request.user_id:
             return Done(found=False)
-        if not seat.peer.announcements.take(1, clock_us()):
+        if not entry.peer.announcements.take(1, clock_us()):
             return _busy(_TOO_MANY_ANNOUNCEMENTS)
         publishing.says(request.kinds, clock_us())
         return Done(found=True)
 
     def close_peer(self, request: ClosePeer) -> Done:
-        seat = self._peers.get(request.peer_id)
+        entry = self._peers.get(request.peer_id)
         theirs = (request.app_id, request.room_id), request.user_id
-        if seat is None or (seat.holder.room, seat.holder.user) != theirs:
+        if entry is None or (entry.holder.room, entry.holder.user) != theirs:
             return Done(found=False)
-        self._peers.remove(seat.peer)
+        self._peers.remove(entry.peer)
         return Done(found=True)
 
     def enter(self, request: Enter) -> Roster | Refusal:
@@ -219,9 +219,9 @@ class Engine:
             if app_id == request.app_id and request.room_id in ("", room_id):
                 ended |= room.expel(user_id)
         for holder in ended:
-            seat = self._peers.get(holder)
-            if seat is not None:
-                self._peers.remove(seat.peer)
+            entry = self._peers.get(holder)
+            if entry is not None:
+                self._peers.remove(entry.peer)
             else:
                 self._close_run(holder)
         return Done(found=bool(ended))
@@ -303,8 +303,8 @@ class Engine:
                 more = viewer.drain(elapsed_s, stream.sources.video)
             except Exception:  # root of a peer: our defect ends it, and no other
                 log.error("x peer", peer=peer_id, why="a defect of ours", exc_info=True)
-                if (seat := self._peers.get(peer_id)) is not None:
-                    self._peers.remove(seat.peer)
+                if (entry := self._peers.get(peer_id)) is not None:
+                    self._peers.remove(entry.peer)
                 more = False
             if not more:
                 del self._backlogs[viewer]
@@ -321,11 +321,11 @@ class Engine:
         if replaced is None:
             return
         self._note_retired(replaced)
-        link, seat = self._links.pop(replaced, None), self._peers.get(replaced)
+        link, entry = self._links.pop(replaced, None), self._peers.get(replaced)
         if link is not None:
             link.replace()
-        if seat is not None:
-            self._peers.remove(seat.peer)
+        if entry is not None:
+            self._peers.remove(entry.peer)
         else:
             room.leave(replaced, clock_us(), linger=False)
 
@@ -374,14 +374,14 @@ class Engine:
             self._start_drain()
         self._backlogs[viewer] = stream, peer_id
 
-    def _on_gone(self, seat: Seat) -> None:
-        if seat.peer.conduct.why:
-            self._ended[seat.peer.id] = seat.user_id, seat.peer.conduct.why
+    def _on_gone(self, entry: PeerEntry) -> None:
+        if entry.peer.conduct.why:
+            self._ended[entry.peer.id] = entry.user_id, entry.peer.conduct.why
             if len(self._ended) > _MOST_RETIRED:
                 self._ended.popitem(last=False)
-        self._publishing.pop(seat.peer.id, None)
-        seat.room.unpublish(seat.peer.id)
-        seat.room.leave(seat.peer.id, clock_us())
+        self._publishing.pop(entry.peer.id, None)
+        entry.room.unpublish(entry.peer.id)
+        entry.room.leave(entry.peer.id, clock_us())
 
 
 def _unsubscribe(subscriber: SubscriberLink) -> None:

@@ -38,7 +38,7 @@ from sluice.core.limits import (
     RTP_BYTES_AT_ONCE,
     RTP_BYTES_PER_S,
 )
-from sluice.rooms.engine.conduct import Budget, Conduct
+from sluice.rooms.engine.conduct import Conduct, TokenBucket
 from sluice.rooms.engine.dtls import Dtls, DtlsError, DtlsIdentity, SrtpKeys
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.wire.rtcp import Feedback, parse
@@ -132,16 +132,17 @@ class Peer:
         self._address: Address | None = None
         self._heard_us = now_us
         self._created_us = now_us
-        self.announcements = Budget(ANNOUNCEMENTS_PER_S, ANNOUNCEMENTS_AT_ONCE)  #: what it asks for over HTTP
+        #: What it asks for over HTTP.
+        self.announcements = TokenBucket(ANNOUNCEMENTS_PER_S, ANNOUNCEMENTS_AT_ONCE)
         self._ssrcs: set[bytes] = set()  #: for each of which libsrtp keeps a state
-        self._new_ssrcs = Budget(NEW_SSRCS_PER_S, NEW_SSRCS_AT_ONCE)
-        self._forged = Budget(FORGED_PER_S, FORGED_AT_ONCE)
-        self._checks = Budget(CHECKS_PER_S, CHECKS_AT_ONCE)
-        self._false_checks = Budget(FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE)
-        self._new_addresses = Budget(NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE)
-        self._dtls_datagrams = Budget(HANDSHAKE_DATAGRAMS_PER_S, HANDSHAKE_DATAGRAMS_AT_ONCE)
-        self._rtp_bytes = Budget(RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE)
-        self._rtcp_packets = Budget(RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE)
+        self._new_ssrcs = TokenBucket(NEW_SSRCS_PER_S, NEW_SSRCS_AT_ONCE)
+        self._forged = TokenBucket(FORGED_PER_S, FORGED_AT_ONCE)
+        self._checks = TokenBucket(CHECKS_PER_S, CHECKS_AT_ONCE)
+        self._false_checks = TokenBucket(FALSE_CHECKS_PER_S, FALSE_CHECKS_AT_ONCE)
+        self._new_addresses = TokenBucket(NEW_ADDRESSES_PER_S, NEW_ADDRESSES_AT_ONCE)
+        self._dtls_datagrams = TokenBucket(HANDSHAKE_DATAGRAMS_PER_S, HANDSHAKE_DATAGRAMS_AT_ONCE)
+        self._rtp_bytes = TokenBucket(RTP_BYTES_PER_S, RTP_BYTES_AT_ONCE)
+        self._rtcp_packets = TokenBucket(RTCP_PACKETS_PER_S, RTCP_PACKETS_AT_ONCE)
 
     # --- ICE ----------------------------------------------------------------------------------------------
 

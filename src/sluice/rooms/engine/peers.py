@@ -40,7 +40,7 @@ def clock_us() -> int:
 
 
 @dataclass(slots=True)
-class Seat:
+class PeerEntry:
     """A peer's place: whose it is, on whose account it is counted, and the stream that it watches or
     publishes. `lead` is as in Agreement, `names` are the ICE user names by which it is found."""
 
@@ -54,35 +54,35 @@ class Seat:
 
 
 class Peers:
-    """`on_gone` is called with the seat of each peer that has ended."""
+    """`on_gone` is called with the entry of each peer that has ended."""
 
     def __init__(
         self,
         socket: MediaSocket,
         identity: DtlsIdentity,
         candidates: list[tuple[str, int]],
-        on_gone: Callable[[Seat], None],
+        on_gone: Callable[[PeerEntry], None],
         limits: SeatLimits,
     ) -> None:
         self._socket = socket
         self._identity = identity
         self._candidates = candidates
         self._on_gone = on_gone
-        self._seats: dict[str, Seat] = {}
+        self._entries: dict[str, PeerEntry] = {}
         self._shares = Seats(limits, "peers")
         self._by_name: dict[str, Peer] = {}
         self._by_address: dict[Address, Peer] = {}
 
     def refusal(self, holder: Holder) -> str:
-        """Why there is no seat for him; empty where there is one."""
-        if len(self._seats) >= MOST_PEERS:
+        """Why there is no entry for him; empty where there is one."""
+        if len(self._entries) >= MOST_PEERS:
             return f"this room process serves {MOST_PEERS} peers, the most at once"
         return self._shares.refusal(holder)
 
-    def get(self, peer_id: str) -> Seat | None:
-        return self._seats.get(peer_id)
+    def get(self, peer_id: str) -> PeerEntry | None:
+        return self._entries.get(peer_id)
 
-    def sit_down(
+    def add(
         self,
         peer_id: PeerId,
         agreed: Agreement,
@@ -91,40 +91,40 @@ class Peers:
         room: Room,
         holder: Holder,
         stream: Stream,
-    ) -> Seat:
+    ) -> PeerEntry:
         """A new peer, which is waited for; `begin` makes its role when it is connected."""
         peer = Peer(peer_id, begin, self._socket, self._identity, agreed.transport, clock_us())
         user_id = UserId(holder.user)
-        seat = self._seats[peer_id] = Seat(peer, room, user_id, holder, stream, agreed.lead)
+        entry = self._entries[peer_id] = PeerEntry(peer, room, user_id, holder, stream, agreed.lead)
         self._shares.take(holder)
-        self._name(seat)
+        self._name(entry)
         stream.watched += 1
         room.enter(user_id, peer_id)
-        return seat
+        return entry
 
-    def restart(self, seat: Seat, remote_ufrag: str) -> None:
+    def restart(self, entry: PeerEntry, remote_ufrag: str) -> None:
         """A new ICE session of the peer (see `Peer.restart`)."""
-        seat.peer.restart(remote_ufrag)
-        self._name(seat)
+        entry.peer.restart(remote_ufrag)
+        self._name(entry)
 
-    def local(self, seat: Seat) -> LocalPeer:
+    def local(self, entry: PeerEntry) -> LocalPeer:
         """Our side of the peer's transport."""
-        peer = seat.peer
+        peer = entry.peer
         password = peer.passwords[peer.ufrag]
         return LocalPeer(peer.ufrag, password, self._identity.fingerprint, self._candidates)
 
     def remove(self, peer: Peer) -> None:
-        seat = self._seats.pop(peer.id, None)
-        if seat is None:
+        entry = self._entries.pop(peer.id, None)
+        if entry is None:
             return
         self._try(peer, peer.close)
-        self._shares.give_back(seat.holder)
-        seat.stream.watched -= 1
-        for name in seat.names:
+        self._shares.give_back(entry.holder)
+        entry.stream.watched -= 1
+        for name in entry.names:
             del self._by_name[name]
         for address in peer.addresses:
             self._forget(peer, address)
-        self._try(peer, partial(self._on_gone, seat))
+        self._try(peer, partial(self._on_gone, entry))
 
     def _try(self, peer: Peer, work: Callable[[], None]) -> bool:
         """False when it failed; then the peer has to go."""
@@ -136,17 +136,17 @@ class Peers:
         return True
 
     def close(self) -> None:
-        for seat in list(self._seats.values()):
-            self.remove(seat.peer)
+        for entry in list(self._entries.values()):
+            self.remove(entry.peer)
 
     def end_all(self, room: Room) -> None:
-        for seat in [seat for seat in self._seats.values() if seat.room is room]:
-            self.remove(seat.peer)
+        for entry in [entry for entry in self._entries.values() if entry.room is room]:
+            self.remove(entry.peer)
 
     def on_timer(self, now_us: int, unix_time: float) -> None:
         ended = 0
-        for seat in list(self._seats.values()):
-            peer = seat.peer
+        for entry in list(self._entries.values()):
+            peer = entry.peer
             well = self._try(peer, partial(peer.on_timer, now_us, unix_time))
             if (peer.phase is Phase.CLOSED or not well) and ended < MOST_ENDED_AT_ONCE:
                 ended += 1
@@ -207,12 +207,12 @@ class Peers:
             del self._by_address[address]
             self._socket.close_path(address)
 
-    def _name(self, seat: Seat) -> None:
-        for name in seat.names:
+    def _name(self, entry: PeerEntry) -> None:
+        for name in entry.names:
             del self._by_name[name]
-        seat.names = set(seat.peer.passwords)
-        for name in seat.names:
-            self._by_name[name] = seat.peer
+        entry.names = set(entry.peer.passwords)
+        for name in entry.names:
+            self._by_name[name] = entry.peer
 
 
 def _ufrag_of(data: bytes) -> str:

@@ -23,7 +23,7 @@ from sluice.core.limits import (
     UNITS_AT_ONCE,
     UNITS_PER_S,
 )
-from sluice.rooms.engine.conduct import Budget
+from sluice.rooms.engine.conduct import TokenBucket
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.socket import Address
 from sluice.rooms.engine.stream import Stream
@@ -116,10 +116,10 @@ class Publishing:
         self._transport = TransportFeedback()
         self._picture_at_us = now_us  #: when the newest packet of video came
         self._intra_requests = 0
-        self._units = Budget(UNITS_PER_S, UNITS_AT_ONCE)
+        self._units = TokenBucket(UNITS_PER_S, UNITS_AT_ONCE)
         self._rest_until_us = 0
-        self._pictures = Budget(PICTURES_PER_S, PICTURES_AT_ONCE)
-        self._sounds = Budget(SOUNDS_PER_S, SOUNDS_AT_ONCE)
+        self._pictures = TokenBucket(PICTURES_PER_S, PICTURES_AT_ONCE)
+        self._sounds = TokenBucket(SOUNDS_PER_S, SOUNDS_AT_ONCE)
         self._poll_at_us = self._feedback_at_us = 0
         self._report_at_us = now_us + _REPORT_US
 

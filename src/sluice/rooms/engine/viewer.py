@@ -17,9 +17,9 @@ from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
 from sluice.core.limits import REPEATED_BYTES_AT_ONCE, REPEATED_SHARE, REPEATS_AT_ONCE, REPEATS_PER_S
-from sluice.rooms.engine.conduct import Budget
+from sluice.rooms.engine.conduct import TokenBucket
 from sluice.rooms.engine.frame import Frame, runs_of
-from sluice.rooms.engine.numbering import Numbering, Stretch
+from sluice.rooms.engine.numbering import Numbering, NumberSpan
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.wire.rtp import audio_header, headers
 from sluice.wire.sdp import VideoFormat
@@ -124,8 +124,8 @@ class Viewer:
         self._pending = 0  #: packets in the backlog
         self._rate = 0.0
         self._allowance = 0.0
-        self._repeats = Budget(REPEATS_PER_S, REPEATS_AT_ONCE)
-        self._repeated_bytes = Budget(0, REPEATED_BYTES_AT_ONCE)
+        self._repeats = TokenBucket(REPEATS_PER_S, REPEATS_AT_ONCE)
+        self._repeated_bytes = TokenBucket(0, REPEATED_BYTES_AT_ONCE)
         self._earned_octets = 0  #: of what was sent, those that count for `_repeated_bytes`
 
     # --- start --------------------------------------------------------------------------------------------
@@ -137,13 +137,13 @@ class Viewer:
     def begin_live(self, sequence: int) -> None:
         """Video begins with the key frame whose first packet has this number."""
         self._resume_at = sequence
-        self._begin_stretch(Stretch(sequence, 0))
+        self._begin_span(NumberSpan(sequence, 0))
 
     def begin_with(self, group: list[Frame], packets_per_s: float) -> None:
         """Video begins with a GOP of the past, whose last frame is the newest of the stream."""
         if self._video_type is None:
             return
-        self._begin_stretch(Stretch(group[0].sequence, 0))
+        self._begin_span(NumberSpan(group[0].sequence, 0))
         self._send_group(group, packets_per_s)
 
     # --- repair and pause ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class Viewer:
         next packet will have, here and below."""
         if self._numbering is None or self._paused:
             return
-        now = self._numbering.stretch
+        now = self._numbering.span
         if self._backlog and self._backlog[0][0].number <= now.last_moved:
             return  # a GOP is still on its way
         first, last = group[0], group[-1]
@@ -161,7 +161,7 @@ class Viewer:
         timestamp = now.timestamp_of(last) + len(group) * _REPAIR_TICKS
         self.forget_backlog()
         self._skipping = False
-        self._begin_stretch(Stretch(number, number - first.sequence, last.number, timestamp, _REPAIR_TICKS))
+        self._begin_span(NumberSpan(number, number - first.sequence, last.number, timestamp, _REPAIR_TICKS))
         self._send_group(group, packets_per_s)
 
     def pause(self, stream_next: int) -> None:
@@ -184,16 +184,16 @@ class Viewer:
         if self._paused or not frame.key:
             return False
         self._skipping = False
-        self._begin_stretch(Stretch(self._resume_at, self._resume_at - frame.sequence))
+        self._begin_span(NumberSpan(self._resume_at, self._resume_at - frame.sequence))
         return True
 
-    def _begin_stretch(self, stretch: Stretch) -> None:
+    def _begin_span(self, span: NumberSpan) -> None:
         if self._numbering is None:
-            self._numbering = Numbering(stretch)
+            self._numbering = Numbering(span)
         else:
-            self._numbering.begin(stretch)
-        self._index_shift = self._numbering.index_shift(stretch)
-        self._as_stream = stretch.shift == 0
+            self._numbering.begin(span)
+        self._index_shift = self._numbering.index_shift(span)
+        self._as_stream = span.shift == 0
 
     def _next(self, stream_next: int) -> int:
         """The viewer's number of the packet that it will be sent next."""
@@ -203,7 +203,7 @@ class Viewer:
         if self._backlog:
             frame, start = self._backlog[0]
             stream_next = frame.sequence + start
-        return stream_next + self._numbering.stretch.shift
+        return stream_next + self._numbering.span.shift
 
     def _send_group(self, group: list[Frame], packets_per_s: float) -> None:
         self._rate = _LOOPBACK_PACKETS_PER_S if self._loopback else _CATCH_UP_FACTOR * packets_per_s
@@ -304,14 +304,14 @@ class Viewer:
         self.video_packets += end - start
         self.video_octets += sum(lengths)
 
-    def _headers(self, frame: Frame, ssrc: int, stretch: Stretch | None = None) -> list[bytes]:
-        """The headers that this viewer was or will be sent, in the newest stretch unless told."""
+    def _headers(self, frame: Frame, ssrc: int, span: NumberSpan | None = None) -> list[bytes]:
+        """The headers that this viewer was or will be sent, in the newest span unless told."""
         assert self._numbering is not None and self._video_type is not None  # noqa: S101, PT018 - video has begun
-        stretch = stretch or self._numbering.stretch
-        if stretch.shift == 0 and frame.number > stretch.last_moved:
+        span = span or self._numbering.span
+        if span.shift == 0 and frame.number > span.last_moved:
             return frame.headers(self._video_type, ssrc)
-        timestamp, count = stretch.timestamp_of(frame), len(frame.payloads)
-        return headers(self._video_type, frame.sequence + stretch.shift, timestamp, ssrc, count)
+        timestamp, count = span.timestamp_of(frame), len(frame.payloads)
+        return headers(self._video_type, frame.sequence + span.shift, timestamp, ssrc, count)
 
     # --- feedback -----------------------------------------------------------------------------------------
 
@@ -329,10 +329,10 @@ class Viewer:
             return True
         if not self._may_repeat(found[0].lengths[found[1]], now_us):
             return False
-        (stretch, sequence), (frame, n) = place, found
-        original, payload = self._headers(frame, sources.video, stretch)[n], frame.payloads[n]
+        (span, sequence), (frame, n) = place, found
+        original, payload = self._headers(frame, sources.video, span)[n], frame.payloads[n]
         if self._rtx_type is None:
-            index = sequence + self._numbering.index_shift(stretch)
+            index = sequence + self._numbering.index_shift(span)
             sealed = self._seal(sources.video, index, (original,), (payload,))
         else:
             again = self._rtx_sequence

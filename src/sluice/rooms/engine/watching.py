@@ -6,7 +6,7 @@ from typing import ClassVar
 import structlog
 
 from sluice.core.limits import KEY_FRAMES_AT_ONCE, KEY_FRAMES_PER_S, NACKED_AT_ONCE, NACKED_PER_S
-from sluice.rooms.engine.conduct import Budget
+from sluice.rooms.engine.conduct import TokenBucket
 from sluice.rooms.engine.loss import LossWatch
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.socket import Address
@@ -60,8 +60,8 @@ class Watching:
         self._picture_lost: tuple[int, int] | None = None  #: when, and the newest key frame then
         self._repair_at_us = 0  #: not before
         self._repair_pause_us = _REPAIR_PAUSE_US
-        self._nacked = Budget(NACKED_PER_S, NACKED_AT_ONCE)
-        self._key_frames = Budget(KEY_FRAMES_PER_S, KEY_FRAMES_AT_ONCE)
+        self._nacked = TokenBucket(NACKED_PER_S, NACKED_AT_ONCE)
+        self._key_frames = TokenBucket(KEY_FRAMES_PER_S, KEY_FRAMES_AT_ONCE)
         stream.join(self._viewer, now_us)
 
     def on_address(self, address: Address) -> None:

@@ -1,7 +1,7 @@
 """Playing an open source: a file is read ahead and paced by the wall clock, a live source as it arrives.
 
 Both run until the source ends and hand frames to `send`. What is paced stands still while its server does:
-what would be late is shifted, so that the room's clock stays true (reading.py makes up what live sources
+what would be late is shifted, so that the room's clock stays true (read_ahead.py makes up what live sources
 lose).
 """
 
@@ -17,8 +17,8 @@ from sluice.media.pacer import Pacer
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
-from sluice.media.reading import Reading, Seekable, Stretch
-from sluice.media.repeats import Repeats
+from sluice.media.relay.read_ahead import Chunk, ReadAhead, Seekable
+from sluice.media.relay.repeats import Repeats
 from sluice.media.source.table import LiveSource
 from sluice.media.source.timeline import Timeline
 from sluice.media.worker import Worker
@@ -77,11 +77,11 @@ def _newest_sound(packets: list[Packet]) -> list[Packet]:
 
 
 class Playback:
-    """Sends what `reading` gives when it is due. `position_us` and `pass_number` follow what was sent."""
+    """Sends what `read_ahead` gives when it is due. `position_us` and `pass_number` follow what was sent."""
 
     def __init__(
         self,
-        reading: Reading,
+        read_ahead: ReadAhead,
         *,
         send: Send,
         pacer: Pacer,
@@ -94,7 +94,7 @@ class Playback:
         """`steady`: all of it is sound, sent at the common beat."""
         self.position_us, self.pass_number = position_us, pass_number
         self.paused = paused
-        self._reading, self._ahead_us = reading, reading.ahead_us
+        self._read_ahead, self._ahead_us = read_ahead, read_ahead.ahead_us
         self._send = send
         self._pacer = pacer
         self._worker = worker
@@ -122,7 +122,7 @@ class Playback:
     @property
     def jumps(self) -> int:
         """Of the reading."""
-        return self._reading.jumps
+        return self._read_ahead.jumps
 
     def pause(self) -> None:
         self.paused = True
@@ -181,20 +181,20 @@ class Playback:
 
     async def _read(self) -> bool:
         """False at the end."""
-        stretch = await self._worker.call(self._reading.read, self._ready_us())
-        if stretch is None:
+        chunk = await self._worker.call(self._read_ahead.read, self._ready_us())
+        if chunk is None:
             return False
-        self._take(stretch)
-        if stretch.pass_us is not None:
-            self._passes.append(stretch.pass_us)
+        self._take(chunk)
+        if chunk.pass_us is not None:
+            self._passes.append(chunk.pass_us)
         return True
 
     async def _do_jump(self, position_us: int, done: "asyncio.Future[None]") -> bool:
         """True when it goes on elsewhere."""
-        assert isinstance(self._reading, Seekable)  # noqa: S101 - who asks has made sure
+        assert isinstance(self._read_ahead, Seekable)  # noqa: S101 - who asks has made sure
         try:
-            stretch = await self._worker.call(
-                self._reading.jump, position_us, self._until_us, len(self._passes)
+            chunk = await self._worker.call(
+                self._read_ahead.jump, position_us, self._until_us, len(self._passes)
             )
         except SourceError as error:
             if error.reason is not Reason.INVALID_POSITION:
@@ -211,7 +211,7 @@ class Playback:
         self._pass_us = self._until_us - position_us
         self.position_us = self._least_us = position_us
         self._moved = True
-        self._take(stretch)
+        self._take(chunk)
         if not done.done():
             done.set_result(None)
         return True
@@ -228,9 +228,9 @@ class Playback:
             self._sound.extend(frame for frame in made if frame.media_us > sent_us)
             self._pace()
 
-    def _take(self, stretch: Stretch) -> None:
-        self._until_us = stretch.until_us
-        self._repeats += stretch.frames
+    def _take(self, chunk: Chunk) -> None:
+        self._until_us = chunk.until_us
+        self._repeats += chunk.frames
         if all(frame.again for frame in self._repeats):
             return  # until there is something new: an attempt that has nothing shows nothing again
         frames, self._repeats = self._repeats, []

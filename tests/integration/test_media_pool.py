@@ -9,7 +9,7 @@ import structlog
 
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.tasks import placement as module
-from sluice.tasks.placement import MediaProcesses
+from sluice.tasks.media_pool import MediaPool
 from tests.integration.children import MODULE
 from tests.integration.waiting import until
 
@@ -24,20 +24,20 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def media(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MediaProcesses]:
+async def media(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MediaPool]:
     monkeypatch.setattr(module, "_CALM_S", 0.1)
-    media = MediaProcesses([ChildSpec("media-0", MODULE, {"log_level": "error"})], MOST_APART)
+    media = MediaPool([ChildSpec("media-0", MODULE, {"log_level": "error"})], MOST_APART)
     await media.start()
     yield media
     await media.stop()
 
 
-async def reserve(media: MediaProcesses) -> Supervised:
+async def reserve(media: MediaPool) -> Supervised:
     await until(lambda: media.processes[-1] is not media.processes[0] and bool(media.processes[-1].ready))
     return media.processes[-1]
 
 
-async def test_the_reserve_is_taken_first_and_made_anew(media: MediaProcesses) -> None:
+async def test_the_reserve_is_taken_first_and_made_anew(media: MediaPool) -> None:
     first = await reserve(media)
     assert media.room == MOST_APART
     assert media.take_apart() is first
@@ -47,7 +47,7 @@ async def test_the_reserve_is_taken_first_and_made_anew(media: MediaProcesses) -
     assert media.take_apart() is None, "no more than the bound"
 
 
-async def test_one_that_is_released_ends_and_has_no_next_life(media: MediaProcesses) -> None:
+async def test_one_that_is_released_ends_and_has_no_next_life(media: MediaPool) -> None:
     taken = await reserve(media)
     assert media.take_apart() is taken
     assert taken.pid is not None
@@ -59,7 +59,7 @@ async def test_one_that_is_released_ends_and_has_no_next_life(media: MediaProces
     assert media.processes[0].ready is not None
 
 
-async def test_one_that_dies_and_is_released_at_its_death_is_not_started_again(media: MediaProcesses) -> None:
+async def test_one_that_dies_and_is_released_at_its_death_is_not_started_again(media: MediaPool) -> None:
     taken = await reserve(media)
     media.take_apart()
     died = asyncio.Event()
@@ -76,9 +76,7 @@ async def test_one_that_dies_and_is_released_at_its_death_is_not_started_again(m
     assert (taken.restarts, taken.channel) == (1, None)
 
 
-async def test_one_that_does_not_start_is_told(
-    media: MediaProcesses, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_that_does_not_start_is_told(media: MediaPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CALM_S", 60.0)
     kept = await reserve(media)
     media.take_apart()
@@ -91,7 +89,7 @@ async def test_one_that_does_not_start_is_told(
     assert media.processes[1:] == (kept,)
 
 
-async def test_the_end_of_the_node_is_no_failure_of_one_that_starts(media: MediaProcesses) -> None:
+async def test_the_end_of_the_node_is_no_failure_of_one_that_starts(media: MediaPool) -> None:
     failed: list[Supervised] = []
     media.on_failure = failed.append
     kept = await reserve(media)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from sluice.core.room_clock import RoomClock
-from sluice.media.interleave import Interleaver
 from sluice.media.pipe.aac import AacPipe
 from sluice.media.pipe.flv_video import FlvVideo
+from sluice.media.push.interleave import Interleaver
 from sluice.media.units import AudioHeaders, Unit
 from sluice.process.link import KEY_FRAME, PAST, FrameType, LinkFrame
 

@@ -1,4 +1,4 @@
-"""The front door: envelope, order of checks, statuses per version, bodies (volcengine.md 1, 4, 5)."""
+"""The gateway: envelope, order of checks, statuses per version, bodies (volcengine.md 1, 4, 5)."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import structlog
 
 from sluice.api.volcengine import errors
 from sluice.api.volcengine.actions import action_table
-from sluice.api.volcengine.door import BODY_LIMIT, FrontDoor
+from sluice.api.volcengine.gateway import BODY_LIMIT, Gateway
 from sluice.core.apps import AccessKey, App, Apps
 from sluice.core.errors import Overloaded, RoomError
 from sluice.core.ids import AppId
@@ -30,7 +30,7 @@ STOP, LIST = "StopRelayStream", "ListRelayStream"
 
 
 @dataclass
-class Door:
+class FakeGateway:
     """The dialect over a fake `Tasks`, with a client that signs."""
 
     now: float = NOW
@@ -39,14 +39,14 @@ class Door:
     bans: FakeBans = field(default_factory=FakeBans)
     tasks: FakeTasks = field(init=False)
     apps: Apps = field(init=False)
-    app: FrontDoor = field(init=False)
+    app: Gateway = field(init=False)
 
     def __post_init__(self) -> None:
         self.tasks = FakeTasks(lambda: self.now)
         stranger = AccessKey(KEY.access_key, KEY.secret_key, frozenset())
         self.apps = Apps([APP, OTHER_APP], [OWNER, stranger])
         actions = action_table(self.tasks, self.rooms, self.bans, self.callbacks)
-        self.app = FrontDoor(actions, self.apps, lambda: self.now)
+        self.app = Gateway(actions, self.apps, lambda: self.now)
 
     def send(
         self,
@@ -67,8 +67,8 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def gateway() -> FakeGateway:
+    return FakeGateway()
 
 
 def error_of(answer: Answer) -> tuple[int, str, str]:
@@ -80,19 +80,19 @@ def error_of(answer: Answer) -> tuple[int, str, str]:
     return answer.status, metadata["Error"]["Code"], metadata["Error"]["Message"]
 
 
-def list_tasks(door: Door, **options: Any) -> Answer:
-    return door.send(LIST, method="GET", query=f"&AppId={APP.app_id}&RoomId=Room1", **options)
+def list_tasks(gateway: FakeGateway, **options: Any) -> Answer:
+    return gateway.send(LIST, method="GET", query=f"&AppId={APP.app_id}&RoomId=Room1", **options)
 
 
-def test_a_flood_of_refused_calls_does_not_fill_the_log(door: Door) -> None:
+def test_a_flood_of_refused_calls_does_not_fill_the_log(gateway: FakeGateway) -> None:
     with structlog.testing.capture_logs() as logs:
         for _ in range(MOST_LOGGED_REFUSALS + 100):
-            assert call(door.app, "GET", "/?Action=ListRelayStream&Version=2023-11-01").status == 401
+            assert call(gateway.app, "GET", "/?Action=ListRelayStream&Version=2023-11-01").status == 401
     assert len(logs) == MOST_LOGGED_REFUSALS
 
 
-def test_success_envelope(door: Door) -> None:
-    answer = list_tasks(door)
+def test_success_envelope(gateway: FakeGateway) -> None:
+    answer = list_tasks(gateway)
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     document = answer.json()
@@ -110,8 +110,8 @@ def test_success_envelope(door: Door) -> None:
     }
 
 
-def test_gateway_error_carries_its_number(door: Door) -> None:
-    answer = call(door.app, "GET", "/?Action=ListRelayStream&Version=2020-12-01")
+def test_gateway_error_carries_its_number(gateway: FakeGateway) -> None:
+    answer = call(gateway.app, "GET", "/?Action=ListRelayStream&Version=2020-12-01")
     assert answer.status == 401
     metadata = answer.json()["ResponseMetadata"]
     assert metadata["Error"] == {
@@ -172,34 +172,38 @@ def test_gateway_error_carries_its_number(door: Door) -> None:
         ),
     ],
 )
-def test_before_the_signature(door: Door, method: str, query: str, expected: tuple[int, str, str]) -> None:
-    assert error_of(call(door.app, method, f"/?{query}")) == expected
+def test_before_the_signature(
+    gateway: FakeGateway, method: str, query: str, expected: tuple[int, str, str]
+) -> None:
+    assert error_of(call(gateway.app, method, f"/?{query}")) == expected
 
 
-def test_unauthenticated_body_is_not_read(door: Door) -> None:
-    answer = call(door.app, "POST", "/?Action=StopRelayStream&Version=2023-11-01", chunks=[b"x"] * 10)
+def test_unauthenticated_body_is_not_read(gateway: FakeGateway) -> None:
+    answer = call(gateway.app, "POST", "/?Action=StopRelayStream&Version=2023-11-01", chunks=[b"x"] * 10)
     assert error_of(answer)[1] == "MissingAuthenticationToken"
     assert answer.chunks_read == 0
 
 
-def test_body_over_the_limit_is_refused_while_it_arrives(door: Door) -> None:
-    answer = door.send(STOP, chunks=[b"x" * (BODY_LIMIT // 4)] * 20)
+def test_body_over_the_limit_is_refused_while_it_arrives(gateway: FakeGateway) -> None:
+    answer = gateway.send(STOP, chunks=[b"x" * (BODY_LIMIT // 4)] * 20)
     assert error_of(answer) == (400, "InvalidParameter.SizeOverLimit", "request body is too large")
     assert answer.chunks_read == 5
 
 
-def test_body_of_exactly_the_limit(door: Door) -> None:
+def test_body_of_exactly_the_limit(gateway: FakeGateway) -> None:
     body = IDENTITY + b" " * (BODY_LIMIT - len(IDENTITY))
-    assert error_of(door.send(STOP, body))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
+    assert error_of(gateway.send(STOP, body))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
 
 
-def test_body_in_pieces(door: Door) -> None:
+def test_body_in_pieces(gateway: FakeGateway) -> None:
     pieces = [IDENTITY[at : at + 7] for at in range(0, len(IDENTITY), 7)]
-    assert error_of(door.send(STOP, IDENTITY, chunks=pieces))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
+    assert (
+        error_of(gateway.send(STOP, IDENTITY, chunks=pieces))[1] == "InvalidParameter.ErrorActiveTaskNotFound"
+    )
 
 
-def test_signature_comes_before_the_body(door: Door) -> None:
-    answer = door.send(STOP, IDENTITY, chunks=[b"{"])
+def test_signature_comes_before_the_body(gateway: FakeGateway) -> None:
+    answer = gateway.send(STOP, IDENTITY, chunks=[b"{"])
     assert error_of(answer)[:2] == (401, "SignatureDoesNotMatch")
 
 
@@ -219,34 +223,34 @@ def test_signature_comes_before_the_body(door: Door) -> None:
         (b"{}", "InvalidParameter", "missing required parameter: AppId"),
     ],
 )
-def test_bodies(door: Door, body: bytes, code: str, message: str) -> None:
-    status, found, text = error_of(door.send(STOP, body))
+def test_bodies(gateway: FakeGateway, body: bytes, code: str, message: str) -> None:
+    status, found, text = error_of(gateway.send(STOP, body))
     assert (status, found) == (400, code)
     assert text.startswith(message)
 
 
-def test_content_type_does_not_matter_but_for_forms(door: Door) -> None:
+def test_content_type_does_not_matter_but_for_forms(gateway: FakeGateway) -> None:
     for content_type in (
         "application/json; charset=utf-8",
         "text/plain",
         "multipart/form-data; boundary=x",
         "",
     ):
-        answer = door.send(STOP, IDENTITY, content_type=content_type)
+        answer = gateway.send(STOP, IDENTITY, content_type=content_type)
         assert error_of(answer)[1] == "InvalidParameter.ErrorActiveTaskNotFound"
 
 
-def test_form(door: Door) -> None:
+def test_form(gateway: FakeGateway) -> None:
     form = "application/x-www-form-urlencoded; charset=utf-8"
     body = f"AppId={APP.app_id}&RoomId=Room1&TaskId=Task%201".encode()
-    assert error_of(door.send(STOP, body, content_type=form))[2].startswith("invalid parameter: TaskId: ")
+    assert error_of(gateway.send(STOP, body, content_type=form))[2].startswith("invalid parameter: TaskId: ")
     for bad in (b"AppId=a&AppId.B=c", b"a=1&" * 1000):
-        assert error_of(door.send(STOP, bad, content_type=form))[1] == "InvalidParameter.Unmarshal"
+        assert error_of(gateway.send(STOP, bad, content_type=form))[1] == "InvalidParameter.Unmarshal"
 
 
 @pytest.mark.parametrize(("version", "status"), [("2020-12-01", 200), ("2023-11-01", 400)])
-def test_status_of_a_business_error_per_version(door: Door, version: str, status: int) -> None:
-    answer = door.send(STOP, IDENTITY, version=version)
+def test_status_of_a_business_error_per_version(gateway: FakeGateway, version: str, status: int) -> None:
+    answer = gateway.send(STOP, IDENTITY, version=version)
     assert error_of(answer) == (
         status,
         "InvalidParameter.ErrorActiveTaskNotFound",
@@ -263,8 +267,8 @@ def test_status_of_a_business_error_per_version(door: Door, version: str, status
         ("a b", (400, "InvalidParameter.IllegalAppId", "illegal AppId")),
     ],
 )
-def test_apps(door: Door, app_id: str, expected: tuple[int, str, str]) -> None:
-    assert error_of(door.send(STOP, IDENTITY.replace(APP.app_id.encode(), app_id.encode()))) == expected
+def test_apps(gateway: FakeGateway, app_id: str, expected: tuple[int, str, str]) -> None:
+    assert error_of(gateway.send(STOP, IDENTITY.replace(APP.app_id.encode(), app_id.encode()))) == expected
 
 
 @pytest.mark.parametrize(
@@ -281,31 +285,31 @@ def test_apps(door: Door, app_id: str, expected: tuple[int, str, str]) -> None:
         (RuntimeError("a secret of ours"), (500, "InternalError", "internal error")),
     ],
 )
-def test_failures_behind_the_door(
-    door: Door, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: tuple[int, str, str]
+def test_failures_behind_the_gateway(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: tuple[int, str, str]
 ) -> None:
     async def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(door.tasks, "stop_task", fail)
+    monkeypatch.setattr(gateway.tasks, "stop_task", fail)
     with structlog.testing.capture_logs() as logs:
-        answer = door.send(STOP, IDENTITY)
+        answer = gateway.send(STOP, IDENTITY)
     assert error_of(answer) == expected
     assert b"secret of ours" not in answer.body
     assert [entry["log_level"] for entry in logs] == ["error" if expected[0] == 500 else "info"]
 
 
-def test_client_that_goes_away(door: Door) -> None:
+def test_client_that_goes_away(gateway: FakeGateway) -> None:
     with pytest.raises(ValueError, match="unpack"):  # nothing was sent
-        door.send(STOP, IDENTITY, chunks=[])
+        gateway.send(STOP, IDENTITY, chunks=[])
 
 
 def test_captures_get_past_the_signature() -> None:
     """The values in the captures are placeholders: the answers are business errors (captures' README)."""
     answers = {}
     for capture in load_all():
-        door = Door(now=capture.now)
-        answer = call(door.app, capture.head.method, capture.target, capture.head.headers, [capture.body])
+        gateway = FakeGateway(now=capture.now)
+        answer = call(gateway.app, capture.head.method, capture.target, capture.head.headers, [capture.body])
         answers[capture.name] = error_of(answer)[1:]
     unknown = "InvalidActionOrVersion"
     illegal_room = ("InvalidParameter.IllegalRoomID", "illegal RoomId")
@@ -369,7 +373,7 @@ def test_error_rows_are_the_contracts() -> None:
 
 
 def test_a_path_that_is_nobodys_answers_with_an_envelope() -> None:
-    answer = call(Door().app, "GET", "/elsewhere?Action=ListRelayStream&Version=2023-11-01")
+    answer = call(FakeGateway().app, "GET", "/elsewhere?Action=ListRelayStream&Version=2023-11-01")
     assert answer.status == 404
     error = answer.json()["ResponseMetadata"]["Error"]
     assert error["Code"] == "InvalidActionOrVersion"

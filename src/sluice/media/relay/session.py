@@ -22,11 +22,11 @@ from sluice.core.plan import Plan
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
-from sluice.media.attempt import Attempt, Begin, Stage, Workshop
 from sluice.media.flow import Flow
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.repeats import Repeats
+from sluice.media.relay.attempt import Attempt, AttemptHost, Begin, MediaContext
+from sluice.media.relay.repeats import Repeats
 from sluice.media.sink.room import RoomLink
 from sluice.media.source.hls_playlist import Part
 from sluice.process.control import (
@@ -89,9 +89,9 @@ def _spec_of(job: RelayJob) -> RelaySpec:
 
 
 class Session:
-    def __init__(self, job: RelayJob, shop: Workshop) -> None:
+    def __init__(self, job: RelayJob, context: MediaContext) -> None:
         self._job = job
-        self._shop = shop
+        self._context = context
         self._loop = asyncio.get_running_loop()
         # The idle time of a scheduled task begins with its start.
         self._idle = IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
@@ -135,22 +135,22 @@ class Session:
         self._attempt = self._next_attempt()
         self._cancel_try()
 
-    async def control(self, wish: ControlSession) -> Refusal | None:
+    async def control(self, change: ControlSession) -> Refusal | None:
         """Changes how it plays, from now on and in further attempts; a refusal changes nothing."""
-        if wish.volume is not None and not 0 <= wish.volume <= FULL_VOLUME:
+        if change.volume is not None and not 0 <= change.volume <= FULL_VOLUME:
             return Refusal(field="volume", why=f"must be 0 to {FULL_VOLUME}")
-        refusal = self._attempt.objection(wish)
-        if refusal is None and wish.position_us is not None:
-            refusal = await self._attempt.seek(wish.position_us)
+        refusal = self._attempt.check(change)
+        if refusal is None and change.position_us is not None:
+            refusal = await self._attempt.seek(change.position_us)
         if refusal is not None:
             return refusal
-        self._job = self._job.model_copy(update=wish.model_dump(include=_LASTING, exclude_none=True))
+        self._job = self._job.model_copy(update=change.model_dump(include=_LASTING, exclude_none=True))
         self._spec = _spec_of(self._job)
-        if wish.volume is not None or wish.normalize is not None:
+        if change.volume is not None or change.normalize is not None:
             self._attempt.change_sound(self._spec)
             self._tell_plan()
-        if wish.paused is not None:
-            self._pause() if wish.paused else self._resume()
+        if change.paused is not None:
+            self._pause() if change.paused else self._resume()
         return None
 
     def _pause(self) -> None:
@@ -178,7 +178,7 @@ class Session:
         self._report_progress()
         self._release()
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
-        self._shop.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
+        self._context.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
 
     def _release(self) -> None:
         """What this stands in a circle with goes at once, not when the garbage collector comes: codecs have
@@ -317,9 +317,11 @@ class Session:
     def _next_attempt(self) -> Attempt:
         self._flow = Flow()
         headers = RequestHeaders(self._job.user_agent, tuple(self._job.headers.items()))
-        stage = Stage(self._until_start, self._into_room, self._send, self._resumed, self._repeats, headers)
+        host = AttemptHost(
+            self._until_start, self._into_room, self._send, self._resumed, self._repeats, headers
+        )
         begin = Begin(self._position, resumed=self._sent_at > self._begun_at, behind=self._played)
-        return Attempt(self._spec, self._shop, stage, begin)
+        return Attempt(self._spec, self._context, host, begin)
 
     def _tell_plan(self) -> None:
         """When it is another one: tracks begin and change as they like."""
@@ -331,7 +333,7 @@ class Session:
             document: dict[str, Any] = dict(plan.document())
             if self._notes:
                 document["notes"] = list(self._notes)
-            self._shop.report(Planned(run_id=self._job.run_id, plan=document))
+            self._context.report(Planned(run_id=self._job.run_id, plan=document))
 
     async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Plays through a new link, until the source or the link ends."""
@@ -346,7 +348,7 @@ class Session:
         }
         try:
             # Before the first frame is due: one that finds no link would be lost, and with it a whole GOP.
-            self._link = await self._shop.links.open(
+            self._link = await self._context.links.open(
                 job.link, hello, on_end=link_end.set_result, on_key_frame=self._request_key_frame
             )
         except OSError as error:
@@ -386,13 +388,13 @@ class Session:
             self._flowing = self._ever_flowed = True
             self._cause = None
             self._tell_plan()
-            self._shop.report(Flowing(run_id=self._job.run_id))
+            self._context.report(Flowing(run_id=self._job.run_id))
 
     def _lost(self, reason: Reason, text: str) -> None:
         self._flowing = False
         if not self._resumed.is_set():
             return  # nothing flows that could be lost
-        self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
+        self._context.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
 
     def _schedule_look(self) -> None:
         """All sessions of a process look at the same times, which wakes it once for all."""
@@ -447,7 +449,7 @@ class Session:
         now = link.counts() if link else (0, 0, 0, 0)
         video, audio, octets, late = (a + b for a, b in zip(self._totals, now, strict=True))
         dropped = {"room_slow": late, **self._attempt.dropped()}
-        self._shop.report(
+        self._context.report(
             Progress(
                 run_id=self._job.run_id,
                 position_us=self._position[0],

@@ -24,7 +24,7 @@ from sluice.process.link import FrameType
 AHEAD_US, AHEAD_SEGMENTS_US = 500_000, 1_250_000
 FIRST_READ_US = 200_000
 READ_US = 500_000
-#: Sound alone is read in longer stretches, since each is a turn of a worker thread.
+#: Sound alone is read in longer chunks, since each is a turn of a worker thread.
 READ_SOUND_US = 1_000_000
 #: Distance of the frames that lead from a key frame to the position where a file goes on.
 _PREROLL_US = 1_000
@@ -39,7 +39,7 @@ _MOST_BARREN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Chunk:
     """What was read. `until_us` is the session time up to which `frames` is complete, `pass_us` the session
     time of the beginning of a pass that lies in it."""
 
@@ -52,15 +52,15 @@ class Stretch:
 class Seekable(Protocol):
     """A reading that can go on elsewhere."""
 
-    def jump(self, position_us: int, session_us: int, back: int) -> Stretch: ...
+    def jump(self, position_us: int, session_us: int, back: int) -> Chunk: ...
 
 
-class Reading(Protocol):
+class ReadAhead(Protocol):
     jumps: int  #: how often something was left out, to be at the edge of a live source again
     ahead_us: int  #: more is read while less than this is ready to be sent
 
-    def read(self, ready_us: int) -> Stretch | None:
-        """The next stretch, None at the end; `ready_us` of what was read are not sent yet. Blocks.
+    def read(self, ready_us: int) -> Chunk | None:
+        """The next chunk, None at the end; `ready_us` of what was read are not sent yet. Blocks.
         Raises SourceError."""
         ...
 
@@ -90,7 +90,7 @@ class Resumable(Protocol):
     def go_on_behind(self, part: Part) -> None: ...
 
 
-class FileReading:
+class FileReadAhead:
     """A recording from `begin_us` on: `passes` times to its end, or for ever (None). Session time is media
     time at first. `loop_length_us`: of its picture, if known."""
 
@@ -107,7 +107,7 @@ class FileReading:
         """`resumed`: what is at `begin_us` was the last that was sent."""
         self._source = source
         self._tracks = tracks
-        # Sound alone is read in stretches that are long enough.
+        # Sound alone is read in chunks that are long enough.
         in_segments = isinstance(source, EdgeSource) and tracks.has_pictures
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US if in_segments else AHEAD_US
         self._left = passes - 1 if passes is not None else None
@@ -125,7 +125,7 @@ class FileReading:
         self._barren = 0  #: passes that gave no frame, since the last one that did
         self._announce_end()
 
-    def read(self, ready_us: int) -> Stretch | None:
+    def read(self, ready_us: int) -> Chunk | None:
         self._tracks.check()
         packets = self._from(self._begin_us) if self._begin_us else self._next()
         if self._begin_us:
@@ -138,14 +138,14 @@ class FileReading:
                 return None
             if self._left == 0:
                 self._over = True
-                return Stretch(self._in_time(self._tracks.close()), self._base_us + self._horizon_us)
+                return Chunk(self._in_time(self._tracks.close()), self._base_us + self._horizon_us)
             frames += self._in_time(self._tracks.flush())
             self._next_pass()
             pass_us = self._base_us
             packets = self._source.read(self._horizon_us)
         return self._convert(packets, frames, pass_us)
 
-    def jump(self, position_us: int, session_us: int, back: int) -> Stretch:
+    def jump(self, position_us: int, session_us: int, back: int) -> Chunk:
         """Goes on at a position of the pass that began `back` passes ago, which is then `session_us`. Raises
         SourceError: INVALID_POSITION, and reading goes on where it was, or what reading gives."""
         try:
@@ -164,7 +164,7 @@ class FileReading:
         self._sent_until_us = session_us
         return self._convert(packets, [], None)
 
-    def _convert(self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None) -> Stretch:
+    def _convert(self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None) -> Chunk:
         # At its end there is less than was asked for: the next pass is to be there before that is sent.
         until_us = self._base_us + min(self._horizon_us, packets[-1].dts_us if packets else self._horizon_us)
         for packet in packets:
@@ -176,7 +176,7 @@ class FileReading:
         if frames:
             self._barren = 0
         self._horizon_us += self._step_us
-        return Stretch(frames, until_us, pass_us)
+        return Chunk(frames, until_us, pass_us)
 
     def _in_time(self, held: list[OutFrame]) -> list[OutFrame]:
         """Without what pipes held of a track that ended long before the other."""
@@ -278,7 +278,7 @@ def _behind_the_end(position_us: int) -> SourceError:
     )
 
 
-class LiveReading:
+class LiveReadAhead:
     """A live source that is paced by media time, from where it was joined to its end."""
 
     def __init__(self, source: FileSource, tracks: Tracks) -> None:
@@ -290,7 +290,7 @@ class LiveReading:
         self._newest_us = FIRST_READ_US - READ_US  #: up to where was read
         self._over = False
 
-    def read(self, ready_us: int) -> Stretch | None:
+    def read(self, ready_us: int) -> Chunk | None:
         self._tracks.check(live=True)
         if self._edge is not None:
             self._keep_up(self._edge, ready_us)
@@ -309,7 +309,7 @@ class LiveReading:
                 return None
             self._over = True
             frames = self._tracks.flush()
-        return Stretch(frames, self._time.at(self._newest_us))
+        return Chunk(frames, self._time.at(self._newest_us))
 
     def _keep_up(self, source: EdgeSource, ready_us: int) -> None:
         pace = self._follower.step(source.edge(), self._newest_us - ready_us)

@@ -1,4 +1,4 @@
-"""The front door of the bot API: tokens, paths, bodies, rates, failures (heybox.md 1 and 6)."""
+"""The gateway of the bot API: tokens, paths, bodies, rates, failures (heybox.md 1 and 6)."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from sluice.api.heybox import rates
-from sluice.api.heybox.door import BODY_LIMIT
+from sluice.api.heybox.gateway import BODY_LIMIT
 from sluice.core.bots import hash_token
 from sluice.core.errors import AccessRefused, LimitReached, Overloaded, RoomError
 from sluice.core.lifecycle import Reason
@@ -112,7 +112,9 @@ def test_a_client_that_goes_away(api: Api) -> None:
         (RuntimeError("a secret of ours"), 500, (500, "internal error")),
     ],
 )
-def test_failures_behind_the_door(api: Api, error: Exception, status: int, expected: tuple[int, str]) -> None:
+def test_failures_behind_the_gateway(
+    api: Api, error: Exception, status: int, expected: tuple[int, str]
+) -> None:
     api.tasks.start_error = error
     with structlog.testing.capture_logs() as logs:
         answer = api.push()

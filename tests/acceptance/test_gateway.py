@@ -1,4 +1,4 @@
-"""The front door of a node as it is run: TLS, and proxies in front."""
+"""The front server of a node as it is run: TLS, and proxies in front."""
 
 import ssl
 import time

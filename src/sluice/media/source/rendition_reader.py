@@ -1,7 +1,7 @@
-"""Segmented sources (HLS, DASH) as packets: one lane for each rendition, all on one clock.
+"""Segmented sources (HLS, DASH) as packets: one reader for each rendition, all on one clock.
 
-A lane opens a demuxer for each run of segments that can be read as one file, and places what it gives on the
-source's clock. All of a run is on one clock, in every lane, because the playlist says so; packed audio
+A reader opens a demuxer for each run of segments that can be read as one file, and places its packets on the
+source's clock. All of a run is on one clock, in every rendition, because the playlist says so; packed audio
 without a timestamp alone has none, and is where the playlist puts it. Everything blocks and runs on a worker
 thread.
 """
@@ -35,11 +35,11 @@ _WRAP_US = (1 << 33) * 100 // 9
 _ROUNDED_US = 500_000
 
 
-class Lane:
+class RenditionReader:
     """The packets of one rendition on the source's clock, over all its runs."""
 
     def __init__(self, rendition: Rendition, kinds: frozenset[TrackKind], clocks: dict[int, int]) -> None:
-        """`clocks`, shared by the lanes: what is added to the timestamps of each run."""
+        """`clocks`, shared by the readers: what is added to the timestamps of each run."""
         self.rendition = rendition
         self.kinds = kinds
         self._clocks = clocks
@@ -209,8 +209,8 @@ class Lane:
     def _offset(self, segment: Segment, first_us: int, *, live: bool, timed: bool) -> int:
         """What is added to the timestamps of the run that begins with `segment`.
 
-        The lane that comes to a run first places it where the playlist says, or right behind what came
-        before; the other lanes use the same offset, corrected by wraps of the timestamp. `timed`: the media
+        The reader that comes to a run first places it where the playlist says, or right behind what came
+        before; the other readers use the same offset, corrected by wraps of the timestamp. `timed`: the media
         has timestamps at all.
         """
         if segment.shift_us is not None:

@@ -1,4 +1,4 @@
-"""The front door of the dialect: one request from bytes to envelope.
+"""The gateway of the dialect: one request from bytes to envelope.
 
 Each answer carries the rate headers, so the caller is counted before anything else: a bot by its number, who
 shows no token of a bot by his address. Nobody makes us read a body who has not shown a token. The query is
@@ -75,7 +75,7 @@ class _Call:
         return client.host if client else ""
 
 
-class BotDoor:
+class BotGateway:
     """The dialect as an ASGI application, for every method and every path below ROOT. `clock` tells Unix
     seconds."""
 

@@ -1,7 +1,7 @@
 """The renditions of a segmented source side by side, on one clock, and what a live one leaves out.
 
-A live source that fell behind goes on where one who joins now begins: all lanes at one key frame. Its clock
-runs on over what is left out, so that who plays it notices nothing but the end of the sound faded over.
+A live source that fell behind goes on where a viewer who joins now would begin: all renditions at one key
+frame. Its clock runs on over what is left out, so that a listener notices only that the sound is faded over.
 """
 
 import time
@@ -13,50 +13,50 @@ from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.gather import Gather
 from sluice.media.source.hls_playlist import Part
 from sluice.media.source.hls_rendition import SegmentsGone
-from sluice.media.source.lanes import Lane
+from sluice.media.source.rendition_reader import RenditionReader
 
 #: How far before the end of the sound its clock goes on when something was left out: pipes take what overlaps
 #: by less than 30 ms for jitter, and fade over 20 ms of the rest.
 _OVERLAP_US = 100_000
-#: How long nothing may come of any lane, and the pause between two looks.
+#: How long nothing may come of any rendition, and the pause between two looks.
 _STALL_S, _PAUSE_S = 10.0, 0.2
 
 
-class LaneGroup:
-    """The first lane sets the rhythm; it holds the picture if there is one."""
+class RenditionSet:
+    """The first reader sets the rhythm; it holds the picture if there is one."""
 
     def __init__(self) -> None:
-        self._lanes: list[Lane] = []
+        self._readers: list[RenditionReader] = []
         self._left_out_us = 0
         self._newest: dict[TrackKind, int] = {}  #: decoding time of the last packet that was read
         self._gather = Gather(self._pull)
 
     @property
-    def main(self) -> Lane:
-        return self._lanes[0]
+    def main(self) -> RenditionReader:
+        return self._readers[0]
 
     @property
     def played(self) -> Part | None:
-        return self._lanes[0].rendition.taken if self._lanes else None
+        return self._readers[0].rendition.taken if self._readers else None
 
-    def add(self, lane: Lane) -> None:
-        self._lanes.append(lane)
-        self._gather.apart = len(self._lanes) > 1
+    def add(self, reader: RenditionReader) -> None:
+        self._readers.append(reader)
+        self._gather.apart = len(self._readers) > 1
 
     def go_on_behind(self, part: Part | None) -> None:
         """Before `open`: not what one who joins now begins with, but what follows this segment."""
-        main, *others = self._lanes
+        main, *others = self._readers
         behind_us = main.rendition.go_on_behind(part) if part is not None else None
         if behind_us is not None:
-            for lane in others:
-                lane.rendition.rejoin(behind_us)
+            for reader in others:
+                reader.rendition.rejoin(behind_us)
 
     def open(self) -> list[Probe]:
         """Raises SourceError."""
-        probes = [lane.open() for lane in self._lanes]
+        probes = [reader.open() for reader in self._readers]
         if not self.main.rendition.playlist.ended:
             self.main.rendition.brief = True
-            if len(self._lanes) > 1:
+            if len(self._readers) > 1:
                 self.main.rendition.accompany("picture")
         for probe in probes:
             self._gather.expect(kinds_of(probe))
@@ -68,37 +68,37 @@ class LaneGroup:
         since = time.monotonic()
         while not (packets := self._gather.read(until_us)) and not self.main.rendition.playlist.ended:
             # Each goes on without the others, and none of them has anything.
-            failures = [lane.rendition.failure for lane in self._lanes]
+            failures = [reader.rendition.failure for reader in self._readers]
             if failures[0] is not None and all(failures):
                 raise failures[0]
-            if len(self._lanes) > 1 and time.monotonic() - since > _STALL_S:
+            if len(self._readers) > 1 and time.monotonic() - since > _STALL_S:
                 text = f"none of the playlists of the live source brought anything for {_STALL_S:g} s"
                 raise interrupted(text)
             self.main.rendition.fetcher.wait(_PAUSE_S)
         return packets
 
     def _pull(self, kind: TrackKind | None) -> Packet | None:
-        lanes = [lane for lane in self._lanes if kind is None or kind in lane.kinds]
+        readers = [reader for reader in self._readers if kind is None or kind in reader.kinds]
         while True:
             try:
-                ready = [lane for lane in lanes if lane.peek() is not None]
+                ready = [reader for reader in readers if reader.peek() is not None]
             except SegmentsGone:
-                self.main.rendition.lags()  # one lane may know less than another
+                self.main.rendition.lags()  # one reader may know less than another
                 if self.main.rendition.playlist.ended:
                     return None
                 self._rejoin()
                 continue
             if not ready:
                 return None
-            packet = min(ready, key=Lane.due_us).take()
+            packet = min(ready, key=RenditionReader.due_us).take()
             packet.shift(-self._left_out_us)
             self._newest[packet.kind] = packet.dts_us
             return packet
 
     def begin_at(self, media_us: int) -> None:
-        """Leaves out what lies before it in all lanes but the first. Raises SourceError."""
-        for lane in self._lanes[1:]:
-            lane.begin_at(media_us)
+        """Leaves out what lies before it in all readers but the first. Raises SourceError."""
+        for reader in self._readers[1:]:
+            reader.begin_at(media_us)
 
     def edge(self) -> Edge | None:
         """None when the source is a recording or has become one."""
@@ -116,27 +116,27 @@ class LaneGroup:
         return ahead
 
     def seek(self, position_us: int) -> None:
-        """Raises SourceError where a lane cannot."""
+        """Raises SourceError where a reader cannot."""
         self._gather.clear()
-        for lane in self._lanes:
-            lane.seek(position_us)
+        for reader in self._readers:
+            reader.seek(position_us)
 
     def close(self) -> None:
         self._gather.clear()
-        for lane in self._lanes:
-            lane.close()
+        for reader in self._readers:
+            reader.close()
 
     def _rejoin(self) -> None:
-        main, *others = self._lanes
+        main, *others = self._readers
         behind_us = main.rejoin()
         main.rendition.brief = False  # to have nothing yet would be taken for the end
         begin_us = main.begin_at_key()
         main.rendition.brief = True
         if begin_us is None:
             return  # it has ended meanwhile
-        for lane in others:
-            lane.rendition.lags()  # its playlist, too, is to be of now
-            lane.rejoin(behind_us)
+        for reader in others:
+            reader.rendition.lags()  # its playlist, too, is to be of now
+            reader.rejoin(behind_us)
         self.begin_at(begin_us)
         end_us = self._newest.get(TrackKind.AUDIO, max(self._newest.values(), default=0))
         self._left_out_us = begin_us - end_us + _OVERLAP_US

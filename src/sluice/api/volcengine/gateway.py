@@ -1,4 +1,4 @@
-"""The front door of the dialect: one request from bytes to envelope, the checks in the order of 5.3.
+"""The gateway of the dialect: one request from bytes to envelope, the checks in the order of 5.3.
 
 Nobody makes us read a body who has not shown a known access key and a fresh date; a body over the limit is
 refused while it arrives, so its signature is never computed. Whatever fails, the answer is an envelope.
@@ -44,7 +44,7 @@ _FORM = "application/x-www-form-urlencoded"
 log = structlog.get_logger(__name__)
 
 
-class FrontDoor:
+class Gateway:
     """The dialect as an ASGI application, for every method and every path that is nobody else's: what is
     wrong is answered with an envelope too. `clock` tells Unix seconds."""
 

@@ -19,17 +19,17 @@ import structlog
 from sluice.core.errors import DestinationError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.core.plan import Action, Plan, TrackPlan
+from sluice.core.plan import Plan, TrackAction, TrackPlan
 from sluice.core.push import PushStage
 from sluice.core.retry import DESTINATION_PAUSES_S, IdleClock, pause_s
 from sluice.core.tasks import MediaType
-from sluice.media.attempt import Workshop
 from sluice.media.flow import Fault, Flow
 from sluice.media.packets import TrackKind
-from sluice.media.session import Outcome
+from sluice.media.push.tap import Outlet, Taps
+from sluice.media.relay.attempt import MediaContext
+from sluice.media.relay.session import Outcome
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import Publisher, StreamAddress
-from sluice.media.tap import Outlet, Taps
 from sluice.media.units import Unit
 from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, PushJob, Stage
 from sluice.process.owned import part
@@ -56,8 +56,10 @@ class PushLimits:
 class Push:
     """`on_publisher` and `on_units` are the tap's."""
 
-    def __init__(self, job: PushJob, shop: Workshop, taps: Taps, limits: PushLimits = PushLimits()) -> None:
-        self._job, self._shop, self._taps, self._limits = job, shop, taps, limits
+    def __init__(
+        self, job: PushJob, context: MediaContext, taps: Taps, limits: PushLimits = PushLimits()
+    ) -> None:
+        self._job, self._context, self._taps, self._limits = job, context, taps, limits
         self._pictures = job.media_type != MediaType.AUDIO
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
@@ -87,7 +89,7 @@ class Push:
         """Runs to the end and reports it."""
         job = self._job
         log.info("push begins", run=job.run_id, url=mask_url(job.url))
-        self._shop.report(Planned(run_id=job.run_id, plan=_plan(job).document()))
+        self._context.report(Planned(run_id=job.run_id, plan=_plan(job).document()))
         address = StreamAddress(job.link, job.app_id, job.room_id, job.user_id, job.stream)
         key_frame_s = job.key_frame_s if self._pictures else math.inf
         self._outlet = self._taps.outlet(address, self, key_frame_s=key_frame_s)
@@ -105,7 +107,7 @@ class Push:
         outcome = self._outcome or self._result(self._main)
         self._report_progress()
         log.info("push ends", run=job.run_id, reason=outcome.reason.code, text=outcome.text)
-        self._shop.report(Finished(run_id=job.run_id, reason=outcome.reason.code, text=outcome.text))
+        self._context.report(Finished(run_id=job.run_id, reason=outcome.reason.code, text=outcome.text))
 
     def _end(self, outcome: Outcome) -> None:
         if self._outcome is None:
@@ -209,7 +211,7 @@ class Push:
         """One connection, until nobody publishes any more. Raises DestinationError."""
         self._at(PushStage.RECONNECTING if self._tried else PushStage.CONNECTING)
         self._tried, self._connected_since = True, None
-        sink = RtmpSink(self._job.url, self._shop.dialer, self._limits.rtmp)
+        sink = RtmpSink(self._job.url, self._context.dialer, self._limits.rtmp)
         try:
             await sink.connect()
             self._at(PushStage.PUBLISHING)
@@ -260,11 +262,11 @@ class Push:
     def _at(self, stage: PushStage, text: str = "", reason: str = "") -> None:
         if stage is not self._stage:
             self._stage = stage
-            self._shop.report(Stage(run_id=self._job.run_id, stage=stage.code, text=text, reason=reason))
+            self._context.report(Stage(run_id=self._job.run_id, stage=stage.code, text=text, reason=reason))
 
     def _flows(self) -> None:
         self._flowing_since, self._pushed, self._cause, self._fault = self._now(), True, None, None
-        self._shop.report(Flowing(run_id=self._job.run_id))
+        self._context.report(Flowing(run_id=self._job.run_id))
         self._at(PushStage.PUSHING)
 
     def _stall(self, fault: Fault) -> None:
@@ -276,7 +278,7 @@ class Push:
 
     def _lost(self, reason: Reason, text: str) -> None:
         self._flowing_since = None
-        self._shop.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
+        self._context.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
 
     def _watch(self) -> None:
         """Called every `_WATCH_S`."""
@@ -329,7 +331,7 @@ class Push:
 
     def _report_progress(self) -> None:
         video, audio, octets, late, position_us = self._counts()
-        self._shop.report(
+        self._context.report(
             Progress(
                 run_id=self._job.run_id,
                 position_us=position_us,
@@ -352,7 +354,7 @@ class Push:
 
 def _plan(job: PushJob) -> Plan:
     if job.media_type == MediaType.AUDIO:
-        video = TrackPlan(Action.NONE, "only audio was asked for")
+        video = TrackPlan(TrackAction.NONE, "only audio was asked for")
     else:
-        video = TrackPlan(Action.COPY, "a push never encodes pictures anew")
-    return Plan(video, TrackPlan(Action.TRANSCODE, "CDNs take AAC, rooms carry Opus"))
+        video = TrackPlan(TrackAction.COPY, "a push never encodes pictures anew")
+    return Plan(video, TrackPlan(TrackAction.TRANSCODE, "CDNs take AAC, rooms carry Opus"))

@@ -12,8 +12,8 @@ from typing import Protocol
 import structlog
 
 from sluice.core.key_frames import KeyFrames
-from sluice.media.conversion import Conversion
 from sluice.media.pacer import Pacer
+from sluice.media.push.conversion import Conversion
 from sluice.media.source.room import Publisher, StreamAddress, Subscription
 from sluice.media.units import AudioHeaders, Unit
 from sluice.process.link import KEY_FRAME, FrameType, LinkFrame

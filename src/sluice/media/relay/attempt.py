@@ -17,9 +17,9 @@ from sluice.core.tasks import MediaType, RelaySpec
 from sluice.media.pacer import Pacer
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.tracks import Tracks
-from sluice.media.playback import Playback, Send, play_live
-from sluice.media.reading import FileReading, LiveReading, Reading, Resumable
-from sluice.media.repeats import Repeats
+from sluice.media.relay.playback import Playback, Send, play_live
+from sluice.media.relay.read_ahead import FileReadAhead, LiveReadAhead, ReadAhead, Resumable
+from sluice.media.relay.repeats import Repeats
 from sluice.media.sink.room import RoomLinks
 from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource, LiveSource, source_for
@@ -39,7 +39,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class MediaContext:
     """What all sessions of a media process share."""
 
     dialer: Dialer
@@ -51,7 +51,7 @@ class Workshop:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class AttemptHost:
     """What an attempt needs of its session. `until_start` waits for a scheduled start; `into_room` plays with
     a link to the room, `send` over it."""
 
@@ -79,12 +79,12 @@ class Attempt:
     def __init__(
         self,
         spec: RelaySpec,
-        shop: Workshop,
-        stage: Stage,
+        context: MediaContext,
+        host: AttemptHost,
         begin: Begin,
     ) -> None:
         self.live: bool | None = None  #: what is played is no recording; None: not known yet
-        self._spec, self._shop, self._stage = spec, shop, stage
+        self._spec, self._context, self._host = spec, context, host
         self._begin = begin
         self._source: FileSource | LiveSource | None = None
         self._tracks: Tracks | None = None
@@ -142,9 +142,9 @@ class Attempt:
     async def play(self) -> None:
         """From opening the source to its end. Raises SourceError, and what `into_room` does."""
         kinds = _KINDS[self._spec.media_type]
-        shop, headers = self._shop, self._stage.headers
+        context, headers = self._context, self._host.headers
         source = await in_time(
-            source_for(self._spec.url, shop.dialer, shop.executor, kinds, headers, shop.opening)
+            source_for(self._spec.url, context.dialer, context.executor, kinds, headers, context.opening)
         )
         self._source, self.live = source, source.live
         if isinstance(source, Resumable) and self._begin.behind is not None:
@@ -160,15 +160,15 @@ class Attempt:
 
     # --- what a user changes ------------------------------------------------------------------------------
 
-    def objection(self, wish: ControlSession) -> Refusal | None:
+    def check(self, change: ControlSession) -> Refusal | None:
         """Why it cannot be done."""
         silent = self._tracks is not None and not self._tracks.has_sound
-        for field, wanted in (("volume", wish.volume), ("normalize", wish.normalize)):
+        for field, wanted in (("volume", change.volume), ("normalize", change.normalize)):
             if silent and wanted is not None:
                 return Refusal(field=field, why="this source is played without sound")
-        if wish.paused and self.live:
+        if change.paused and self.live:
             return Refusal(field="pause", why="a live source cannot be paused; stop it and start it again")
-        if wish.position_us is not None and self.live:
+        if change.position_us is not None and self.live:
             return Refusal(field="seek_s", why="a live source has no positions to go to")
         return None
 
@@ -207,40 +207,40 @@ class Attempt:
     # --- playing --------------------------------------------------------------------------------------------
 
     async def _play_live(self, source: LiveSource) -> None:
-        worker = Worker(self._shop.executor)
+        worker = Worker(self._context.executor)
         try:
-            await self._stage.until_start()
-            await self._stage.resumed.wait()
+            await self._host.until_start()
+            await self._host.resumed.wait()
             tracks = self._make_tracks(await source.open())
-            await self._stage.into_room(
-                partial(play_live, source, tracks, worker, self._stage.send, self._stage.repeats)
+            await self._host.into_room(
+                partial(play_live, source, tracks, worker, self._host.send, self._host.repeats)
             )
         finally:
             await source.close()
             await worker.settle()
 
     async def _play_file(self, source: FileSource) -> None:
-        worker, opening = Worker(self._shop.executor), Worker(self._shop.opening)
+        worker, opening = Worker(self._context.executor), Worker(self._context.opening)
         try:
             probe = await in_time(opening.call(source.open))
             self.live = probe.live
             if probe.live:  # joined at its edge, whatever was played before
                 self._begin = replace(self._begin, position=(0, 1))
-                await self._stage.resumed.wait()
+                await self._host.resumed.wait()
             begin_us, pass_number = self._begin.position
             tracks = self._make_tracks(probe, begin_us or None)
             self._playback = playback = Playback(
-                self._reading(source, probe, tracks),
-                send=self._stage.send,
-                pacer=self._shop.pacer,
+                self._read_ahead(source, probe, tracks),
+                send=self._host.send,
+                pacer=self._context.pacer,
                 worker=worker,
                 position_us=begin_us,
                 pass_number=pass_number,
                 steady=not tracks.has_pictures,
-                paused=not self._stage.resumed.is_set(),
+                paused=not self._host.resumed.is_set(),
             )
-            await self._stage.until_start()
-            await self._stage.into_room(playback.run)
+            await self._host.until_start()
+            await self._host.into_room(playback.run)
         finally:
             self._begin = replace(self._begin, position=self.position)
             self._playback = None
@@ -253,12 +253,12 @@ class Attempt:
         self._tracks = Tracks(self._spec, probe, begin_us=begin_us)
         return self._tracks
 
-    def _reading(self, source: FileSource, probe: Probe, tracks: Tracks) -> Reading:
+    def _read_ahead(self, source: FileSource, probe: Probe, tracks: Tracks) -> ReadAhead:
         if probe.live:
-            return LiveReading(source, tracks)
+            return LiveReadAhead(source, tracks)
         begin_us, pass_number = self._begin.position
         passes = None if self._spec.loop else max(1, self._spec.plays - pass_number + 1)
-        return FileReading(
+        return FileReadAhead(
             source, tracks, begin_us=begin_us, passes=passes, probe=probe, resumed=self._begin.resumed
         )
 

@@ -17,7 +17,7 @@ _PING, _PONG = b"\0\6", b"\0\7"
 OnConnect: TypeAlias = Callable[[dict[str, Any]], Value | None]
 
 
-class RtmpDoor:
+class RtmpServer:
     """`connects` are the properties of each connect, `commands` all that came."""
 
     def __init__(self, on_connect: OnConnect) -> None:
@@ -94,13 +94,13 @@ def redirect(url: str) -> Value:
 
 
 @asynccontextmanager
-async def rtmp_door(
+async def rtmp_server(
     on_connect: OnConnect = lambda _: None, host: str = "127.0.0.1"
-) -> AsyncIterator[RtmpDoor]:
-    door = RtmpDoor(on_connect)
-    async with await asyncio.start_server(door.serve, host, 0) as server:
-        door.port = server.sockets[0].getsockname()[1]
-        yield door
+) -> AsyncIterator[RtmpServer]:
+    server = RtmpServer(on_connect)
+    async with await asyncio.start_server(server.serve, host, 0) as listener:
+        server.port = listener.sockets[0].getsockname()[1]
+        yield server
 
 
 def _say(writer: asyncio.StreamWriter, *values: Value) -> None:

@@ -1,0 +1,1 @@
+"""Push out: a room user's stream goes to an RTMP server."""
