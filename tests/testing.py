@@ -31,7 +31,7 @@ from sluice.rooms.port import (
 from sluice.store.registrations import create as create_registration
 from sluice.store.schema import apps, metadata
 from sluice.store.thread import WAKEUPS
-from sluice.tasks.port import Control, StartRequest
+from sluice.tasks.port import PlaybackChange, StartRequest
 
 _T = TypeVar("_T")
 
@@ -43,7 +43,7 @@ class FakeTasks:
         self.runs: list[Task[Any]] = []
         #: Raised by the next start, to play a failure.
         self.start_error: Exception | None = None
-        self.controlled: list[Control] = []
+        self.controlled: list[PlaybackChange] = []
         #: Raised by the next control, to play a failure.
         self.control_error: Exception | None = None
         self._clock = clock
@@ -131,7 +131,7 @@ class FakeTasks:
         stopped = replace(task, state=State.ENDED, reason=Reason.STOPPED, ended_at=self._clock())
         self.runs[self.runs.index(task)] = stopped
 
-    async def control(self, run_id: RunId, control: Control) -> None:
+    async def control(self, run_id: RunId, control: PlaybackChange) -> None:
         if self.control_error is not None:
             raise self.control_error
         self._run(run_id)

@@ -13,7 +13,7 @@ from typing import Any
 from sluice.core.errors import BadInput
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
-from sluice.process.control import Answer, Leave, Message, Ready, Refusal
+from sluice.process.control import Answer, Leave, Message, Ready, Refused
 from sluice.process.supervisor import ChildSpec, Supervised
 
 MODULE = "tests.integration.children"
@@ -27,7 +27,7 @@ async def child(config: dict[str, Any], reader: asyncio.StreamReader, writer: as
     async def answer(message: Message) -> Message:
         if message.type == "close_peer":
             return Answer(peer_id=str(os.getpid()), etag="", sdp="")
-        return Refusal(field="request", why=message.type)
+        return Refused(field="request", why=message.type)
 
     def take(message: Message) -> None:
         if isinstance(message, Leave):

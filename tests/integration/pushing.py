@@ -16,7 +16,7 @@ from sluice.media.relay.attempt import MediaContext
 from sluice.media.sink.room import RoomLinks
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.net.dial import Dialer
-from sluice.process.control import Finished, Lost, Message, Progress, PushJob, Stage
+from sluice.process.control import Finished, Lost, Message, Progress, PushJob, StageChanged
 from tests.integration.broadcast import Room
 
 M = TypeVar("M")
@@ -38,7 +38,7 @@ class Reporter:
 
     @property
     def stages(self) -> list[str]:
-        return [report.stage for report in self.of(Stage)]
+        return [report.stage for report in self.of(StageChanged)]
 
     @property
     def lost(self) -> list[str]:

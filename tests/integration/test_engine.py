@@ -10,7 +10,7 @@ from pathlib import Path
 import aioice.ice
 import pytest
 
-from sluice.process.control import Answer, AskRoster, Done, Enter, Expel, Refusal, Retire, Roster
+from sluice.process.control import Answer, AskRoster, Done, Enter, Expel, Refused, Retire, Roster
 from tests.integration.room import (
     APP,
     CONSENT_S,
@@ -214,7 +214,7 @@ async def test_a_peer_with_another_certificate_gets_nothing(
 )
 async def test_offers_that_cannot_be_answered(server: RoomServer, sdp: str, why: str) -> None:
     reply = await server.watch(sdp)
-    assert isinstance(reply, Refusal)
+    assert isinstance(reply, Refused)
     assert reply.field == "offer"
     assert why in reply.why
     assert server.changes == []

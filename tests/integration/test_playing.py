@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from sluice.media.pacer import BEAT_S, Pacer
-from sluice.process.control import ControlSession, Flowing, Lost, Planned, Progress, Refusal
+from sluice.process.control import ControlSession, Flowing, Lost, Planned, Progress, Refused
 from sluice.process.link import FrameType, LinkFrame
 from tests.integration.clips import make_mp4
 from tests.integration.stage import FakeRoom, Stage
@@ -315,7 +315,7 @@ async def test_a_control_that_is_refused_changes_nothing(stage: Stage, files: st
     await stage.until(lambda: len(stage.room.frames) >= 25)
     wish = ControlSession(run_id="run_1", position_us=60_000_000, volume=0)
     refusal = await stage.session.control(wish)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, Refused)
     assert refusal.field == "seek_s"
     assert "60 s" in refusal.why
     assert (await stage.end())[0] == "end_of_stream"
@@ -330,8 +330,8 @@ async def test_live_sources_have_a_volume_and_no_positions(stage: Stage, files: 
     session = stage.session
     pause = await session.control(ControlSession(run_id="run_1", paused=True))
     seek = await session.control(ControlSession(run_id="run_1", position_us=0))
-    assert isinstance(pause, Refusal)
-    assert isinstance(seek, Refusal)
+    assert isinstance(pause, Refused)
+    assert isinstance(seek, Refused)
     assert (pause.field, seek.field) == ("pause", "seek_s")
     assert "live" in pause.why
     assert "live" in seek.why

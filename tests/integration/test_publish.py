@@ -18,7 +18,7 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.mediastreams import AudioStreamTrack
 from av.video.frame import VideoFrame
 
-from sluice.process.control import Answer, Patched, PatchPeer, Refusal, Retire
+from sluice.process.control import Answer, Patched, PatchPeer, Refused, Retire
 from sluice.process.link import (
     KEY_FRAME,
     FrameParser,
@@ -297,7 +297,7 @@ async def test_a_kind_that_the_token_does_not_allow(
         anna.peer.addTransceiver("video", direction="sendonly")
         await anna.peer.setLocalDescription(await anna.peer.createOffer())
         reply = await server.publish(anna.peer.localDescription.sdp, kinds=kinds)
-        assert isinstance(reply, Refusal)
+        assert isinstance(reply, Refused)
         assert reply.forbidden
         assert server.changes == []
 
@@ -425,11 +425,11 @@ async def test_patches(server: RoomServer, monkeypatch: pytest.MonkeyPatch) -> N
             if line.startswith("a=ice-ufrag")
         )
 
-        async def patch(etag: str, fragment: str, *, user: str = "anna") -> Patched | Refusal:
+        async def patch(etag: str, fragment: str, *, user: str = "anna") -> Patched | Refused:
             reply = await server.process.request(
                 PatchPeer(peer_id=answer.peer_id, user_id=user, etags=(etag,), fragment=fragment)
             )
-            assert isinstance(reply, Patched | Refusal)
+            assert isinstance(reply, Patched | Refused)
             return reply
 
         same = f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:p\r\n"
@@ -437,8 +437,8 @@ async def test_patches(server: RoomServer, monkeypatch: pytest.MonkeyPatch) -> N
         assert await patch(answer.etag, same) == Patched(outcome="taken")
         assert await patch("another", same) == Patched(outcome="stale")
         assert await patch(answer.etag, same, user="bert") == Patched(outcome="unknown")
-        assert isinstance(await patch(answer.etag, new), Refusal)
-        assert isinstance(await patch("*", "nonsense"), Refusal)
+        assert isinstance(await patch(answer.etag, new), Refused)
+        assert isinstance(await patch("*", "nonsense"), Refused)
         restarted = await patch("*", new)
         assert isinstance(restarted, Patched)
         assert restarted.outcome == "restarted"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sluice.media import flow
-from sluice.process.control import Flowing, Planned, Stage
+from sluice.process.control import Flowing, Planned, StageChanged
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.flv import PacketType, parse_video_tag
 from sluice.wire.h264 import AvcConfig, Sps, split_avcc
@@ -322,7 +322,7 @@ class TestPublisher:
             await until(lambda: len(server.connections[1].video()) >= 10)
         assert push.stages[-5:] == ["pushing", "waiting", "reconnecting", "publishing", "pushing"]
         assert push.lost[-1] == "waiting_for_publisher"
-        (waiting,) = (told for told in push.of(Stage)[1:] if told.stage == "waiting")
+        (waiting,) = (told for told in push.of(StageChanged)[1:] if told.stage == "waiting")
         assert (waiting.reason, waiting.text) == (push.lost[-1], "nobody publishes the stream of user")
         assert parse_video_tag(server.connections[1].video()[0].body).key
 
@@ -427,7 +427,7 @@ class TestStall:
                 setattr(publisher, kind, False)
             await until(lambda: push.stages[-1] == "stalled")
             assert push.lost[lost:] == [reason]
-            assert push.of(Stage)[-1].reason == reason
+            assert push.of(StageChanged)[-1].reason == reason
             heard = len(server.connections[0].audio())
             await until(lambda: len(server.connections[0].audio()) >= heard + 20)
             assert push.stages[-1] == "stalled", "silence is no sound"
@@ -466,7 +466,7 @@ class TestStall:
         )
         with playing(publisher):
             await until(lambda: push.stages[-1:] == ["stalled"])
-            (told,) = (stage for stage in push.of(Stage) if stage.stage == "stalled")
+            (told,) = (stage for stage in push.of(StageChanged) if stage.stage == "stalled")
             assert told.text == f"pictures have stopped, the sound goes on: {why}"
             assert push.of(Flowing) == []
             assert push.stages[-3:] == ["connecting", "publishing", "stalled"]

@@ -15,7 +15,7 @@ from sluice.media.push.session import PushLimits
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.media.source.rtmp import RtmpSource
 from sluice.net.dial import Dialer
-from sluice.process.control import Accepted, Finished, Message, PushJob, Stage, StartPush, StopSession
+from sluice.process.control import Accepted, Finished, Message, PushJob, StageChanged, StartPush, StopSession
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.wire.flv import parse_video_tag
 from sluice.wire.h264 import split_avcc
@@ -201,7 +201,7 @@ async def test_a_media_process_pushes(stage: Pushing, nginx: Nginx, tmp_path: Pa
     try:
         with playing(Broadcaster(stage.room)):
             process.notify(StartPush(job=job))
-            await until(lambda: any(isinstance(m, Stage) and m.stage == "pushing" for m in told))
+            await until(lambda: any(isinstance(m, StageChanged) and m.stage == "pushing" for m in told))
             process.notify(StopSession(run_id="run_1"))
             await until(lambda: isinstance(told[-1], Finished))
     finally:

@@ -13,7 +13,7 @@ import pytest
 
 from sluice.process import supervisor as module
 from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
-from sluice.process.control import Answer, ClosePeer, Enter, Leave, Refusal
+from sluice.process.control import Answer, ClosePeer, Enter, Leave, Refused
 from sluice.process.owned import trouble
 from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
 from tests.integration.children import MODULE, spec
@@ -90,7 +90,7 @@ async def test_a_child_serves_and_ends_with_its_channel(watched: Watched) -> Non
     assert process.ready is not None
     assert process.ready.media_port == 7
     refused = await process.request(Enter(app_id="a", room_id="r", user_id="u", presence="p"))
-    assert refused == Refusal(field="request", why="enter")
+    assert refused == Refused(field="request", why="enter")
     await process.stop()
     assert watched.told == ["ready", "death"]
     assert not psutil.pid_exists(pid)

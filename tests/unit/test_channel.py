@@ -10,7 +10,7 @@ import pytest
 from sluice.core.limits import MOST_MESSAGE_BYTES, MOST_UNREAD_BYTES
 from sluice.process import channel as module
 from sluice.process.channel import Channel, ChannelBusy, ChannelClosed, ChannelSilent, MessageRefused
-from sluice.process.control import ClosePeer, Done, Enter, Leave, Message, Refusal, Roster
+from sluice.process.control import ClosePeer, Done, Enter, Leave, Message, Refused, Roster
 
 pytestmark = pytest.mark.anyio
 
@@ -191,7 +191,7 @@ async def test_what_is_cut_short_ends_with_its_sender() -> None:
 
 async def test_who_asks_with_what_cannot_be_taken_hears_it_at_once() -> None:
     async def wide(message: Message) -> Message:
-        return Refusal(field="x", why="y" * MOST_MESSAGE_BYTES)
+        return Refused(field="x", why="y" * MOST_MESSAGE_BYTES)
 
     pair = Pair(wide)
     with pytest.raises(MessageRefused, match=f"the limit is {MOST_MESSAGE_BYTES}"):

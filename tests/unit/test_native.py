@@ -10,7 +10,7 @@ from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.tasks import Dialect, RelaySpec, Task
-from sluice.tasks.port import Control, StartRequest
+from sluice.tasks.port import PlaybackChange, StartRequest
 from tests.testing import FakeTasks
 from tests.unit.asgi import Answer, call
 
@@ -178,14 +178,14 @@ def control(native: Native, task: Task[RelaySpec], body: bytes) -> Answer:
 @pytest.mark.parametrize(
     ("body", "wanted"),
     [
-        (b'{"pause": true}', Control(paused=True)),
-        (b'{"pause": false, "volume": null}', Control(paused=False)),
-        (b'{"seek_s": 12.5}', Control(position_us=12_500_000)),
-        (b'{"seek_s": 0, "volume": 0}', Control(position_us=0, volume=0)),
-        (b'{"normalize": true, "volume": 100}', Control(volume=100, normalize=True)),
+        (b'{"pause": true}', PlaybackChange(paused=True)),
+        (b'{"pause": false, "volume": null}', PlaybackChange(paused=False)),
+        (b'{"seek_s": 12.5}', PlaybackChange(position_us=12_500_000)),
+        (b'{"seek_s": 0, "volume": 0}', PlaybackChange(position_us=0, volume=0)),
+        (b'{"normalize": true, "volume": 100}', PlaybackChange(volume=100, normalize=True)),
     ],
 )
-def test_control(native: Native, body: bytes, wanted: Control) -> None:
+def test_control(native: Native, body: bytes, wanted: PlaybackChange) -> None:
     task = native.add("a")
     answer = control(native, task, body)
     assert (answer.status, answer.json()["id"]) == (200, task.id)

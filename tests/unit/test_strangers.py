@@ -20,7 +20,7 @@ from sluice.process.control import (
     Patched,
     PatchPeer,
     PeerSends,
-    Refusal,
+    Refused,
     Roster,
     Watch,
 )
@@ -352,7 +352,7 @@ def test_numbers_that_are_asked_for_again_are_a_bounded_share(time: Time) -> Non
     first = stage.house.engine.watch(
         _watch("witness")
     )  # the stream's numbers do not matter: all are asked for
-    assert not isinstance(first, Refusal)
+    assert not isinstance(first, Refused)
     for n in stage.seconds(15):
         for k in range(20):
             numbers = ((n * 6000 + k * 330 * 17 + 17 * m) & 0xFFFF for m in range(330))
@@ -532,18 +532,18 @@ def test_seats_of_a_process_and_of_a_room_are_bounded(monkeypatch: pytest.Monkey
     engine = House(replace(PEER_SEATS, room=3)).engine
     answers = [engine.watch(_watch(f"v{n}")) for n in range(4)]
     last = answers.pop()
-    assert isinstance(last, Refusal)
+    assert isinstance(last, Refused)
     assert last.busy
     assert "this room has 3" in last.why
     for n in range(2):
         engine.watch(_watch(f"v{n}", "other"))
     last = engine.watch(_watch("v", "third"))
-    assert isinstance(last, Refusal)
+    assert isinstance(last, Refused)
     assert "serves 5 peers" in last.why
     first = answers[0]
     assert isinstance(first, Answer)
     engine.close_peer(ClosePeer(app_id="app", room_id="room", user_id="v0", peer_id=first.peer_id))
-    assert not isinstance(engine.watch(_watch("v")), Refusal)
+    assert not isinstance(engine.watch(_watch("v")), Refused)
 
 
 def test_users_of_a_room_and_holders_of_a_user_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,14 +553,14 @@ def test_users_of_a_room_and_holders_of_a_user_are_bounded(monkeypatch: pytest.M
 
     def enter(user: str, presence: str) -> str:
         reply = engine.enter(Enter(app_id="app", room_id="room", user_id=user, presence=presence))
-        return reply.why if isinstance(reply, Refusal) else ""
+        return reply.why if isinstance(reply, Refused) else ""
 
     assert [enter("anna", "1"), enter("bert", "2")] == ["", ""]
     assert "this room has 2 users" in enter("carl", "3")
     assert enter("anna", "4") == ""
     assert "this user has 2 connections" in enter("anna", "5")
     refused = engine.watch(_watch("carl"))
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, Refused)
     assert "this room has 2 users" in refused.why
 
 

@@ -1,4 +1,4 @@
-"""Control of running tasks: pause, position, volume; what stays true when something dies in between."""
+"""Changes of running tasks: pause, position, volume; what stays true when something dies in between."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -20,14 +20,14 @@ from sluice.process.control import (
     Flowing,
     Lost,
     Message,
-    Refusal,
+    Refused,
     RelayJob,
     StopSession,
     UpdateSession,
 )
 from sluice.store.schema import outbox, tasks
 from sluice.tasks import service as module
-from sluice.tasks.port import Control, StartRequest
+from sluice.tasks.port import PlaybackChange, StartRequest
 from tests.testing import done, register
 from tests.unit.test_tasks_service import APP, ROOM, SPEC, Node, finished, progress, settle
 
@@ -68,7 +68,7 @@ def asked(run_id: str, **values: Any) -> ControlSession:
 async def test_volume_and_loudness_are_durable_and_begin_nothing_anew(node: Node) -> None:
     task, process = await node.running()
     process.report(progress(task.id, 9_000_000))
-    await node.tasks.control(task.id, Control(volume=30, normalize=True))
+    await node.tasks.control(task.id, PlaybackChange(volume=30, normalize=True))
     assert process.asked == [asked(task.id, volume=30, normalize=True)]
     assert len(process.told) == 1, "the source goes on"
     wanted = ("running", 30, True, 9.0)
@@ -81,13 +81,13 @@ async def test_volume_and_loudness_are_durable_and_begin_nothing_anew(node: Node
 
 async def test_pause_and_resume(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     assert process.asked == [asked(task.id, paused=True)]
     assert await node.show(task.id) == ("paused", "none", "")
     process.report(Lost(run_id=task.id, reason="source_interrupted", text="no packet left for 2 s"))
     await settle()
     assert await node.show(task.id) == ("paused", "none", ""), "a pause is no loss"
-    await node.tasks.control(task.id, Control(paused=False))
+    await node.tasks.control(task.id, PlaybackChange(paused=False))
     assert process.asked[1:] == [asked(task.id, paused=False)]
     assert await node.show(task.id) == ("recovering", "resumed", "resumed after a pause")
     process.report(Flowing(run_id=task.id))
@@ -99,13 +99,13 @@ async def test_a_task_that_recovers_can_be_paused(node: Node) -> None:
     task, process = await node.running()
     process.report(Lost(run_id=task.id, reason="source_interrupted", text="gone"))
     await settle()
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     assert (await node.show(task.id))[0] == "paused"
 
 
 async def test_media_that_flows_before_the_resume_is_noted(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
 
     async def flow_at_once(message: Message) -> Message:
         process.report(Flowing(run_id=task.id))
@@ -113,7 +113,7 @@ async def test_media_that_flows_before_the_resume_is_noted(node: Node) -> None:
         return Done(found=True)
 
     process.answer = flow_at_once
-    await node.tasks.control(task.id, Control(paused=False))
+    await node.tasks.control(task.id, PlaybackChange(paused=False))
     await settle()
     assert (await node.show(task.id))[0] == "running"
 
@@ -121,7 +121,7 @@ async def test_media_that_flows_before_the_resume_is_noted(node: Node) -> None:
 async def test_a_position(node: Node) -> None:
     task, process = await node.running()
     process.report(progress(task.id, 9_000_000, 3))
-    await node.tasks.control(task.id, Control(position_us=2_500_000))
+    await node.tasks.control(task.id, PlaybackChange(position_us=2_500_000))
     assert process.asked == [asked(task.id, position_us=2_500_000)]
     assert await shown(node, task, "position_s", "pass", "state") == (2.5, 3, "running")
     process.die()
@@ -131,25 +131,25 @@ async def test_a_position(node: Node) -> None:
 
 async def test_several_things_are_one_change(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(True, 1_000_000, 0, normalize=False))
+    await node.tasks.control(task.id, PlaybackChange(True, 1_000_000, 0, normalize=False))
     assert process.asked == [asked(task.id, paused=True, position_us=1_000_000, volume=0, normalize=False)]
     assert await shown(node, task, "state", "position_s", "volume") == ("paused", 1.0, 0)
 
 
 async def test_what_is_so_already_asks_nobody(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(paused=False))
-    await node.tasks.control(task.id, Control(paused=True))
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=False))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     assert len(process.asked) == 1
-    await node.tasks.control(task.id, Control(paused=True, volume=5))
+    await node.tasks.control(task.id, PlaybackChange(paused=True, volume=5))
     assert process.asked[1:] == [asked(task.id, volume=5)]
 
 
 async def test_a_paused_task_stays_paused_after_a_crash_of_its_process(node: Node) -> None:
     task, process = await node.running()
     process.report(progress(task.id, 4_000_000))
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     process.die()
     await settle()
     other = node.media.apart[-1]
@@ -157,14 +157,14 @@ async def test_a_paused_task_stays_paused_after_a_crash_of_its_process(node: Nod
     assert (job.paused, job.position_us) == (True, 4_000_000)
     assert (await node.show(task.id))[0] == "paused"
     other.report(Accepted(run_id=task.id))
-    await node.tasks.control(task.id, Control(paused=False))
+    await node.tasks.control(task.id, PlaybackChange(paused=False))
     assert other.asked == [asked(task.id, paused=False)]
 
 
 async def test_a_paused_task_stays_paused_after_a_restart_of_the_node(node: Node) -> None:
     task, process = await node.running()
     process.report(progress(task.id, 4_000_000, 2))
-    await node.tasks.control(task.id, Control(paused=True, volume=10))
+    await node.tasks.control(task.id, PlaybackChange(paused=True, volume=10))
     node.now += 500  # longer than the idle time
     await node.restart()
     assert (await node.show(task.id))[0] == "paused"
@@ -175,16 +175,16 @@ async def test_a_paused_task_stays_paused_after_a_restart_of_the_node(node: Node
 
 async def test_a_task_without_a_process_is_resumed_where_it_is_placed_next(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     node.media.slow = True
     process.die()
     await settle()
     with pytest.raises(NotNow, match="seek_s: the task waits for a media process"):
-        await node.tasks.control(task.id, Control(position_us=0))
-    await node.tasks.control(task.id, Control(paused=False, volume=7))
+        await node.tasks.control(task.id, PlaybackChange(position_us=0))
+    await node.tasks.control(task.id, PlaybackChange(paused=False, volume=7))
     assert await node.show(task.id) == ("recovering", "resumed", "resumed after a pause")
     with pytest.raises(NotNow, match="pause: the task waits for a media process"):
-        await node.tasks.control(task.id, Control(paused=True))
+        await node.tasks.control(task.id, PlaybackChange(paused=True))
     apart = node.media.apart[-1]
     apart.live()
     assert (apart.jobs[-1].paused, apart.jobs[-1].volume) == (False, 7)
@@ -195,14 +195,14 @@ async def test_the_idle_time_stands_while_it_is_paused(node: Node) -> None:
     process.report(Lost(run_id=task.id, reason="source_interrupted", text="gone"))
     await settle()
     node.now += 10
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     node.now += 1000
     process.die()
     await settle()
     other = node.media.apart[-1]
     assert other.jobs[-1].idle_s == SPEC.max_idle_s - 10
     other.report(Accepted(run_id=task.id))
-    await node.tasks.control(task.id, Control(paused=False))
+    await node.tasks.control(task.id, PlaybackChange(paused=False))
     node.now += 130  # far from the first crash
     other.die()
     assert node.media.apart[-1].jobs[-1].idle_s == 1.0, "it runs again"
@@ -212,7 +212,7 @@ async def test_the_lifetime_of_a_paused_task_runs_on(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "_SWEEP_S", 0)
     await node.restart()
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     node.now += LIFETIME_S
     await settle()
     assert process.told.count(StopSession(run_id=task.id)) == 1
@@ -223,7 +223,7 @@ async def test_the_lifetime_of_a_paused_task_runs_on(monkeypatch: pytest.MonkeyP
 
 async def test_a_paused_task_is_stopped(node: Node) -> None:
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
     await node.tasks.stop(task.id)
     process.report(finished(task.id, Reason.STOPPED))
     await settle()
@@ -233,8 +233,8 @@ async def test_a_paused_task_is_stopped(node: Node) -> None:
 async def test_nobody_is_told_of_a_pause(node: Node) -> None:
     await node.store.run(lambda conn: register(conn, APP))
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(paused=True))
-    await node.tasks.control(task.id, Control(paused=False))
+    await node.tasks.control(task.id, PlaybackChange(paused=True))
+    await node.tasks.control(task.id, PlaybackChange(paused=False))
     node.now += 1
     process.report(Flowing(run_id=task.id))
     await settle()
@@ -250,8 +250,10 @@ async def test_nobody_is_told_of_a_pause(node: Node) -> None:
 # --- what is refused ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("control", [Control(paused=True), Control(position_us=0), Control(True, volume=1)])
-async def test_what_does_not_run_yet(node: Node, control: Control) -> None:
+@pytest.mark.parametrize(
+    "control", [PlaybackChange(paused=True), PlaybackChange(position_us=0), PlaybackChange(True, volume=1)]
+)
+async def test_what_does_not_run_yet(node: Node, control: PlaybackChange) -> None:
     started = await node.start("started")
     scheduled = await node.start("scheduled", replace(SPEC, start_at=int(node.now) + 60))
     for task in (started, scheduled):
@@ -264,7 +266,7 @@ async def test_the_volume_of_what_does_not_run_yet(node: Node) -> None:
     started = await node.start("started")
     scheduled = await node.start("scheduled", replace(SPEC, start_at=int(node.now) + 60))
     for task in (started, scheduled):
-        await node.tasks.control(task.id, Control(paused=False, volume=20))
+        await node.tasks.control(task.id, PlaybackChange(paused=False, volume=20))
         assert await shown(node, task, "volume") == (20,)
     assert node.place(started.id).asked == [asked(started.id, volume=20)]
 
@@ -273,7 +275,7 @@ async def test_a_push_cannot_be_controlled(node: Node) -> None:
     identity = (APP, ROOM, TaskId("push"), UserId("anna"), BusinessId(""))
     request = StartRequest(Dialect.VOLCENGINE, *identity, PushSpec("rtmp://cdn/live/key"))
     task, _ = await node.tasks.start(request)
-    for control in (Control(paused=True), Control(volume=3)):
+    for control in (PlaybackChange(paused=True), PlaybackChange(volume=3)):
         with pytest.raises(BadInput, match="a push, and only relays can be controlled"):
             await node.tasks.control(task.id, control)
 
@@ -281,13 +283,13 @@ async def test_a_push_cannot_be_controlled(node: Node) -> None:
 @pytest.mark.parametrize(
     ("refusal", "kind", "text"),
     [
-        (Refusal(field="pause", why="a live source cannot be paused"), BadInput, "pause: a live source"),
-        (Refusal(field="seek_s", why="it is 9 s long"), BadInput, "seek_s: it is 9 s long"),
-        (Refusal(field="seek_s", why="not yet open", busy=True), NotNow, "seek_s: not yet open"),
+        (Refused(field="pause", why="a live source cannot be paused"), BadInput, "pause: a live source"),
+        (Refused(field="seek_s", why="it is 9 s long"), BadInput, "seek_s: it is 9 s long"),
+        (Refused(field="seek_s", why="not yet open", busy=True), NotNow, "seek_s: not yet open"),
     ],
 )
 async def test_what_the_session_refuses_changes_nothing(
-    node: Node, refusal: Refusal, kind: type[Exception], text: str
+    node: Node, refusal: Refused, kind: type[Exception], text: str
 ) -> None:
     task, process = await node.running()
 
@@ -296,21 +298,21 @@ async def test_what_the_session_refuses_changes_nothing(
 
     process.answer = refuse
     with pytest.raises(kind, match=text):
-        await node.tasks.control(task.id, Control(True, 99_000_000, 3))
+        await node.tasks.control(task.id, PlaybackChange(True, 99_000_000, 3))
     assert await shown(node, task, "state", "position_s", "volume") == ("running", 0.0, 100)
 
 
 async def test_what_is_over(node: Node) -> None:
     task, process = await node.running()
     with pytest.raises(TaskNotFound, match="no task run_x is live"):
-        await node.tasks.control(RunId("run_x"), Control(volume=1))
+        await node.tasks.control(RunId("run_x"), PlaybackChange(volume=1))
     await node.tasks.stop(task.id)
     with pytest.raises(TaskNotFound, match="is live"):
-        await node.tasks.control(task.id, Control(volume=1))
+        await node.tasks.control(task.id, PlaybackChange(volume=1))
     process.report(finished(task.id, Reason.STOPPED))
     await settle()
     with pytest.raises(TaskNotFound, match="is live"):
-        await node.tasks.control(task.id, Control(volume=1))
+        await node.tasks.control(task.id, PlaybackChange(volume=1))
 
 
 async def test_a_task_that_ends_meanwhile(node: Node) -> None:
@@ -322,7 +324,7 @@ async def test_a_task_that_ends_meanwhile(node: Node) -> None:
 
     process.answer = gone
     with pytest.raises(TaskNotFound, match="is live"):
-        await node.tasks.control(task.id, Control(volume=1))
+        await node.tasks.control(task.id, PlaybackChange(volume=1))
     await settle()
     assert (await node.show(task.id))[:2] == ("ended", "end_of_stream")
 
@@ -340,7 +342,7 @@ async def test_a_process_that_dies_before_the_change_is_noted(node: Node) -> Non
         return Done(found=True)
 
     process.answer = die
-    await node.tasks.control(task.id, Control(paused=True, volume=40, position_us=5_000_000))
+    await node.tasks.control(task.id, PlaybackChange(paused=True, volume=40, position_us=5_000_000))
     await settle()
     job = node.media.apart[-1].jobs[-1]
     assert (job.paused, job.volume, job.position_us) == (True, 40, 5_000_000)
@@ -356,7 +358,7 @@ async def test_a_process_that_dies_without_an_answer(node: Node) -> None:
 
     process.answer = die
     with pytest.raises(Overloaded, match="nothing was changed, for the process is gone; try again"):
-        await node.tasks.control(task.id, Control(paused=True, volume=40))
+        await node.tasks.control(task.id, PlaybackChange(paused=True, volume=40))
     await settle()
     job = node.media.apart[-1].jobs[-1]
     assert (job.paused, job.volume) == (False, 100)
@@ -372,7 +374,7 @@ async def test_a_process_that_answers_too_late_is_told_what_is_true(node: Node) 
 
     process.answer = silent_once
     with pytest.raises(Overloaded):
-        await node.tasks.control(task.id, Control(volume=40))
+        await node.tasks.control(task.id, PlaybackChange(volume=40))
     assert process.asked[1:] == [asked(task.id, volume=100)]
     assert await shown(node, task, "volume") == (100,)
 
@@ -381,7 +383,7 @@ async def test_a_change_that_the_store_refuses_is_taken_back(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, process = await node.running()
-    await node.tasks.control(task.id, Control(volume=60))
+    await node.tasks.control(task.id, PlaybackChange(volume=60))
 
     async def fail(work: Callable[[Connection], Any]) -> Any:
         raise OSError("no space left on device")
@@ -389,7 +391,7 @@ async def test_a_change_that_the_store_refuses_is_taken_back(
     with monkeypatch.context() as patch:
         patch.setattr(node.store, "run", fail)
         with pytest.raises(OSError, match="no space"):
-            await node.tasks.control(task.id, Control(paused=True, volume=40))
+            await node.tasks.control(task.id, PlaybackChange(paused=True, volume=40))
     assert process.asked[2:] == [asked(task.id, paused=False, volume=60)]
     assert await shown(node, task, "state", "volume") == ("running", 60)
 
@@ -404,9 +406,9 @@ async def test_changes_are_made_one_after_the_other(node: Node) -> None:
         return Done(found=True)
 
     process.answer = wait
-    first = asyncio.create_task(node.tasks.control(task.id, Control(volume=1)))
+    first = asyncio.create_task(node.tasks.control(task.id, PlaybackChange(volume=1)))
     await asking.wait()
-    second = asyncio.create_task(node.tasks.control(task.id, Control(volume=2)))
+    second = asyncio.create_task(node.tasks.control(task.id, PlaybackChange(volume=2)))
     update = asyncio.create_task(
         node.tasks.update_relay(APP, ROOM, TaskId("task"), lambda spec: replace(spec, url="http://host/b"))
     )

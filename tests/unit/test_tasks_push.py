@@ -9,7 +9,7 @@ from sluice.core.ids import BusinessId, TaskId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.core.push import PushStage, push_report
 from sluice.core.tasks import LIFETIME_S, Dialect, MediaType, PushSpec, Task
-from sluice.process.control import Accepted, Flowing, Lost, Stage
+from sluice.process.control import Accepted, Flowing, Lost, StageChanged
 from sluice.store.schema import outbox
 from sluice.tasks.port import StartRequest
 from tests.testing import FakeProcess, register
@@ -49,7 +49,7 @@ def place(node: Node, task: Task[PushSpec]) -> FakeProcess:
 
 async def stage(node: Node, process: FakeProcess, task: Task[PushSpec], code: str) -> tuple[int, int]:
     """Status and PushStreamState after the process told this stage."""
-    process.report(Stage(run_id=task.id, stage=code))
+    process.report(StageChanged(run_id=task.id, stage=code))
     await settle()
     now = await node.tasks.latest_push(APP, ROOM, task.task_id)
     assert now is not None
@@ -110,7 +110,7 @@ async def test_stages_are_durable_and_told_once(node: Node) -> None:
     ended = await node.tasks.latest_push(APP, ROOM, task.task_id)
     assert ended is not None
     assert push_report(ended.state, ended.stage, ended.reason).stop_reason == "UnknownStopReason"
-    late = Stage(run_id=task.id, stage=PushStage.PUSHING.code)
+    late = StageChanged(run_id=task.id, stage=PushStage.PUSHING.code)
     process.report(late)
     await settle()
     assert len(await told(node)) == 7

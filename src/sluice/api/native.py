@@ -26,7 +26,7 @@ from sluice.core.ids import RunId
 from sluice.core.limits import MOST_NATIVE_BODY_BYTES
 from sluice.core.tasks import FULL_VOLUME
 from sluice.process.owned import trouble
-from sluice.tasks.port import Control, Tasks
+from sluice.tasks.port import PlaybackChange, Tasks
 
 
 class ErrorDetail(BaseModel):
@@ -62,11 +62,11 @@ class ControlBody(BaseModel):
     normalize: StrictBool | None = None
     """Whether the loudness is made even (EBU R 128)."""
 
-    def control(self) -> Control:
+    def control(self) -> PlaybackChange:
         """Raises BadInput when it says nothing."""
         position_us = None if self.seek_s is None else round(self.seek_s * 1e6)
-        control = Control(self.pause, position_us, self.volume, self.normalize)
-        if control == Control():
+        control = PlaybackChange(self.pause, position_us, self.volume, self.normalize)
+        if control == PlaybackChange():
             raise BadInput("body", "give at least one of pause, seek_s, volume and normalize")
         return control
 

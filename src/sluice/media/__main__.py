@@ -32,7 +32,7 @@ from sluice.process.control import (
     Finished,
     Message,
     Ready,
-    Refusal,
+    Refused,
     StartPush,
     StartSession,
     StopSession,
@@ -87,7 +87,7 @@ class MediaProcess:
 
     async def _on_request(self, message: Message) -> Message:
         if not isinstance(message, ControlSession):
-            return Refusal(field="request", why=f"a media process does not answer {message.type}")
+            return Refused(field="request", why=f"a media process does not answer {message.type}")
         session, _ = self._sessions.get(message.run_id, (None, None))
         if not isinstance(session, Session):
             return Done(found=False)

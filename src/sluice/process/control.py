@@ -34,7 +34,7 @@ class NotStarted(_Message):
 
 
 class Watch(_Message):
-    """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refusal. `address` is
+    """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refused. `address` is
     where the offer came from, empty where nobody knows."""
 
     type: Literal["watch"] = "watch"
@@ -49,7 +49,7 @@ class Watch(_Message):
 
 class Publish(_Message):
     """`user_id` offers to publish stream `stream`; `kinds` (audio, video) are those that its token allows.
-    Answered by Answer or Refusal."""
+    Answered by Answer or Refused."""
 
     type: Literal["publish"] = "publish"
     app_id: str
@@ -63,7 +63,7 @@ class Publish(_Message):
 
 class PatchPeer(_Message):
     """Trickled candidates or an ICE restart of a peer of `user_id` (RFC 9725 4.3). `etags` are those of the
-    ICE sessions that it may meet, ``*`` any. Answered by Patched or Refusal."""
+    ICE sessions that it may meet, ``*`` any. Answered by Patched or Refused."""
 
     type: Literal["patch_peer"] = "patch_peer"
     peer_id: str
@@ -160,7 +160,7 @@ class Patched(_Message):
     fragment: str = ""
 
 
-class Refusal(_Message):
+class Refused(_Message):
     """The request cannot be served; `field` and `why` as in core.errors.BadInput. `busy`: not now,
     `forbidden`: not with this token."""
 
@@ -269,7 +269,7 @@ class UpdateSession(_Message):
 
 class ControlSession(_Message):
     """Changes how a running relay plays; None leaves a thing as it is. A position is one of the current pass.
-    Answered by Done (whether the run is here) or by Refusal, which changes nothing and names its fields as
+    Answered by Done (whether the run is here) or by Refused, which changes nothing and names its fields as
     the native API does (pause, seek_s, volume, normalize)."""
 
     type: Literal["control_session"] = "control_session"
@@ -347,11 +347,11 @@ class Lost(_Message):
     text: str
 
 
-class Stage(_Message):
+class StageChanged(_Message):
     """A push is at another step (core.push.PushStage); `text` says why where it is not obvious, and `reason`
     (core.lifecycle.Reason) where callers are told that."""
 
-    type: Literal["stage"] = "stage"
+    type: Literal["stage_changed"] = "stage_changed"
     run_id: str
     stage: str
     text: str = ""
@@ -395,7 +395,7 @@ Message = (
     | Expel
     | Answer
     | Patched
-    | Refusal
+    | Refused
     | Done
     | Roster
     | RoomChanged
@@ -408,7 +408,7 @@ Message = (
     | Planned
     | Flowing
     | Lost
-    | Stage
+    | StageChanged
     | Finished
     | Progress
 )

@@ -30,7 +30,7 @@ from sluice.process.control import (
     PeerSends,
     Publish,
     PublishedStream,
-    Refusal,
+    Refused,
     Retire,
     RoomChanged,
     Roster,
@@ -247,7 +247,7 @@ def _answer(reply: Message) -> PeerAnswer:
 
 
 def _refused(reply: Message) -> Exception:
-    if not isinstance(reply, Refusal):
+    if not isinstance(reply, Refused):
         return RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
     if reply.busy:
         return Overloaded(reply.why)

@@ -1,4 +1,4 @@
-"""Changes of how a live relay plays: pause, position, volume, loudness (tasks.port.Control).
+"""Changes of how a live relay plays: pause, position, volume, loudness (tasks.port.PlaybackChange).
 
 The media process is asked first, and what it did is noted then. It alone knows whether the source can be
 paused or sought, and what it refuses has changed nothing. Between the two nothing can be lost:
@@ -23,20 +23,20 @@ from sluice.core.errors import BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.tasks import Kind, RelaySpec, Task
 from sluice.process.channel import ChannelClosed
-from sluice.process.control import ControlSession, Done, Refusal
+from sluice.process.control import ControlSession, Done, Refused
 from sluice.process.supervisor import Supervised
 from sluice.store.tasks import advance_task, change_spec, save_progress
 from sluice.store.thread import Store
-from sluice.tasks.port import Control
+from sluice.tasks.port import PlaybackChange
 from sluice.tasks.runs import Run
 
 log = structlog.get_logger()
 
 
-async def carry_out(run: Run, control: Control, store: Store, clock: Callable[[], float]) -> None:
+async def carry_out(run: Run, control: PlaybackChange, store: Store, clock: Callable[[], float]) -> None:
     """Makes the change, or none at all; the caller holds `run.changing`. Raises as Tasks.control does."""
     control = _possible(run, control)
-    if control == Control():
+    if control == PlaybackChange():
         return
     process = run.process
     if process is not None:
@@ -57,7 +57,7 @@ async def carry_out(run: Run, control: Control, store: Store, clock: Callable[[]
     log.info("task controlled", run=run.task.id, state=run.task.state.value, **given)
 
 
-def _possible(run: Run, control: Control) -> Control:
+def _possible(run: Run, control: PlaybackChange) -> PlaybackChange:
     """What of it is a change. Raises TaskNotFound, BadInput, NotNow."""
     state = run.task.state
     if not state.live or state is State.STOPPING or run.ending is not None:
@@ -74,25 +74,25 @@ def _possible(run: Run, control: Control) -> Control:
     return control
 
 
-async def _ask(process: Supervised, run: Run, control: Control) -> None:
+async def _ask(process: Supervised, run: Run, control: PlaybackChange) -> None:
     """Returns when the session plays so. Raises as Tasks.control does."""
     try:
         answer = await process.request(ControlSession(run_id=run.task.id, **asdict(control)))
     except ChannelClosed as error:
         await _put_back(process, run, control)
         raise Overloaded(f"nothing was changed, for {error}; try again in a few seconds") from error
-    if isinstance(answer, Refusal):
+    if isinstance(answer, Refused):
         text = f"{answer.field}: {answer.why}"
         raise NotNow(text) if answer.busy else BadInput(answer.field, answer.why)
     if not (isinstance(answer, Done) and answer.found):  # it has ended, and its report is on the way
         raise TaskNotFound(f"no task {run.task.id} is live")
 
 
-async def _put_back(process: Supervised, run: Run, control: Control) -> None:
+async def _put_back(process: Supervised, run: Run, control: PlaybackChange) -> None:
     """Tells the process what the store says of what was asked: it may have done it. A position is none of
     the store's matters: where the run is, its session tells. One that is gone or hangs needs no telling."""
     spec: RelaySpec = run.task.spec
-    before = Control(
+    before = PlaybackChange(
         paused=None if control.paused is None else not control.paused,
         volume=None if control.volume is None else spec.volume,
         normalize=None if control.normalize is None else spec.normalize,
@@ -101,7 +101,7 @@ async def _put_back(process: Supervised, run: Run, control: Control) -> None:
         await process.request(ControlSession(run_id=run.task.id, **asdict(before)))
 
 
-def _note(conn: Connection, run: Run, control: Control, now: float) -> Task[Any]:
+def _note(conn: Connection, run: Run, control: PlaybackChange, now: float) -> Task[Any]:
     """The task as it is then. Raises TaskNotFound when it has ended meanwhile."""
     run_id = run.task.id
     save_progress(conn, run_id, run.position_us, run.pass_number, run.plan)

@@ -26,7 +26,7 @@ class StartRequest(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class PlaybackChange:
     """How a live relay shall play from now on, all of it or nothing; None leaves a thing as it is."""
 
     paused: bool | None = None
@@ -88,7 +88,7 @@ class Tasks(Protocol):
         """Raises TaskNotFound when the run is unknown or no longer live."""
         ...
 
-    async def control(self, run_id: RunId, control: Control) -> None:
+    async def control(self, run_id: RunId, control: PlaybackChange) -> None:
         """In effect and durable when it returns. Raises TaskNotFound as `stop` does, BadInput for what the
         source cannot do, NotNow for what the state does not allow, and Overloaded when no answer came; then
         nothing has changed. Fields of errors are those of the native API."""

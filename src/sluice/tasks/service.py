@@ -29,7 +29,7 @@ from sluice.process.control import (
     Message,
     Planned,
     Progress,
-    Stage,
+    StageChanged,
     StopSession,
     UpdateSession,
 )
@@ -59,7 +59,7 @@ from sluice.tasks.controls import carry_out
 from sluice.tasks.jobs import relay_job, start_message
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.placement import Placement
-from sluice.tasks.port import Control, StartRequest
+from sluice.tasks.port import PlaybackChange, StartRequest
 from sluice.tasks.runs import Run, document
 
 log = structlog.get_logger()
@@ -232,7 +232,7 @@ class TaskService:
         if run is None or not await self._end(run, Reason.STOPPED, Reason.STOPPED.text):
             raise TaskNotFound(f"no task {run_id} is live")
 
-    async def control(self, run_id: RunId, control: Control) -> None:
+    async def control(self, run_id: RunId, control: PlaybackChange) -> None:
         run = self._runs.get(run_id)
         if run is None:
             raise TaskNotFound(f"no task {run_id} is live")
@@ -255,7 +255,7 @@ class TaskService:
             self._come_due(run)
             run.note, run.idle_since = "", None
             self._spawn(self._apply(run, Event.FLOWING, Reason.NONE, ""))
-        elif isinstance(message, Stage):
+        elif isinstance(message, StageChanged):
             run.note = message.text
             self._spawn(self._set_stage(run, message))
         elif isinstance(message, Lost):
@@ -401,7 +401,7 @@ class TaskService:
             self._placement.leave(run)
         return task
 
-    async def _set_stage(self, run: Run, told: Stage) -> None:
+    async def _set_stage(self, run: Run, told: StageChanged) -> None:
         now, stage = self._clock(), PushStage.of(told.stage)
         reason = Reason.of(told.reason) if told.reason else None
         task = await self._store.run(

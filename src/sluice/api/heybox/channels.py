@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import structlog
 from pydantic import AfterValidator
 
-from sluice.api.heybox.errors import PERMISSION_DENIED, Refusal
+from sluice.api.heybox.errors import PERMISSION_DENIED, BotApiError
 from sluice.api.heybox.fields import Body, Id, Text, whole
 from sluice.core.bots import Bot, Channel, Line, new_channel_id
 from sluice.core.ids import BotRoomId
@@ -36,10 +36,10 @@ class ChannelHandlers:
         self._bots = bots
 
     async def create(self, body: CreateChannel, bot: Bot) -> dict[str, object]:
-        """The envelope's result. Raises Refusal."""
+        """The envelope's result. Raises BotApiError."""
         room_id = BotRoomId(body.room_id)
         if not bot.may_enter(room_id):
-            raise Refusal(PERMISSION_DENIED, why="the bot may not enter this room")
+            raise BotApiError(PERMISSION_DENIED, why="the bot may not enter this room")
         channel = Channel(bot.app_id, new_channel_id(), Line(body.api_type), room_id, body.channel_name)
         await self._bots.save_channel(channel)
         log.info("channel made", channel_id=channel.channel_id, bot=bot.bot_id, line=body.api_type)

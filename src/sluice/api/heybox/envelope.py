@@ -5,14 +5,14 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from sluice.api.heybox.errors import WRONG_METHOD, Refusal
+from sluice.api.heybox.errors import WRONG_METHOD, BotApiError
 
 
 def success(result: Mapping[str, object]) -> Response:
     return _response(200, {"msg": "", "result": dict(result), "status": "ok"})
 
 
-def failure(refusal: Refusal) -> Response:
+def failure(refusal: BotApiError) -> Response:
     row = refusal.row
     document = {"msg": str(refusal), "result": {}, "status": "failed", "err_code": row.code}
     response = _response(row.http_status, document)

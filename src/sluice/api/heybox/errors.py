@@ -1,6 +1,6 @@
 """Failures of the dialect as data: err_code, msg and HTTP status (heybox.md 1.1 and 6).
 
-`Refusal` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
+`BotApiError` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
 errors of the core become it:
 TaskNotFound  -> TASK_NOT_FOUND       AccessRefused -> PERMISSION_DENIED
 LimitReached  -> TOO_MANY_STREAMS     Overloaded    -> NO_CAPACITY       any other -> INTERNAL_ERROR
@@ -36,7 +36,7 @@ TOO_MANY_REQUESTS = Row(429, "too many requests", 429)
 INTERNAL_ERROR = Row(500, "internal error", 500)
 
 
-class Refusal(SluiceError):
+class BotApiError(SluiceError):
     """The call fails with this row; `fill` fills its message. `why` is for the log alone, but for the rule
     that a parameter breaks: its bot is told."""
 
@@ -49,10 +49,10 @@ class Refusal(SluiceError):
         self.why = why
 
 
-def to_refusal(error: SluiceError) -> Refusal:
+def to_refusal(error: SluiceError) -> BotApiError:
     """What the caller is told of an error of the core."""
     match error:
-        case Refusal():
+        case BotApiError():
             return error
         case TaskNotFound():
             row = TASK_NOT_FOUND
@@ -64,4 +64,4 @@ def to_refusal(error: SluiceError) -> Refusal:
             row = NO_CAPACITY
         case _:
             row = INTERNAL_ERROR
-    return Refusal(row, why=str(error))
+    return BotApiError(row, why=str(error))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from sluice.api.heybox.errors import INVALID, MISSING, Refusal
+from sluice.api.heybox.errors import INVALID, MISSING, BotApiError
 from sluice.core.ids import is_valid_id
 
 _MISSING = "missing"
@@ -54,14 +54,14 @@ class Body(BaseModel):
 
     @classmethod
     def read(cls, data: Mapping[str, object]) -> Self:
-        """Raises Refusal for the first field that is missing, else for the first that is wrong."""
+        """Raises BotApiError for the first field that is missing, else for the first that is wrong."""
         try:
             return cls.model_validate(data)
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)
             problem = next((found for found in problems if found["type"] == _MISSING), problems[0])
             row = MISSING if problem["type"] == _MISSING else INVALID
-            raise Refusal(row, str(problem["loc"][0]), why=_rule(problem["msg"])) from error
+            raise BotApiError(row, str(problem["loc"][0]), why=_rule(problem["msg"])) from error
 
 
 def _rule(message: str) -> str:

@@ -24,7 +24,7 @@ from sluice.api.heybox.errors import (
     TOO_LARGE,
     TOO_MANY_REQUESTS,
     WRONG_METHOD,
-    Refusal,
+    BotApiError,
     to_refusal,
 )
 from sluice.api.heybox.fields import Body
@@ -103,7 +103,7 @@ class BotGateway:
             response = failure(refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
             log.exception("x call", path=_path_of(call))
-            response = failure(Refusal(INTERNAL_ERROR))
+            response = failure(BotApiError(INTERNAL_ERROR))
         response.headers.update((call.quota or self._count(call)).headers())
         await response(scope, receive, send)
 
@@ -112,14 +112,14 @@ class BotGateway:
         call.bot = await self._find_bot(call.request.headers.get("token", ""))
         call.quota = self._count(call)
         if call.quota.over:
-            raise Refusal(TOO_MANY_REQUESTS)
+            raise BotApiError(TOO_MANY_REQUESTS)
         route = self._routes.get(call.request.scope["path"])
         if route is None:
-            raise Refusal(NO_SUCH_PATH)
+            raise BotApiError(NO_SUCH_PATH)
         if call.request.method != "POST":
-            raise Refusal(WRONG_METHOD)
+            raise BotApiError(WRONG_METHOD)
         if call.bot is None:
-            raise Refusal(INVALID_TOKEN)
+            raise BotApiError(INVALID_TOKEN)
         return await route.handle(route.body.read(await _read_object(call.request)), call.bot)
 
     async def _find_bot(self, token: str) -> Bot | None:
@@ -133,22 +133,22 @@ class BotGateway:
 
 
 async def _read_object(request: Request) -> dict[str, object]:
-    """Raises Refusal, for a body over the limit as soon as that is known."""
+    """Raises BotApiError, for a body over the limit as soon as that is known."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_LIMIT:
-            raise Refusal(TOO_LARGE)
+            raise BotApiError(TOO_LARGE)
     try:
         data = from_json(bytes(body), allow_inf_nan=False)
     except ValueError as error:
-        raise Refusal(INVALID_JSON, why=str(error)) from error
+        raise BotApiError(INVALID_JSON, why=str(error)) from error
     if not isinstance(data, dict):
-        raise Refusal(INVALID_JSON, why="not a JSON object")
+        raise BotApiError(INVALID_JSON, why="not a JSON object")
     return data
 
 
-def _log_refusal(call: _Call, refusal: Refusal, error: SluiceError) -> None:
+def _log_refusal(call: _Call, refusal: BotApiError, error: SluiceError) -> None:
     fields: dict[str, object] = {"path": _path_of(call), "caller": call.address}
     if call.bot is not None:
         fields["bot"] = call.bot.bot_id

@@ -16,7 +16,7 @@ from sluice.api.heybox.errors import (
     INVALID,
     PERMISSION_DENIED,
     TASK_NOT_FOUND,
-    Refusal,
+    BotApiError,
 )
 from sluice.api.heybox.fields import Body, Id, Text, whole
 from sluice.core.addresses import AddressPolicy, is_address
@@ -70,9 +70,9 @@ class Push(Body):
         return value if info.data.get("repeat_num") == ENDLESS else None
 
     def spec(self, line: Line) -> RelaySpec:
-        """Raises Refusal for a number of plays that the line does not know."""
+        """Raises BotApiError for a number of plays that the line does not know."""
         if line is Line.VOLC and self.repeat_num not in (ENDLESS, 1):
-            raise Refusal(INVALID, "repeat_num", why="on line 2 it must be 1, or -1 for ever")
+            raise BotApiError(INVALID, "repeat_num", why="on line 2 it must be 1, or -1 for ever")
         return RelaySpec(
             url=self.stream_url,
             media_type=MediaType.AUDIO,
@@ -149,7 +149,7 @@ class StreamHandlers:
         """Of the bot's own streams; one that has ended stays so."""
         task = await self._tasks.find_of_bot(bot.bot_id, TaskId(body.task_id))
         if task is None:
-            raise Refusal(TASK_NOT_FOUND)
+            raise BotApiError(TASK_NOT_FOUND)
         try:
             await self._tasks.stop(task.id)
         except TaskNotFound:  # it has ended, or is about to
@@ -161,18 +161,18 @@ class StreamHandlers:
         """A name is judged when it is resolved, which is too late to tell a bot without a callback."""
         host = host_of(url)
         if is_address(host) and not self._addresses.permits(host):
-            raise Refusal(INVALID, "stream_url", why=f"{host} has no public address")
+            raise BotApiError(INVALID, "stream_url", why=f"{host} has no public address")
 
     async def _enter(self, bot: Bot, room_id: BotRoomId, channel_id: ChannelId) -> Line:
-        """The line of a channel that the bot may play into. Raises Refusal."""
+        """The line of a channel that the bot may play into. Raises BotApiError."""
         app = self._apps.app(bot.app_id)
         if app is None or Feature.RELAY not in app.features:
-            raise Refusal(PERMISSION_DENIED, why="the bot's app may not relay")
+            raise BotApiError(PERMISSION_DENIED, why="the bot's app may not relay")
         if not bot.may_enter(room_id):
-            raise Refusal(PERMISSION_DENIED, why="the bot may not enter this room")
+            raise BotApiError(PERMISSION_DENIED, why="the bot may not enter this room")
         channel = await self._bots.find_channel(bot.app_id, channel_id)
         if channel is None and self._registered_only:
-            raise Refusal(CHANNEL_NOT_FOUND, why="the channel is not registered")
+            raise BotApiError(CHANNEL_NOT_FOUND, why="the channel is not registered")
         if channel is not None and not channel.lies_in(room_id):
-            raise Refusal(CHANNEL_NOT_FOUND, why="the channel lies in another room")
+            raise BotApiError(CHANNEL_NOT_FOUND, why="the channel lies in another room")
         return bot.line_in(channel)

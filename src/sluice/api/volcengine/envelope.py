@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from sluice.api.volcengine.errors import Refusal
+from sluice.api.volcengine.errors import OpenApiError
 from sluice.wire.signature import RequestHead, presented_region
 
 SERVICE = "rtc"
@@ -54,7 +54,7 @@ def success(metadata: Metadata, result: object) -> Response:
     return _response(metadata, 200, {"Result": result, "ResponseMetadata": metadata.document()})
 
 
-def failure(metadata: Metadata, refusal: Refusal) -> Response:
+def failure(metadata: Metadata, refusal: OpenApiError) -> Response:
     row = refusal.row
     error: dict[str, object] = {"Code": row.code, "Message": str(refusal)}
     status = row.http_status

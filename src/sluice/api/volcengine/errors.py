@@ -1,6 +1,6 @@
 """Failures of the dialect as data: code, CodeN, HTTP status and message (volcengine.md 5.1 and 5.2).
 
-`Refusal` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
+`OpenApiError` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
 errors of the core become it:
 SignatureError -> its gateway row      TaskNotFound -> TASK_NOT_FOUND      Overloaded -> TOO_MANY_TASKS
 BadInput       -> ILLEGAL              RoomError    -> the gateway's "unavailable": it comes back by itself
@@ -78,7 +78,7 @@ NO_PERMISSION = Row("AccessDenied.NoPermissionForApp", 403, "no permission for a
 INTERNAL_ERROR = Row("InternalError", 500, "internal error")
 
 
-class Refusal(SluiceError):
+class OpenApiError(SluiceError):
     """The call fails with this row; `fill` fills its message."""
 
     culprit = Culprit.CALLER
@@ -88,23 +88,23 @@ class Refusal(SluiceError):
         self.row = row
 
 
-def to_refusal(error: SluiceError) -> Refusal:
+def to_refusal(error: SluiceError) -> OpenApiError:
     """What the caller is told of an error of the core."""
     match error:
-        case Refusal():
+        case OpenApiError():
             return error
         case SignatureError():
             row = GATEWAY[error.cause.value]
-            return Refusal(row, error.arg) if "%s" in row.message else Refusal(row)
+            return OpenApiError(row, error.arg) if "%s" in row.message else OpenApiError(row)
         case BadInput():
-            return Refusal(ILLEGAL, error.field, error.why)
+            return OpenApiError(ILLEGAL, error.field, error.why)
         case TaskNotFound():
-            return Refusal(TASK_NOT_FOUND)
+            return OpenApiError(TASK_NOT_FOUND)
         case Overloaded():
-            return Refusal(TOO_MANY_TASKS, str(error) or "too many tasks")
+            return OpenApiError(TOO_MANY_TASKS, str(error) or "too many tasks")
         case RegistrationRefused():
-            return Refusal(CALLBACK, str(error))
+            return OpenApiError(CALLBACK, str(error))
         case RoomError():
-            return Refusal(GATEWAY["ServiceUnavailableTemp"])
+            return OpenApiError(GATEWAY["ServiceUnavailableTemp"])
         case _:
-            return Refusal(INTERNAL_ERROR)
+            return OpenApiError(INTERNAL_ERROR)

@@ -1,7 +1,7 @@
 """How parameters are read: field types with the rules of volcengine.md 7.2, and their failures.
 
 JSON is read strictly: a value of another type is `Unmarshal`. Queries and forms hold text only
-(`Reading.text`), where integers are decimal digits and booleans true or false in any letter case.
+(`ReadContext.text`), where integers are decimal digits and booleans true or false in any letter case.
 Null is absent, unknown fields are ignored, an empty string does not fill a required field.
 The text below a field is its description in the OpenAPI document.
 """
@@ -25,7 +25,14 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from sluice.api.volcengine.errors import ILLEGAL, ILLEGAL_APP_ID, ILLEGAL_ROOM_ID, MISSING, UNMARSHAL, Refusal
+from sluice.api.volcengine.errors import (
+    ILLEGAL,
+    ILLEGAL_APP_ID,
+    ILLEGAL_ROOM_ID,
+    MISSING,
+    UNMARSHAL,
+    OpenApiError,
+)
 from sluice.core import ids
 
 #: White space and control characters, which could end a line of a request to an address.
@@ -41,7 +48,7 @@ _MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadContext:
     """How and when a request is read: `text` for queries and forms, `now` in Unix seconds."""
 
     text: bool
@@ -58,7 +65,7 @@ def missing() -> PydanticCustomError:
     return PydanticCustomError(_MISSING, "missing")
 
 
-def _integer(value: object, info: ValidationInfo[Reading]) -> object:
+def _integer(value: object, info: ValidationInfo[ReadContext]) -> object:
     if not info.context.text or not isinstance(value, str):
         return value
     if not _DIGITS.fullmatch(value):
@@ -66,7 +73,7 @@ def _integer(value: object, info: ValidationInfo[Reading]) -> object:
     return int(value)
 
 
-def _boolean(value: object, info: ValidationInfo[Reading]) -> object:
+def _boolean(value: object, info: ValidationInfo[ReadContext]) -> object:
     if not info.context.text or not isinstance(value, str):
         return value
     if value.lower() not in ("true", "false"):
@@ -138,8 +145,8 @@ class Request(Fields):
     """The application."""
 
     @classmethod
-    def read(cls, data: Mapping[str, object], reading: Reading) -> Self:
-        """Raises Refusal for the first of: a wrong JSON type, a missing field, an illegal value."""
+    def read(cls, data: Mapping[str, object], reading: ReadContext) -> Self:
+        """Raises OpenApiError for the first of: a wrong JSON type, a missing field, an illegal value."""
         try:
             return cls.model_validate(data, context=reading)
         except ValidationError as error:
@@ -161,19 +168,19 @@ def whole(low: int, high: int) -> Any:
     return Field(ge=low, le=high)
 
 
-def _refusal(problems: list[ErrorDetails]) -> Refusal:
+def _refusal(problems: list[ErrorDetails]) -> OpenApiError:
     problem = min(problems, key=_rank)
     kind, context = problem["type"], problem.get("ctx", {})
     path = ".".join(_wire_name(str(part)) for part in problem["loc"])
     if kind == _MISSING:
-        return Refusal(MISSING, path)
+        return OpenApiError(MISSING, path)
     if kind == _OWN and path in ("AppId", "AppID", "RoomId"):
-        return Refusal(ILLEGAL_ROOM_ID if path == "RoomId" else ILLEGAL_APP_ID)
+        return OpenApiError(ILLEGAL_ROOM_ID if path == "RoomId" else ILLEGAL_APP_ID)
     if kind == _OWN:
-        return Refusal(ILLEGAL, path, context["why"])
+        return OpenApiError(ILLEGAL, path, context["why"])
     if kind in _RANGE_TEXTS:
-        return Refusal(ILLEGAL, path, _RANGE_TEXTS[kind].format(**context))
-    return Refusal(UNMARSHAL, f"{path}: {problem['msg'].lower()}")
+        return OpenApiError(ILLEGAL, path, _RANGE_TEXTS[kind].format(**context))
+    return OpenApiError(UNMARSHAL, f"{path}: {problem['msg'].lower()}")
 
 
 def _wire_name(name: str) -> str:

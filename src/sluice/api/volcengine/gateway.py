@@ -24,10 +24,10 @@ from sluice.api.volcengine.errors import (
     SIZE_OVER_LIMIT,
     UNKNOWN_APP_ID,
     UNMARSHAL,
-    Refusal,
+    OpenApiError,
     to_refusal,
 )
-from sluice.api.volcengine.fields import Reading
+from sluice.api.volcengine.fields import ReadContext
 from sluice.api.volcengine.rates import Rates
 from sluice.core.apps import AccessKey, App, Apps, Feature
 from sluice.core.errors import SluiceError
@@ -79,34 +79,34 @@ class Gateway:
             response = failure(metadata, refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
             log.exception("x call", request_id=metadata.request_id, action=metadata.action)
-            response = failure(metadata, Refusal(INTERNAL_ERROR))
+            response = failure(metadata, OpenApiError(INTERNAL_ERROR))
         await response(scope, receive, send)
 
     async def _run(self, head: RequestHead, request: Request, now: float) -> object:
         """The envelope's Result. Raises SluiceError. The numbers are those of section 5.3."""
         if len(request.scope["query_string"]) > QUERY_LIMIT:
-            raise Refusal(SIZE_OVER_LIMIT)
+            raise OpenApiError(SIZE_OVER_LIMIT)
         action = self._find_action(head)  # 1, 2
         claim = read_claim(head, self._apps.access_key, now, self._policy)  # 3
         body = await _read_body(request)  # 4
         key = claim.prove(body)  # 3
         data, text = _parameters(action, head, body)  # 4
         self._rates.count(action.name, self._caller(data, key), action.per_second)  # 5
-        parameters = action.request.read(data, Reading(text, now))  # 6
+        parameters = action.request.read(data, ReadContext(text, now))  # 6
         app = self._permitted_app(key, parameters.app_id, action.feature)  # 7
         return await action.handle(parameters, app, now)  # 8, 9
 
     def _find_action(self, head: RequestHead) -> Action[Any]:
         name, version = head.param("Action"), head.param("Version")
         if head.path not in ("", "/"):
-            raise Refusal(GATEWAY["InvalidActionOrVersion"], name or "", version or "")
+            raise OpenApiError(GATEWAY["InvalidActionOrVersion"], name or "", version or "")
         if not name or not version:
-            raise Refusal(GATEWAY["MissingParameter"], "Version" if name else "Action")
+            raise OpenApiError(GATEWAY["MissingParameter"], "Version" if name else "Action")
         action = self._actions.get((name, version))
         if action is None:
-            raise Refusal(GATEWAY["InvalidActionOrVersion"], name, version)
+            raise OpenApiError(GATEWAY["InvalidActionOrVersion"], name, version)
         if head.method != action.method:
-            raise Refusal(GATEWAY["MethodNotAllowed"], head.method)
+            raise OpenApiError(GATEWAY["MethodNotAllowed"], head.method)
         return action
 
     def _caller(self, data: Mapping[str, object], key: AccessKey) -> str:
@@ -118,11 +118,11 @@ class Gateway:
     def _permitted_app(self, key: AccessKey, app_id: str, feature: Feature | None) -> App:
         app = self._apps.app(app_id)
         if app is None:
-            raise Refusal(UNKNOWN_APP_ID)
+            raise OpenApiError(UNKNOWN_APP_ID)
         if app.app_id not in key.app_ids:
-            raise Refusal(NO_PERMISSION)
+            raise OpenApiError(NO_PERMISSION)
         if feature is not None and feature not in app.features:
-            raise Refusal(NOT_ENABLED)
+            raise OpenApiError(NOT_ENABLED)
         return app
 
 
@@ -142,17 +142,17 @@ def _decode(raw: bytes) -> str:
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body without its framing. Raises Refusal as soon as it is known to be over the limit."""
+    """The body without its framing. Raises OpenApiError as soon as it is known to be over the limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_LIMIT:
-            raise Refusal(SIZE_OVER_LIMIT)
+            raise OpenApiError(SIZE_OVER_LIMIT)
     return bytes(body)
 
 
 def _parameters(action: Action[Any], head: RequestHead, body: bytes) -> tuple[dict[str, object], bool]:
-    """The parameters of a call, and whether they are text (a query or a form). Raises Refusal."""
+    """The parameters of a call, and whether they are text (a query or a form). Raises OpenApiError."""
     if action.method == "GET" or (action.query_too and not body):
         return _nested(head.params, dots=False), True
     data, text = _parse_body(head, body)
@@ -161,17 +161,17 @@ def _parameters(action: Action[Any], head: RequestHead, body: bytes) -> tuple[di
 
 def _parse_body(head: RequestHead, body: bytes) -> tuple[dict[str, object], bool]:
     if not body:
-        raise Refusal(EMPTY_BODY)
+        raise OpenApiError(EMPTY_BODY)
     if (head.header("content-type") or "").partition(";")[0].strip().lower() == _FORM:
         if body.count(b"&") >= _FORM_FIELDS_LIMIT:
-            raise Refusal(UNMARSHAL, f"a form of more than {_FORM_FIELDS_LIMIT} fields")
+            raise OpenApiError(UNMARSHAL, f"a form of more than {_FORM_FIELDS_LIMIT} fields")
         return _nested(parse_query(_decode(body)), dots=True), True
     try:
         data = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise Refusal(UNMARSHAL, str(error)) from error
+        raise OpenApiError(UNMARSHAL, str(error)) from error
     if not isinstance(data, dict):
-        raise Refusal(UNMARSHAL, "not a JSON object")
+        raise OpenApiError(UNMARSHAL, "not a JSON object")
     return data, False
 
 
@@ -184,12 +184,12 @@ def _nested(pairs: Iterable[tuple[str, str]], *, dots: bool) -> dict[str, object
         for parent in parents:
             fields = fields.setdefault(parent, {})
             if not isinstance(fields, dict):
-                raise Refusal(UNMARSHAL, f"{parent}: both a value and an object")
+                raise OpenApiError(UNMARSHAL, f"{parent}: both a value and an object")
         fields.setdefault(leaf, value)
     return data
 
 
-def _log_refusal(metadata: Metadata, refusal: Refusal, error: SluiceError, scope: Scope) -> None:
+def _log_refusal(metadata: Metadata, refusal: OpenApiError, error: SluiceError, scope: Scope) -> None:
     caller = scope.get("client")
     fields = {
         "request_id": metadata.request_id,

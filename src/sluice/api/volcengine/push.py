@@ -9,7 +9,7 @@ from typing import Annotated
 import structlog
 from pydantic import Field, model_validator
 
-from sluice.api.volcengine.errors import INVALID_RTMP_ADDRESS, MISSING, TASK_NOT_FOUND, Refusal
+from sluice.api.volcengine.errors import INVALID_RTMP_ADDRESS, MISSING, TASK_NOT_FOUND, OpenApiError
 from sluice.api.volcengine.fields import (
     UNSAFE,
     Fields,
@@ -77,7 +77,7 @@ class StartPushSingleStreamToCDN(TaskRequest):
     @model_validator(mode="after")
     def _url_is_rtmp(self) -> "StartPushSingleStreamToCDN":
         if not _usable(self.push_url):
-            raise Refusal(INVALID_RTMP_ADDRESS)
+            raise OpenApiError(INVALID_RTMP_ADDRESS)
         return self
 
     def push(self, app: App) -> StartRequest[PushSpec]:
@@ -112,7 +112,7 @@ class GetPushSingleStreamToCDNTask(RoomRequest):
     @model_validator(mode="after")
     def _one_is_given(self) -> "GetPushSingleStreamToCDNTask":
         if not self.task_id and not self.user_id:
-            raise Refusal(MISSING, "TaskId")
+            raise OpenApiError(MISSING, "TaskId")
         return self
 
     def task_ids(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class PushHandlers:
             task = await self._tasks.latest_push(app.app_id, RoomId(request.room_id), TaskId(task_id))
             if task is not None:
                 return PushTaskResult(task=_shown(task))
-        raise Refusal(TASK_NOT_FOUND)
+        raise OpenApiError(TASK_NOT_FOUND)
 
 
 def _shown(task: Task[PushSpec]) -> PushTask:

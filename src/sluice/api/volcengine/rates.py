@@ -4,7 +4,7 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from sluice.api.volcengine.errors import QPS_OVER_LIMIT, Refusal
+from sluice.api.volcengine.errors import QPS_OVER_LIMIT, OpenApiError
 
 
 class Rates:
@@ -15,6 +15,6 @@ class Rates:
         self._windows = MovingWindowRateLimiter(MemoryStorage())
 
     def count(self, action: str, caller: str, per_second: int) -> None:
-        """Raises Refusal when `caller` has called `action` so often within the last second."""
+        """Raises OpenApiError when `caller` has called `action` so often within the last second."""
         if not self._windows.hit(RateLimitItemPerSecond(per_second), action, caller):
-            raise Refusal(QPS_OVER_LIMIT)
+            raise OpenApiError(QPS_OVER_LIMIT)

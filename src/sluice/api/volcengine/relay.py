@@ -17,14 +17,14 @@ from pydantic import (
     model_validator,
 )
 
-from sluice.api.volcengine.errors import ILLEGAL, MISSING, Refusal
+from sluice.api.volcengine.errors import ILLEGAL, MISSING, OpenApiError
 from sluice.api.volcengine.fields import (
     Boolean,
     Fields,
     Id,
     Integer,
     OptionalId,
-    Reading,
+    ReadContext,
     Result,
     RoomRequest,
     TaskRequest,
@@ -96,7 +96,7 @@ class Control(Fields):
 
     @field_validator("video_width", "video_height")
     @classmethod
-    def _even_size(cls, value: int | None, info: ValidationInfo[Reading]) -> int | None:
+    def _even_size(cls, value: int | None, info: ValidationInfo[ReadContext]) -> int | None:
         """Required when video is transcoded, ignored otherwise; odd goes down to even (8.1)."""
         transcoded = info.data.get("stream_mode") == StreamMode.TRANSCODE
         if not transcoded or info.data.get("media_type") not in (MediaType.AUDIO_VIDEO, MediaType.VIDEO):
@@ -143,7 +143,7 @@ class UpdatedControl(Fields):
     """At most so many kbit/s, when transcoding."""
 
     def spec(self, before: RelaySpec) -> RelaySpec:
-        """Raises Refusal when video would be transcoded to no size."""
+        """Raises OpenApiError when video would be transcoded to no size."""
         width = before.width if self.video_width is None else self.video_width - self.video_width % 2
         height = before.height if self.video_height is None else self.video_height - self.video_height % 2
         media_type = before.media_type if self.media_type is None else MediaType(self.media_type)
@@ -151,7 +151,7 @@ class UpdatedControl(Fields):
         if mode is StreamMode.TRANSCODE and media_type is not MediaType.AUDIO:
             for name, value in (("Control.VideoWidth", width), ("Control.VideoHeight", height)):
                 if value is None:
-                    raise Refusal(MISSING, name)
+                    raise OpenApiError(MISSING, name)
         return replace(
             before,
             url=self.stream_url,
@@ -186,9 +186,9 @@ class StartRelayStream(TaskRequest):
     """Seconds without media after which the task ends."""
 
     @model_validator(mode="after")
-    def _start_is_near(self, info: ValidationInfo[Reading]) -> "StartRelayStream":
+    def _start_is_near(self, info: ValidationInfo[ReadContext]) -> "StartRelayStream":
         if self.control.start_time_stamp > info.context.now + LONGEST_AHEAD_S:
-            raise Refusal(ILLEGAL, "Control.StartTimeStamp", "must be at most 72 h ahead")
+            raise OpenApiError(ILLEGAL, "Control.StartTimeStamp", "must be at most 72 h ahead")
         return self
 
     def relay(self, app: App) -> StartRequest[RelaySpec]:
@@ -256,7 +256,7 @@ class RelayHandlers:
         relay = request.relay(app)
         try:
             _check_token(request.token, relay, app, now)
-        except Refusal:
+        except OpenApiError:
             # Repeating a start is no error, even with a token that has expired since.
             if await self._tasks.find_live(Kind.RELAY, relay.app_id, relay.room_id, relay.task_id):
                 return ALREADY_STARTED
@@ -264,7 +264,7 @@ class RelayHandlers:
         try:
             task, created = await self._tasks.start(relay)
         except AccessRefused as error:
-            raise Refusal(ILLEGAL, "UserId", str(error)) from error
+            raise OpenApiError(ILLEGAL, "UserId", str(error)) from error
         if not created:
             return ALREADY_STARTED
         log.info("relay accepted", run_id=task.id, room_id=relay.room_id, source=mask_url(relay.spec.url))
@@ -301,9 +301,9 @@ def _check_token(token: str, relay: StartRequest[RelaySpec], app: App, now: floa
     try:
         claims = verify(token, app, relay.room_id, relay.user_id, now)
     except AccessRefused as error:
-        raise Refusal(ILLEGAL, "Token", str(error)) from error
+        raise OpenApiError(ILLEGAL, "Token", str(error)) from error
     if not claims.may_publish(_PUBLISHED[relay.spec.media_type], now):
-        raise Refusal(ILLEGAL, "Token", "the token does not allow to publish; make it with privilege 0")
+        raise OpenApiError(ILLEGAL, "Token", "the token does not allow to publish; make it with privilege 0")
 
 
 def _item(task: Task[RelaySpec]) -> RelayItem:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import structlog
 from pydantic import Field, model_validator
 
-from sluice.api.volcengine.errors import ILLEGAL, Refusal
+from sluice.api.volcengine.errors import ILLEGAL, OpenApiError
 from sluice.api.volcengine.fields import Boolean, Integer, OptionalId, Request, Result, RoomRequest
 from sluice.core.apps import App
 from sluice.core.ids import RoomId, UserId
@@ -55,7 +55,7 @@ class BanRoomUser(Request):
     @model_validator(mode="after")
     def _someone_is_named(self) -> "BanRoomUser":
         if not self.room_id and not self.user_id:
-            raise Refusal(ILLEGAL, "RoomId", "give RoomId, UserId or both")
+            raise OpenApiError(ILLEGAL, "RoomId", "give RoomId, UserId or both")
         return self
 
     def until(self, now: float) -> float | None:

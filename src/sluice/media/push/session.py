@@ -31,7 +31,7 @@ from sluice.media.relay.session import Outcome
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import Publisher, StreamAddress
 from sluice.media.units import Unit
-from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, PushJob, Stage
+from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, PushJob, StageChanged
 from sluice.process.owned import part
 
 log = structlog.get_logger()
@@ -262,7 +262,9 @@ class Push:
     def _at(self, stage: PushStage, text: str = "", reason: str = "") -> None:
         if stage is not self._stage:
             self._stage = stage
-            self._context.report(Stage(run_id=self._job.run_id, stage=stage.code, text=text, reason=reason))
+            self._context.report(
+                StageChanged(run_id=self._job.run_id, stage=stage.code, text=text, reason=reason)
+            )
 
     def _flows(self) -> None:
         self._flowing_since, self._pushed, self._cause, self._fault = self._now(), True, None, None

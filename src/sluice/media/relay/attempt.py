@@ -25,7 +25,7 @@ from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker, in_time
 from sluice.net.dial import Dialer
-from sluice.process.control import ControlSession, Message, Refusal
+from sluice.process.control import ControlSession, Message, Refused
 from sluice.process.owned import part
 
 #: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
@@ -160,19 +160,19 @@ class Attempt:
 
     # --- what a user changes ------------------------------------------------------------------------------
 
-    def check(self, change: ControlSession) -> Refusal | None:
+    def check(self, change: ControlSession) -> Refused | None:
         """Why it cannot be done."""
         silent = self._tracks is not None and not self._tracks.has_sound
         for field, wanted in (("volume", change.volume), ("normalize", change.normalize)):
             if silent and wanted is not None:
-                return Refusal(field=field, why="this source is played without sound")
+                return Refused(field=field, why="this source is played without sound")
         if change.paused and self.live:
-            return Refusal(field="pause", why="a live source cannot be paused; stop it and start it again")
+            return Refused(field="pause", why="a live source cannot be paused; stop it and start it again")
         if change.position_us is not None and self.live:
-            return Refusal(field="seek_s", why="a live source has no positions to go to")
+            return Refused(field="seek_s", why="a live source has no positions to go to")
         return None
 
-    async def seek(self, position_us: int) -> Refusal | None:
+    async def seek(self, position_us: int) -> Refused | None:
         if self._playback is None:
             return _not_open()
         seeking = part(self._playback.seek(position_us), "a seek")
@@ -183,7 +183,7 @@ class Attempt:
         if seeking.cancelled():
             return _not_open()
         error = seeking.exception()
-        return Refusal(field="seek_s", why=str(error)) if error is not None else None
+        return Refused(field="seek_s", why=str(error)) if error is not None else None
 
     def change_sound(self, spec: RelaySpec) -> None:
         self._spec = spec
@@ -263,8 +263,8 @@ class Attempt:
         )
 
 
-def _not_open() -> Refusal:
-    return Refusal(
+def _not_open() -> Refused:
+    return Refused(
         field="seek_s", why="the source is not open at present; try again when it plays", busy=True
     )
 

@@ -36,7 +36,7 @@ from sluice.process.control import (
     Lost,
     Planned,
     Progress,
-    Refusal,
+    Refused,
     RelayJob,
 )
 from sluice.process.link import FrameType
@@ -135,10 +135,10 @@ class Session:
         self._attempt = self._next_attempt()
         self._cancel_try()
 
-    async def control(self, change: ControlSession) -> Refusal | None:
+    async def control(self, change: ControlSession) -> Refused | None:
         """Changes how it plays, from now on and in further attempts; a refusal changes nothing."""
         if change.volume is not None and not 0 <= change.volume <= FULL_VOLUME:
-            return Refusal(field="volume", why=f"must be 0 to {FULL_VOLUME}")
+            return Refused(field="volume", why=f"must be 0 to {FULL_VOLUME}")
         refusal = self._attempt.check(change)
         if refusal is None and change.position_us is not None:
             refusal = await self._attempt.seek(change.position_us)

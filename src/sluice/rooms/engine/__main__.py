@@ -33,7 +33,7 @@ from sluice.process.control import (
     PeerSends,
     Publish,
     Ready,
-    Refusal,
+    Refused,
     Retire,
     Watch,
 )
@@ -164,7 +164,7 @@ class RoomProcess:
         if isinstance(message, Retire):
             self._engine.retire(message)
             return Done(found=True)
-        return Refusal(field="request", why=f"a room process does not answer {message.type}")
+        return Refused(field="request", why=f"a room process does not answer {message.type}")
 
 
 def _allow_many_sockets() -> int:

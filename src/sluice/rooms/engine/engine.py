@@ -27,7 +27,7 @@ from sluice.process.control import (
     PatchPeer,
     PeerSends,
     Publish,
-    Refusal,
+    Refused,
     Retire,
     RoomChanged,
     Roster,
@@ -88,7 +88,7 @@ class Engine:
 
     # --- requests of the node -----------------------------------------------------------------------------
 
-    def watch(self, request: Watch) -> Answer | Refusal:
+    def watch(self, request: Watch) -> Answer | Refused:
         """Answers a WHEP offer and begins to wait for the peer."""
         try:
             agreed = agree_to_watch(request.sdp)
@@ -120,12 +120,12 @@ class Engine:
         )
         return Answer(peer_id=entry.peer.id, etag=local.ufrag, sdp=sdp)
 
-    def publish(self, request: Publish) -> Answer | Refusal:
+    def publish(self, request: Publish) -> Answer | Refused:
         """Answers a WHIP offer. From now on the stream is this peer's: who published it before is ended."""
         try:
             agreed = agree_to_publish(request.sdp, request.kinds)
         except NotAllowed as error:
-            return Refusal(field="token", why=str(error), forbidden=True)
+            return Refused(field="token", why=str(error), forbidden=True)
         except SdpError as error:
             return _refused(request, error)
         holder = Holder((request.app_id, request.room_id), request.user_id, request.address)
@@ -154,7 +154,7 @@ class Engine:
         sdp = make_publish_answer(agreed.offer, agreed.transport, local, agreed.video, agreed.opus)
         return Answer(peer_id=peer_id, etag=local.ufrag, sdp=sdp)
 
-    def patch_peer(self, request: PatchPeer) -> Patched | Refusal:
+    def patch_peer(self, request: PatchPeer) -> Patched | Refused:
         """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
         entry = self._peers.get(request.peer_id)
         if entry is None or entry.user_id != request.user_id:
@@ -165,21 +165,21 @@ class Engine:
         try:
             fragment = parse_fragment(request.fragment)
         except SdpError as error:
-            return Refusal(field="fragment", why=str(error))
+            return Refused(field="fragment", why=str(error))
         peer, anyhow = entry.peer, "*" in request.etags
         if not anyhow and peer.ufrag not in request.etags:
             return Patched(outcome="stale")
         if fragment.ufrag in ("", peer.remote_ufrag):
             return Patched(outcome="taken")
         if not anyhow:
-            return Refusal(field="fragment", why="an ICE restart must come with the header If-Match: *")
+            return Refused(field="fragment", why="an ICE restart must come with the header If-Match: *")
         if not peer.announcements.take(1, clock_us()):
             return _busy(_TOO_MANY_ANNOUNCEMENTS)
         self._peers.restart(entry, fragment.ufrag)
         made = make_fragment(entry.lead, self._peers.local(entry))
         return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
 
-    def peer_sends(self, request: PeerSends) -> Done | Refusal:
+    def peer_sends(self, request: PeerSends) -> Done | Refused:
         entry, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
         if entry is None or publishing is None or entry.user_id != request.user_id:
             return Done(found=False)
@@ -196,7 +196,7 @@ class Engine:
         self._peers.remove(entry.peer)
         return Done(found=True)
 
-    def enter(self, request: Enter) -> Roster | Refusal:
+    def enter(self, request: Enter) -> Roster | Refused:
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
         if why := room.why_full(UserId(request.user_id)):
             return _busy(why)
@@ -389,11 +389,11 @@ def _unsubscribe(subscriber: SubscriberLink) -> None:
     subscriber.stream.watched -= 1
 
 
-def _refused(request: Watch | Publish, error: SdpError) -> Refusal:
+def _refused(request: Watch | Publish, error: SdpError) -> Refused:
     """Many clients show the status alone: the text is in our log too."""
     log.info("x offer", room=request.room_id, user=request.user_id, why=str(error))
-    return Refusal(field="offer", why=str(error))
+    return Refused(field="offer", why=str(error))
 
 
-def _busy(why: str) -> Refusal:
-    return Refusal(field="room", why=why, busy=True)
+def _busy(why: str) -> Refused:
+    return Refused(field="room", why=why, busy=True)
