@@ -102,8 +102,8 @@ class HttpSettings:
     `trusted_proxies`: CIDR texts of proxies whose X-Forwarded headers count. `signed_hosts`: what callers
     sign as Host where a proxy sends another one. `base_url`: where callers see the node, if a proxy puts it
     under a path; empty or without a slash at its end. `unsigned_bodies`: whether presigned calls may have a
-    body, which their signature does not cover (contract/signature.md P4). `hosts`: further names that callers
-    may know the node by. `most_connections`: at once; fewer where the system does not allow so many.
+    body, which their signature does not cover (docs/contract/signature.md P4). `hosts`: further names that
+    callers may know the node by. `most_connections`: at once; fewer where the system does not allow so many.
     `admin_tries`: wrong admin tokens of an address until it has to wait.
     """
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 _DEADLINE_S = 45
 _POLL_S = 0.05
-#: PushStreamState of contract/volcengine.md 9.3.
+#: PushStreamState of docs/contract/volcengine.md 9.3.
 WAITING, CONNECTING, RECONNECTING, PUBLISHING, PUSHING, STOPPED = range(1, 7)
 IDLE_S = 10  #: the least that may be asked for
 

@@ -93,7 +93,7 @@ async def test_bodies_of_nobody_are_not_kept(node: ServedNode, beside: Beside) -
 
     async with beside.innocent() as seen:
         said = {name: await send(name, head) for name, head in bodies_of_nobody(node).items()}
-    bot = said.pop("bot, no token")  # its dialect refuses with 200 (heybox.md 1.1)
+    bot = said.pop("bot, no token")  # its dialect refuses with 200 (docs/contract/heybox.md 1.1)
     assert b'"status": "failed"' in bot.answer, bot
     assert all(one.refused for one in said.values()), said
     seen.check(most_mb=30)

@@ -34,7 +34,7 @@ class Got:
 
 
 def verify(body: bytes, secret: str) -> bool:
-    """The signature as contract/callbacks.md 2 has it, written from that page alone."""
+    """The signature as docs/contract/callbacks.md 2 has it, written from that page alone."""
     event = json.loads(body)
     names = ["EventType", "EventData", "EventTime", "EventId", "Version", "AppId", "Nonce"]
     values = [event[name] for name in names] + [secret]

@@ -23,7 +23,7 @@ from tests.unit.asgi import Answer, call
 NOW = 1_800_000_000.0
 APP = App(AppId("661e0000000000000000543c"), "app-key")
 PUSH, STOP, CREATE = "channel/stream/push", "channel/stream/stop", "channel/create"
-#: What every client sends (heybox.md 1).
+#: What every client sends (docs/contract/heybox.md 1).
 QUERY = (
     "client_type=heybox_chat&x_client_type=web&os_type=web&x_os_type=bot&x_app=heybox_chat&chat_os_type=bot"
 )

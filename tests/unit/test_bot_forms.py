@@ -1,4 +1,4 @@
-"""The forms of a bot's two lines (contract/callbacks.md 6 and 7), and which numbers tell what (4)."""
+"""The forms of a bot's two lines (docs/contract/callbacks.md 6 and 7), and which numbers tell what (4)."""
 
 import json
 from typing import Any

@@ -1,4 +1,5 @@
-"""What is told of the changes of tasks, and when a delivery is tried again (contract/callbacks.md 3 to 5)."""
+"""What is told of the changes of tasks, and when a delivery is tried again (docs/contract/callbacks.md 3 to
+5)."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The Volcengine form: envelope, signature, data of each event (contract/callbacks.md 1 to 5)."""
+"""The Volcengine form: envelope, signature, data of each event (docs/contract/callbacks.md 1 to 5)."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Making channels, which fixes their line (heybox.md 3a)."""
+"""Making channels, which fixes their line (docs/contract/heybox.md 3a)."""
 
 import re
 from collections.abc import Iterator

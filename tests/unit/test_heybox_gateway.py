@@ -1,4 +1,4 @@
-"""The gateway of the bot API: tokens, paths, bodies, rates, failures (heybox.md 1 and 6)."""
+"""The gateway of the bot API: tokens, paths, bodies, rates, failures (docs/contract/heybox.md 1 and 6)."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""Push and stop: every field's rules, lines, rights, and whose a stream is (heybox.md 2, 3, 5)."""
+"""Push and stop: every field's rules, lines, rights, and whose a stream is (docs/contract/heybox.md 2, 3,
+5)."""
 
 import asyncio
 import base64

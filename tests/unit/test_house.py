@@ -148,3 +148,29 @@ def test_reasons_can_be_told_apart() -> None:
     assert len(set(numbers)) == len(numbers)
     assert len({reason.code for reason in Reason}) == len(Reason)
     assert all(reason.text for reason in Reason if reason is not Reason.NONE)
+
+
+#: A page of the contract and the sections named after it: "docs/contract/token.md 1", "… 9.1 to 9.3".
+CITATION = re.compile(
+    r"docs/contract/(?P<page>\w+\.md)(?P<sections>(?:\s+(?:(?:and|to)\s+)?(?:P?\d[\d.]*[a-z]?\b,?))*)"
+)
+SECTION = re.compile(r"P?\d+(?:\.\d+)*[a-z]?")
+
+
+def test_what_the_code_cites_is_there() -> None:
+    missing, cited = [], 0
+    for path in sorted([*SOURCES, *(ROOT / "tests").glob("*/*.py")]):
+        text = re.sub(r"\n\s*(?:#:? )?", " ", path.read_text())
+        for citation in CITATION.finditer(text):
+            cited += 1
+            page = ROOT / "docs/contract" / citation["page"]
+            there = (
+                set(re.findall(r"^(?:#+|\|) (P?\d[\d.]*[a-z]?)\b", page.read_text(), re.M))
+                if page.is_file()
+                else set()
+            )
+            wanted = SECTION.findall(citation["sections"])
+            if not there or not {section.rstrip(".") for section in there} >= set(wanted):
+                missing.append(f"{path.relative_to(ROOT)}: {citation.group()}")
+    assert not missing
+    assert cited > 50

@@ -28,7 +28,7 @@ LEGAL = {
     },
 }
 
-#: contract/callbacks.md 5.1.
+#: docs/contract/callbacks.md 5.1.
 REASON_NUMBERS = {
     Reason.NONE: 0,
     Reason.STOPPED: 0,

@@ -1,4 +1,4 @@
-"""The numbers that a push shows: contract/volcengine.md 9.3 and the table of design 3."""
+"""The numbers that a push shows: docs/contract/volcengine.md 9.3."""
 
 import pytest
 

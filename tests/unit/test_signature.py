@@ -65,7 +65,7 @@ def with_authorization(old: str, new: str) -> RequestHead:
 
 
 def hand_signature(canonical: str, region: str) -> str:
-    """By the letter of signature.md section 1, and not by the code under test."""
+    """By the letter of docs/contract/signature.md 1, and not by the code under test."""
     key = KEY.secret_key.encode()
     for part in ("20261118", region, "rtc", "request"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -100,7 +100,7 @@ def presigned(
     sent_extra: tuple[tuple[str, str], ...] = (),
     method: str = "GET",
 ) -> RequestHead:
-    """A presigned request, made by the letter of signature.md section 3."""
+    """A presigned request, made by the letter of docs/contract/signature.md 3."""
     params = [
         ("Action", "ListRelayStream"),
         ("Version", "2023-11-01"),

@@ -1,4 +1,4 @@
-"""RTC tokens: the vector, each rule of token.md section 3, and round trips."""
+"""RTC tokens: the vector, each rule of docs/contract/token.md 3, and round trips."""
 
 import base64
 import hmac

@@ -1,4 +1,5 @@
-"""The callback family: registrations by calls, in both spellings, in body and query (volcengine.md 10)."""
+"""The callback family: registrations by calls, in both spellings, in body and query
+(docs/contract/volcengine.md 10)."""
 
 import asyncio
 import json

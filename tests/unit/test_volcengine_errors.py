@@ -1,4 +1,5 @@
-"""Every error row that sluice uses, provoked (volcengine.md 4.1, 5.1, 5.2; signature.md 5)."""
+"""Every error row that sluice uses, provoked (docs/contract/volcengine.md 4.1, 5.1, 5.2;
+docs/contract/signature.md 5)."""
 
 import json
 from collections.abc import Callable
@@ -373,7 +374,7 @@ ALL_VERSIONS = ("2020-12-01", "2023-06-01", "2023-08-01", "2023-11-01", "2023-07
     ],
 )
 def test_versions_and_methods_of_each_action(action: str, method: str, versions: tuple[str, ...]) -> None:
-    """volcengine.md section 2. What comes before the signature needs none."""
+    """docs/contract/volcengine.md 2. What comes before the signature needs none."""
     for version in ALL_VERSIONS:
         codes = {
             sent: call(FakeGateway().app, sent, f"/?Version={version}&Action={action}").json()[

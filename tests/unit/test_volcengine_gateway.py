@@ -1,4 +1,5 @@
-"""The gateway: envelope, order of checks, statuses per version, bodies (volcengine.md 1, 4, 5)."""
+"""The gateway: envelope, order of checks, statuses per version, bodies (docs/contract/volcengine.md 1, 4,
+5)."""
 
 import re
 from collections.abc import Iterable
@@ -335,7 +336,7 @@ def test_captures_get_past_the_signature() -> None:
 
 
 def test_error_rows_are_the_contracts() -> None:
-    """volcengine.md 5.1 and 5.2: code -> (CodeN, HTTP status)."""
+    """docs/contract/volcengine.md 5.1 and 5.2: code -> (CodeN, HTTP status)."""
     assert {row.code: (row.code_n, row.http_status) for row in errors.GATEWAY.values()} == {
         "MissingParameter": (100002, 400),
         "MissingAuthenticationToken": (100003, 401),

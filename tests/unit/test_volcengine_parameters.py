@@ -1,5 +1,5 @@
 """Properties of the parameters: whatever lies in a field's range is taken as it is, whatever lies outside is
-refused with the field's name and the rule (volcengine.md 7.2, 8, 9, 11)."""
+refused with the field's name and the rule (docs/contract/volcengine.md 7.2, 8, 9, 11)."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,5 @@
-"""The family of single pushes: fields, ranges, identity, what Get answers (volcengine.md 9.1 to 9.3)."""
+"""The family of single pushes: fields, ranges, identity, what Get answers (docs/contract/volcengine.md 9.1
+to 9.3)."""
 
 import copy
 import json

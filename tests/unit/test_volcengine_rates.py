@@ -1,4 +1,4 @@
-"""How often an app may call an action, and whose calls count (volcengine.md section 6)."""
+"""How often an app may call an action, and whose calls count (docs/contract/volcengine.md 6)."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,5 @@
-"""The relay family: fields, ranges, the token, the idempotent start, stop and list (volcengine.md 7, 8)."""
+"""The relay family: fields, ranges, the token, the idempotent start, stop and list
+(docs/contract/volcengine.md 7, 8)."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""GetRoomOnlineUsers and BanRoomUser (volcengine.md section 11)."""
+"""GetRoomOnlineUsers and BanRoomUser (docs/contract/volcengine.md 11)."""
 
 import json
 from typing import Any

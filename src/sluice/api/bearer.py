@@ -1,4 +1,4 @@
-"""RTC tokens as bearers of the room's HTTP resources (contract/token.md 3, rule 7a)."""
+"""RTC tokens as bearers of the room's HTTP resources (docs/contract/token.md 3, rule 7a)."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
 """``GET /rooms/{app}/{room}/events``: who is in a room and what they publish, as server-sent events.
 
-The first event is the roster, then one for each change (design 6). `media` tells of each published stream
+The first event is the roster, then one for each change. `media` tells of each published stream
 which kinds its publisher sends, and what is wrong with one of them. Whoever holds the stream open is in the
 room. A comment line every 15 s keeps proxies from closing it. Streams end when `closing` is set: the server
 waits for them before it stops.

@@ -16,9 +16,9 @@ from sluice.core.ids import AppId
 from sluice.core.request_headers import check_headers, check_user_agent
 from sluice.store.apps import AppRecord, AppRegistry, KeyRecord, new_app, new_key
 
-#: What RTC tokens carry (contract/token.md 1), in the syntax of ids.
+#: What RTC tokens carry (docs/contract/token.md 1), in the syntax of ids.
 _AppIdText = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_@\-.]{24}$")]
-#: Whatever separates nothing in a credential or a header (contract/signature.md 2).
+#: Whatever separates nothing in a credential or a header (docs/contract/signature.md 2).
 _KeyName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_@\-.+]{1,128}$")]
 _Secret = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]
 

@@ -221,7 +221,7 @@ def _sends_of(text: str) -> set[str]:
 
 
 def stream_of(request: Request) -> int:
-    """Stream 0 is the camera, 1 the screen (design 6). Raises BadInput."""
+    """Stream 0 is the camera, 1 the screen. Raises BadInput."""
     name = request.query_params.get("stream", "camera")
     if name not in ("camera", "screen"):
         raise BadInput("stream", "must be camera or screen")

@@ -1,6 +1,6 @@
 """Which IP addresses outgoing connections may reach: public ones, and the networks that the operator opens.
 
-The check is made on the address that is connected to, never on a name (design 5, address guard).
+The check is made on the address that is connected to, never on a name.
 """
 
 import ipaddress

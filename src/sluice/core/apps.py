@@ -17,7 +17,7 @@ class Feature(Enum):
 
 @dataclass(frozen=True, slots=True)
 class App:
-    app_id: AppId  #: 24 characters, as RTC tokens demand (contract/token.md 1)
+    app_id: AppId  #: 24 characters, as RTC tokens demand (docs/contract/token.md 1)
     app_key: str = field(repr=False)  #: signs RTC tokens
     features: frozenset[Feature] = frozenset(Feature)
     source_headers: RequestHeaders = PLAIN  #: what the sources of its tasks are asked with

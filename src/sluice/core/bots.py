@@ -1,7 +1,7 @@
 """Bots, the channels they play into, and what they may do there. Pure.
 
 Each channel is on a line, which decides what a bot may ask for and in which words it is told of its streams
-(contract/heybox.md 1.3). A channel need not be registered: then it is on the bot's line.
+(docs/contract/heybox.md 1.3). A channel need not be registered: then it is on the bot's line.
 """
 
 import base64
@@ -67,7 +67,7 @@ NO_LIMITS = StreamLimits()
 
 
 def new_token(bot_id: BotId, now: float) -> str:
-    """The vendor's form; nobody reads it, it is compared (contract/heybox.md 1)."""
+    """The vendor's form; nobody reads it, it is compared (docs/contract/heybox.md 1)."""
     text = f"{bot_id};{int(now * 1e9)};{secrets.token_hex(16)}"
     return base64.b64encode(text.encode()).decode()
 

@@ -1,7 +1,7 @@
 """What is told to the programs of callers, and when it is tried again. Pure: no names of a dialect.
 
 An event is told in the order of its `order_key`, strictly; keys do not wait for each other
-(contract/callbacks.md 3). Which events a task's change makes is decided here, how they look in
+(docs/contract/callbacks.md 3). Which events a task's change makes is decided here, how they look in
 `callbacks.forms`. Most events go to who is registered for them; those of a bot's task go to the address that
 came with it, or to nobody.
 """
@@ -141,7 +141,7 @@ class RetryPlan:
 #: Events that are older than this when one before them is given up are given up with it: the receiver was
 #: tried for so long. Keeps what waits for a dead receiver bounded in time.
 STALE_S = 24 * 3600.0
-#: contract/callbacks.md 3: the vendor's two retries, then ours.
+#: docs/contract/callbacks.md 3: the vendor's two retries, then ours.
 LONG_RETRY = RetryPlan((0.0, 3.0, 10.0, 30.0, 60.0, 300.0), STALE_S)
 VENDOR_RETRY = RetryPlan((0.0, 3.0), STALE_S, most=3)
 #: Every 10 s until the message is older than a minute.
@@ -182,7 +182,7 @@ def task_events(
 
 
 def _relay_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
-    """Accepted, media flows (again), a kind of it has stopped, over (contract/callbacks.md 4)."""
+    """Accepted, media flows (again), a kind of it has stopped, over (docs/contract/callbacks.md 4)."""
     stopped = task.state is State.RECOVERING and task.reason in _STOPS
     if task.epoch and task.state.live and not (stopped or task.state is State.RUNNING):
         return ()
@@ -197,7 +197,7 @@ def _relay_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...
 
 
 def _bot_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
-    """As a relay's, at the address that came with the task alone (contract/callbacks.md 4, 6, 7)."""
+    """As a relay's, at the address that came with the task alone (docs/contract/callbacks.md 4, 6, 7)."""
     url = task.spec.callback_url
     # Line 1 has numbers neither for an acceptance nor for media that stopped and may come back.
     unknown = task.dialect is Dialect.BOT_TRTC and (not task.epoch or task.state is State.RECOVERING)
@@ -215,8 +215,8 @@ def _bot_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
 
 
 def _push_events(task: Task[PushSpec], now: float, *, staged: bool) -> tuple[CallbackEvent, ...]:
-    """contract/callbacks.md 5.2. A push that fails before it ever flowed tells both that it could not start
-    and that it is over."""
+    """docs/contract/callbacks.md 5.2. A push that fails before it ever flowed tells both that it could not
+    start and that it is over."""
     if staged or task.state is State.STOPPING:
         kinds: tuple[EventKind, ...] = (EventKind.PUSH_STATE,)
     elif task.state is State.RUNNING and task.flowed_at == now:

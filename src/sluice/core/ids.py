@@ -1,7 +1,7 @@
 """The ids of sluice as types, so that one cannot stand where another is meant.
 
-The first five, channels and rooms of bots are the caller's and keep their form (contract/volcengine.md 7.1);
-ours carry a prefix, but for bots, who are numbered.
+The first five, channels and rooms of bots are the caller's and keep their form (docs/contract/volcengine.md
+7.1); ours carry a prefix, but for bots, who are numbered.
 """
 
 import re

@@ -35,7 +35,7 @@ class Event(Enum):
 
 
 class Reason(Enum):
-    """Why a task ended or recovers: (name, number of contract/callbacks.md 5.1, text for people)."""
+    """Why a task ended or recovers: (name, number of docs/contract/callbacks.md 5.1, text for people)."""
 
     def __init__(self, code: str, number: int, text: str) -> None:
         self.code = code

@@ -1,4 +1,4 @@
-"""The clock of a live source that is played as it arrives: its media time against the wall (design 5).
+"""The clock of a live source that is played as it arrives: its media time against the wall.
 
 A stamp is media time plus an offset, the same for both tracks, so that sound stays with the picture. The
 offset stands while it can: a network that stalls delivers what it held, and being late delays nobody. It
@@ -15,7 +15,7 @@ Media times have no jumps of their own here; media/source/timeline.py takes them
 
 #: What the network's jitter may make a frame early without moving the clock.
 AHEAD_US = 200_000
-#: The bound of design 5: no stamp is further behind its arrival.
+#: No stamp is further behind its arrival.
 BEHIND_US = 2_000_000
 #: A lag that lasts for `_WINDOW_US` is taken back to this.
 LAG_US = 1_000_000

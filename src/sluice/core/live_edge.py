@@ -1,4 +1,4 @@
-"""How far a live source that we pace (HLS, DASH) may be behind its edge, and how that is made up (design 5).
+"""How far a live source that we pace (HLS, DASH) may be behind its edge, and how that is made up.
 
 Time is made up in the session's clock: a frame is stamped with the time it is sent at, so the room's clock
 and its sender reports stay true and receivers see an ordinary stream. Pictures lie up to 3 % closer

@@ -92,7 +92,7 @@ class Plan:
     target: VideoTarget | None = None  #: set when video is transcoded
 
     def document(self) -> dict[str, dict[str, str]]:
-        """The form of the native task document (design 6)."""
+        """The form of the native task document."""
         return {
             "video": {"action": self.video.action.value, "why": self.video.why},
             "audio": {"action": self.audio.action.value, "why": self.audio.why},

@@ -1,6 +1,6 @@
 """What a push to a CDN tells of itself: its stage while it lives, and the numbers that dialects show for it.
 
-One table, as in `core.lifecycle`: the numbers are those of contract/volcengine.md 9.3.
+One table, as in `core.lifecycle`: the numbers are those of docs/contract/volcengine.md 9.3.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,11 @@
-"""When to try again: back-off tables and the idle clock, as pure functions of time (design 5)."""
+"""When to try again: back-off tables and the idle clock, as pure functions of time."""
 
 from dataclasses import dataclass
 
 #: Pauses before the first, second, … try after a loss or a failed start; the last one stays. In seconds.
 SOURCE_PAUSES_S = (0.0, 1.0, 3.0, 5.0)
-#: Seconds since the first at which a start with a limited number of tries makes them (contract/heybox.md 5).
+#: Seconds since the first at which a start with a limited number of tries makes them
+#: (docs/contract/heybox.md 5).
 START_TRIES_AT_S = (0.0, 1.0, 3.0)
 #: Pauses before each look for the room process, which is back within a second as a rule.
 ROOM_PAUSES_S = (0.1, 0.2, 0.3, 0.5)

@@ -12,7 +12,7 @@ from sluice.core.push import PushStage
 OPEN_AHEAD_S = 5.0
 LONGEST_AHEAD_S = 72 * 3600
 
-#: A relay ends by itself 72 h after its effective start (contract/volcengine.md 8.1); a push does not.
+#: A relay ends by itself 72 h after its effective start (docs/contract/volcengine.md 8.1); a push does not.
 LIFETIME_S = 72 * 3600
 #: The volume at which sound is as the source has it.
 FULL_VOLUME = 100

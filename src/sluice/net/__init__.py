@@ -1,1 +1,1 @@
-"""Outgoing connections: each goes to an address that was checked (design 5, address guard)."""
+"""Outgoing connections: each goes to an address that was checked (core/addresses.py)."""

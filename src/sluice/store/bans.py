@@ -1,4 +1,4 @@
-"""Who may not enter which room, and until when (contract/volcengine.md 11.2).
+"""Who may not enter which room, and until when (docs/contract/volcengine.md 11.2).
 
 The database is asked each time, so that a ban holds on every node at once.
 """

@@ -1,4 +1,4 @@
-"""First start: one app with random credentials, in the database and in `<data>/credentials.json` (design 6).
+"""First start: one app with random credentials, in the database and in `<data>/credentials.json`.
 
 The file is written first, then the transaction commits; a crash in between leaves a file whose app the next
 start puts into the database. The admin token is in the file alone. No default password anywhere.

@@ -29,7 +29,7 @@ _FIND = select(_table).where(
 
 
 def find_for(conn: Connection, app_id: AppId, business_id: BusinessId) -> Registration | None:
-    """The one that fires: that of the business, else the app's (contract/volcengine.md 10)."""
+    """The one that fires: that of the business, else the app's (docs/contract/volcengine.md 10)."""
     row = conn.execute(_FIND_FOR, {"app_id": app_id, "business_id": business_id}).one_or_none()
     return None if row is None else _registration_of(row)
 

@@ -134,7 +134,7 @@ tasks = Table(
     Column("stage", Text, nullable=False, server_default=PushStage.NONE.code),
     Column("bot_id", Integer),
     CheckConstraint("(ended_at IS NOT NULL) = (state IN ('ended', 'failed'))", name="tasks_end_when_over"),
-    # contract/volcengine.md 7.1: one live run per identity.
+    # docs/contract/volcengine.md 7.1: one live run per identity.
     Index(
         "tasks_one_live_run",
         *("kind", "app_id", "room_id", "task_id"),

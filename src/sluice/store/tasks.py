@@ -46,7 +46,7 @@ from sluice.core.tasks import (
 from sluice.store.outbox import enqueue
 from sluice.store.schema import tasks
 
-#: Ended tasks stay listed for 72 h (contract/volcengine.md 8.4).
+#: Ended tasks stay listed for 72 h (docs/contract/volcengine.md 8.4).
 LISTED_S = 72 * 3600
 
 _LIVE = tasks.c.ended_at.is_(None)
@@ -266,7 +266,7 @@ _FIND_LIVE = select(tasks).where(
 def find_live(
     conn: Connection, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId
 ) -> Task[Any] | None:
-    """The live run of an identity; the index allows one (contract/volcengine.md 7.1)."""
+    """The live run of an identity; the index allows one (docs/contract/volcengine.md 7.1)."""
     identity = {"kind": kind.value, "app_id": app_id, "room_id": room_id, "task_id": task_id}
     row = conn.execute(_FIND_LIVE, identity).one_or_none()
     return None if row is None else _task_of(row)
@@ -289,7 +289,7 @@ _LATEST = (
 def find_latest(
     conn: Connection, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId, *, now: float
 ) -> Task[Any] | None:
-    """The latest run of an identity, an ended one for 72 h (contract/volcengine.md 7.1)."""
+    """The latest run of an identity, an ended one for 72 h (docs/contract/volcengine.md 7.1)."""
     identity = {"kind": kind.value, "app_id": app_id, "room_id": room_id, "task_id": task_id}
     row = conn.execute(_LATEST, identity | {"ended_after": now - LISTED_S}).one_or_none()
     return None if row is None else _task_of(row)
@@ -345,7 +345,8 @@ def list_latest_by_room(
     limit: int,
     newest_first: bool,
 ) -> list[Task[RelaySpec]]:
-    """The latest run of each relay TaskId of a room, ended ones for 72 h (volcengine.md 7.1, 8.4)."""
+    """The latest run of each relay TaskId of a room, ended ones for 72 h (docs/contract/volcengine.md 7.1,
+    8.4)."""
     values = {
         "app_id": app_id,
         "room_id": room_id,

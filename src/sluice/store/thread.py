@@ -2,7 +2,7 @@
 
 A shared commit is one BEGIN..COMMIT with a SAVEPOINT around each function, so that one that raises undoes
 only itself. A caller hears of its result after the COMMIT, never before: what `run` returned is durable.
-SQLite runs in WAL mode with synchronous=FULL (design 2). Where the database loses a whole transaction by
+SQLite runs in WAL mode with synchronous=FULL. Where the database loses a whole transaction by
 itself (disk full, connection lost), every function of it fails: a savepoint that is gone is an error.
 """
 

@@ -77,7 +77,7 @@ class Tasks(Protocol):
         ...
 
     async def list_documents(self, *, limit: int, offset: int) -> list[dict[str, object]]:
-        """Native task documents (design 6), newest first."""
+        """Native task documents, newest first."""
         ...
 
     async def document(self, run_id: RunId) -> dict[str, object]:

@@ -73,7 +73,7 @@ class Run:
 
 
 def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
-    """The native task document (design 6); `run` is None when the task is no longer live here."""
+    """The native task document; `run` is None when the task is no longer live here."""
     task = run.task if run is not None else record.task
     trying = run is not None and task.state in (State.STARTING, State.RECOVERING)
     return {

@@ -1,4 +1,4 @@
-"""Bodies of callbacks and their signature, as pure functions (contract/callbacks.md 1 and 2).
+"""Bodies of callbacks and their signature, as pure functions (docs/contract/callbacks.md 1 and 2).
 
 `data` travels as a JSON text inside the JSON body, and that very text is signed.
 """

@@ -1,9 +1,11 @@
-"""Volcengine signature V4 as pure functions: verify what was received, sign what is sent (signature.md).
+"""Volcengine signature V4 as pure functions: verify what was received, sign what is sent
+(docs/contract/signature.md).
 
 A gateway calls `read_claim` with the head alone: whatever can be refused without the body is refused
 before a byte of it is read. `Claim.prove(body)` then compares the signatures and answers the access key.
 Texts are decoded as UTF-8 with surrogateescape everywhere, so that any received byte is signed as it came.
-Rules are quoted by their numbers in signature.md section 4. Nothing here knows HTTP statuses or messages.
+Rules are quoted by their numbers in docs/contract/signature.md 4. Nothing here knows HTTP statuses or
+messages.
 """
 
 import hashlib
@@ -31,7 +33,7 @@ _UNLISTED = frozenset({"X-Signature", "X-SignedQueries", "X-Security-Token"})
 
 
 class Cause(Enum):
-    """Why a request is refused; the values are the gateway's error codes (signature.md 5)."""
+    """Why a request is refused; the values are the gateway's error codes (docs/contract/signature.md 5)."""
 
     MISSING_AUTHENTICATION_TOKEN = "MissingAuthenticationToken"  # noqa: S105 - an error code
     INVALID_AUTHORIZATION = "InvalidAuthorization"

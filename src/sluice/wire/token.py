@@ -1,4 +1,4 @@
-"""RTC tokens: who may enter which room of an app, and what they may do there (contract/token.md).
+"""RTC tokens: who may enter which room of an app, and what they may do there (docs/contract/token.md).
 
     token = "001" + AppId (24) + base64( lp(msg) + lp(sig) )
 
@@ -31,7 +31,7 @@ _U32_MAX = 0xFFFFFFFF
 
 
 class Privilege(IntEnum):
-    """Keys of token.md section 2; PUBLISH covers the three kinds after it."""
+    """Keys of docs/contract/token.md 2; PUBLISH covers the three kinds after it."""
 
     PUBLISH = 0
     PUBLISH_AUDIO = 1

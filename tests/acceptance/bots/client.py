@@ -14,7 +14,7 @@ import aiohttp
 
 from tests.acceptance.node import ServedNode
 
-#: What clients send with each call (contract/heybox.md 1).
+#: What clients send with each call (docs/contract/heybox.md 1).
 QUERY = {
     "client_type": "heybox_chat",
     "x_client_type": "web",

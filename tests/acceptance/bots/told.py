@@ -1,4 +1,4 @@
-"""What was told of a bot's streams, read as the contract has it (contract/callbacks.md 6 and 7)."""
+"""What was told of a bot's streams, read as the contract has it (docs/contract/callbacks.md 6 and 7)."""
 
 import time
 from typing import Any

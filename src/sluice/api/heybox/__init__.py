@@ -1,4 +1,4 @@
-"""The HeyBox bot API dialect (contract: contract/heybox.md): bots play sources into voice channels.
+"""The HeyBox bot API dialect (contract: docs/contract/heybox.md): bots play sources into voice channels.
 
 gateway     one request from bytes to envelope, the checks in their fixed order
 fields   how bodies are read

@@ -1,4 +1,4 @@
-"""The answer of the dialect: the envelope of heybox.md 1.1."""
+"""The answer of the dialect: the envelope of docs/contract/heybox.md 1.1."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Failures of the dialect as data: err_code, msg and HTTP status (heybox.md 1.1 and 6).
+"""Failures of the dialect as data: err_code, msg and HTTP status (docs/contract/heybox.md 1.1 and 6).
 
 `BotApiError` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
 errors of the core become it:

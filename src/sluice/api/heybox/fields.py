@@ -1,4 +1,5 @@
-"""How bodies are read (heybox.md 1): strictly typed JSON, null is absent, unknown fields are ignored.
+"""How bodies are read (docs/contract/heybox.md 1): strictly typed JSON, null is absent, unknown fields are
+ignored.
 
 An empty string does not fill a required field.
 """

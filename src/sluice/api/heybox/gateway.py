@@ -2,7 +2,7 @@
 
 Each answer carries the rate headers, so the caller is counted before anything else: a bot by its number, who
 shows no token of a bot by his address. Nobody makes us read a body who has not shown a token. The query is
-never looked at (heybox.md 1).
+never looked at (docs/contract/heybox.md 1).
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,5 @@
-"""How often a bot may call (heybox.md 1.2): fixed windows of a minute from the first call, in memory."""
+"""How often a bot may call (docs/contract/heybox.md 1.2): fixed windows of a minute from the first call, in
+memory."""
 
 import math
 from collections.abc import Hashable

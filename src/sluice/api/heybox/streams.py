@@ -1,4 +1,4 @@
-"""Push and stop (heybox.md 2, 3 and 5).
+"""Push and stop (docs/contract/heybox.md 2, 3 and 5).
 
 Every push is a stream of its own with a virtual user of its own. A source that cannot be reached is no error
 of the call; it is told to `callback_url`.

@@ -1,7 +1,7 @@
 """Which actions there are: the one table from which the gateway and the OpenAPI document are made.
 
-Versions and methods: volcengine.md section 2; rates: section 6. A new action is a row here, and its models
-and its handler beside `relay`, `push`, `callbacks` or `rooms`. Versions that differ have a row each.
+Versions and methods: docs/contract/volcengine.md 2; rates: section 6. A new action is a row here, and its
+models and its handler beside `relay`, `push`, `callbacks` or `rooms`. Versions that differ have a row each.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The callback family: who is told of an app's events (volcengine.md section 10).
+"""The callback family: who is told of an app's events (docs/contract/volcengine.md 10).
 
 The vendor spells AppId and BusinessId in two ways and expects them in the body or in the query; both are
 taken everywhere.

@@ -1,4 +1,4 @@
-"""The answer of the dialect: the envelope of volcengine.md section 4, complete in every case."""
+"""The answer of the dialect: the envelope of docs/contract/volcengine.md 4, complete in every case."""
 
 import json
 import secrets

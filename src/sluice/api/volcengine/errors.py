@@ -1,4 +1,5 @@
-"""Failures of the dialect as data: code, CodeN, HTTP status and message (volcengine.md 5.1 and 5.2).
+"""Failures of the dialect as data: code, CodeN, HTTP status and message (docs/contract/volcengine.md 5.1 and
+5.2).
 
 `OpenApiError` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
 errors of the core become it:

@@ -1,4 +1,4 @@
-"""How parameters are read: field types with the rules of volcengine.md 7.2, and their failures.
+"""How parameters are read: field types with the rules of docs/contract/volcengine.md 7.2, and their failures.
 
 JSON is read strictly: a value of another type is `Unmarshal`. Queries and forms hold text only
 (`ReadContext.text`), where integers are decimal digits and booleans true or false in any letter case.
@@ -189,7 +189,8 @@ def _wire_name(name: str) -> str:
 
 
 def _rank(problem: ErrorDetails) -> int:
-    """Order of checks (volcengine.md 5.3): types with the body, then missing, then illegal values."""
+    """Order of checks (docs/contract/volcengine.md 5.3): types with the body, then missing, then illegal
+    values."""
     if problem["type"] == _MISSING:
         return 1
     return 2 if problem["type"] == _OWN or problem["type"] in _RANGE_TEXTS else 0

@@ -35,7 +35,7 @@ from sluice.core.fairness import Rate, network_of
 from sluice.core.limits import MOST_LOGGED_REFUSALS
 from sluice.wire.signature import Policy, RequestHead, parse_query, read_claim
 
-BODY_LIMIT = 1 << 20  #: bytes (volcengine.md section 1)
+BODY_LIMIT = 1 << 20  #: bytes (docs/contract/volcengine.md 1)
 QUERY_LIMIT = 1 << 16  #: bytes; the servers in front of us may know no limit of their own
 _FORM_FIELDS_LIMIT = 1000
 _FORM_DEPTH_LIMIT = 4

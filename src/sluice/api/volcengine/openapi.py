@@ -31,7 +31,8 @@ _INTRODUCTION = (
 
 
 class _Schema(GenerateJsonSchema):
-    """An explicit null is the same as absent (volcengine.md 7.2): the document does not name it."""
+    """An explicit null is the same as absent (docs/contract/volcengine.md 7.2): the document does not name
+    it."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

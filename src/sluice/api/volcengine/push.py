@@ -1,4 +1,4 @@
-"""The family of single pushes: one user's stream to a CDN (volcengine.md 9.1 to 9.3).
+"""The family of single pushes: one user's stream to a CDN (docs/contract/volcengine.md 9.1 to 9.3).
 
 A CDN that cannot be reached is no error of the call; it shows in the task. The address is returned as it was
 given, since who asks has signed with the key that gave it; logs and lists mask the stream key.

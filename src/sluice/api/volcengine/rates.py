@@ -1,4 +1,5 @@
-"""How often an app may call an action (volcengine.md section 6): a moving window of one second in memory."""
+"""How often an app may call an action (docs/contract/volcengine.md 6): a moving window of one second in
+memory."""
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage

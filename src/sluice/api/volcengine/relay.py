@@ -1,4 +1,5 @@
-"""The relay family: StartRelayStream, UpdateRelayStream, StopRelayStream, ListRelayStream (volcengine.md 8).
+"""The relay family: StartRelayStream, UpdateRelayStream, StopRelayStream, ListRelayStream
+(docs/contract/volcengine.md 8).
 
 A start is safe to repeat: a live task of the same identity answers with the vendor's sentence and stays
 as it is. A source that cannot be reached is no error of the call; it shows in the task.

@@ -1,4 +1,4 @@
-"""Rooms and users: GetRoomOnlineUsers and BanRoomUser (volcengine.md section 11).
+"""Rooms and users: GetRoomOnlineUsers and BanRoomUser (docs/contract/volcengine.md 11).
 
 A ban is durable before anybody is removed, and whoever enters asks for bans after he is in: nobody slips
 through between the two.

@@ -1,4 +1,4 @@
-"""RelayStreamStateChanged and its data, which two forms share (contract/callbacks.md 5.1)."""
+"""RelayStreamStateChanged and its data, which two forms share (docs/contract/callbacks.md 5.1)."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The form of a bot's line 1: numbered events, at the address of the push (contract/callbacks.md 6).
+"""The form of a bot's line 1: numbered events, at the address of the push (docs/contract/callbacks.md 6).
 
 The sample of the contract has no field for a reason: why a task could not start is in `sluice task show`.
 """
@@ -20,7 +20,7 @@ class TrtcForm:
     retry = MINUTE_RETRY
 
     def render(self, entry: OutboxEntry, registration: Registration | None) -> Post:
-        """Nothing changes between tries, CallbackMsTs neither (contract/callbacks.md 3)."""
+        """Nothing changes between tries, CallbackMsTs neither (docs/contract/callbacks.md 3)."""
         kind, status = _event_of(entry)
         body = {
             "EventGroupId": _GROUP,

@@ -1,5 +1,5 @@
 """The form of a bot's line 2: the event of a relay as an object, at the address of the push, unsigned
-(contract/callbacks.md 7)."""
+(docs/contract/callbacks.md 7)."""
 
 import json
 from datetime import datetime, timedelta, timezone

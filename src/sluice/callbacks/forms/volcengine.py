@@ -1,4 +1,4 @@
-"""The Volcengine form: registered per app, signed in its body (contract/callbacks.md 1 to 5).
+"""The Volcengine form: registered per app, signed in its body (docs/contract/callbacks.md 1 to 5).
 
 Here stand the vendor's names of events, the fields of their data, and the numbers that go with them.
 """

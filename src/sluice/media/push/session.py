@@ -306,7 +306,7 @@ class Push:
             self._report_progress()
 
     def _idle_outcome(self) -> Outcome:
-        """Contract/volcengine.md 9.3: who left is told from who does not publish."""
+        """docs/contract/volcengine.md 9.3: who left is told from who does not publish."""
         limit = f"{self._job.idle_s:g} s"
         if self._publisher.publishes and self._fault is not None:
             return Outcome(Reason.IDLE_TIMEOUT, f"nothing could be pushed for {limit}: {self._fault.text}")

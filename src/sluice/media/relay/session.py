@@ -200,7 +200,8 @@ class Session:
         return main.result()
 
     def _idle_outcome(self) -> Outcome:
-        """Contract/volcengine.md 8.1: the last cause at a start, 1004 after a loss, 1005 without a cause."""
+        """docs/contract/volcengine.md 8.1: the last cause at a start, 1004 after a loss, 1005 without a
+        cause."""
         limit, cause = f"{self._job.idle_s:g} s", self._cause
         if self._ever_flowed:
             text = f"no media for {limit}" + (f": {cause}" if cause else "")

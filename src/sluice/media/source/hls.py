@@ -3,7 +3,7 @@
 FFmpeg's demuxer for HLS is not used: it resolves addresses against where it asked instead of where it was
 redirected to, skips lost segments without a word, and sleeps where nothing can wake it. Media time begins
 with the first segment that is played and runs on over discontinuities. A playlist that ended is an end;
-a live one that stops growing is a loss (design 5).
+a live one that stops growing is a loss.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Endless HTTP sources (FLV, TS, MP3, AAC radio): what arrives is passed on as it arrives.
 
 A thread reads and demuxes, the event loop takes. What nobody takes stays with the server (back-pressure of
-TCP). The end of the connection and a stall are losses (design 5). A server that sends a recording as fast
+TCP). The end of the connection and a stall are losses. A server that sends a recording as fast
 as it can is slowed down to the recording's own speed.
 """
 

@@ -1,7 +1,7 @@
 """RTMP sources: our own client on asyncio, `wire.rtmp` doing the protocol, `rtmp_link` the way in.
 
 Each step has a deadline, and so has the wait for the next media. What arrives is handed on as it arrives;
-back-pressure is TCP's. The end of a live stream is a loss (design 5), so `read` never returns nothing.
+back-pressure is TCP's. The end of a live stream is a loss, so `read` never returns nothing.
 """
 
 import asyncio
