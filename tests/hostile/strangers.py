@@ -130,7 +130,7 @@ async def stranger(script: Script) -> AsyncIterator[Stranger]:
 
     def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(reader, writer))
-        task.add_done_callback(lambda _: writer.transport.abort())  # it may be cancelled before it runs
+        task.add_done_callback(lambda _: _cut_off(writer))  # it may be cancelled before it runs
         tasks.add(task)
 
     server = await asyncio.start_server(on_connection, "127.0.0.1", 0, backlog=1024)
@@ -142,6 +142,12 @@ async def stranger(script: Script) -> AsyncIterator[Stranger]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _cut_off(writer: asyncio.StreamWriter) -> None:
+    """At once, whatever still waits to be sent. A connection that is over already takes no abort."""
+    if not writer.is_closing() or writer.transport.get_write_buffer_size():
+        writer.transport.abort()
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:

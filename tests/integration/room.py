@@ -153,9 +153,11 @@ class Publisher:
 
     async def play(self, frames: int = 100_000) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        due = loop.time()
         for n in range(frames):
-            await asyncio.sleep(max(0.0, began + n * FRAME_US / 1e6 / _SPEED - loop.time()))
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            # Who is late goes on from there: to catch up at once is more than a viewer's socket can hold.
+            due = max(due, loop.time()) + FRAME_US / 1e6 / _SPEED
             units = clip()[n % len(clip())]
             payload = b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
             key = n % len(clip()) == 0
