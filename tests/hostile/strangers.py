@@ -92,6 +92,7 @@ def _is_whole(answer: bytes) -> bool:
     return body.endswith(b"0\r\n\r\n") if b"chunked" in head.lower() else True
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 #: Gets what was asked (the head of a request, where it waits for one) and writes whatever it likes.
 Script = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -133,15 +134,27 @@ async def stranger(script: Script) -> AsyncIterator[Stranger]:
         task.add_done_callback(lambda _: _cut_off(writer))  # it may be cancelled before it runs
         tasks.add(task)
 
-    server = await asyncio.start_server(on_connection, "127.0.0.1", 0, backlog=1024)
-    server_of.port = server.sockets[0].getsockname()[1]
+    async with listening(on_connection) as server_of.port:
+        try:
+            yield server_of
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def listening(serve: Serve) -> AsyncIterator[int]:
+    """The port of a server that hands its connections to `serve`."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
     try:
-        yield server_of
+        yield server.sockets[0].getsockname()[1]
     finally:
+        # Python 3.11 leaves a connection open that it accepts in the turn of the loop in which it closes.
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        await asyncio.sleep(0)
         server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _cut_off(writer: asyncio.StreamWriter) -> None:

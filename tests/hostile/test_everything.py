@@ -18,7 +18,7 @@ from tests.acceptance.node import ServedNode
 from tests.hostile.bombs import changed
 from tests.hostile.conftest import watched_by
 from tests.hostile.roamer import roaming
-from tests.hostile.strangers import holding, say, stranger
+from tests.hostile.strangers import holding, listening, say, stranger
 from tests.hostile.test_callers import bodies_of_nobody, too_much_head
 from tests.hostile.test_receivers import ANSWERS
 from tests.hostile.test_servers import BOMBS, FLOODS, MANIFESTS, FloodingServer, serving
@@ -127,8 +127,7 @@ class Strangers:
 
     async def flood(self) -> None:
         server = FloodingServer(FLOODS[next(self._kinds["flood"])])
-        async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-            server.port = listener.sockets[0].getsockname()[1]
+        async with listening(server.serve) as server.port:
             await self._play(server.url())
 
     async def manifest(self) -> None:

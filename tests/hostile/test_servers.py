@@ -14,7 +14,7 @@ from tests.hostile.beside import Beside, busy_s
 from tests.hostile.bombs import changed, edits, pictures, samples
 from tests.hostile.bombs import chunks as claimed_chunks
 from tests.hostile.conftest import ENCODED
-from tests.hostile.strangers import Script, cases, stranger, write_for_ever
+from tests.hostile.strangers import Script, cases, listening, stranger, write_for_ever
 from tests.integration.nginx import Nginx
 from tests.integration.rtmp_server import RtmpServer
 
@@ -113,8 +113,7 @@ FLOODS = {
 @pytest.mark.parametrize("kind", cases(FLOODS, ["empty messages", "nulls"]))
 async def test_a_flood_of_rtmp(node: ServedNode, beside: Beside, kind: str) -> None:
     server = FloodingServer(FLOODS[kind])
-    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-        server.port = listener.sockets[0].getsockname()[1]
+    async with listening(server.serve) as server.port:
         await attack(node, beside, server.url())
 
 

@@ -27,6 +27,7 @@ class RenditionSet:
 
     def __init__(self) -> None:
         self._readers: list[RenditionReader] = []
+        self._played: Part | None = None  #: once it is closed
         self._left_out_us = 0
         self._newest: dict[TrackKind, int] = {}  #: decoding time of the last packet that was read
         self._gather = Gather(self._pull)
@@ -37,7 +38,7 @@ class RenditionSet:
 
     @property
     def played(self) -> Part | None:
-        return self._readers[0].rendition.taken if self._readers else None
+        return self._readers[0].rendition.taken if self._readers else self._played
 
     def add(self, reader: RenditionReader) -> None:
         self._readers.append(reader)
@@ -122,9 +123,12 @@ class RenditionSet:
             reader.seek(position_us)
 
     def close(self) -> None:
+        """Lets go of the readers: with their playlists they take megabytes, and `Gather` points back here."""
         self._gather.clear()
+        self._played = self.played
         for reader in self._readers:
             reader.close()
+        self._readers.clear()
 
     def _rejoin(self) -> None:
         main, *others = self._readers
