@@ -1,9 +1,8 @@
-"""Segmented sources (HLS, DASH) as packets: one reader for each rendition, all on one clock.
+"""Makes packets of segmented sources (HLS, DASH): one reader for each rendition, all on one clock.
 
 A reader opens a demuxer for each run of segments that can be read as one file, and places its packets on the
-source's clock. All of a run is on one clock, in every rendition, because the playlist says so; packed audio
-without a timestamp alone has none, and is where the playlist puts it. Everything blocks and runs on a worker
-thread.
+source's clock. By the playlist, a run has one clock in all renditions. Only packed audio without timestamps
+has none, and is placed where the playlist says. Everything blocks and runs on a worker thread.
 """
 
 import io
@@ -24,9 +23,9 @@ from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.sniff import ByteFile, read_up_to
 from sluice.wire import id3
 
-#: Packets that a live source may have before its next key frame: some twenty seconds.
+#: How many packets a live source may have before its next key frame: some twenty seconds.
 _MOST_BEFORE_KEY = 2000
-#: Runs whose clock is kept for the other playlist; of a recording, all that a seek may come back to.
+#: Runs whose clocks are kept for the other renditions; of a recording, all that a seek may go back to.
 _MOST_CLOCKS = 10_000
 _TAG_HEADER = 10  #: bytes that tell the length of an ID3 tag
 #: Timestamps of transport streams count 33 bits of 90 kHz.
@@ -39,7 +38,7 @@ class RenditionReader:
     """The packets of one rendition on the source's clock, over all its runs."""
 
     def __init__(self, rendition: Rendition, kinds: frozenset[TrackKind], clocks: dict[int, int]) -> None:
-        """`clocks`, shared by the readers: what is added to the timestamps of each run."""
+        """`clocks`, which the readers share: what is added to the timestamps of each run."""
         self.rendition = rendition
         self.kinds = kinds
         self._clocks = clocks
@@ -49,13 +48,13 @@ class RenditionReader:
         self._offset_us = 0
         self._ahead: deque[Packet] = deque()
         self._lead_us: int | None = None  #: media time minus the rendition's clock
-        self._taken_us = 0  #: the rendition's, when that was found out
+        self._taken_us = 0  #: the rendition's `taken_us` when `_lead_us` was measured
         self._end_us: int | None = None  #: where the last packet ends, about
-        self._pictures = False
+        self._has_video = False
         self._untold: dict[TrackKind, Track] = {}  #: tracks whose first packets were left out
 
     def open(self) -> Probe:
-        """Raises SourceError. The length of the picture is left open."""
+        """Raises SourceError. The probe leaves the duration of the video open."""
         while True:
             segment = self.rendition.peek()
             if segment is None:
@@ -65,11 +64,11 @@ class RenditionReader:
                 break
         if probe.video is None:
             return probe
-        # A fragmented file tells the length of its first fragments.
+        # A fragmented file tells the duration of its first fragments only.
         return replace(probe, video=replace(probe.video, duration_us=None))
 
     def peek(self) -> Packet | None:
-        """The next packet; None at the end, and while there is none yet of what may be late. Raises
+        """The next packet; None at the end, and while a rendition that may be late has none. Raises
         SourceError."""
         while not self._ahead:
             packet = self._next_of_run()
@@ -86,13 +85,13 @@ class RenditionReader:
         return self._ahead[0].dts_us
 
     def take(self) -> Packet:
-        """The packet that `peek` showed."""
+        """The packet that `peek` returned."""
         packet = self._ahead.popleft()
         if packet.kind in self._untold:
             packet.track = packet.track or self._untold.pop(packet.kind)
         self._end_us = packet.dts_us
         if self._taken_us != self.rendition.taken_us:
-            # The demuxer asks for a segment when it has given, but for a frame or two, all of the one before.
+            # The demuxer asks for a segment when it has returned the one before, but for a frame or two.
             self._taken_us = self.rendition.taken_us
             self._lead_us = packet.dts_us - self._taken_us
         return packet
@@ -102,22 +101,22 @@ class RenditionReader:
         return self.rendition.newest_us() + (self._lead_us or 0)
 
     def rejoin(self, behind_us: int | None = None) -> int:
-        """Leaves the present segment for the one that `Rendition.rejoin` chooses, and tells how far from the
-        end of the playlist that is."""
+        """Leaves the current segment for the one that `Rendition.rejoin` chooses. Returns its distance from
+        the end of the playlist."""
         self.close()
         segment = self.rendition.rejoin(behind_us)
         self._end_us = self.rendition.begin_us(segment) + (self._lead_us or 0)
         return self.rendition.playlist.duration_us - segment.start_us
 
     def begin_at_key(self) -> int | None:
-        """Leaves out what comes before the next key frame, and tells its time; sound alone begins with any
-        packet. None at the end of the source. Raises SourceError."""
+        """Drops packets before the next key frame, and returns its time; audio alone begins with any packet.
+        None at the end of the source. Raises SourceError."""
         sound: list[Packet] = []
         for _ in range(_MOST_BEFORE_KEY):
             packet = self.peek()
             if packet is None:
                 return None
-            if not self._pictures or (packet.kind is TrackKind.VIDEO and packet.key):
+            if not self._has_video or (packet.kind is TrackKind.VIDEO and packet.key):
                 self._ahead.extendleft(p for p in reversed(sound) if p.pts_us >= packet.pts_us)
                 return packet.pts_us
             if packet.kind is TrackKind.AUDIO:
@@ -126,12 +125,13 @@ class RenditionReader:
         raise interrupted("the live source has no key frame near its edge")
 
     def begin_at(self, media_us: int) -> None:
-        """Leaves out what comes before. Raises SourceError."""
+        """Drops packets before this time. Raises SourceError."""
         while (packet := self.peek()) is not None and packet.pts_us < media_us:
             self._leave_out()
 
     def seek(self, position_us: int) -> None:
-        """To the beginning of the segment that holds the position, or in a whole file to its key frame."""
+        """Goes to the beginning of the segment that has the position; in a segment that is a whole file, to
+        the key frame before it."""
         if not self.rendition.playlist.ended:
             raise unsupported("a live source cannot be repeated")
         self.close()
@@ -155,7 +155,7 @@ class RenditionReader:
             self._untold[packet.kind] = packet.track
 
     def _next_of_run(self) -> Packet | None:
-        """None at its end, and where the rest of it cannot be read."""
+        """The next packet of the current run; None at its end, and where the rest of it cannot be read."""
         if self._demuxer is None:
             return None
         try:
@@ -167,7 +167,8 @@ class RenditionReader:
             return None
 
     def _open_run(self, segment: Segment, position_us: int | None = None) -> Probe | None:
-        """None where nothing can be read of its first segment, which is left out. Raises SourceError."""
+        """Opens the run that begins with `segment`. None if that one cannot be read and is left out. Raises
+        SourceError."""
         self.close()
         live = not self.rendition.playlist.ended
         file = self._open_file(segment)
@@ -175,8 +176,8 @@ class RenditionReader:
         if self._run is not None and self.rendition.form() is Form.AUDIO:
             file = _Tagged(file)
             timed = file.timestamp_us is not None
-        begun, notes = self._end_us is not None, self.rendition.notes
-        self._demuxer = Demuxer(file, live=live, begun=begun, kinds=self.kinds, notes=notes)
+        joined, notes = self._end_us is not None, self.rendition.notes
+        self._demuxer = Demuxer(file, live=live, joined=joined, kinds=self.kinds, notes=notes)
         try:
             probe = self._demuxer.open()
         except SourceError as error:
@@ -187,7 +188,7 @@ class RenditionReader:
         first_us = self._demuxer.first_us
         if isinstance(file, _Tagged) and file.timestamp_us is not None:
             first_us = file.timestamp_us
-        self._pictures = probe.video is not None
+        self._has_video = probe.video is not None
         offset_us = self._offset(segment, first_us, live=live, timed=timed)
         self._offset_us = offset_us + first_us - self._demuxer.first_us
         self._taken_us = self.rendition.taken_us
@@ -209,7 +210,7 @@ class RenditionReader:
     def _offset(self, segment: Segment, first_us: int, *, live: bool, timed: bool) -> int:
         """What is added to the timestamps of the run that begins with `segment`.
 
-        The reader that comes to a run first places it where the playlist says, or right behind what came
+        The reader that comes first to a run places it where the playlist says, or right behind the run
         before; the other readers use the same offset, corrected by wraps of the timestamp. `timed`: the media
         has timestamps at all.
         """
@@ -236,7 +237,7 @@ class RenditionReader:
 
 
 class _Tagged:
-    """A segment of packed audio, with the time that its ID3 tag tells (RFC 8216bis 3.1.4)."""
+    """A segment of packed audio, with the timestamp of its ID3 tag (RFC 8216bis 3.1.4)."""
 
     def __init__(self, file: ByteFile) -> None:
         """Reads the tag. Raises what the file does."""
