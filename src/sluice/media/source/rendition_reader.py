@@ -1,8 +1,9 @@
 """Makes packets of segmented sources (HLS, DASH): one reader for each rendition, all on one clock.
 
-A reader opens a demuxer for each run of segments that can be read as one file, and places its packets on the
-source's clock. By the playlist, a run has one clock in all renditions. Only packed audio without timestamps
-has none, and is placed where the playlist says. Everything blocks and runs on a worker thread.
+A reader opens a demuxer for each file, whole or made of segments of one run (RunFile), and places its packets
+on the source's clock. A run (`Segment.run`) has one clock in all renditions, by the playlist. Only packed
+audio without timestamps has none, and is placed where the playlist says. Everything blocks and runs on a
+worker thread.
 """
 
 import io
@@ -43,7 +44,7 @@ class RenditionReader:
         self.kinds = kinds
         self._clocks = clocks
         self._close_file: Callable[[], None] | None = None
-        self._run: RunFile | None = None
+        self._run_file: RunFile | None = None
         self._demuxer: Demuxer | None = None
         self._offset_us = 0
         self._ahead: deque[Packet] = deque()
@@ -59,7 +60,7 @@ class RenditionReader:
             segment = self.rendition.peek()
             if segment is None:
                 raise unsupported("no segment of the source can be read")
-            probe = self._open_run(segment)
+            probe = self._open_demuxer(segment)
             if probe is not None:
                 break
         if probe.video is None:
@@ -71,12 +72,12 @@ class RenditionReader:
         """The next packet; None at the end, and while a rendition that may be late has none. Raises
         SourceError."""
         while not self._ahead:
-            packet = self._next_of_run()
+            packet = self._demux()
             if packet is not None:
                 packet.shift(self._offset_us)
                 self._ahead.append(packet)
             elif (segment := self.rendition.peek()) is not None:
-                self._open_run(segment)
+                self._open_demuxer(segment)
             else:
                 return None
         return self._ahead[0]
@@ -139,7 +140,7 @@ class RenditionReader:
         self.rendition.seek(position_us)
         segment = self.rendition.peek()
         if segment is not None and segment.whole and position_us > segment.start_us:
-            self._open_run(segment, position_us)
+            self._open_demuxer(segment, position_us)
 
     def close(self) -> None:
         self._ahead.clear()
@@ -147,33 +148,33 @@ class RenditionReader:
             self._demuxer.close()
         if self._close_file is not None:
             self._close_file()
-        self._demuxer = self._run = self._close_file = None
+        self._demuxer = self._run_file = self._close_file = None
 
     def _leave_out(self) -> None:
         packet = self.take()
         if packet.track is not None:
             self._untold[packet.kind] = packet.track
 
-    def _next_of_run(self) -> Packet | None:
-        """The next packet of the current run; None at its end, and where the rest of it cannot be read."""
+    def _demux(self) -> Packet | None:
+        """The next packet of the current file; None at its end, and where the rest of it cannot be read."""
         if self._demuxer is None:
             return None
         try:
             return self._demuxer.next()
         except Damaged as error:
-            if self._run is None:
+            if self._run_file is None:
                 raise
-            self._run.skip_segment(str(error))
+            self._run_file.skip_segment(str(error))
             return None
 
-    def _open_run(self, segment: Segment, position_us: int | None = None) -> Probe | None:
-        """Opens the run that begins with `segment`. None if that one cannot be read and is left out. Raises
-        SourceError."""
+    def _open_demuxer(self, segment: Segment, position_us: int | None = None) -> Probe | None:
+        """Opens a demuxer for the file that begins with `segment`. None if that segment cannot be read and is
+        left out. Raises SourceError."""
         self.close()
         live = not self.rendition.playlist.ended
         file = self._open_file(segment)
         timed = True
-        if self._run is not None and self.rendition.form() is Form.AUDIO:
+        if self._run_file is not None and self.rendition.form() is Form.AUDIO:
             file = _Tagged(file)
             timed = file.timestamp_us is not None
         joined, notes = self._end_us is not None, self.rendition.notes
@@ -181,9 +182,9 @@ class RenditionReader:
         try:
             probe = self._demuxer.open()
         except SourceError as error:
-            if self._run is None or error.reason is not Reason.SOURCE_UNSUPPORTED or error.transient:
+            if self._run_file is None or error.reason is not Reason.SOURCE_UNSUPPORTED or error.transient:
                 raise
-            self._run.skip_segment(str(error))
+            self._run_file.skip_segment(str(error))
             return None
         first_us = self._demuxer.first_us
         if isinstance(file, _Tagged) and file.timestamp_us is not None:
@@ -199,9 +200,9 @@ class RenditionReader:
 
     def _open_file(self, segment: Segment) -> ByteFile:
         if not segment.whole:
-            self._run = RunFile(self.rendition, segment)
-            self._close_file = self._run.close
-            return self._run
+            self._run_file = RunFile(self.rendition, segment)
+            self._close_file = self._run_file.close
+            return self._run_file
         self.rendition.advance(segment)
         file = self.rendition.fetcher.open(segment.part.url)
         self._close_file = partial(self.rendition.fetcher.close, file)
