@@ -29,8 +29,8 @@ def audio(begin_s: float, end_s: float) -> Iterator[Packet]:
 class File:
     """A container of packets in this order; `pulled` counts."""
 
-    def __init__(self, *stretches: Iterable[Packet]) -> None:
-        self._packets = (packet for stretch in stretches for packet in stretch)
+    def __init__(self, *pieces: Iterable[Packet]) -> None:
+        self._packets = (packet for piece in pieces for packet in piece)
         self.pulled = 0
 
     def pull(self, _kind: TrackKind | None) -> Packet | None:
@@ -38,14 +38,14 @@ class File:
         return next(self._packets, None)
 
 
-def opened(*stretches: Iterable[Packet], kinds: Iterable[TrackKind] = TrackKind) -> tuple[Gather, File]:
-    file = File(*stretches)
+def opened(*pieces: Iterable[Packet], kinds: Iterable[TrackKind] = TrackKind) -> tuple[Gather, File]:
+    file = File(*pieces)
     gather = Gather(file.pull)
     gather.expect(kinds)
     return gather, file
 
 
-def test_stretches_of_one_track_behind_those_of_the_other_are_read_in_time() -> None:
+def test_pieces_of_one_track_behind_those_of_the_other_are_read_in_time() -> None:
     gather, _ = opened(video(0, 6), audio(0, 6), video(6, 12), audio(6, 12))
     played: list[Packet] = []
     until_us = 0

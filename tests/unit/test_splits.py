@@ -52,7 +52,7 @@ def cuts(make: Callable[[], Split], data: bytes, step: Callable[[], int]) -> lis
 
 
 @pytest.mark.parametrize("step", [1, 7, 188, 1316, 100_000])
-def test_a_map_with_other_streams_begins_another_stretch(step: int) -> None:
+def test_a_map_with_other_streams_begins_another_container(step: int) -> None:
     other = pmt(0x1000, (H264, 0x200), (AAC, 0x201))
     before = TABLES_AGAIN * 3
     data = before + pat(0x1000) + other + media(0x200)
@@ -62,7 +62,7 @@ def test_a_map_with_other_streams_begins_another_stretch(step: int) -> None:
     assert whole == pat(0x1000) + data[len(before) + 188 :]
 
 
-def test_a_stream_that_is_named_later_begins_another_stretch() -> None:
+def test_a_stream_that_is_named_later_begins_another_container() -> None:
     begin = pat(0x1000) + pmt(0x1000, (H264, 0x100)) + media(0x100)
     data = begin * 2 + FIRST + media(0x100)
     ((at, _),) = cuts(TsSplit, data, lambda: 4096)
@@ -99,7 +99,7 @@ def link(serial: int) -> bytes:
 
 
 @pytest.mark.parametrize("step", [1, 13, 500, 100_000])
-def test_each_link_of_a_chain_is_a_stretch(step: int) -> None:
+def test_each_link_of_a_chain_is_a_container(step: int) -> None:
     data = link(1) + link(2) + link(3)
     found = cuts(OggSplit, data, lambda: step)
     assert [at - len(prefix) for at, prefix in found] == [len(link(1)), 2 * len(link(1))]

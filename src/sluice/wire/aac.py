@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-#: By channelConfiguration (table 1.19). 0 means that the stream itself tells; 2 is the usual case.
+#: Channels by channelConfiguration (table 1.19). 0 leaves them to the stream, which usually has 2.
 _CHANNELS = (2, 1, 2, 3, 4, 5, 6, 8)
 _SBR, _PS, _ESCAPE = 5, 29, 31
 
@@ -14,7 +14,7 @@ class AacError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AacConfig:
-    """`sample_rate` (Hz) and `channels` as they come out of the decoder, where the config says so openly."""
+    """`sample_rate` (Hz) and `channels` of the decoder's output, as far as they are signalled explicitly."""
 
     object_type: int
     sample_rate: int
@@ -48,6 +48,6 @@ class AacConfig:
             raise AacError(f"the AAC configuration gives an unknown channel layout ({layout})")
         channels = _CHANNELS[layout]
         if object_type in (_SBR, _PS):
-            # Explicit hierarchical signalling: the extension's rate is the one that is heard.
+            # Explicit hierarchical signalling: the extension's rate is that of the output.
             return cls(object_type, take_rate(), 2 if object_type == _PS else channels)
         return cls(object_type, rate, channels)

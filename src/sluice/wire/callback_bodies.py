@@ -51,7 +51,7 @@ def signature(*values: str, secret: str) -> str:
 
 
 def data_text(data: Mapping[str, object]) -> str:
-    """Compact, and in ASCII: what is hashed depends on no encoding."""
+    """Compact JSON in ASCII: its hash does not depend on an encoding."""
     return json.dumps(data, separators=(",", ":"))
 
 

@@ -1,8 +1,8 @@
 """Cookies of one source (RFC 6265): which a server may set, and which are sent where. Bounded; time is an
 argument.
 
-Stricter than browsers in one thing: what a server on an unusual port sets without a domain stays with that
-port, since another port of a host is often another service.
+One rule is stricter than in browsers: a cookie that a server on an unusual port sets without a domain is sent
+to that port only, since another port of a host is often another service.
 """
 
 import re
@@ -21,7 +21,7 @@ class _Cookie:
     name: str
     value: str
     domain: str
-    port: int | None  #: alone; None: each of the host's
+    port: int | None  #: the only one it is sent to; None: all of the host's
     host_only: bool
     path: str
     secure: bool
@@ -43,11 +43,13 @@ class _Cookie:
 
 
 class CookieJar:
+    """The cookies of one source; the oldest are dropped beyond MOST_COOKIES."""
+
     def __init__(self) -> None:
         self._cookies: dict[tuple[str, str, str, int | None], _Cookie] = {}
 
     def store(self, url: HttpUrl, lines: list[str], now: float) -> None:
-        """`lines` are the values of Set-Cookie in an answer of `url`; what may not be set is passed over."""
+        """`lines`: values of Set-Cookie in an answer of `url`. Cookies that it may not set are ignored."""
         for line in lines:
             cookie = _parse(url, line, now)
             if cookie is None:

@@ -1,7 +1,7 @@
 """The bodies of FLV tags, which are also the bodies of RTMP's audio and video messages.
 
 Sources: Adobe "Video File Format Specification" 10.1 annex E.4, and Enhanced RTMP (fourcc signalling) v1, v2.
-Codecs carry FFmpeg's names; those that nobody can play here are named too, so that an error can name them.
+Codecs have FFmpeg's names. Those that cannot be played here are in the tables too, so that errors name them.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ class FlvError(ValueError):
 
 
 class PacketType(Enum):
-    CONFIG = "config"  #: decoder configuration, no media
+    """What the data of a tag is."""
+
+    CONFIG = "config"  #: decoder configuration (sequence header), no media
     FRAME = "frame"
     END = "end"  #: end of sequence
     OTHER = "other"  #: nothing to play: colour metadata, commands, forms we do not read
@@ -34,7 +36,7 @@ class VideoTag:
 
 @dataclass(frozen=True, slots=True)
 class AudioTag:
-    """`sample_rate` (Hz) and `channels` are the tag's hints; for aac the configuration tells the truth."""
+    """`sample_rate` (Hz) and `channels` are hints of the tag; for aac only the configuration is right."""
 
     codec: str
     packet_type: PacketType
@@ -96,7 +98,7 @@ def parse_audio_tag(body: bytes) -> AudioTag:
     sound_format, low = body[0] >> 4, body[0] & 0x0F
     if sound_format == _ENHANCED_AUDIO:
         codec, packet_type = _fourcc(body, _AUDIO_FOURCC), _TYPES.get(low, PacketType.OTHER)
-        # The multichannel layout (type 4) and other forms go as OTHER: the decoder finds out by itself.
+        # The multichannel layout (type 4) and other forms are OTHER: the decoder finds the layout by itself.
         return AudioTag(codec, packet_type, 48000, 2, body[5:])
     codec = _AUDIO_CODECS.get(sound_format, f"FLV audio codec {sound_format}")
     rate, channels = _RATES[low >> 2], (low & 1) + 1
@@ -116,13 +118,13 @@ def write_avc_tag(packet_type: PacketType, data: bytes, *, key: bool) -> bytes:
 
 def write_aac_tag(packet_type: PacketType, data: bytes) -> bytes:
     """The body of an audio tag: an AudioSpecificConfig as CONFIG, a raw frame as FRAME. (E.4.2)"""
-    # For AAC the low bits must say 44.1 kHz, 16 bits, stereo, whatever the truth is.
+    # For AAC the low bits must say 44.1 kHz, 16 bits, stereo, whatever the stream has.
     return bytes((_AAC << 4 | 0x0F, _TYPE_NUMBERS[packet_type])) + data
 
 
 def write_metadata(video_size: tuple[int, int] | None, *, aac_rate: int, aac_bps: int) -> bytes:
-    """The body of a script tag with onMetaData (E.5) for stereo AAC, and for AVC of that size in pixels (0 is
-    unknown) unless it is None."""
+    """The body of a script tag with onMetaData (E.5) for stereo AAC, and for AVC unless `video_size` is None.
+    Sizes are pixels, 0 for unknown; rates Hz and bit/s."""
     properties: dict[str, Value] = EcmaArray(
         audiocodecid=_AAC,
         audiosamplerate=aac_rate,

@@ -42,9 +42,9 @@ _BASELINE = 66  #: profile_idc
 class Sps:
     """Picture size in pixels after cropping, `profile_idc` and `level_idc` (31 = level 3.1).
 
-    The rest is what slice headers depend on: widths of their fields in bits, `order_bits` of the picture
-    order count where it is sent (pic_order_cnt_type 0), else 0; and by how many pictures output differs from
-    decoding order, None where the set does not tell (E.2.1).
+    Slice headers depend on the next five: `frame_number_bits` and `order_bits` are widths of their fields,
+    the latter 0 where no picture order count is sent (only pic_order_cnt_type 0 sends one). `reorder_frames`:
+    by how many pictures output order differs from decoding order, None where the SPS does not tell (E.2.1).
     """
 
     profile_idc: int
@@ -64,9 +64,9 @@ class Sps:
         return self.profile_idc != _BASELINE
 
     def reorders(self, *, shifted: bool, seen: bool = False) -> bool:
-        """Whether pictures are decoded in another order than they are shown. `shifted`: their times of both
-        differ, which counts where the set does not tell, since encoders without B-frames may shift all times
-        by a constant; `seen`: one came behind a later one, whatever the set tells."""
+        """Whether decoding order differs from output order. `shifted`: PTS and DTS differ; it counts only
+        where the SPS does not tell, since encoders without B-frames may shift all times by a constant.
+        `seen`: a picture came after one with a later PTS; it counts whatever the SPS tells."""
         told = bool(self.reorder_frames) if self.reorder_frames is not None else shifted
         return (told or seen) and self.allows_b_slices
 
@@ -166,7 +166,7 @@ def slice_type(nal: bytes | memoryview) -> SliceType:
 
 @dataclass(frozen=True, slots=True)
 class SliceHead:
-    """Of a slice header (7.3.3); `order` is its pic_order_cnt_lsb, 0 where none is sent."""
+    """A part of a slice header (7.3.3); `order` is pic_order_cnt_lsb, 0 where none is sent."""
 
     slice_type: SliceType
     order: int
@@ -183,7 +183,7 @@ def pps_of_slice(nal: bytes | memoryview) -> int:
 
 
 def slice_head(nal: bytes | memoryview, sps: Sps) -> SliceHead:
-    """Of a coded slice (NAL types 1, 2 and 5) under its sequence parameter set. Raises H264Error."""
+    """The head of a coded slice (NAL types 1, 2 and 5) that refers to `sps`. Raises H264Error."""
     kind, bits = _slice_begin(nal)
     bits.ue()  # pic_parameter_set_id
     if sps.separate_planes:
@@ -225,10 +225,10 @@ class _Bits:
 
 
 def _slice_begin(nal: bytes | memoryview) -> tuple[SliceType, _Bits]:
-    """Its type, and what follows in the header."""
+    """The slice's type, and a reader of the fields that follow it."""
     if not nal or nal[0] & 0x1F not in SLICES:
         raise H264Error("this NAL unit is no slice")
-    # Four Exp-Golomb codes and a few bits are all that is read; these bytes hold them, escaped too.
+    # At most four Exp-Golomb codes and a few bits are read; these bytes hold them, even escaped.
     bits = _Bits(_unescape(nal[1:49]))
     bits.ue()  # first_mb_in_slice
     value = bits.ue()
@@ -244,8 +244,8 @@ _CROP_UNITS = {0: (1, 1), 1: (2, 2), 2: (2, 1), 3: (1, 1)}
 
 
 def _read_chroma(bits: _Bits) -> tuple[int, bool]:
-    """Chroma format for the cropping unit; planes coded separately (which is told, too) count as monochrome
-    (7.4.2.1.1)."""
+    """The chroma format for the cropping unit, and whether planes are coded separately; such planes count as
+    monochrome (7.4.2.1.1)."""
     chroma = bits.ue()
     if chroma > 3:
         raise H264Error(f"chroma format {chroma} does not exist")

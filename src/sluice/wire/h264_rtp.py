@@ -1,12 +1,13 @@
-"""H.264 access units out of RTP packets in order (RFC 6184, packetization-mode 1).
+"""Makes H.264 access units of RTP packets that are in order (RFC 6184, packetization-mode 1).
 
-What leaves can be decoded: an access unit that lost a packet is dropped, and with it everything up to the
-next key frame, because each picture refers to those before it. Whoever asks for that key frame sees
-`key_needed`. Key frames leave with their parameter sets in front, as viewers and CDNs need them.
+Every access unit that leaves can be decoded. One that lost a packet is dropped, and so is everything up to
+the next key frame, because each picture refers to those before it. `key_needed` tells the caller to request
+that key frame. Key frames leave with their parameter sets in front, as viewers and CDNs need them.
 
-A picture ends where the next one begins, which NAL units tell (H.264 7.4.1.2.3): publishers set the marker
-bit on each slice or on none, and stamp slices of one picture differently. A marker only lets a picture leave
-sooner, once it has been right for a picture, and is not looked at any more once it was wrong.
+NAL units tell where the next picture begins, which ends the one before (H.264 7.4.1.2.3). Markers and
+timestamps do not: some publishers set the marker on each slice or on none, or give slices of one picture
+different timestamps. A marker only lets a picture leave sooner. It is trusted after it was right for a
+picture, and ignored after it was wrong.
 """
 
 from collections.abc import Iterable
@@ -20,14 +21,14 @@ from sluice.wire.rtp import RtpPacket
 _NAL_AUD = 9
 _STAP_A, _FU_A = 24, 28
 _START, _END = 0x80, 0x40
-#: A larger access unit is no camera's; frame links end at 16 MB.
+#: No camera makes a larger access unit; frame links take 16 MB at most.
 _MOST_BYTES = 4 << 20
-_PART_BYTES = 64  #: what keeping a part costs beside its bytes
-#: Units that, behind a slice, begin the next access unit (7.4.1.2.3).
+_PART_BYTES = 64  #: memory for a part beside its bytes
+#: Types of NAL units that begin the next access unit when they follow a slice (7.4.1.2.3).
 _SETS = frozenset({NAL_SPS, NAL_PPS})
 _HEADS = _SETS | {NAL_SEI, _NAL_AUD, *range(14, 19)}
-#: Pictures whose markers must have been right before they are believed. The first is a key frame, the
-#: largest: who cuts pictures into slices cuts that one.
+#: How many pictures must have had a right marker before markers are trusted. One will do: the first picture
+#: is a key frame, the largest, and an encoder that makes several slices makes several of that one.
 _PROOFS = 1
 
 
@@ -46,19 +47,19 @@ class H264Depacketizer:
     def __init__(self, sets: Iterable[bytes] = ()) -> None:
         self.key_needed = True  #: nothing leaves before the next key frame
         self.dropped = 0  #: access units, or parts of some
-        self.units = 0  #: NAL units looked at, which is what the work is
-        self.why = "no key frame has come yet"  #: nothing leaves, while `key_needed`
+        self.units = 0  #: NAL units examined, a measure of the work
+        self.why = "no key frame has come yet"  #: while `key_needed`: why nothing leaves
         self._sets = ParameterSets()
         self._fields = False  #: two pictures with one time stamp are the fields of a frame
         self._note_sets(sets)
-        self._sets_sent = not self._sets.units  #: by the stream itself: those of an offer then say nothing
+        self._sets_sent = not self._sets.units  #: the stream carries sets: those of an offer no longer count
         self._proofs: int | None = 0  #: pictures with a right marker; None: it was wrong once
-        self._timestamp = 0  #: of the access unit at hand
+        self._timestamp = 0  #: of the current access unit
         self._units: list[bytes] = []
-        self._fragments: list[bytes] = []  #: of the unit at hand
+        self._fragments: list[bytes] = []  #: of the current NAL unit
         self._bytes = 0
         self._sliced = self._marked = self._damaged = False
-        self._headless = not self._sets.units  #: its first packets may be lost
+        self._headless = not self._sets.units  #: the first packets of the current access unit may be lost
         self._ended: list[AccessUnit] = []
 
     def feed(self, packet: RtpPacket) -> list[AccessUnit]:
@@ -73,21 +74,21 @@ class H264Depacketizer:
         return ended
 
     def flush(self) -> list[AccessUnit]:
-        """To be called when no packet has come for a while: the picture that waits for the next one leaves,
-        if a marker says that it is whole."""
+        """To be called when no packet has come for a while: the current picture leaves without waiting for
+        the next one, if a trusted marker says that it is complete."""
         if self._marked and self._proofs is not None:
             self._end()
         ended, self._ended = self._ended, []
         return ended
 
-    # --- borders ------------------------------------------------------------------------------------------
+    # --- boundaries ---------------------------------------------------------------------------------------
 
-    def _border(self, unit: bytes, timestamp: int) -> None:
-        """Ends the access unit at hand where `unit`, of which the first bytes are enough, begins the next."""
+    def _check_boundary(self, unit: bytes, timestamp: int) -> None:
+        """Ends the current access unit if `unit` begins the next; the first bytes of `unit` are enough."""
         kind = unit[0] & 0x1F
         begins = kind in _HEADS or (kind in SLICES and begins_picture(unit))
         if begins and (self._sliced or self._damaged) and not self._is_second_field(kind, timestamp):
-            # What was damaged before any slice may have belonged to this picture, if the time is the same.
+            # What was damaged before any slice may belong to this picture, if the timestamp is the same.
             headless = not self._sliced and timestamp == self._timestamp
             self._end()
             self._headless = headless
@@ -102,7 +103,7 @@ class H264Depacketizer:
         return self._fields and kind in SLICES and timestamp == self._timestamp
 
     def _mark(self) -> None:
-        """The marker says that the access unit at hand is whole."""
+        """The marker says that the current access unit is complete."""
         if not self._sliced:
             return
         self._marked = True
@@ -110,12 +111,13 @@ class H264Depacketizer:
             self._end()
 
     def _distrust(self) -> None:
-        """The picture goes on behind its marker; what left of it before is no picture."""
+        """The picture continues after its marker: markers are ignored from now on. What left of it is
+        incomplete."""
         self._proofs = None
         self._damaged |= not self._sliced
 
     def _lose(self) -> None:
-        """Packets are lost: of which access units nobody knows."""
+        """Packets are lost; it is unknown of which access units."""
         if self._marked and self._proofs is not None:
             self._end()
         self._need_key("packets of the pictures are lost")
@@ -148,7 +150,7 @@ class H264Depacketizer:
         repeated = unit[0] & 0x1F in _SETS and unit in self._sets.units
         if repeated and self._sliced and timestamp == self._timestamp:
             return  # GStreamer's payloader sends them in front of each slice (config-interval=-1)
-        self._border(unit, timestamp)
+        self._check_boundary(unit, timestamp)
         if unit[0] & 0x1F in _SETS:
             self._note_sets((unit,))
         self._keep(self._units, unit)
@@ -163,7 +165,7 @@ class H264Depacketizer:
             self._damaged |= bool(self._fragments)
             self._fragments = []
             first = bytes(((payload[0] & 0xE0) | (head & 0x1F),))
-            self._border(first + payload[2:3], timestamp)
+            self._check_boundary(first + payload[2:3], timestamp)
             self._keep(self._fragments, first + payload[2:])
         elif self._fragments:
             self._keep(self._fragments, payload[2:])
@@ -201,7 +203,7 @@ class H264Depacketizer:
     # --- access units -------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """The access unit at hand is over."""
+        """The current access unit is over: it leaves or is dropped."""
         units, headless, timestamp = self._units, self._headless, self._timestamp
         damaged = self._damaged or bool(self._fragments)
         if self._marked and self._proofs is not None:
@@ -240,7 +242,7 @@ class H264Depacketizer:
                 self._fields = False
 
     def _with_sets(self, units: list[bytes], kinds: set[int]) -> list[bytes]:
-        """With parameter sets in front where some are missing; empty when they are not known."""
+        """`units`, with parameter sets in front where some are missing; empty when those are not known."""
         if kinds >= _SETS:
             return units
         sets = self._sets.units
@@ -248,7 +250,7 @@ class H264Depacketizer:
 
 
 def _whole(units: list[bytes], kinds: set[int], needed: frozenset[int]) -> bool:
-    """Whether nothing is missing at the beginning: not the parameter sets, which a lost packet may have
-    changed, and not the first slice."""
+    """Whether the beginning is complete: it has the first slice, and the parameter sets that are `needed`,
+    since a lost packet may have changed them."""
     first = next(unit for unit in units if unit[0] & 0x1F in SLICES)
     return kinds >= needed and begins_picture(first)

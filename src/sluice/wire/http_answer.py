@@ -1,7 +1,7 @@
-"""The head of an HTTP/1 answer, and how its body is framed (RFC 9112, RFC 9110 14), as the world writes them.
+"""The head of an HTTP/1 answer, and how its body is framed (RFC 9112, RFC 9110 14), as servers write them.
 
-Lines that are no header are passed over, as browsers do. Header bytes that are UTF-8 are UTF-8; of others the
-bytes that are not ASCII come percent-encoded, which is what an address with them would be asked for with.
+Lines that are no header are skipped, as browsers do. A header value is decoded as UTF-8. Where it is none,
+its bytes beyond ASCII are percent-encoded, as they would be in a request for an address with them.
 """
 
 import re
@@ -17,12 +17,12 @@ _ASCII = "".join(map(chr, range(0x20, 0x7F)))
 
 
 class HttpError(Exception):
-    """This is not HTTP."""
+    """The bytes are not HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Of a 206 answer: its bytes from `start` up to `end`, which is not among them."""
+    """Bytes of a 206 answer: from `start` up to `end`, which is excluded."""
 
     start: int
     end: int
@@ -31,6 +31,8 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Head:
+    """The status line and the headers."""
+
     status: int
     reason: str
     headers: tuple[tuple[str, str], ...]  #: names in lower case
@@ -59,13 +61,13 @@ class Head:
 
     @property
     def codings(self) -> list[str]:
-        """In the order in which they were applied; chunked is not among them."""
+        """Content and transfer codings in the order in which they were applied, without chunked."""
         applied = self.tokens("content-encoding") + self.tokens("transfer-encoding")
         return [coding for coding in applied if coding != "chunked"]
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body; None: until it ends by itself, also when the server names two lengths."""
+        """Bytes of the body. None when the body ends by itself, and when the server names two lengths."""
         lengths = set(self.tokens("content-length"))
         if self.chunked or len(lengths) != 1:
             return None
@@ -81,7 +83,7 @@ class Head:
 
     @property
     def size_without_range(self) -> int | None:
-        """What a 416 answer says of the whole."""
+        """The size of the whole, as a 416 answer tells it."""
         found = _NO_RANGE.match(self.get("content-range"))
         return int(found[1]) if found else None
 

@@ -3,19 +3,19 @@
 _HEADER = 10
 _OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 _MASK_33 = (1 << 33) - 1
-#: A tag longer than this is not looked into.
+#: A longer tag is not read.
 MOST_BYTES = 64 * 1024
 
 
 def tag_bytes(head: bytes) -> int:
-    """How long the tag at the beginning is, with its header; 0 when there is none."""
+    """Length of the tag at the beginning, in bytes and with its header; 0 without a tag."""
     if len(head) < _HEADER or head[:3] != b"ID3":
         return 0
     return _HEADER + _synchsafe(head[6:10]) + (_HEADER if head[5] & 0x10 else 0)
 
 
 def timestamp_us(tag: bytes) -> int | None:
-    """Microseconds on the clock of transport streams, from a whole tag; None where it does not tell."""
+    """The timestamp of a complete tag, in microseconds on the clock of transport streams, if it has one."""
     end, at = min(len(tag), tag_bytes(tag)), _HEADER
     if tag[5:6] and tag[5] & 0x40:  # an extended header
         size = _synchsafe(tag[10:14]) if tag[3] == 4 else int.from_bytes(tag[10:14], "big") + 4

@@ -1,23 +1,23 @@
-"""A jitter buffer: the RTP packets of one source in their order, and which of them to ask for again.
+"""A jitter buffer: puts the RTP packets of one source in order, and says which of them to request again.
 
-Nothing waits unless something is missing: a packet in order goes on at once. Behind a gap packets wait until
-what is missing arrives or is given up. Where retransmission is agreed on, it is asked for a few times, one
-round trip apart, and the round trip is learned from the answers (a receiver is not told it otherwise).
-It is given up when the last request had its time, not by the clock: where this process was held up, or the
-sender, the answers to the first requests are still on their way, and the others have not been made.
-Everything is bounded: what waits, what is missing, how often it is asked for and for how long it is waited.
+A packet in order leaves at once. Behind a gap, packets wait until the missing ones arrive or are given up.
+Where retransmission is agreed on, a missing packet is requested a few times, one round trip apart. The round
+trip is measured by the answers, since nothing else tells a receiver. A missing packet is given up when its
+last request has had its time, not by the clock: where this process or the sender was held up, answers to the
+first requests are still on their way, and the other requests have not been made yet. All is bounded: how many
+packets wait, how many are missing, how often one is requested, and how long it is waited for.
 
-Pure: time is an argument, in microseconds. Duplicates and packets too late are left out and counted.
+Pure: time is an argument, in microseconds. Duplicates and late packets are dropped and counted.
 """
 
 from dataclasses import dataclass
 
 from sluice.wire.rtp import RtpPacket
 
-#: Without retransmission only packets that overtook each other are waited for.
+#: Without retransmission, a missing packet is waited for only as long as reordering takes.
 REORDERING_US = 30_000
 _MOST_WAITING = 2048
-#: A larger gap is a network that was away: asking for all of it would only add to what is late.
+#: A larger gap means that the network was away: to request all of it would only delay the rest further.
 _MOST_MISSING = 256
 _MOST_TRIES = 10
 _FIRST_RTT_US = 100_000
@@ -33,24 +33,26 @@ class _Missing:
 
 
 class JitterBuffer:
+    """`late`, `duplicates` and `lost` count packets: arrived too late, arrived again, given up."""
+
     def __init__(self, *, retransmission: bool) -> None:
         self.late = self.duplicates = self.lost = 0
         self._retransmission = retransmission
-        self._next: int | None = None  #: the extended number of the packet to go on with
+        self._next: int | None = None  #: extended sequence number of the packet that leaves next
         self._highest = -1
         self._waiting: dict[int, RtpPacket] = {}
         self._missing: dict[int, _Missing] = {}
         self._lost_before = 0
-        self._ask_at_us = 0  #: nothing is to be asked for before
+        self._ask_at_us = 0  #: no request is due before
         self._rtt_us = float(_FIRST_RTT_US)
 
     @property
     def rtt_us(self) -> int:
-        """The round trip to the sender as retransmissions show it, with their waiting."""
+        """The round trip to the sender, measured by retransmissions, with the time that they wait."""
         return int(self._rtt_us)
 
     def push(self, packet: RtpPacket, now_us: int) -> list[RtpPacket]:
-        """The packets that may go on now, in order."""
+        """Takes a packet. Returns those that leave now, in order."""
         if self._next is None:
             self._next = packet.sequence
             self._highest = packet.sequence - 1
@@ -74,7 +76,7 @@ class JitterBuffer:
         return self.poll(now_us)
 
     def poll(self, now_us: int) -> list[RtpPacket]:
-        """The packets that may go on because what was before them has come or is given up."""
+        """The packets that leave now, because those before them have arrived or are given up."""
         ready: list[RtpPacket] = []
         waiting, missing = self._waiting, self._missing
         while waiting and self._next is not None:
@@ -84,45 +86,45 @@ class JitterBuffer:
                 ready.append(packet)
                 self._next += 1
                 continue
-            lack = missing.get(self._next)
-            if lack and self._may_come(lack, now_us) and len(waiting) < _MOST_WAITING:
+            entry = missing.get(self._next)
+            if entry and self._may_come(entry, now_us) and len(waiting) < _MOST_WAITING:
                 break
             missing.pop(self._next, None)
-            # Nobody counts through a gap that is not waited for: a sender may jump by thousands each time.
-            gone = 1 if lack else self._gap_ahead(self._next)
+            # A gap that is not waited for is passed in one step: senders may jump by thousands each time.
+            gone = 1 if entry else self._gap_ahead(self._next)
             self._lost_before += gone
             self.lost += gone
             self._next += gone
         return ready
 
     def _gap_ahead(self, at: int) -> int:
-        """How many numbers from `at` on neither wait nor are waited for. What is missing stands in order."""
+        """How many numbers from `at` on have not arrived and are not waited for. (`_missing` is in order.)"""
         return min(min(self._waiting), next(iter(self._missing), self._highest)) - at
 
     def wanted(self, now_us: int) -> list[int]:
-        """The numbers (16 bit) to ask the sender for now; each is asked for a few times at most."""
+        """The sequence numbers (16 bit) to request now; each is requested `_MOST_TRIES` times at most."""
         if not self._missing or not self._retransmission or now_us < self._ask_at_us:
             return []
         numbers: list[int] = []
         self._ask_at_us = now_us + self._pause_us
-        for number, lack in self._missing.items():
-            if lack.tries < _MOST_TRIES and now_us >= lack.ask_at_us:
-                lack.tries += 1
-                lack.ask_at_us = now_us + self._pause_us
+        for number, entry in self._missing.items():
+            if entry.tries < _MOST_TRIES and now_us >= entry.ask_at_us:
+                entry.tries += 1
+                entry.ask_at_us = now_us + self._pause_us
                 numbers.append(number & 0xFFFF)
-            if lack.tries < _MOST_TRIES:
-                self._ask_at_us = min(self._ask_at_us, lack.ask_at_us)
+            if entry.tries < _MOST_TRIES:
+                self._ask_at_us = min(self._ask_at_us, entry.ask_at_us)
         return numbers
 
     @property
     def _pause_us(self) -> int:
         return int(min(max(self._rtt_us, _LEAST_PAUSE_US), _MOST_PAUSE_US))
 
-    def _may_come(self, lack: _Missing, now_us: int) -> bool:
-        waited_us = now_us - lack.since_us
+    def _may_come(self, entry: _Missing, now_us: int) -> bool:
+        waited_us = now_us - entry.since_us
         if not self._retransmission:
             return waited_us < REORDERING_US
-        return waited_us < _MOST_HOLD_US and (lack.tries < _MOST_TRIES or now_us < lack.ask_at_us)
+        return waited_us < _MOST_HOLD_US and (entry.tries < _MOST_TRIES or now_us < entry.ask_at_us)
 
     def _miss(self, start: int, end: int, now_us: int) -> None:
         if end - start + len(self._missing) > _MOST_MISSING:
@@ -133,9 +135,9 @@ class JitterBuffer:
             self._ask_at_us = now_us
 
     def _found(self, number: int, now_us: int) -> None:
-        lack = self._missing.pop(number, None)
-        if lack and lack.tries:
-            # From the first request: an answer to the second is taken for a slow one to the first, which errs
-            # on the side of patience.
-            sample = min(now_us - lack.since_us, _MOST_HOLD_US)
+        entry = self._missing.pop(number, None)
+        if entry and entry.tries:
+            # Measured from the first request on: an answer to the second passes for a slow one to the first,
+            # which errs on the side of patience.
+            sample = min(now_us - entry.since_us, _MOST_HOLD_US)
             self._rtt_us += (sample - self._rtt_us) / (4 if sample < self._rtt_us else 8)

@@ -1,4 +1,4 @@
-"""The parameter sets of an H.264 stream that carries them between its pictures, and the record they make.
+"""The in-band parameter sets of an H.264 stream, and the configuration record that they make.
 
 Sources: ITU-T H.264 (7.4.1.2.1: the newest set of an id counts) and ISO/IEC 14496-15 (5.3.3.1).
 """
@@ -11,6 +11,8 @@ _MOST_SETS = 31  # the record counts SPS in 5 bits
 
 
 class ParameterSets:
+    """The newest set of each id."""
+
     def __init__(self) -> None:
         self._sps: dict[int, bytes] = {}
         self._pps: dict[int, bytes] = {}

@@ -1,7 +1,7 @@
-"""Whether pictures come in the order in which they are shown, by what their slices say (H.264 8.2.1).
+"""Whether pictures arrive in output order, judged by their slice headers (H.264 8.2.1).
 
-The picture order counts decide: neither a time stamp (publishers stamp by decoding or by showing) nor a slice
-type (some encoders make B slices that look back only). Fed with each access unit of a stream in order.
+The picture order counts decide. Timestamps cannot: some publishers stamp by decoding time, others by output
+time. Slice types cannot: some encoders make B slices that refer to earlier pictures only.
 """
 
 from collections.abc import Sequence
@@ -20,21 +20,23 @@ from sluice.wire.parameter_sets import ParameterSets
 
 
 class PictureOrder:
+    """Takes each access unit of a stream, in order."""
+
     def __init__(self) -> None:
         self._sets = ParameterSets()
         self._raw: bytes | None = None
         self._sps: Sps | None = None
         self._reference = 0  #: the order count of the newest reference picture
-        self._latest = 0  #: the largest since the last IDR picture
+        self._latest = 0  #: the largest order count since the last IDR picture
 
     def goes_back(self, units: Sequence[bytes]) -> bool:
-        """Whether this picture is to be shown before one that came before it. False where nobody can tell."""
+        """Whether this picture is output before one that arrived earlier. False where nothing tells."""
         self._sets.note(units)
         first = next((unit for unit in units if unit[0] & 0x1F in SLICES and begins_picture(unit)), None)
         try:
             return first is not None and self._look(first)
         except H264Error:
-            return False  # the decoder's matter
+            return False  # damaged slices are left to the decoder
 
     def _look(self, nal: bytes) -> bool:
         sps = self._sps_of(nal)
@@ -42,7 +44,8 @@ class PictureOrder:
             return False
         head = slice_head(nal, sps)
         if not sps.order_bits:
-            # Type 2 has one order. Of type 1 the slice type must do, lest half a page is computed for nobody.
+            # With type 2, output order is decoding order. With type 1 the slice type must do: the counts
+            # would take half a page to compute (8.2.1.2), and nobody uses that type.
             return sps.order_type == 1 and head.slice_type is SliceType.B
         if nal[0] & 0x1F == NAL_IDR:
             self._reference = self._latest = head.order

@@ -1,4 +1,4 @@
-"""What a receiver reports about one source: loss, jitter and when its sender report came (RFC 3550 6.4.1).
+"""What a receiver reports about one source: loss, jitter, age of its sender report (RFC 3550 6.4.1).
 
 Pure: time is an argument, in microseconds. Retransmissions with an SSRC of their own (RTX) do not count: the
 report is about the network.
@@ -19,7 +19,8 @@ class ReceptionStatistics:
         self._jitter = 0.0
         self._transit: int | None = None
         self._expected_before = self._received_before = 0
-        self._report: tuple[int, int] | None = None  #: middle of its NTP time, and when it came
+        #: The middle 32 bits of the last sender report's NTP time, and when it arrived (us).
+        self._report: tuple[int, int] | None = None
 
     def on_packet(self, sequence: int, timestamp: int, now_us: int) -> None:
         if self._first < 0:
@@ -29,7 +30,7 @@ class ReceptionStatistics:
             if step > 0:
                 self._highest += step
         self._received += 1
-        # A.8: differences of 32-bit numbers, so that wraps do not show.
+        # A.8, modulo 2^32, so that wraps do not matter.
         transit = (now_us * self._rate // 1_000_000 - timestamp) & 0xFFFFFFFF
         if self._transit is not None:
             distance = abs(((transit - self._transit + 0x80000000) & 0xFFFFFFFF) - 0x80000000)
@@ -40,7 +41,7 @@ class ReceptionStatistics:
         self._report = report.ntp >> 16 & 0xFFFFFFFF, now_us
 
     def block(self, now_us: int) -> ReportBlock | None:
-        """The report since the last one; None before the first packet. (A.3)"""
+        """The report block since the last call; None before the first packet (A.3)."""
         if self._first < 0:
             return None
         expected = self._highest - self._first + 1

@@ -1,7 +1,7 @@
 """RTCP (RFC 3550 6, RFC 4585, RFC 5104): reports and feedback, both ways.
 
-Parsing is lenient to packet types that we do not know and strict about lengths: a compound packet that is
-cut short raises RtcpError, and so does one of more packets than anybody sends.
+Parsing skips packet types that we do not know, and is strict about lengths: a compound packet that is cut
+short raises RtcpError, and so does one with more packets than anybody sends (MOST_COMPOUND_PACKETS).
 """
 
 import struct
@@ -37,7 +37,7 @@ class PictureLoss:
 @dataclass(frozen=True, slots=True)
 class Reception:
     """One report block: `fraction_lost` in [0, 1] since the last report, `packets_lost` of all up to the
-    sequence number `highest` (extended by the roll-overs counted), `jitter` in RTP clock units."""
+    extended sequence number `highest`, `jitter` in RTP clock units."""
 
     ssrc: int
     fraction_lost: float
@@ -48,12 +48,14 @@ class Reception:
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
+    """BYE: this source has left."""
+
     ssrc: int
 
 
 @dataclass(frozen=True, slots=True)
 class SenderReport:
-    """The RTP time `timestamp` (32 bit) of `ssrc` is the sender's time `ntp` (RFC 3550 4: 32.32 seconds)."""
+    """`timestamp` (RTP, 32 bit) of `ssrc` is the same moment as `ntp` (RFC 3550 4: seconds, 32.32 bits)."""
 
     ssrc: int
     ntp: int
@@ -158,8 +160,9 @@ def _cname(ssrc: int, cname: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ReportBlock:
-    """What a receiver says about one source (RFC 3550 6.4.1). `fraction_lost` in 1/256, `highest` extended,
-    `last_report` the middle 32 bits of the NTP time of its sender report, `delay` since that in 1/65536 s."""
+    """What a receiver says about one source (RFC 3550 6.4.1). `fraction_lost` is in 1/256, `highest`
+    extended, `last_report` the middle 32 bits of the NTP time of its sender report, `delay` the time since
+    then in 1/65536 s."""
 
     ssrc: int
     fraction_lost: int
@@ -204,12 +207,12 @@ def picture_loss(ssrc: int, media: int) -> bytes:
 
 
 def full_intra_request(ssrc: int, media: int, number: int) -> bytes:
-    """FIR (RFC 5104 4.3.1); `number` differs from that of the request before."""
+    """FIR (RFC 5104 4.3.1); `number` must differ from that of the last request."""
     return struct.pack("!BBHIIIB3x", 0x84, _PSFB, 4, ssrc, 0, media, number & 0xFF)
 
 
 def bandwidth_estimate(ssrc: int, media: Sequence[int], bits_per_s: int) -> bytes:
-    """REMB (draft-alvestrand-rmcat-remb-03 2.2): what these sources may send together."""
+    """REMB (draft-alvestrand-rmcat-remb-03 2.2): the bitrate that these sources may send together."""
     exponent = max(0, bits_per_s.bit_length() - 18)
     value = len(media) << 24 | exponent << 18 | bits_per_s >> exponent
     head = struct.pack("!BBHII4sI", 0x8F, _PSFB, 4 + len(media), ssrc, 0, b"REMB", value)

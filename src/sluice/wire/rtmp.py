@@ -1,12 +1,12 @@
-"""What an RTMP client does whether it plays or publishes, sans IO (Adobe "RTMP 1.0", 5.2, 5.4 and 7.2.1).
+"""The common part of RTMP clients that play or publish, sans IO (Adobe "RTMP 1.0", 5.2, 5.4 and 7.2.1).
 
-`receive` takes what came from the server and returns events; `to_send` gives what must go to it, at the
-beginning too. The steps are taken by themselves: handshake, connect, createStream, and then the one that the
-client is for (`rtmp_play`, `rtmp_publish`). Deadlines belong to the caller, who sees in `state` which step is
-waited for. After an end event, or an RtmpError, the machine is of no more use.
+`receive` takes the server's bytes and returns events; `to_send` returns the bytes for the server, and has
+some before the first `receive`. The machine goes through the steps by itself: handshake, connect,
+createStream, and then play (`rtmp_play`) or publish (`rtmp_publish`). The caller keeps the deadlines; `state`
+shows which step is waited for. After an end event or an RtmpError the machine is of no more use.
 
-One call of `receive` does a bounded amount of work; while `pending` says that more is there, it is called
-again, with nothing. What the work cost, and how much of it brought no media, the `CostLimit` judges.
+One call of `receive` does a bounded amount of work; while `pending`, it is called again, without bytes.
+`CostLimit` bounds what one server may cost: all work, and the work that brought no media.
 """
 
 import struct
@@ -37,7 +37,7 @@ _CONTROL_CHUNKS, _COMMAND_CHUNKS = 2, 3
 
 
 class ClientState(Enum):
-    """What the machine waits for; PLAYING and PUBLISHING: for media, or its end."""
+    """What the machine waits for. In PLAYING and PUBLISHING that is media, or its end."""
 
     HANDSHAKE = "handshake"
     CONNECT = "connect"
@@ -108,8 +108,8 @@ class StreamEnded:
 Event = Step | Started | VideoMessage | AudioMessage | DataMessage | StreamNotFound | Rejected | StreamEnded
 
 
-#: What statuses of these are about is no step of ours, whatever their level.
-_NOBODYS = (
+#: Statuses with these prefixes are about none of our steps, whatever their level.
+_UNRELATED = (
     "NetConnection.Call.",
     "NetStream.Record.",
     "NetStream.Seek",
@@ -117,20 +117,22 @@ _NOBODYS = (
     "NetStream.Unpause",
 )
 _LONGEST_COMPLAINT = 2000
-#: Media for each chunk that it came in, and AMF that costs as much to read as a chunk.
+#: Bytes of media that make good a chunk that they came in, and bytes of AMF that cost as much as a chunk.
 _BYTES_FOR_A_STEP, AMF_BYTES_FOR_A_STEP = 16, 32
 
 
 class Client(ABC):
-    #: It asks for more than it waits for.
-    _courteous = False
+    """`receive` and `to_send` drive it; see the module."""
+
+    #: It also sends commands whose answers mean nothing.
+    _sends_optional_commands = False
 
     def __init__(self, *, app: str, stream: str, tc_url: str, random: bytes) -> None:
         """`stream` with its query, `tc_url` without credentials; `random`: 1528 bytes for the handshake."""
         if len(random) != HANDSHAKE_SIZE - 8:
             raise ValueError(f"the handshake takes {HANDSHAKE_SIZE - 8} random bytes, not {len(random)}")
         self.state = ClientState.HANDSHAKE
-        self.complaint = ""  #: the last error of the server that refused nothing
+        self.complaint = ""  #: the server's last error that refused nothing
         self._app, self._stream, self._tc_url = app, stream, tc_url
         self._out = bytearray(_VERSION + bytes(8) + random)  # C0, and C1 with time 0 (5.2.3)
         self._chunk_size = chunks.DEFAULT_CHUNK_SIZE
@@ -139,7 +141,7 @@ class Client(ABC):
         self._asked: dict[Value, str] = {}  #: our commands by transaction id
         self._received = self._acknowledged = 0
         self._window = 0
-        self._stopped = False  # before the end of what came
+        self._stopped = False  # the last `receive` stopped before the end of its bytes
         self._steps = self._idle = 0
 
     def receive(self, data: bytes) -> list[Event]:
@@ -165,16 +167,17 @@ class Client(ABC):
 
     @property
     def pending(self) -> bool:
-        """`receive` has stopped before the end of what came."""
+        """Whether `receive` stopped before the end of its bytes."""
         return self._stopped and self.state is not ClientState.OVER
 
     def to_send(self) -> bytes:
-        """What must be sent now, each byte once."""
+        """The bytes to send now; each is returned once."""
         out, self._out = bytes(self._out), bytearray()
         return out
 
     def take_cost(self) -> tuple[int, int]:
-        """Steps of `receive` since the last call, and those without media (less what media has made good)."""
+        """The steps of `receive` since the last call, and how many of them brought no media, less those that
+        media has made good."""
         cost, self._steps, self._idle = (self._steps, self._idle), 0, 0
         return cost
 
@@ -186,7 +189,7 @@ class Client(ABC):
 
     @abstractmethod
     def _on_created(self, stream_id: int) -> None:
-        """createStream is granted; asks for the last step and puts it into `state`."""
+        """createStream is granted: sends the last command and sets `state`."""
 
     @abstractmethod
     def _on_status(self, info: Value) -> list[Event]:
@@ -200,7 +203,7 @@ class Client(ABC):
         return []
 
     def _on_other_message(self, message: Message) -> list[Event]:
-        """Media, data, and user control events but pings."""
+        """Media, data, and user control events other than pings."""
         return []
 
     def _spend(self, steps: int) -> None:
@@ -208,7 +211,7 @@ class Client(ABC):
         self._idle += steps
 
     def _earn(self, body: bytes) -> None:
-        """Media makes good what it came in."""
+        """Counts one message of media, which makes good the chunks that it came in."""
         self._steps += RTMP_STEPS_OF_MEDIA
         if body:
             self._idle -= 1 + len(body) // _BYTES_FOR_A_STEP
@@ -243,7 +246,7 @@ class Client(ABC):
             case chunks.WINDOW_ACK_SIZE:
                 self._window = _number(message.body)
             case chunks.SET_PEER_BANDWIDTH:
-                # Answered with the window we use from now on (5.4.5).
+                # 5.4.5: the answer is the window that we use from now on.
                 self._control(chunks.WINDOW_ACK_SIZE, struct.pack(">I", _number(message.body)))
             case chunks.USER_CONTROL if user_control_of(message) == PING_REQUEST and len(message.body) >= 6:
                 self._control(chunks.USER_CONTROL, struct.pack(">H", PING_RESPONSE) + message.body[2:6])
@@ -262,7 +265,7 @@ class Client(ABC):
         if not values or not isinstance(values[0], str):
             raise RtmpError("a command of the server has no name")
         name, info = values[0], values[-1]
-        # ffmpeg's onFCPublish is a name and nothing else.
+        # ffmpeg's onFCPublish has a name and nothing else.
         transaction = values[1] if len(values) > 1 else None
         asked = self._asked.get(transaction, "") if isinstance(transaction, float) else ""
         match name:
@@ -280,24 +283,27 @@ class Client(ABC):
         return self._on_other_command(name, info)
 
     def _refuses(self, command: str) -> bool:
-        """Whether an _error to `command` (empty: to none of ours) refuses what is waited for. Some servers
-        answer with transactions that do not fit, and with errors to what they need not know."""
+        """Whether an _error refuses the step that is waited for. `command`: the one that it answers, empty
+        for none of ours. Some servers answer with wrong transaction ids, and to optional commands with
+        errors."""
         if command:
             return command == self.state.value
         waits = (ClientState.CREATE_STREAM, ClientState.PLAY)
-        return self.state is ClientState.CONNECT or (self.state in waits and not self._courteous)
+        return self.state is ClientState.CONNECT or (
+            self.state in waits and not self._sends_optional_commands
+        )
 
     def _concerns_us(self, code: str) -> bool:
         """Whether a status that is an error refuses what is waited for, or ends what was granted."""
         if self.state is ClientState.CREATE_STREAM:
             return code.startswith("NetConnection.Connect")
-        return not code.startswith(_NOBODYS)
+        return not code.startswith(_UNRELATED)
 
     def _complain(self, info: Value) -> None:
         self.complaint = (text_of(info, "description") or text_of(info, "code"))[:_LONGEST_COMPLAINT]
 
     def _on_result(self, command: str, info: Value) -> list[Event]:
-        if not command:  # a transaction that does not fit
+        if not command:  # a wrong transaction id
             number = isinstance(info, float) and self.state is ClientState.CREATE_STREAM
             command = self.state.value if number or self.state is ClientState.CONNECT else ""
         if command != self.state.value:
@@ -319,7 +325,7 @@ class Client(ABC):
         return [event]
 
     def _acknowledge(self) -> None:
-        """Acknowledges each window of bytes (5.4.3), at half of it, so that no server waits for us."""
+        """Acknowledges received bytes (5.4.3), at half of the window, so that no server waits for us."""
         if self._window and self._received - self._acknowledged >= self._window // 2:
             self._acknowledged = self._received
             self._control(chunks.ACKNOWLEDGEMENT, struct.pack(">I", self._received & 0xFFFFFFFF))
@@ -345,7 +351,7 @@ def text_of(info: Value, name: str) -> str:
 
 
 def rejection_of(info: Value) -> Rejected:
-    """`ex` of a refused connect says where else to go (Adobe's code 302)."""
+    """The event for an error. `ex` of a refused connect says where else to go (Adobe's code 302)."""
     more = info.get("ex") if isinstance(info, dict) else None
     redirect = text_of(more, "redirect") or text_of(more, "redirect2")
     return Rejected(text_of(info, "code") or "_error", text_of(info, "description"), redirect)
@@ -366,14 +372,15 @@ def _number(body: bytes) -> int:
 
 
 class CostLimit:
-    """What one server may cost: two buckets that empty with time (`core.limits`)."""
+    """Bounds what one server may cost: two leaky buckets (`core.limits`)."""
 
     def __init__(self) -> None:
         self._steps = self._idle = 0.0
         self._at: float | None = None
 
     def spend(self, now: float, steps: int, idle: int) -> None:
-        """After each `receive`, with its `take_cost`. Raises RtmpError when the server has cost too much."""
+        """To be called after each `receive`, with its `take_cost` and the time in seconds. Raises RtmpError
+        when the server has cost too much."""
         passed, self._at = now - (now if self._at is None else self._at), now
         self._steps = max(0.0, self._steps - passed * MOST_RTMP_STEPS_PER_S) + steps
         self._idle = max(0.0, self._idle - passed * MOST_RTMP_IDLE_STEPS_PER_S + idle)

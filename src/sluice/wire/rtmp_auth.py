@@ -1,7 +1,8 @@
 """Logins to RTMP servers (authmod=adobe, authmod=llnw), as librtmp and ffmpeg make them.
 
-A server refuses connect with a text that says what it wants; each answer is a new connection whose app has
-further parameters: first who it is, then the response to the challenge. MD5 is the protocol's choice.
+A server refuses connect with a text that says which login it wants. The client answers each such text with a
+new connection, whose app has further parameters: first the user, then the response to the challenge. The
+protocol prescribes MD5.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ class LoginFailed(Exception):
 
 
 class Login:
+    """One login, over all connections that it takes."""
+
     def __init__(self, user: str, password: str) -> None:
         self._user, self._password = user, password
         self._named = self._answered = False
@@ -29,7 +32,8 @@ class Login:
         return _MODE.search(text) is not None or _NEED_AUTH.search(text) is not None
 
     def parameters(self, text: str, app: str, nonce: str) -> str:
-        """What to add to `app` in the next connection; `nonce`: 8 random hex digits. Raises LoginFailed."""
+        """What to append to `app` in the next connection. `text`: the refusal; `nonce`: 8 random hex digits.
+        Raises LoginFailed."""
         found = _MODE.search(text)
         mode = found[1].lower() if found else "adobe"
         if mode not in ("adobe", "llnw"):

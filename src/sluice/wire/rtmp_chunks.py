@@ -1,8 +1,8 @@
 """RTMP's chunk stream (Adobe "RTMP 1.0", section 5.3): bytes to messages and back.
 
 The reader applies the two protocol control messages that change how chunks are cut (Set Chunk Size, Abort);
-all others are left to its user. Timestamps are as on the wire: 32 bits of milliseconds, deltas summed up.
-A server can make us hold at most MOST_RTMP_BYTES of unfinished messages, on MOST_RTMP_CHUNK_STREAMS.
+all others are left to the caller. Timestamps are milliseconds of 32 bits, as on the wire, with deltas added
+up. A server can make us hold at most MOST_RTMP_BYTES of unfinished messages, on MOST_RTMP_CHUNK_STREAMS.
 """
 
 import sys
@@ -26,6 +26,8 @@ class RtmpError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One message, complete."""
+
     type_id: int
     stream_id: int
     timestamp: int  #: ms, 0 to 2^32 - 1
@@ -34,10 +36,10 @@ class Message:
 
 @dataclass(slots=True)
 class _ChunkStream:
-    """What later chunks of a chunk stream leave out."""
+    """What later chunks of a chunk stream leave out, and its unfinished message."""
 
     timestamp: int = 0
-    stamp: int = 0  #: the last timestamp or delta that was sent
+    stamp: int = 0  #: the last timestamp field: a timestamp or a delta
     extended: bool = False
     length: int = 0
     type_id: int = 0
@@ -45,12 +47,26 @@ class _ChunkStream:
     body: bytearray = field(default_factory=bytearray)
     unfinished: bool = False
 
+    def begin(self, fmt: int, header: bytes, value: int, extended: bool) -> None:
+        """Takes the header of a chunk that begins a message; nothing for one that continues it."""
+        if self.unfinished:
+            return
+        self.stamp, self.extended, self.unfinished = value, extended, True
+        # A type 3 chunk that begins a message repeats the delta, or a type 0 chunk's timestamp (5.3.1.2.4).
+        self.timestamp = value if fmt == 0 else (self.timestamp + value) & 0xFFFFFFFF
+        if fmt < 2:
+            self.length, self.type_id = int.from_bytes(header[3:6], "big"), header[6]
+        if fmt == 0:
+            self.stream_id = int.from_bytes(header[7:11], "little")
+
 
 class ChunkReader:
+    """Takes bytes and returns the messages that they complete. See the module for its bounds."""
+
     def __init__(self) -> None:
         self.steps = 0  #: chunks that were read
         self._buffer = bytearray()
-        self._at = 0  # what of the buffer is read
+        self._at = 0  # where the unread part of the buffer begins
         self._streams: dict[int, _ChunkStream] = {}
         self._chunk_size = DEFAULT_CHUNK_SIZE
         self._held = 0
@@ -64,7 +80,7 @@ class ChunkReader:
         return messages
 
     def feed(self, data: bytes) -> None:
-        """For `next`, which reads as far as it is told to."""
+        """Adds bytes for `next`, which reads as far as it is told to."""
         del self._buffer[: self._at]
         self._at = 0
         self._buffer += data
@@ -81,7 +97,8 @@ class ChunkReader:
         return None
 
     def _read_chunk(self, offset: int) -> tuple[int, Message | None] | None:
-        """Where the next chunk begins and the message that this one completes; None while not all is here."""
+        """Where the next chunk begins, and the message that this one completes; None while bytes are
+        missing."""
         basic = self._basic_header(offset)
         if basic is None:
             return None
@@ -95,15 +112,15 @@ class ChunkReader:
         if stream.unfinished and fmt != 3:
             raise RtmpError("a new message begins before the last one on its chunk stream is complete")
         header = bytes(self._buffer[start:end])
-        stamped = self._timestamp_field(stream, fmt, header, end)
-        if stamped is None:
+        found = self._timestamp_field(stream, fmt, header, end)
+        if found is None:
             return None
-        value, extended, end = stamped
+        value, extended, end = found
         length = int.from_bytes(header[3:6], "big") if fmt < 2 else stream.length
         part = min(self._chunk_size, length - len(stream.body))
         if len(self._buffer) < end + part:
             return None
-        self._begin_message(stream, fmt, header, value, extended)
+        stream.begin(fmt, header, value, extended)
         return end + part, self._take_part(stream, self._buffer[end : end + part])
 
     def _basic_header(self, offset: int) -> tuple[int, int, int] | None:
@@ -119,7 +136,7 @@ class ChunkReader:
         return first >> 6, chunk_id, start
 
     def _new_stream(self, fmt: int, chunk_id: int) -> _ChunkStream:
-        # Some servers begin a chunk stream with type 1; without length and type nothing can be read.
+        # Some servers begin a chunk stream with type 1. Types 2 and 3 lack length and type.
         if fmt > 1:
             raise RtmpError(f"chunk stream {chunk_id} begins with a chunk that repeats what was never sent")
         if len(self._streams) >= MOST_RTMP_CHUNK_STREAMS:
@@ -139,22 +156,9 @@ class ChunkReader:
             return None
         value = int.from_bytes(self._buffer[end : end + 4], "big")
         if fmt == 3 and value != stream.stamp:
-            # Some servers leave the field out of type 3 chunks: then these bytes are payload.
+            # Some servers leave this field out of type 3 chunks: then these bytes are payload.
             return stream.stamp, True, end
         return value, True, end + 4
-
-    def _begin_message(
-        self, stream: _ChunkStream, fmt: int, header: bytes, value: int, extended: bool
-    ) -> None:
-        if stream.unfinished:
-            return
-        stream.stamp, stream.extended, stream.unfinished = value, extended, True
-        # A type 3 chunk that begins a message repeats the delta, or a type 0 chunk's timestamp (5.3.1.2.4).
-        stream.timestamp = value if fmt == 0 else (stream.timestamp + value) & 0xFFFFFFFF
-        if fmt < 2:
-            stream.length, stream.type_id = int.from_bytes(header[3:6], "big"), header[6]
-        if fmt == 0:
-            stream.stream_id = int.from_bytes(header[7:11], "little")
 
     def _take_part(self, stream: _ChunkStream, part: bytearray) -> Message | None:
         stream.body += part

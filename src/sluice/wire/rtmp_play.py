@@ -1,6 +1,6 @@
 """The RTMP client that plays a stream (see `wire.rtmp`; Adobe "RTMP 1.0", section 7.2.2.1).
 
-Media timestamps are unwrapped from 32 bits on one clock for audio and video.
+Timestamps of media have 32 bits and are unwrapped here, on one clock for audio and video.
 """
 
 import struct
@@ -31,12 +31,15 @@ from sluice.wire.rtmp_chunks import Message, RtmpError
 _FLASH_VERSION = "LNX 9,0,124,2"
 _PLAY_CHUNKS = 8
 _BUFFER_MS = 3000
-#: Metadata with an index of a long file is read up to MOST_DATA_VALUES only: numbers of nine bytes as a rule.
+#: What reading metadata costs at most: MOST_DATA_VALUES of the index of a long file, as a rule numbers of
+#: nine bytes.
 _MOST_DATA_STEPS = 9 * MOST_DATA_VALUES // AMF_BYTES_FOR_A_STEP
 _ENDS = ("NetStream.Play.UnpublishNotify", "NetStream.Play.Stop", "NetStream.Play.Complete")
 
 
 class PlayMachine(Client):
+    """Goes as far as PLAYING; then `receive` returns media as messages."""
+
     _last_ms: int | None = None
 
     def _connect_properties(self) -> dict[str, Value]:
@@ -91,7 +94,7 @@ class PlayMachine(Client):
             return []
         events: list[Event] = []
         if self.state is ClientState.PLAY:
-            # Some servers send media without a word.
+            # Some servers send media without NetStream.Play.Start.
             self.state = ClientState.PLAYING
             events.append(Started())
         time_ms = self._unwrap(timestamp)
@@ -99,19 +102,20 @@ class PlayMachine(Client):
         return events
 
     def _unwrap(self, timestamp: int) -> int:
-        """The 64-bit time nearest to the last one; never negative."""
+        """The unwrapped time nearest to the last one; never negative."""
         if self._last_ms is None:
             self._last_ms = timestamp
             return timestamp
         ahead = (timestamp - self._last_ms) & 0xFFFFFFFF
-        # A header sent with time 0 before media at 30 days is a long way ahead, not behind.
+        # After a sequence header at time 0, media at 30 days is far ahead, not behind.
         if ahead >= 0x80000000 and self._last_ms + ahead >= 0x100000000:
             ahead -= 0x100000000
         self._last_ms += ahead
         return self._last_ms
 
     def _aggregate(self, message: Message) -> list[Event]:
-        """Several FLV tags in one message (7.1.6); their times are shifted to the message's."""
+        """Several FLV tags in one message (7.1.6). Their times are shifted, so that the first has the
+        message's."""
         events: list[Event] = []
         body, offset, shift, parts = message.body, 0, None, 0
         while offset < len(body):
@@ -133,7 +137,7 @@ class PlayMachine(Client):
         return events
 
     def _data(self, body: bytes) -> list[Event]:
-        """Metadata helps, but a stream plays without it."""
+        """Metadata, where it can be read: a stream plays without it."""
         if len(body) > MOST_RTMP_DATA_BYTES:
             return []
         self._spend(min(len(body) // AMF_BYTES_FOR_A_STEP, _MOST_DATA_STEPS))

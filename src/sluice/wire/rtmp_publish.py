@@ -1,10 +1,11 @@
 """The RTMP client that publishes a stream (see `wire.rtmp`; Adobe "RTMP 1.0", section 7.2.2.6).
 
-Servers and CDNs expect more than the specification says: what encoders since Flash Media Live Encoder send.
-That is `type` nonprivate and an FMLE version in connect, and releaseStream and FCPublish before createStream.
-Their answers mean nothing: only errors to connect, createStream and publish refuse anything. Media is FLV tag
-bodies, timestamps any number of milliseconds: on the wire they wrap at 32 bits, and from 0xFFFFFF on
-(4 h 40 m) every chunk carries them extended (5.3.1.3).
+Servers and CDNs expect more than the specification says, namely what encoders have sent since Flash Media
+Live Encoder: `type` nonprivate and an FMLE version in connect, and releaseStream and FCPublish before
+createStream. Answers to these two mean nothing: only errors to connect, createStream and publish refuse.
+
+Media is passed as bodies of FLV tags. Timestamps are milliseconds of any size: on the wire they wrap at
+32 bits, and from 0xFFFFFF (4 h 40 min) on every chunk carries an extended timestamp (5.3.1.3).
 """
 
 import struct
@@ -15,31 +16,34 @@ from sluice.wire.rtmp import Client, ClientState, Event, Started, StreamEnded, i
 from sluice.wire.rtmp_chunks import Message, write_message
 
 _FLASH_VERSION = "FMLE/3.0 (compatible; sluice)"
-#: What the most widespread encoders set, hence what every CDN takes.
+#: Bytes. Every CDN takes this size, because the most widespread encoders set it.
 CHUNK_SIZE = 4096
-#: Some servers acknowledge each few kilobytes: what is sent makes that good.
+#: Bytes sent that make good one idle step: some servers acknowledge every few kilobytes.
 _BYTES_FOR_AN_ANSWER = 2048
 _AUDIO_CHUNKS, _DATA_CHUNKS, _VIDEO_CHUNKS, _PUBLISH_CHUNKS = 4, 5, 6, 8
 _SET_DATA_FRAME = encode("@setDataFrame")
 
 
 class PublishMachine(Client):
-    _courteous = True
+    """Goes as far as PUBLISHING; then the `write_*` methods make the bytes to be sent for media."""
+
+    _sends_optional_commands = True
     _stream_id = 0
 
     def write_video(self, timestamp_ms: int, body: bytes) -> bytes:
-        """What must be sent for a video tag; PUBLISHING only, as for the two others."""
+        """The bytes to send for a video tag; in PUBLISHING only, as with the other two."""
         return self._media(_VIDEO_CHUNKS, chunks.VIDEO, timestamp_ms, body)
 
     def write_audio(self, timestamp_ms: int, body: bytes) -> bytes:
         return self._media(_AUDIO_CHUNKS, chunks.AUDIO, timestamp_ms, body)
 
     def write_metadata(self, timestamp_ms: int, body: bytes) -> bytes:
-        """`body` is a script tag's, onMetaData for players."""
+        """`body`: of a script tag, which players receive as onMetaData."""
         return self._media(_DATA_CHUNKS, chunks.DATA_AMF0, timestamp_ms, _SET_DATA_FRAME + body)
 
     def finish(self) -> None:
-        """The clean end: puts its commands into `to_send`. Servers answer with StreamEnded or hang up."""
+        """Ends the stream cleanly: puts the commands into `to_send`. Servers answer with StreamEnded or
+        hang up."""
         if self.state in (ClientState.PUBLISH, ClientState.PUBLISHING):
             self._command("FCUnpublish", None, self._stream)
             self._command("deleteStream", None, self._stream_id)
@@ -78,7 +82,7 @@ class PublishMachine(Client):
         return []
 
     def _on_other_command(self, name: str, info: Value) -> list[Event]:
-        # What it says of the stream is said again when publish is answered.
+        # No refusal yet: the answer to publish repeats what onFCPublish says of the stream.
         if name == "onFCPublish" and text_of(info, "code") != "NetStream.Publish.Start":
             self._complain(info)
         return []

@@ -1,8 +1,8 @@
-"""An RTMP address taken apart as ffmpeg and OBS do: where to connect, and how the stream is asked for there.
+"""Splits an RTMP address as ffmpeg and OBS do: where to connect, and which app and stream to ask for.
 
-The first segment is the app, with the second one (its instance) where three or more are; what follows names
-the stream. A query belongs to the segment that it stands behind, so that rtmp://host/live?vhost=x/stream asks
-for ``stream`` in the app ``live?vhost=x``.
+The app is the first segment of the path, and also the second (its instance) where there are three or more;
+the rest names the stream. A query belongs to the segment before it: rtmp://host/live?vhost=x/stream asks for
+``stream`` in the app ``live?vhost=x``.
 """
 
 import re
@@ -23,6 +23,8 @@ _FORM = "RTMP addresses have the form rtmp://host/app/stream"
 
 @dataclass(frozen=True, slots=True)
 class RtmpUrl:
+    """An address, split."""
+
     host: str
     port: int
     tls: bool
@@ -33,8 +35,8 @@ class RtmpUrl:
 
     @classmethod
     def parse(cls, url: str) -> "RtmpUrl":
-        """Raises ValueError for anything that names no server and app; the text says why, and nothing of the
-        address."""
+        """Raises ValueError for an address without a server or an app. Its text says why, and repeats nothing
+        of the address."""
         check_characters(url, MOST_URL_CHARS)
         found = _PARTS.fullmatch("".join(filter(str.isprintable, url.strip())))
         if found is None:
@@ -44,7 +46,7 @@ class RtmpUrl:
         if not server:
             raise ValueError(_FORM)
         host, port = host_and_port(server, _PORTS[scheme])
-        # What follows a space are options of librtmp, which are not for the server.
+        # Behind a space there are options of librtmp, which are not for the server.
         app, stream = _split(found[3].partition(" ")[0])
         if not app.strip("/"):
             raise ValueError(_FORM)
@@ -58,7 +60,7 @@ class RtmpUrl:
         return f"{'rtmps' if self.tls else 'rtmp'}://{host}:{self.port}/{self.app}"
 
     def without_secrets(self, text: str) -> str:
-        """What a server says, which may repeat what it was asked for."""
+        """`text`, which a server wrote and which may repeat our request, with the secrets masked."""
         name, _, query = self.stream.partition("?")
         secrets = {self.stream, name, query, self.app.partition("?")[2], self.password, self.user}
         secrets |= {*_QUERY.findall(self.app), *_QUERY.findall(self.stream)}
@@ -69,12 +71,12 @@ class RtmpUrl:
         return mask_text(text)
 
     def with_parameters(self, parameters: str) -> "RtmpUrl":
-        """`parameters`, beginning with ``?``, behind the app: how a login is answered."""
+        """The address with `parameters` (``?…``) behind the app, as an answer to a login."""
         return replace(self, app=self.app + parameters)
 
     def redirected(self, url: str) -> "RtmpUrl":
-        """Where a server sends us: to another server and app, some name the stream there, too. The password
-        goes along to the same server alone. Raises ValueError."""
+        """The address that a server redirects to: another server and app; some servers append the stream's
+        name. User and password are kept for the same server only. Raises ValueError."""
         target = RtmpUrl.parse(url)
         path = "/".join(filter(None, (target.app, target.stream)))
         name = self.stream.partition("?")[0]
@@ -88,7 +90,7 @@ class RtmpUrl:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """App and stream of what stands behind the authority, its slash included."""
+    """App and stream of what follows the authority, its slash included."""
     mark = path.find("?")
     if mark >= 0 and "slist=" in path[mark:]:
         return path[1:], path.partition("slist=")[2].partition("&")[0]
@@ -105,7 +107,7 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def _playpath(stream: str) -> str:
-    """Files are asked for by a kind in front, where servers of Adobe's kind know it."""
+    """The stream's name as Adobe's servers expect it: ``mp4:`` before MP4 files, .flv left out."""
     if ":" not in stream and stream.endswith((".f4v", ".mp4")):
         return f"mp4:{stream}"
     return stream.removesuffix(".flv")

@@ -1,7 +1,7 @@
 """RTP: access units to payloads and back (RFC 6184, packetization-mode 1), headers (RFC 3550 5.1, RFC 8285).
 
-Payload lengths are chosen so that all packets of one fragmented NAL unit but the last are equal: the
-kernel can then cut them out of one buffer (UDP segmentation offload).
+All fragments of a NAL unit but the last have the same length, so that the kernel can cut the packets out of
+one buffer (UDP segmentation offload).
 """
 
 import struct
@@ -25,7 +25,8 @@ _LEFT_OUT = frozenset({9, 10, 11, 12})
 
 
 def h264_payloads(nal_units: Iterable[NalUnit]) -> list[bytes]:
-    """The RTP payloads of one access unit: small neighbours aggregated (STAP-A), large units cut (FU-A)."""
+    """The RTP payloads of one access unit: small neighbours are aggregated (STAP-A), large units fragmented
+    (FU-A)."""
     payloads: list[bytes] = []
     small: list[NalUnit] = []
     small_size = 1
@@ -49,7 +50,7 @@ def h264_payloads(nal_units: Iterable[NalUnit]) -> list[bytes]:
 
 
 def nal_units_of(payloads: Iterable[bytes]) -> list[bytes]:
-    """The access unit that `h264_payloads` made these of."""
+    """The NAL units of which `h264_payloads` made these payloads."""
     units: list[bytes] = []
     fragments: list[bytes] = []
     for payload in payloads:
@@ -103,13 +104,14 @@ def headers(payload_type: int, sequence: int, timestamp: int, ssrc: int, count: 
 
 
 def audio_header(payload_type: int, sequence: int, timestamp: int, ssrc: int) -> bytes:
-    """An audio packet's header; no marker, which means the start of a talkspurt there (RFC 3551 4.1)."""
+    """The header of an audio packet, without the marker, which would mean the start of a talkspurt (RFC 3551
+    4.1)."""
     return _HEADER.pack(0x80, payload_type, sequence & 0xFFFF, timestamp, ssrc)
 
 
 def equal_runs(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
-    """Cuts packets into runs ``(start, end)`` that one segmented send can carry: all of one length, the
-    last of a run may be shorter; at most `most` packets each."""
+    """Groups packets of these lengths into ranges ``(start, end)``, one for each segmented send: at most
+    `most` packets of one length, of which the last may be shorter."""
     runs: list[tuple[int, int]] = []
     start, count = 0, len(lengths)
     while start < count:
@@ -128,8 +130,8 @@ class RtpError(ValueError):
 
 @dataclass(slots=True)
 class RtpPacket:
-    """A packet received. `extension` is the header extension with its 4-byte head, empty without one.
-    `lost_before` is filled by the jitter buffer: how many packets just before this one it gave up."""
+    """A received packet. `extension`: the header extension with its 4-byte head, empty without one.
+    `lost_before`: how many packets just before this one were given up; the jitter buffer sets it."""
 
     payload_type: int
     marker: bool
@@ -183,7 +185,8 @@ def extension_element(extension: bytes, wanted: int) -> bytes:
 
 
 def original_of_rtx(packet: RtpPacket, payload_type: int, ssrc: int) -> RtpPacket | None:
-    """The packet that an RTX packet repeats (RFC 4588 4), under these numbers; None for padding."""
+    """The packet that an RTX packet repeats (RFC 4588 4), with the original payload type and SSRC; None for
+    padding."""
     if len(packet.payload) < 2:
         return None
     return RtpPacket(

@@ -1,8 +1,8 @@
-"""SDP offers of WebRTC peers (RFC 8829, RFC 8843, RFC 8859) as they are written, and nouns for what is taken.
+"""Parses SDP offers of WebRTC peers (RFC 8829, RFC 8843, RFC 8859), and has the types for what is agreed on.
 
 Only what an answer needs is read from an offer; anything else in it is ignored. Blanks, blank lines, a byte
-order mark and the case of names do not matter. What of it is taken is decided in `wire.sdp_formats` (codecs)
-and `wire.sdp_transport` (bundle, ICE, DTLS); answers are made in `wire.sdp_answer`.
+order mark and the case of names do not matter. `wire.sdp_formats` (codecs) and `wire.sdp_transport` (bundle,
+ICE, DTLS) decide what is taken; `wire.sdp_answer` makes answers.
 """
 
 import re
@@ -19,8 +19,8 @@ class SdpError(ValueError):
 
 @dataclass(slots=True)
 class MediaOffer:
-    """One m-section of an offer, as far as an answer depends on it; or what stands before the first one, with
-    an empty `line`."""
+    """One media section of an offer, as far as an answer depends on it; with an empty `line`, the session
+    part before the first one."""
 
     line: str  #: its m-line
     kind: str = ""
@@ -36,9 +36,8 @@ class MediaOffer:
     rtpmap: dict[str, str] = field(default_factory=dict)
     fmtp: dict[str, dict[str, str]] = field(default_factory=dict)
     feedback: dict[str, set[str]] = field(default_factory=dict)
-    extensions: dict[str, tuple[int, str]] = field(
-        default_factory=dict
-    )  #: ids and directions, by URI; those that the peer sends
+    #: Header extensions that the peer sends: ids and directions by URI.
+    extensions: dict[str, tuple[int, str]] = field(default_factory=dict)
     mux: bool = False  #: RTP and RTCP share a port (RFC 5761)
     reduced_size: bool = False  #: RTCP packets may come alone (RFC 5506)
     bundle_only: bool = False  #: port 0 does not mean that the section is rejected (RFC 8843 6)
@@ -50,21 +49,27 @@ class MediaOffer:
         """Whether it is for data channels (RFC 8841)."""
         return self.kind == "application" and self.protocol.upper().endswith("DTLS/SCTP")
 
+    def inherit(self, session: "MediaOffer") -> None:
+        """Takes over what the session part says for all sections."""
+        self.direction = self.direction or session.direction or "sendrecv"
+        self.extensions = {**session.extensions, **self.extensions}
+        self.reduced_size |= session.reduced_size
+
     def __str__(self) -> str:
         return shown(self.line) + (f" (a=mid:{shown(self.mid)})" if self.mid else "")
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
-    """What was agreed on for video; `rtx_type` is None where the offer has no RTX (RFC 4588). `section` is
-    the place of its section in the offer."""
+    """What was agreed on for video. `rtx_type` is None where the offer has no RTX (RFC 4588); `section` is
+    the index of its section in the offer."""
 
     payload_type: int
     rtx_type: int | None
     parameters: str
     feedback: tuple[str, ...]
-    parameter_sets: tuple[bytes, ...] = ()  #: the peer's, where it names them in its offer
-    encoding: str = "H264/90000"  #: in the peer's words
+    parameter_sets: tuple[bytes, ...] = ()  #: the peer's, if its offer has them
+    encoding: str = "H264/90000"  #: as the peer writes it
     section: int = 0
 
 
@@ -86,26 +91,26 @@ MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 #: Directions of a section in which the peer receives, and in which it sends.
 RECEIVES, SENDS = ("recvonly", "sendrecv"), ("sendonly", "sendrecv")
 
-#: Profiles of RTP that WebRTC peers write, all meaning RTP over DTLS with feedback (RFC 8829 5.1.2).
+#: RTP profiles as WebRTC peers write them; all mean RTP over DTLS with feedback (RFC 8829 5.1.2).
 _RTP = re.compile(r"((UDP|TCP)/(TLS|DTLS)/)?RTP/S?AVPF?", re.IGNORECASE)
 #: An answer has as many sections as its offer, each with our side of the transport.
 _MOST_SECTIONS = 64
-#: Groups of sections; each section is looked for in all of them.
+#: BUNDLE groups; each section is looked up in all of them.
 _MOST_BUNDLES = 16
-#: What is kept of an offer comes from lines below this length; those that are longer hold nothing for us.
+#: Longer lines are ignored, so that what is kept is bounded: they hold nothing that we need.
 _LONGEST_LINE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """`bundles` has the mids of each group of sections that share a transport."""
+    """A parsed offer. `bundles`: the mids of each group of sections that share a transport."""
 
     session: MediaOffer
     media: tuple[MediaOffer, ...]
     bundles: tuple[tuple[str, ...], ...]
 
     def places(self, kind: str, directions: tuple[str, ...]) -> list[int]:
-        """Where the sections of this kind are that have one of these directions and may be taken."""
+        """Indexes of the sections of this kind that have one of these directions and may be taken."""
         return [
             n
             for n, m in enumerate(self.media)
@@ -118,12 +123,12 @@ class Offer:
         return bool((section.port != "0" or bundled) and _RTP.fullmatch(section.protocol))
 
     def bundle_of(self, section: MediaOffer) -> tuple[str, ...]:
-        """The group that it is in, empty if it is in none."""
+        """The mids of its bundle; empty if it is in none."""
         return next((mids for mids in self.bundles if section.mid and section.mid in mids), ())
 
 
 def parse_offer(text: str) -> Offer:
-    """Raises SdpError for what is no offer, and for what no answer could mend."""
+    """Raises SdpError for text that is no offer, and for an offer that no answer could make work."""
     lines = list(_lines(text))
     if not lines:
         raise SdpError("the body is empty; it must be an SDP offer")
@@ -139,15 +144,13 @@ def parse_offer(text: str) -> Offer:
         if mids.count(mid) > 1 or len(mid.split()) > 1:
             raise SdpError(f"a=mid:{shown(mid)}: each media section must have a mid of its own, of one word")
     for section in sections:
-        section.direction = section.direction or session.direction or "sendrecv"
-        section.extensions = {**session.extensions, **section.extensions}
-        section.reduced_size |= session.reduced_size
+        section.inherit(session)
     return Offer(session, tuple(sections), tuple(bundles))
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What a client tells of its ICE session later (RFC 8840 9); empty texts where it says nothing."""
+    """What a client says of its ICE session after the offer (RFC 8840 9); empty where it says nothing."""
 
     ufrag: str
     password: str
@@ -165,7 +168,7 @@ def parse_fragment(text: str) -> Fragment:
 
 
 def shown(text: str) -> str:
-    """A piece of an offer as an error may show it."""
+    """A piece of an offer as an error may show it: printable, and cut to 60 characters."""
     return "".join(c if c.isprintable() else "?" for c in text[:60]) + ("…" if len(text) > 60 else "")
 
 
@@ -175,8 +178,8 @@ _BLANK = string.whitespace + "\0\ufeff"
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:
-    """Each line as type and value; RFC 8866 9 ends them with CRLF and asks to take LF alone as well. Raises
-    SdpError for more than is read."""
+    """Each line as type and value. RFC 8866 9 ends lines with CRLF and asks parsers to accept LF alone.
+    Raises SdpError when there are too many bytes or lines."""
     if len(text) > MOST_OFFER_BYTES:
         raise SdpError(f"the body has more than {MOST_OFFER_BYTES} bytes")
     for number, line in enumerate(re.split(r"[\r\n]+", text)):
@@ -190,7 +193,8 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
 def _sections(
     lines: Iterable[tuple[str, str]],
 ) -> tuple[MediaOffer, list[MediaOffer], list[tuple[str, ...]]]:
-    """What stands before the first media section, the media sections, and the bundles. Raises SdpError."""
+    """The session part before the first media section, the media sections, and the bundles. Raises
+    SdpError."""
     session = MediaOffer("")
     sections: list[MediaOffer] = []
     bundles: list[tuple[str, ...]] = []
@@ -270,8 +274,8 @@ def _format(section: MediaOffer, name: str, payload_type: str, text: str) -> Non
 
 
 def _extension(section: MediaOffer, value: str) -> None:
-    """RFC 8285 8: ``id["/"direction] uri [attributes]``, of those that the peer sends. Ids up to 14 fit heads
-    of one byte."""
+    """RFC 8285 8: ``id["/"direction] uri [attributes]``. Kept if the peer sends it and its id, up to 14, fits
+    a one-byte header."""
     place, *rest = value.split() or [""]
     number, _, direction = place.partition("/")
     sent = direction.lower() in ("", *SENDS)

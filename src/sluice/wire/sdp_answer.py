@@ -1,7 +1,8 @@
 """SDP answers (RFC 8829 5.3): to peers that watch, to peers that publish, and to those that restart ICE.
 
-We are ICE-lite: an answer names our candidates and waits. What is not taken of an offer is answered with
-port 0. Lines that the offer lacks (mid, group, packetization-mode) are not answered either.
+We are ICE-lite: an answer names our candidates, and the peer sends the checks. Sections that are not taken
+are answered with port 0. Lines that the offer lacks (mid, group, packetization-mode) are left out of the
+answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,17 @@ from dataclasses import dataclass, replace
 from sluice.wire.sdp import MID, TRANSPORT_CC, AudioFormat, MediaOffer, Offer, VideoFormat
 from sluice.wire.sdp_transport import Transport
 
-#: Chromium begins with 300 kbit/s and pictures to match, and makes them larger by one step every few seconds
-#: whatever the network takes (measured: 720p after 15 s; from 1000 kbit/s on after 5 s). Where that is too
-#: much, congestion feedback takes it back within a second. Others do not know the parameter.
+#: Chromium starts at 300 kbit/s with small pictures, and enlarges them by one step every few seconds, however
+#: fast the network is (measured: 720p after 15 s; after 5 s if it starts at 1000 kbit/s). Where that start is
+#: too fast, congestion feedback lowers the bitrate within a second. Others do not know the parameter.
 _START_BITRATE = "x-google-start-bitrate=1000"
-#: What we tell of Opus, in both directions: two channels, repair data for a lost packet in the next one.
+#: Parameters of Opus in both directions: stereo, and FEC (repair data for a lost packet in the next one).
 _OPUS = "stereo=1;sprop-stereo=1;useinbandfec=1"
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The SSRCs of one published stream, and the name that ties its tracks together."""
+    """The SSRCs of one published stream, and the CNAME that ties its tracks together."""
 
     video: int
     video_rtx: int
@@ -47,8 +48,8 @@ def make_watch_answer(
     sources: Sources,
     faults: Mapping[int, str],
 ) -> str:
-    """The answer to a peer that watches: our tracks are sendonly. `faults` says why sections are not taken,
-    by their places: whoever wonders will look into the answer."""
+    """The answer to a peer that watches: our tracks are sendonly. `faults`: why sections are not taken, by
+    index; they are written into the answer, where people look for the reason."""
     taken: dict[int, list[str]] = {}
     if video:
         taken[video.section] = _sent_video(video, sources)
@@ -74,12 +75,13 @@ def make_publish_answer(
 
 
 def lead_lines(section: MediaOffer) -> tuple[str, ...]:
-    """What names the section that leads a bundle in a fragment."""
+    """The lines by which a fragment names `section`, which leads the bundle."""
     return _media_line(section, 9, " ".join(section.formats)), *_mid_line(section)
 
 
 def make_fragment(lead: Sequence[str], local: LocalPeer) -> str:
-    """The answer to an ICE restart (RFC 9725 4.3.3): our new side, in the section that leads the bundle."""
+    """The answer to an ICE restart (RFC 9725 4.3.3): our new credentials and candidates, in the section that
+    leads the bundle. `lead`: from `lead_lines`."""
     lines = ["a=ice-lite", *lead, *_ice_lines(local), *_candidate_lines(local)]
     return "\r\n".join(lines) + "\r\n"
 
@@ -92,10 +94,10 @@ def _answer(
     head: list[str],
     faults: Mapping[int, str],
 ) -> str:
-    """`taken` has the formats and lines of the sections that are taken, by their places in the offer."""
+    """`taken`: formats and lines of the sections that are taken, by index in the offer."""
     taken = {transport.lead: _idle(offer.media[transport.lead]), **taken}
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=ice-lite"]
-    if transport.bundled:  # RFC 8843 7.3: no group that was not offered; the first in it leads
+    if transport.bundled:  # RFC 8843 7.3: only a group that was offered; its first section leads
         mids = [offer.media[n].mid for n in sorted(taken, key=lambda n: (n != transport.lead, n))]
         lines.append(f"a=group:BUNDLE {' '.join(mids)}")
     lines += head
@@ -104,7 +106,7 @@ def _answer(
         lines.append(_media_line(section, 9 if n in taken else 0, formats))
         lines += [f"i={faults[n]}"] if n in faults else []
         lines += ["c=IN IP4 0.0.0.0", *_mid_line(section), *_ice_lines(local)]
-        # Whether taken or not: GStreamer drops an answer of which any section lacks its side of ICE and DTLS.
+        # Rejected sections, too: GStreamer drops an answer where any section lacks ICE or DTLS lines.
         lines.append(f"a=fingerprint:{local.fingerprint}")
         lines.append(f"a=setup:{'active' if transport.client else 'passive'}")
         if n in taken:
@@ -116,8 +118,8 @@ def _answer(
 
 
 def _idle(section: MediaOffer) -> list[str]:
-    """The head of a bundle of which nothing is taken. With port 0, GStreamer and Chromium drop the transport
-    that it belongs to, and the others with it. Data channels of it never open."""
+    """The section that leads the bundle, if it is not taken. It keeps a port: with port 0, GStreamer and
+    Chromium drop its transport, which all sections of the bundle share. Its data channels never open."""
     if section.is_data:
         return [" ".join(section.formats), "a=sctp-port:5000"]
     chosen = next((n for n in section.formats if n in section.rtpmap), section.formats[0])
@@ -181,8 +183,8 @@ def _sent_audio(opus: AudioFormat, sources: Sources) -> list[str]:
 
 
 def _received_video(section: MediaOffer, video: VideoFormat) -> list[str]:
-    # Not urn:3gpp:video-orientation: a push to a CDN cannot turn the picture. Browsers that do not agree on
-    # it turn the picture before they encode it.
+    # urn:3gpp:video-orientation is not accepted: a push to a CDN cannot rotate pictures. Without it, browsers
+    # rotate them before they encode.
     lines = _video_lines(replace(video, parameters=f"{video.parameters};{_START_BITRATE}"))
     return [*lines, "a=recvonly", *_extension_lines(section, video.feedback)]
 
@@ -192,7 +194,7 @@ def _received_audio(section: MediaOffer, opus: AudioFormat) -> list[str]:
 
 
 def _extension_lines(section: MediaOffer, feedback: Sequence[str]) -> list[str]:
-    """RFC 8285 7: who offers to send an extension is told that we receive it."""
+    """RFC 8285 7: an extension that is offered as sendonly is answered as recvonly."""
     wanted = (MID, TRANSPORT_CC) if "transport-cc" in feedback else (MID,)
     found = [(*section.extensions[uri], uri) for uri in wanted if uri in section.extensions]
     return [

@@ -1,5 +1,5 @@
-"""Which codec of an offered section is taken: H.264 or Opus, nothing else, because what people publish is
-pushed to CDNs without being encoded anew. SdpError says why none is, and names the line.
+"""Chooses the codec of an offered section: H.264 or Opus, nothing else, because what people publish is pushed
+to CDNs without transcoding. Where none fits, SdpError says why and names the line.
 """
 
 import base64
@@ -17,20 +17,21 @@ _RTX = re.compile(r"rtx/90000", re.IGNORECASE)
 
 #: RFC 3551 6: 7 bits; RFC 5761 4: 64 to 95 could not be told from RTCP on a shared port.
 _PAYLOAD_TYPES = frozenset((*range(64), *range(96, 128)))
-#: Profiles by what a decoder of them can show, best first (profile_idc in hex).
+#: Profiles (profile_idc in hex), the most capable decoder first.
 _PROFILES = ("64", "4d", "42")
 _HIGHEST_LEVEL = "34"  # 5.2
-#: Values of packetization-mode, best first. The depacketizer takes both; what we send has fragments, which
-#: are not of mode 0. Who names no mode means 0 (RFC 6184 8.1), but takes fragments too: GStreamer, FFmpeg.
+#: Values of packetization-mode, best first. The depacketizer takes both. What we send has fragments, which
+#: mode 0 does not allow. Without a value the mode is 0 (RFC 6184 8.1), but peers that leave it out
+#: (GStreamer, FFmpeg) take fragments.
 _MODES_RECEIVED, _MODES_SENT = ("1", "", "0"), ("1", "")
 _VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir")
 _CONGESTION_FEEDBACK = ("transport-cc", "goog-remb")
 
 
-def choose_video(section: MediaOffer, place: int, *, sends: bool = False) -> VideoFormat:
-    """H.264, packetization-mode 1 where it is offered, then the best profile: a copied stream is sent as it
-    is, whatever its profile, and decoders that offer a profile take the lower ones too. `sends`: the peer
-    does. `place` is the section's in the offer. Raises SdpError."""
+def choose_video(section: MediaOffer, index: int, *, sends: bool = False) -> VideoFormat:
+    """The best H.264 format: packetization-mode 1 where it is offered, then the highest profile. A copied
+    stream is sent as it is, whatever its profile, and decoders of a profile take the lower ones too. `index`:
+    of the section in the offer; `sends`: the peer sends. Raises SdpError."""
     modes = _MODES_RECEIVED if sends else _MODES_SENT
     offered = _offered(section, _H264, "H264/90000")
     faults = {payload_type: _fault(section, payload_type, modes) for payload_type in offered}
@@ -52,18 +53,18 @@ def choose_video(section: MediaOffer, place: int, *, sends: bool = False) -> Vid
         _agreed(section, chosen, _VIDEO_FEEDBACK + _CONGESTION_FEEDBACK if sends else _VIDEO_FEEDBACK),
         parameter_sets=_parameter_sets(parameters) if sends else (),
         encoding=section.rtpmap[chosen],
-        section=place,
+        section=index,
     )
 
 
-def choose_opus(section: MediaOffer, place: int, *, sends: bool = False) -> AudioFormat:
-    """As choose_video."""
+def choose_opus(section: MediaOffer, index: int, *, sends: bool = False) -> AudioFormat:
+    """Arguments and errors are those of `choose_video`."""
     offered = _offered(section, _OPUS, "opus/48000/2")
     chosen = next((payload_type for payload_type in offered if _is_payload_type(payload_type)), None)
     if chosen is None:
         raise SdpError(f"{section}: {_no_payload_type(section, offered[0])}")
     feedback = _agreed(section, chosen, ("transport-cc",) if sends else ())
-    return AudioFormat(int(chosen), feedback, section.rtpmap[chosen], place)
+    return AudioFormat(int(chosen), feedback, section.rtpmap[chosen], index)
 
 
 # --- what is offered --------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def _fault(section: MediaOffer, payload_type: str, modes: Collection[str]) -> st
 
 
 def _profile_level(parameters: dict[str, str]) -> str:
-    """RFC 6184 8.1: Baseline, level 1 where it is not said."""
+    """profile-level-id; without one Baseline, level 1 (RFC 6184 8.1)."""
     return parameters.get("profile-level-id", "") or "42000a"
 
 
@@ -123,8 +124,8 @@ def _rtx_of(section: MediaOffer, payload_type: str) -> int | None:
 
 
 def _parameter_sets(parameters: dict[str, str]) -> tuple[bytes, ...]:
-    """RFC 6184 8.1, sprop-parameter-sets: NAL units in Base64. Those that are none are left out: the stream
-    may carry its own."""
+    """RFC 6184 8.1, sprop-parameter-sets: NAL units in Base64. Malformed ones are left out: the stream may
+    carry its own."""
     found: list[bytes] = []
     for text in parameters.get("sprop-parameter-sets", "").split(","):
         try:
@@ -141,21 +142,21 @@ def _parameter_sets(parameters: dict[str, str]) -> tuple[bytes, ...]:
 
 
 def _answered(parameters: dict[str, str], *, sends: bool) -> str:
-    """Mode and profile in the peer's words, and none where it has none: strict parsers compare them."""
+    """Mode and profile as the peer writes them, each only if it does: strict parsers compare them."""
     answered = ["level-asymmetry-allowed=1"]
     if mode := parameters.get("packetization-mode"):
         answered.append(f"packetization-mode={mode}")
     if profile_level := parameters.get("profile-level-id"):
         if sends and parameters.get("level-asymmetry-allowed") == "1":
-            # RFC 6184 8.2.2: each side then names what it can receive, and we only pass on. Some encoders
-            # slow down to keep the level, and browsers offer 3.1 whatever they can.
+            # RFC 6184 8.2.2: each side then names the level that it can receive, and we only forward. Some
+            # encoders slow down to keep a level, and browsers offer 3.1 whatever they can do.
             profile_level = profile_level[:4] + _HIGHEST_LEVEL
         answered.append(f"profile-level-id={profile_level}")
     return ";".join(answered)
 
 
 def _agreed(section: MediaOffer, payload_type: str, names: Collection[str]) -> tuple[str, ...]:
-    """The kinds of feedback among these that are offered."""
+    """Those kinds of feedback in `names` that are offered."""
     offered = section.feedback.get(payload_type, set()) | section.feedback.get("*", set())
     if TRANSPORT_CC not in section.extensions:
         offered.discard("transport-cc")

@@ -1,7 +1,8 @@
 """The transport that the sections of an offer share: bundle (RFC 8843), ICE, and DTLS (RFC 5763, RFC 8122).
 
-We have one transport for all that is taken, are ICE-lite, and speak both roles of DTLS. SdpError names the
-line that keeps a peer from connecting: it is told before the peer waits for something that cannot come.
+The server has one transport for all sections that are taken, is ICE-lite, and takes either role of DTLS.
+SdpError names the line that keeps a peer from connecting, so that the peer does not wait for a connection
+that cannot come.
 """
 
 import re
@@ -13,7 +14,8 @@ from sluice.wire.sdp import MediaOffer, Offer, SdpError, shown
 
 _T = TypeVar("_T")
 
-#: Digests that a certificate can be checked by, the strongest first (RFC 8122 5), and their lengths in bytes.
+#: Hash functions of the fingerprints that we can check, strongest first (RFC 8122 5); digest lengths in
+#: bytes.
 HASHES = {"sha-512": 64, "sha-384": 48, "sha-256": 32, "sha-224": 28}
 
 
@@ -27,8 +29,8 @@ class Fingerprints:
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """`ufrag` names the peer's side of the ICE session. `lead` is the place of the section at the head of the
-    bundle, taken or not, `bundled` whether there is one. `client`: we begin the DTLS handshake."""
+    """`ufrag`: the peer's side of the ICE session. `client`: we begin the DTLS handshake. `bundled`: there is
+    a bundle. `lead`: index of the section that leads it (RFC 8843 7.2: the tagged one), taken or not."""
 
     ufrag: str
     fingerprints: Fingerprints
@@ -38,28 +40,28 @@ class Transport:
 
 
 def agree_on_transport(offer: Offer, taken: Sequence[int]) -> Transport:
-    """What the sections at these places share. Raises SdpError."""
+    """The transport that the sections with the indexes `taken` share. Raises SdpError."""
     lead, bundle = _bundle(offer, taken)
     section = offer.media[lead]
-    # RFC 8843 7.1.3: bundle-only sections, and any but the first, may leave it to that one.
+    # RFC 8843 7.1.3: bundle-only sections, and any but the first, may leave these lines to the first.
     others = [m for m in offer.media if m.mid in bundle and m is not section]
-    said = _Said([section, offer.session, *others])
-    if not said.first(lambda m: m.mux):
+    lines = _Attributes([section, offer.session, *others])
+    if not lines.first(lambda m: m.mux):
         raise SdpError(f"{section}: it has no a=rtcp-mux, and the server has one port for RTP and RTCP")
-    ufrag, password = said.first(lambda m: m.ufrag), said.first(lambda m: m.password)
+    ufrag, password = lines.first(lambda m: m.ufrag), lines.first(lambda m: m.password)
     if not ufrag or not password:
         raise SdpError(f"the offer has no a=ice-{'pwd' if ufrag else 'ufrag'}")
     return Transport(
         ufrag,
-        _fingerprints(said),
-        _client(said.first(lambda m: m.setup) or "active"),
+        _fingerprints(lines),
+        _client(lines.first(lambda m: m.setup) or "active"),
         lead,
         bundled=bool(bundle),
     )
 
 
-class _Said:
-    """What is said of the transport, by whoever says it first."""
+class _Attributes:
+    """Attributes of the transport; the first section that has one counts."""
 
     def __init__(self, sections: list[MediaOffer]) -> None:
         self._sections = sections
@@ -69,7 +71,7 @@ class _Said:
 
 
 def _bundle(offer: Offer, taken: Sequence[int]) -> tuple[int, tuple[str, ...]]:
-    """The place of the section that leads the bundle, and its mids; none for a section without a bundle."""
+    """Index of the section that leads the bundle, and the bundle's mids; none without a bundle."""
     first = offer.media[taken[0]]
     bundle = offer.bundle_of(first)
     for section in (offer.media[n] for n in taken):
@@ -80,10 +82,10 @@ def _bundle(offer: Offer, taken: Sequence[int]) -> tuple[int, tuple[str, ...]]:
             raise SdpError(f"{other}: it is not in the a=group:BUNDLE of all (bundlePolicy max-bundle)")
     if not bundle:
         return taken[0], bundle
-    places = {m.mid: n for n, m in enumerate(offer.media) if n in taken or m.port != "0"}
-    head = next(places[mid] for mid in bundle if mid in places)
+    indexes = {m.mid: n for n, m in enumerate(offer.media) if n in taken or m.port != "0"}
+    head = next(indexes[mid] for mid in bundle if mid in indexes)
     if not (offer.is_open(offer.media[head]) or offer.media[head].is_data):
-        # Browsers give up its transport when it is rejected, and with max-bundle that is the one of all.
+        # Browsers drop the transport of a rejected section, and with max-bundle all sections share it.
         raise SdpError(
             f"{offer.media[head]}: it leads the bundle and is not taken; offer it behind the media"
         )
@@ -91,21 +93,22 @@ def _bundle(offer: Offer, taken: Sequence[int]) -> tuple[int, tuple[str, ...]]:
 
 
 def _client(setup: str) -> bool:
-    """RFC 5763 5: who leaves the choice to us gets a server. RFC 4145 4: who says nothing is active."""
+    """Whether we are the DTLS client. RFC 5763 5: where the peer leaves us the choice (actpass), we are the
+    server. RFC 4145 4: without a=setup the peer is active."""
     if setup not in ("actpass", "active", "passive"):
         raise SdpError(f"a=setup:{shown(setup)}: it must be actpass, active or passive")
     return setup == "passive"
 
 
-def _fingerprints(said: _Said) -> Fingerprints:
-    """Of the section that has any that we can check, those with the strongest digest."""
-    found = said.first(lambda m: _usable(m.fingerprints))
+def _fingerprints(lines: _Attributes) -> Fingerprints:
+    """Those by the strongest hash, of the first section that has one that we can check."""
+    found = lines.first(lambda m: _usable(m.fingerprints))
     if found is not None:
         return found
-    lines = said.first(lambda m: m.fingerprints)
-    if not lines:
+    unusable = lines.first(lambda m: m.fingerprints)
+    if not unusable:
         raise SdpError("the offer has no a=fingerprint, by which the server knows its sender's certificate")
-    raise SdpError(f"a=fingerprint:{shown(lines[0])}: it must be a digest by {', '.join(HASHES)}")
+    raise SdpError(f"a=fingerprint:{shown(unusable[0])}: it must be a digest by {', '.join(HASHES)}")
 
 
 def _usable(lines: list[str]) -> Fingerprints | None:

@@ -2,7 +2,7 @@
 (docs/contract/signature.md).
 
 A gateway calls `read_claim` with the head alone: whatever can be refused without the body is refused
-before a byte of it is read. `Claim.prove(body)` then compares the signatures and answers the access key.
+before a byte of it is read. `Claim.prove(body)` then compares the signatures and returns the access key.
 Texts are decoded as UTF-8 with surrogateescape everywhere, so that any received byte is signed as it came.
 Rules are quoted by their numbers in docs/contract/signature.md 4. Nothing here knows HTTP statuses or
 messages.
@@ -28,7 +28,7 @@ MAX_VALIDITY_S = 86400
 _EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _EXPIRES = re.compile(r"[0-9]{1,5}")
-#: P3: what a presigned query may hold without listing it.
+#: P3: parameters that a presigned query need not list.
 _UNLISTED = frozenset({"X-Signature", "X-SignedQueries", "X-Security-Token"})
 
 
@@ -66,7 +66,7 @@ class RequestHead:
     path: str
     params: tuple[tuple[str, str], ...]
     headers: tuple[tuple[str, str], ...]
-    prefix: str = ""  #: what a proxy took off the path, which the client may have signed
+    prefix: str = ""  #: what a proxy took off the path; the client may have signed it
     _lines: dict[str, list[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class RequestHead:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the operator may loosen."""
+    """The rules that the operator may relax."""
 
     service: str = "rtc"
     extra_hosts: tuple[str, ...] = ()  #: V7: hosts that clients sign and a proxy rewrites
@@ -180,7 +180,7 @@ def parse_query(query: str) -> tuple[tuple[str, str], ...]:
 
 
 def presented_region(head: RequestHead) -> str:
-    """The region of the credential scope, verified or not; empty where the request names none."""
+    """The region of the credential scope, not verified; empty where the request names none."""
     match = re.search(r"Credential=([^,]*)", head.header("authorization") or "")
     credential = match.group(1) if match else head.param("X-Credential") or ""
     parts = credential.strip().split("/")
@@ -190,7 +190,7 @@ def presented_region(head: RequestHead) -> str:
 def read_claim(
     head: RequestHead, lookup: Callable[[str], AccessKey | None], now: float, policy: Policy | None = None
 ) -> Claim:
-    """Checks all of a request that needs no body, at Unix time `now`. Raises SignatureError (section 5)."""
+    """Checks all that needs no body, at Unix time `now`. Raises SignatureError (section 5)."""
     policy = policy or Policy()
     presented = _read_presented(head)
     if presented.algorithm != ALGORITHM:
@@ -221,7 +221,7 @@ def sign(
     region: str = "cn-north-1",
     service: str = "rtc",
 ) -> dict[str, str]:
-    """The headers to send in addition to those of `head`, which are all signed (one of them is Host)."""
+    """The headers to add to those of `head`. All of them are signed; Host must be in `head`."""
     date = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
     added = {"X-Date": date, "X-Content-Sha256": digest}
@@ -278,7 +278,7 @@ def _read_scope(credential: str) -> _Scope:
 
 
 def _check_date(head: RequestHead, presented: _Presented, now: float) -> str:
-    """X-Date, when it is well-formed and `now` lies in its window (V8, V9)."""
+    """X-Date, if it is well-formed and `now` lies in its window (V8, V9)."""
     query_form = presented.signed_queries is not None
     date = head.param("X-Date") if query_form else head.header("x-date") or head.param("X-Date")
     if not date:

@@ -1,8 +1,8 @@
-"""SRTP sending: AEAD_AES_128_GCM (RFC 7714), our own because it is the per-packet path.
+"""SRTP sending: AEAD_AES_128_GCM (RFC 7714), our own because it runs for each packet.
 
-The sequence state is the caller's: the packet index is an argument. That makes a retransmission the same
-bytes again by construction, and costs nothing where one published stream numbers its packets once for all
-its viewers. Never seal two different packets under one index: GCM forbids it.
+The caller keeps the sequence state and passes the packet index. A retransmission therefore has the same bytes
+by construction, and a published stream numbers its packets once for all its viewers at no cost. Never seal
+two different packets under one index: GCM forbids it.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ class GcmSender:
     def seal(
         self, ssrc: int, index: int, packet_headers: Sequence[bytes], payloads: Sequence[bytes]
     ) -> list[bytes]:
-        """Seals consecutive packets: ``[header, ciphertext, header, ciphertext, …]``, to be joined or
-        gathered by the kernel. `index` is the 48-bit packet index of the first (RFC 7714 8.1)."""
+        """Seals consecutive packets. Returns ``[header, ciphertext, header, ciphertext, …]``, for the caller
+        to join or the kernel to gather. `index`: the 48-bit packet index of the first one (RFC 7714 8.1)."""
         encrypt = self._encrypt
         nonce = self._salt ^ (ssrc << 48)
         sealed: list[bytes] = []

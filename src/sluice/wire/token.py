@@ -3,7 +3,7 @@
     token = "001" + AppId (24) + base64( lp(msg) + lp(sig) )
 
 `verify` checks the bytes as received: writers differ in the order of privileges and the width of the
-nonce, so nothing is serialized again. Rights that lapse by themselves are asked at a time:
+nonce, so nothing is serialized again. Privileges end one by one, so they are checked at a time:
 `claims.may_publish(kinds, now)`.
 """
 
@@ -42,7 +42,7 @@ class Privilege(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a token says. Times are Unix seconds, 0 = never ends; `privileges` maps a key to its end."""
+    """What a token says. Times are Unix seconds, and an end of 0 is never; `privileges` maps keys to ends."""
 
     app_id: AppId
     room_id: RoomId
@@ -64,7 +64,7 @@ class TokenClaims:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a new token shall say; PUBLISH among the privileges sets the three kinds too."""
+    """What a new token says; PUBLISH among the privileges sets the three kinds too."""
 
     room_id: str
     user_id: str
@@ -100,9 +100,9 @@ def make(app: App, grant: Grant, nonce: int | None = None) -> str:
 
 
 def verify(token: str, app: App, room_id: RoomId, user_id: UserId | None, now: float) -> TokenClaims:
-    """The claims of a token that is valid for this app and room now, and for `user_id` unless None.
+    """The claims of a token that is valid at `now` for this app and room, and for `user_id` unless None.
 
-    Raises AccessRefused (not known: the token is worth nothing here); says nothing about privileges.
+    Raises AccessRefused (`known` is false: the token is not valid here). Does not check privileges.
     """
     app_id, message, signature = _split(token)
     if app_id != app.app_id:

@@ -1,10 +1,11 @@
 """Transport-wide congestion feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01), receiver's side.
 
-Senders number all packets of a transport in a header extension; we tell when each arrived, and they estimate
-the bandwidth. Without it browsers lower their bitrate and never raise it. Pure: time is an argument.
+Senders number all packets of a transport in a header extension. We report when each arrived, and they
+estimate the bandwidth from that. Without feedback, browsers lower their bitrate and never raise it. Pure:
+time is an argument.
 
-What one call tells of is bounded, whatever the numbers do: the newest `_MOST_SPAN` of them. Those before are
-never told of, as if the packets that would tell it were lost.
+One call reports at most the newest `_MOST_SPAN` numbers, whatever the sender does. Older numbers are never
+reported, as if their feedback packets had been lost.
 """
 
 import struct
@@ -15,21 +16,23 @@ _FORMAT, _RTPFB = 15, 205
 _TICK_US, _REFERENCE_US = 250, 64_000
 _NOT_RECEIVED, _SMALL, _LARGE = range(3)
 _MOST_RUN = 0x1FFF
-#: Numbers in one packet, so that it stays below the MTU whatever it says.
+#: Arrivals in one feedback packet, which then stays below the MTU even with the largest deltas.
 _MOST_NUMBERS = 350
-#: What is remembered of the past, for packets that were overtaken by a feedback.
+#: How many numbers are remembered behind the newest, for packets that arrive after their feedback was due.
 _MEMORY = 1000
-#: Numbers that one call tells of: three times as many as the fastest sender may use meanwhile.
+#: Numbers that one call reports: three times as many as the fastest sender may use between two calls.
 _MOST_SPAN = 2000
 _MOST_PACKETS = 32
 
 
 class TransportFeedback:
+    """The feedback of one transport. Times are microseconds."""
+
     def __init__(self) -> None:
         self._arrivals: dict[int, int] = {}  #: by extended number
         self._highest: int | None = None
-        self._start = 0  #: what the next feedback begins with
-        self._news = False
+        self._start = 0  #: the number that the next feedback begins with
+        self._unreported = False  #: something arrived since the last feedback
         self._count = 0
 
     def on_packet(self, number: int, now_us: int) -> None:
@@ -41,7 +44,7 @@ class TransportFeedback:
             extended = highest + ((number - highest + 0x8000) & 0xFFFF) - 0x8000
             if extended > highest:
                 self._highest = extended
-                if extended - highest > _MOST_SPAN:  # a sender that began anew, or was away
+                if extended - highest > _MOST_SPAN:  # a sender that restarted, or was away
                     self._arrivals.clear()
                     self._start = extended
             elif extended < highest - _MEMORY or extended in self._arrivals:
@@ -49,11 +52,12 @@ class TransportFeedback:
             elif extended < self._start:
                 self._start = extended
         self._arrivals[extended] = now_us
-        self._news = True
+        self._unreported = True
 
     def packets(self, sender: int, media: int) -> list[bytes]:
-        """RTCP packets about all that arrived since the last call; none if nothing did."""
-        if not self._news or self._highest is None:
+        """RTCP packets about all that arrived since the last call; none if nothing did. `sender` and `media`
+        are SSRCs."""
+        if not self._unreported or self._highest is None:
             return []
         made: list[bytes] = []
         end = self._highest + 1
@@ -61,13 +65,13 @@ class TransportFeedback:
         while at < end and len(made) < _MOST_PACKETS:
             packet, at = self._packet(at, end, sender, media)
             made.append(packet)
-        self._start, self._news = end, False
+        self._start, self._unreported = end, False
         if len(self._arrivals) > 2 * _MEMORY:
             self._arrivals = {n: us for n, us in self._arrivals.items() if n >= end - _MEMORY}
         return made
 
     def _packet(self, start: int, end: int, sender: int, media: int) -> tuple[bytes, int]:
-        """The feedback about numbers from `start` on, and the number that the next begins with."""
+        """One feedback packet about the numbers from `start` on, and the number that the next begins with."""
         symbols: list[int] = []
         deltas: list[bytes] = []
         reference = clock_us = None
@@ -105,7 +109,7 @@ class TransportFeedback:
 
 
 def status_chunks(symbols: Sequence[int]) -> list[bytes]:
-    """Section 3.1.2: runs of one symbol, or vectors of 14 symbols of one bit or 7 of two."""
+    """Section 3.1.2: run length chunks of one symbol, or vector chunks of 14 one-bit or 7 two-bit symbols."""
     chunks: list[bytes] = []
     at, end = 0, len(symbols)
     while at < end:
@@ -124,7 +128,7 @@ def status_chunks(symbols: Sequence[int]) -> list[bytes]:
 
 
 def _vector(symbols: Sequence[int], count: int, bits: int) -> int:
-    """Symbols from the highest bits on; beyond their end there are zeros, which nobody reads."""
+    """The symbols from the highest bits down; unused bits are zeros, which receivers ignore."""
     value = 0
     for n, symbol in enumerate(symbols):
         value |= symbol << bits * (count - 1 - n)

@@ -1,4 +1,4 @@
-"""An HTTP address is asked, and its answer tells which source plays it. Blocks, on a worker thread."""
+"""Requests an HTTP address, and finds the source that plays the answer. Blocks, on a worker thread."""
 
 import io
 import threading
@@ -28,17 +28,17 @@ from sluice.media.source.recorded import comes_as_stored, is_station, is_stored
 from sluice.media.source.sniff import Content, SniffedFile, content_of, refuse_foreign
 from sluice.net.http import HttpFile
 
-#: Lists in lists in …
+#: How deep play lists may be nested.
 _DEEPEST = 3
-#: Media that a station may have in store for a new player: 64 kB of 8 kbit/s are a minute.
+#: Media that a station may keep for a new player: 64 kB of 8 kbit/s are a minute.
 _STORE_US = 120_000_000
-#: What a live source that was looked at may come ahead of its own pace.
+#: How far a live source whose arrival was measured may come ahead of its own pace.
 _AHEAD_US = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """What has no end. `ahead_us`: how much media may come ahead of time."""
+    """A source without an end. `ahead_us`: how much media may come ahead of time."""
 
     file: HttpFile
     head: SniffedFile
@@ -56,7 +56,7 @@ class Endless:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A list whose first entry that can be played is of another scheme. `notes`: about those before it."""
+    """A list whose first playable entry has another scheme. `notes`: about the entries before it."""
 
     url: str
     notes: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Elsewhere:
 Recorded = DemuxSource | HlsSource | DashSource | PlaylistSource
 
 
-class Looker:
+class SourceFinder:
     """`connect` makes files of addresses, not connected yet. Only tracks of `kinds` are read."""
 
     def __init__(self, connect: Callable[[str], HttpFile], kinds: frozenset[TrackKind]) -> None:
@@ -80,23 +80,23 @@ class Looker:
         self._failures = 0  #: of entries in a row, whatever list they stand in
 
     def abort(self) -> None:
-        """From any thread: all files of this address fail at once, and those that follow."""
+        """From any thread: all files of this address fail at once, also those that are made later."""
         with self._lock:
             self._aborted = True
             files = list(self._files)
         for file in files:
             file.abort()
 
-    def look(self, url: str, depth: int = 0) -> Recorded | Endless | Elsewhere:
-        """Not opened yet, to be closed. Raises SourceError."""
+    def find(self, url: str, depth: int = 0) -> Recorded | Endless | Elsewhere:
+        """A source that is not opened yet, to be closed. `depth`: of nested lists. Raises SourceError."""
         file = self._connect(url)
         try:
-            return self._tell(file, partial(self._connect, url), depth)
+            return self._source_of(file, partial(self._connect, url), depth)
         except BaseException:
             file.close()
             raise
 
-    def _tell(
+    def _source_of(
         self, file: HttpFile, connect: Callable[[], HttpFile], depth: int
     ) -> Recorded | Endless | Elsewhere:
         head = SniffedFile(file)
@@ -158,7 +158,7 @@ class Looker:
             if url.partition(":")[0].lower() in ("rtmp", "rtmps"):
                 return _noted(Elsewhere(url), urls, failures)
             try:
-                found = self.look(url, depth + 1)
+                found = self.find(url, depth + 1)
             except SourceError as error:
                 failures[number] = error
                 self._failures += 1
@@ -175,8 +175,8 @@ class Looker:
         raise next((error for error in failures.values() if error.transient), failures[0])
 
     def _entry(self, depth: int, url: str) -> Recorded:
-        """One that is not the first, and is read to its end if it has one."""
-        found = self.look(url, depth)
+        """An entry behind the first. One that seems endless is read to its end, if it has one."""
+        found = self.find(url, depth)
         if isinstance(found, Endless):
             connect = partial(self._connect, url)
             return DemuxSource(found.file, found.head, connect, self._kinds, (found.demuxer, found.probe))
@@ -188,7 +188,7 @@ class Looker:
 def _noted(
     found: Endless | Elsewhere, urls: Sequence[str], failures: Mapping[int, SourceError]
 ) -> Endless | Elsewhere:
-    """What is played alone tells what was left out before it in its list."""
+    """`found`, which is played without its list, with notes about the entries before it."""
     notes = [left_out(number, urls[number], failure) for number, failure in failures.items()]
     if isinstance(found, Elsewhere):
         return replace(found, notes=(*notes, *found.notes))

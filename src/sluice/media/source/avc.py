@@ -1,8 +1,8 @@
-"""H.264 of any container in the form that pipes know: length fields of 4 bytes and a configuration record.
+"""Converts H.264 of any container to what pipes take: length fields of 4 bytes and a configuration record.
 
-Transport streams carry Annex B units with parameter sets in the stream (ISO/IEC 13818-1 2.14), avc3 in MP4
-has length fields and no sets in its record (ISO/IEC 14496-15 5.4.2). Such sets are kept where they are, and
-one that changes goes with its packet as a new configuration, too.
+Transport streams carry Annex B units with in-band parameter sets (ISO/IEC 13818-1 2.14). avc3 in MP4 has
+length fields and no sets in its record (ISO/IEC 14496-15 5.4.2). In-band sets stay where they are; when one
+changes, its packet also has the new record as `extradata`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ class H264Units:
     def __init__(self, extradata: bytes, codec_tag: str = "") -> None:
         self._sets = ParameterSets()
         self._length_size: int | None = None  #: None: Annex B
-        self._record: bytes | None = None  #: one that holds for the whole track
+        self._record: bytes | None = None  #: a record that is valid for the whole track
         if extradata[:1] == b"\x01":  # a record's version; Annex B and nothing at all begin otherwise
             self._length_size = (extradata[4] & 3) + 1 if len(extradata) > 4 else _USUAL_LENGTH_SIZE
             with contextlib.suppress(H264Error):  # the sets may come in the stream
@@ -34,14 +34,14 @@ class H264Units:
         else:
             with contextlib.suppress(H264Error):
                 self._sets.note(split_annexb(extradata))
-        self._told = self.record()
+        self._last_record = self.record()
 
     def record(self) -> bytes:
         """An AVCDecoderConfigurationRecord; empty while a set is missing."""
         return self._record or self._sets.record()
 
     def convert(self, packet: Packet) -> bool:
-        """In place; False for data that is no H.264, which is to be dropped."""
+        """Converts the packet in place; False for data that is no H.264 and must be dropped."""
         if self._record is not None:
             return True
         try:
@@ -53,8 +53,8 @@ class H264Units:
             return False
         self._sets.note(units)
         record = self.record()
-        if record != self._told:
-            self._told = packet.extradata = record
+        if record != self._last_record:
+            self._last_record = packet.extradata = record
         kept = [unit for unit in units if unit[0] & 0x1F not in _LEFT_OUT]
         packet.key = packet.key or any(unit[0] & 0x1F == NAL_IDR for unit in kept)
         packet.data = b"".join(part for unit in kept for part in (len(unit).to_bytes(4, "big"), unit))

@@ -1,4 +1,4 @@
-"""Which demuxer reads a container, told by its first bytes."""
+"""Chooses the demuxer of a container by its first bytes."""
 
 from sluice.media.packets import TrackKind
 from sluice.media.source.demuxer import Demuxer
@@ -11,6 +11,6 @@ Container = Demuxer | FlvDemuxer
 def container_for(
     file: SniffedFile, *, live: bool = False, kinds: frozenset[TrackKind] | None = None
 ) -> Container:
-    """Not opened yet."""
+    """A demuxer that is not opened yet."""
     made = FlvDemuxer if file.head.startswith(SIGNATURE) else Demuxer
     return made(file, live=live, kinds=kinds)

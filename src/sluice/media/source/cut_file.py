@@ -1,4 +1,4 @@
-"""A file as FFmpeg gets it: one container, which ends where another one begins in the same bytes."""
+"""A file as FFmpeg reads it: one container, which ends where the next one begins in the same bytes."""
 
 import io
 import time
@@ -11,16 +11,16 @@ from sluice.media.source.notes import Notes
 from sluice.media.source.sniff import ByteFile
 from sluice.media.source.splits import OggSplit, Split, TsSplit
 
-#: How long may be waited for what turns out to be null packets and tables of a transport stream only.
+#: How long a transport stream is waited for that brings only null packets and tables.
 _MOST_IDLE_S = 10.0
 _IDLE = "the transport stream brings nothing but null packets; is its encoder fed?"
 _HEAD_BYTES = 4096
 
 
 class CutFile:
-    """Positions count from the beginning of the present container; `go_on` makes the next one the present.
+    """Positions count from the beginning of the current container; `go_on` moves to the next one.
 
-    A file that failed is at its end: FFmpeg may ask again, and PyAV, which keeps one error only, would print
+    A file that failed is at its end: FFmpeg may ask again, and PyAV, which keeps only one error, would print
     the traceback of the first.
     """
 
@@ -29,14 +29,14 @@ class CutFile:
         self._failed = False
         self._split: Split | None = None
         self._claims: Mp4Claims | None = None
-        self.barren = 0  #: bytes since there was a packet in them; set to 0 by who finds one
+        self.barren = 0  #: bytes since the last packet; the demuxer sets it to 0 for each packet
         self._sniffed = False
         self._prefix = b""
         self._base = self._at = 0
-        self._held = b""  #: read, and not given yet
-        self._looked_at = 0  #: up to where in the file
-        self._next: int | None = None  #: where in the file the next container begins
-        self._waited_s = 0.0  #: since media came
+        self._held = b""  #: read, but not returned yet
+        self._examined = 0  #: position in the file up to which `_split` has seen it; -1: it begins anew
+        self._next: int | None = None  #: position in the file where the next container begins
+        self._waited_s = 0.0  #: for bytes, since media came
         self.head = b""  #: the first bytes of the file
         self.seekable = file.seekable
 
@@ -46,14 +46,14 @@ class CutFile:
 
     @property
     def note(self) -> str:
-        """What is odd about the bytes that were read; empty as a rule."""
+        """What is odd about the bytes that were read, in words; empty as a rule."""
         if isinstance(self._split, TsSplit) and self._split.idle and self._split.barren:
             return _IDLE
         return self._split.note if self._split is not None else ""
 
     @property
     def programs(self) -> list[frozenset[int]]:
-        """Of a transport stream, what belongs together: the PIDs of each program."""
+        """The PIDs of each program of a transport stream; none for other files."""
         return self._split.programs if isinstance(self._split, TsSplit) else []
 
     def readable(self) -> bool:
@@ -86,12 +86,12 @@ class CutFile:
         self._at += len(data)
         return data
 
-    def watch_from_here(self) -> None:
-        """What is read next comes from elsewhere: it is looked at from there on."""
-        self._looked_at, self._next = -1, None
+    def jumped(self) -> None:
+        """The next bytes come from another position: the next container is searched for from there on."""
+        self._examined, self._next = -1, None
 
     def go_on(self) -> bool:
-        """To the container behind the present one; False when there is none."""
+        """Moves to the next container; False when there is none."""
         if self._next is None or self._split is None:
             return False
         self._prefix = self._split.prefix
@@ -99,13 +99,13 @@ class CutFile:
         return True
 
     def rewind(self) -> None:
-        """To the first container of the file. What follows it is found again."""
+        """Moves to the first container of the file. Those behind it are found again."""
         self._prefix, self._split, self._sniffed = b"", None, False
         self._begin_from(0)
 
     def _begin_from(self, base: int, held: bytes = b"") -> None:
         self._base, self._held, self._at = base, held, 0
-        self._looked_at, self._next = base, None
+        self._examined, self._next = base, None
 
     def _read(self, size: int) -> bytes:
         if self._at < len(self._prefix):
@@ -125,7 +125,7 @@ class CutFile:
         return self._up_to_cut(position, chunk)
 
     def _check(self, position: int, chunk: bytes) -> None:
-        """Raises SourceError where a stranger sends or claims more than is taken."""
+        """Raises SourceError where the file claims too much, or brings too much without a packet."""
         self.barren += len(chunk)
         if self.barren > MOST_BARREN_BYTES:
             why = self.note or "an MP4 with its index at the end needs a server that honours Range requests"
@@ -144,22 +144,22 @@ class CutFile:
             return chunk[: self._next - position]
         if self._split is None or self._next is not None:
             return chunk
-        if self._looked_at < 0:
+        if self._examined < 0:
             self._split.jumped()
-            self._looked_at = position
-        seen = self._looked_at - position
-        if not 0 <= seen < len(chunk):  # FFmpeg looks at other places, too
+            self._examined = position
+        seen = self._examined - position
+        if not 0 <= seen < len(chunk):  # FFmpeg reads at other positions, too
             return chunk
         cut = self._split.feed(chunk[seen:])
         if self._split.note:
             self._notes.add(self._split.note)
         if isinstance(self._split, TsSplit):
             self._check_idle(idle=self._split.idle)
-        self._looked_at = position + len(chunk)
+        self._examined = position + len(chunk)
         if cut is None:
             return chunk
         self._held = chunk[seen + cut :] + self._held
-        self._next = self._looked_at = position + seen + cut
+        self._next = self._examined = position + seen + cut
         return chunk[: seen + cut]
 
     def _check_idle(self, *, idle: bool) -> None:

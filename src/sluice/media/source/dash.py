@@ -1,10 +1,9 @@
 """MPEG-DASH, recorded and live: our own reader of manifests, FFmpeg's demuxers behind it.
 
-The manifest becomes playlists of segments, one for the picture and one for the sound, which are read as
-those of HLS are. FFmpeg's demuxer for DASH is not used: it asks for segments of a live presentation before
-they are there, skips those that are not, and has given up once it played what was there at first. A
-recording ends, and so does a live presentation whose manifest says that it became one; one that stops growing
-is a loss.
+The manifest becomes playlists of segments, one for video and one for audio, which are read like those of HLS.
+FFmpeg's demuxer for DASH is not used: it requests segments of a live presentation before they exist, skips
+those that do not, and gives up once it has played those that existed at first. A recording ends, and so does
+a live presentation whose manifest says that it became one; one that stops growing is a loss.
 """
 
 import re
@@ -31,7 +30,7 @@ from sluice.net.http import HttpFile
 #: How many segments behind its edge a live presentation is joined: where the manifest suggests no delay, and
 #: at least. It takes up to a segment and a half until we see that there is a new one.
 _DELAY_SEGMENTS, _LEAST_SEGMENTS = 3, 2
-#: Sound that begins earlier than the picture by less than this may be played.
+#: Audio may begin this much earlier than video.
 _EARLY_US = 20_000
 #: The Date of an answer is no better than seconds, and caches make it worse.
 _DATE_ROUGH_US = 2_000_000
@@ -72,8 +71,8 @@ class _Presentation:
     """
 
     def __init__(self, manifest: Manifest, fetcher: Fetcher, notes: Notes, skew_us: int | None) -> None:
-        """`skew_us`: how far the clock of the server is ahead of ours that gave the manifest. Raises
-        SourceError when there are no segments (yet)."""
+        """`skew_us`: how far the clock of the manifest's server is ahead of ours. Raises SourceError when
+        there are no segments (yet)."""
         self._fetcher, self._notes = fetcher, notes
         self.live = manifest.live
         self._round = 0  #: counts the reloads
@@ -109,7 +108,7 @@ class _Presentation:
             self._take(self._manifest)
             return self._playlist(kind)
         if self._seen[kind] == self._round:
-            # Whatever its minimumUpdatePeriod: it also tells the end, before segments are missed.
+            # Whatever its minimumUpdatePeriod: the manifest also tells the end, before segments are missed.
             manifest = parse_manifest(*self._fetcher.text(self._manifest.location))
             if manifest.live and manifest.available_at_us != self._manifest.available_at_us:
                 self._begin_anew(manifest)
@@ -125,7 +124,7 @@ class _Presentation:
         self._manifest = manifest
 
     def _begin_anew(self, manifest: Manifest) -> None:
-        """Another presentation is to be found there now: it goes on where the one before ended. Raises
+        """The address has another presentation now, which continues where the one before ended. Raises
         SourceError when it has no segments yet."""
         found = {kind: self._listed(manifest, kind) for kind in self._segments}
         main = self.kinds[0]
@@ -151,7 +150,7 @@ class _Presentation:
             tuple(_shift(segment, -self._zero_us) for segment in segments),
             _longest_us(segments),
             ended=not self._manifest.live,
-            # Joined at zero, and where it has to be joined again as far behind the edge as then.
+            # Joined at zero; if it has to be joined again, as far behind the edge as the first time.
             hold_back_us=self._delay_us,
             start_offset_us=0 if self._round == 0 else None,
         )
@@ -169,8 +168,8 @@ class _Presentation:
         return next(s.start_us for s in segments if s.end_us > join_us)
 
     def _clock_skew_us(self, manifest: Manifest, skew_us: int | None) -> int:
-        """How far the server's clock is ahead of ours, where the manifest tells (5.8.4.11) or the answer that
-        it came with; else they are the same."""
+        """How far the server's clock is ahead of ours, by the manifest (5.8.4.11) or by the Date of its
+        answer (`skew_us`); 0 where neither tells."""
         for scheme, value in manifest.clocks:
             name = scheme.removeprefix(_UTC).partition(":")[0]
             try:
@@ -197,8 +196,8 @@ class _Presentation:
 
 
 def _skew_of(file: HttpFile) -> int | None:
-    """From Date, which a cache keeps and adds an Age to (RFC 9110 6.6.1, RFC 9111 5.1); half a second is what
-    Date leaves out on average."""
+    """How far the server's clock is ahead of ours, by the Date of its answer, which a cache keeps and adds an
+    Age to (RFC 9110 6.6.1, RFC 9111 5.1). Date leaves out half a second on average."""
     age = file.header("age").strip()
     try:
         told_s = parsedate_to_datetime(file.date).timestamp() + 0.5
@@ -212,8 +211,8 @@ def _wall_us() -> int:
 
 
 def _follow(segments: list[Segment], before: list[Segment]) -> list[Segment]:
-    """`segments` with the sequence numbers that go on from `before`; a segment that was listed before keeps
-    its number. Returns `before` when there are none, or only older ones, as caches give at times."""
+    """`segments` with sequence numbers that continue those of `before`; a segment that was listed before
+    keeps its number. Returns `before` when there are none, or only older ones, as caches have at times."""
     first = 0
     if before and segments:
         newest = before[-1]
@@ -226,7 +225,7 @@ def _follow(segments: list[Segment], before: list[Segment]) -> list[Segment]:
 
 
 def _longest_us(segments: list[Segment]) -> int:
-    """Also how often the server is asked at most, so not less than a second."""
+    """The longest duration, at least a second, since the server is asked no more often than that."""
     return max(1_000_000, *(segment.duration_us for segment in segments))
 
 

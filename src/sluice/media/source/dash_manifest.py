@@ -1,8 +1,8 @@
-"""MPEG-DASH manifests as data (ISO/IEC 23009-1). No IO: text and the address it came from in, segments out.
+"""Parses MPEG-DASH manifests (ISO/IEC 23009-1). No IO: text and its address in, segments out.
 
-Of each period the best representation of each kind is taken. What must not be played without being
-understood (EssentialProperty) is left out; what is encrypted is refused. Times are microseconds of the
-presentation; for a live one zero is its `availabilityStartTime`.
+In each period the best representation of each kind is taken. Sets with an EssentialProperty that we do not
+know are left out; encrypted sources are refused. Times are microseconds of the presentation; zero of a live
+one is its `availabilityStartTime`.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sluice.media.source.dash_xml import duration_us, integer, join, parse_xml, 
 from sluice.media.source.hls_playlist import Segment
 from sluice.media.source.hls_text import address_budget
 
-#: Codecs that are taken before others: what can be copied, and what every sender means to be played.
+#: Preferred codecs: they can be copied, and every sender has them played.
 _PREFERRED = {TrackKind.VIDEO: ("avc1", "avc3"), TrackKind.AUDIO: ("mp4a", "opus")}
 _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "vorbis", "mha1", "mhm1", "dts")
 #: An EssentialProperty that only describes colours; others, such as trick play, make a set unfit.
@@ -28,8 +28,10 @@ _KINDS = {kind.value: kind for kind in TrackKind}
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
+    """What a manifest says at one time."""
+
     live: bool
-    location: str  #: where it is to be asked for again
+    location: str  #: its address for reloads
     delay_us: int | None  #: `suggestedPresentationDelay`
     available_at_us: int  #: `availabilityStartTime`, since 1970; 0 for a recording
     depth_us: int | None  #: `timeShiftBufferDepth`: how long segments stay
@@ -40,17 +42,18 @@ class Manifest:
         return frozenset(kind for period in self.periods for kind in period)
 
     def follows_clock(self) -> bool:
-        """True where the time tells which segments are there, at least in part."""
+        """True where the clock tells which segments exist, at least of some tracks."""
         tracks = (tracks[0] for period in self.periods for tracks in period.values())
         return self.live and any(follows_clock(track) for track in tracks)
 
     def choices(self, kind: TrackKind) -> int:
-        """Among how many representations there is to choose, where there are most."""
+        """How many representations there are to choose from, in the period that has most."""
         return max(len(period.get(kind, ())) for period in self.periods)
 
     def segments(self, kind: TrackKind, now_us: int, choice: int = 0) -> list[Segment]:
-        """What is there at `now_us` (since 1970), over all periods, not numbered: of the best
-        representations, or of worse ones. Raises SourceError (permanent)."""
+        """The segments of all periods that exist at `now_us` (since 1970), not numbered. `choice`: 0 takes
+        the best representation of each period, 1 the next best one, and so on. Raises SourceError
+        (permanent)."""
         window = None
         if self.live:
             end_us = now_us - self.available_at_us
@@ -72,7 +75,7 @@ class Manifest:
 
 
 def parse_manifest(text: str, base: str) -> Manifest:
-    """`base`: where it came from. Raises SourceError (permanent) for what cannot be played."""
+    """`base`: the manifest's address. Raises SourceError (permanent) for a manifest that cannot be played."""
     root = parse_xml(text)
     if root.tag != "MPD":
         raise unsupported(f"the DASH manifest begins with <{root.tag[:40]}> instead of <MPD>")
@@ -158,7 +161,7 @@ def _tracks(
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What an AdaptationSet tells of all its representations."""
+    """What an AdaptationSet says of all its representations."""
 
     bases: tuple[str, ...]
     codecs: str
@@ -181,7 +184,7 @@ class _Group:
         )
 
     def candidate(self, node: Element, track: Track) -> _Candidate | None:
-        """None for what is neither picture nor sound."""
+        """None for a representation that is neither video nor audio."""
         codecs = node.get("codecs") or self.codecs
         texts = (node.get("mimeType"), *self.types)
         kind = next((_KINDS.get(text.partition("/")[0].lower()) for text in texts if text), None)
@@ -194,8 +197,8 @@ class _Group:
 
 
 def _ranked(candidates: list[_Candidate]) -> tuple[Track, ...]:
-    """The main one before commentaries and the like, in the first language, in the best quality; others of
-    the same behind it."""
+    """The tracks to choose from: main ones (no commentaries and the like) in the first language, best
+    first."""
     clear = [candidate for candidate in candidates if not candidate.encrypted]
     if not clear:
         raise unsupported("the source is encrypted (DRM), and there is no key for it")
@@ -205,7 +208,7 @@ def _ranked(candidates: list[_Candidate]) -> tuple[Track, ...]:
 
 
 def _bases(bases: tuple[str, ...], node: Element) -> tuple[str, ...]:
-    """5.6: several are places with the same; the next one is asked where the first fails."""
+    """5.6: several base addresses have the same content; where the first fails, the next is tried."""
     told = [text.strip() for found in node.findall("BaseURL") if (text := found.text) and text.strip()]
     if not told:
         return bases

@@ -1,7 +1,7 @@
 """The segments of one DASH representation (ISO/IEC 23009-1, 5.3.9): templates, timelines, lists, whole files.
 
-No IO and no clock. Times are microseconds of the presentation; "ticks" are the manifest's own units, so many
-a second as its `timescale` says, on the clock of the media.
+No IO and no clock. Times are microseconds of the presentation. Ticks are times of the media's own clock, in
+units of which `timescale` are a second.
 """
 
 import re
@@ -16,9 +16,9 @@ from sluice.core.limits import LONGEST_ADDRESS
 from sluice.media.source.dash_xml import integer, join
 from sluice.media.source.hls_playlist import Header, Part, Segment
 
-#: Of a period of a live presentation the newest are kept; we stay close to its edge.
+#: Segments kept of each period of a live presentation: the newest, since we stay close to the edge.
 _MOST_LIVE = 300
-#: 5.3.9.4.4; $SubNumber$ is for what we ask for as a whole.
+#: 5.3.9.4.4; $SubNumber$ is for parts of segments, which we request whole.
 _FIELD = re.compile(r"\$(?:(RepresentationID)|(Number|Time|Bandwidth)(?:%0(\d{1,2})d)?)?\$", re.ASCII)
 _BYTES = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 
@@ -27,17 +27,17 @@ _BYTES = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 class Track:
     """A representation of a period, chosen to be played."""
 
-    bases: tuple[str, ...]  #: what its addresses are relative to: several places with the same
+    bases: tuple[str, ...]  #: base addresses: several places with the same content
     id: str
     bandwidth: int
     start_us: int  #: of the period
-    end_us: int | None  #: of the period, None while nobody knows
+    end_us: int | None  #: of the period, None while it is unknown
     levels: tuple[Element, ...]  #: Period, AdaptationSet, Representation
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a live server has now, where only the clock tells: the time between its oldest and its edge."""
+    """What a live server has now, where only the clock tells: from its oldest media to the live edge."""
 
     begin_us: int
     end_us: int
@@ -45,26 +45,26 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What all tracks of a manifest share: segments that are looked at, and characters of addresses."""
+    """Budgets that all tracks of a manifest share: segments examined, and characters of addresses."""
 
     examined: Budget
     chars: Budget
 
 
 def segments_of(track: Track, window: Window | None, budget: Spending) -> Iterator[Segment]:
-    """In order, not numbered. `window`: None for a recording. Raises SourceError (permanent)."""
+    """The segments in order, not numbered. `window`: None for a recording. Raises SourceError (permanent)."""
     for name, address in (("SegmentTemplate", _templated), ("SegmentList", _listed)):
         info = _Info.of(track, name)
         if info is not None:
             yield from _Listing(track, info, window).segments(address, budget)
             return
     length_us = (track.end_us or track.start_us) - track.start_us
-    # Where its media's clock begins only the file itself tells.
+    # Only the file itself tells where the clock of its media begins.
     yield Segment(0, _part(track.bases), track.start_us, length_us, track.start_us, None, None, whole=True)
 
 
 def follows_clock(track: Track) -> bool:
-    """True where new segments come with time, False where each has to be told by the manifest."""
+    """True where new segments appear with time, False where the manifest has to list each one."""
     info = _Info.of(track, "SegmentTemplate")
     return info is not None and info.child("SegmentTimeline") is None
 
@@ -100,7 +100,7 @@ class _Info:
 
 @dataclass(frozen=True, slots=True)
 class _SegmentRow:
-    """`count` segments of the same length, one behind the other; in ticks."""
+    """`count` consecutive segments of `each` ticks, the first at tick `begin`."""
 
     begin: int
     each: int
@@ -112,7 +112,7 @@ _Address = Callable[["_Listing", int, int], Part]
 
 
 class _Listing:
-    """The segments of a template or a list: rows of equal ones first, then each with its address."""
+    """The segments of a template or a list: first as rows of equal segments, then each with its address."""
 
     def __init__(self, track: Track, info: _Info, window: Window | None) -> None:
         self.track, self.info, self._window = track, info, window
@@ -141,7 +141,7 @@ class _Listing:
                 part=part,
                 start_us=start_us,
                 duration_us=end_us - start_us,
-                run=track.start_us,  # a period is what can be read as one file
+                run=track.start_us,  # a period can be read as one file
                 key=None,
                 header=header,
                 shift_us=shift_us,
@@ -150,7 +150,7 @@ class _Listing:
             )
 
     def _up_to_the_end(self, row: _SegmentRow) -> _SegmentRow:
-        """Without what would begin behind the end of the period."""
+        """The row without segments that would begin behind the end of the period."""
         if self.track.end_us is None:
             return row
         length = -(-(self.track.end_us - self.track.start_us) * self.info.timescale // 1_000_000)
@@ -158,11 +158,12 @@ class _Listing:
         return replace(row, count=max(0, min(row.count, fitting)))
 
     def _is_gone(self, end_us: int) -> bool:
-        """What a timeline or a list names is there; of the others the time tells."""
+        """Whether the server no longer has a segment: the time tells, unless a timeline or a list names
+        it."""
         return self._window is not None and not self._named and end_us <= self._window.begin_us
 
     def _newest(self, rows: list[_SegmentRow]) -> Iterator[tuple[int, int, int]]:
-        """Index of each segment, its beginning and length in ticks; of a live source the last ones."""
+        """Index of each segment, its beginning and length in ticks; of a live source only the last ones."""
         total = sum(row.count for row in rows)
         skipped = max(0, total - _MOST_LIVE) if self._window is not None else 0
         index = 0
@@ -181,7 +182,7 @@ class _Listing:
             each = max(1, self._end_tick() - self.info.offset)
         begin = self.info.offset
         if self.urls:
-            # A live list leaves out what is gone and tells so by the number of its first segment.
+            # A live list leaves out segments that are gone; the number of its first one tells how many.
             gone = max(0, self.start_number - 1) if self._window is not None else 0
             return [_SegmentRow(begin + gone * each, each, len(self.urls))]
         count = self._fitting(begin, each, self._end_tick())
@@ -189,7 +190,8 @@ class _Listing:
         return [_SegmentRow(begin, each, max(0, min(count, last - self.start_number + 1)))]
 
     def _told(self, entries: list[Element]) -> list[_SegmentRow]:
-        """5.3.9.6: `t` where it does not follow from what came before, `d`, and `r` further ones alike."""
+        """5.3.9.6: `t` is the beginning, where it does not follow from the entry before, `d` the length, `r`
+        how many further segments have it."""
         rows: list[_SegmentRow] = []
         at = 0
         for entry, following in pairwise([*entries, None]):
@@ -206,7 +208,8 @@ class _Listing:
         return rows
 
     def _fitting(self, begin: int, each: int, end: int) -> int:
-        """How many there are up to `end`: the last of a recording may be shorter, a live one must be done."""
+        """How many segments there are up to `end`: the last one of a recording may be shorter, of a live
+        source all must be complete."""
         return max(0, (end - begin) // each if self._window is not None else -(-(end - begin) // each))
 
     def _end_tick(self) -> int:

@@ -1,6 +1,6 @@
 """The XML of MPEG-DASH manifests: elements by their local names, values in our units. No IO.
 
-Whatever cannot be read raises SourceError (permanent), as everything does that a manifest gets wrong.
+Anything malformed raises SourceError (permanent), as every fault of a manifest does.
 """
 
 import re
@@ -14,18 +14,18 @@ from sluice.core.http_url import join_url
 from sluice.core.limits import DEEPEST_ELEMENT, LONGEST_ADDRESS, LONGEST_TAG, MOST_ELEMENTS
 from sluice.media.source.hls_text import date_us
 
-#: An ISO 8601 duration; years and months have no fixed length, and nobody means them but as zero.
+#: An ISO 8601 duration. Years and months have no fixed length, so that only zeros of them are accepted.
 _DURATION = re.compile(
     r"P(?:0+Y)?(?:0+M)?(?:(\d{1,6})D)?(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9}(?:\.\d*)?)S)?)?", re.ASCII
 )
-#: Given to the parser at once; other threads wait for the interpreter meanwhile.
+#: Given to the parser at once; it holds the interpreter lock meanwhile.
 _PIECE_BYTES = 32 << 10
 _INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
 
 
 def parse_xml(text: str) -> Element:
-    """The root, all names without their prefixes. Namespaces are not looked up, since each element would cost
-    as much as the name of its namespace is long."""
+    """The root element; all names are without prefixes. Namespaces are not resolved, since each element would
+    then cost as much as the name of its namespace is long."""
     tree = _Tree()
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
@@ -45,7 +45,7 @@ def parse_xml(text: str) -> Element:
 
 
 class _Tree:
-    """Elements as they come, bounded in number and depth."""
+    """Builds the elements, bounded in number and depth."""
 
     def __init__(self) -> None:
         self.builder = TreeBuilder()
@@ -65,7 +65,7 @@ class _Tree:
 
 
 def _refuse_document_type(*_: object) -> NoReturn:
-    """Without one there are no entities, neither those that grow nor those that name files."""
+    """Without a document type there are no entities, neither those that expand nor those that name files."""
     raise unsupported("the DASH manifest has a document type, which none needs")
 
 
@@ -97,7 +97,7 @@ def integer(text: str | None, default: int) -> int:
 
 
 def join(base: str, url: str | None) -> str:
-    """An absolute address. What is none stays as it is told: whoever opens it says so."""
+    """The absolute address. Text that is no address is returned as it is, and fails when it is opened."""
     if max(len(base), len(url or "")) > LONGEST_ADDRESS:
         raise unsupported(f"the DASH manifest has an address of more than {LONGEST_ADDRESS} characters")
     if not url:

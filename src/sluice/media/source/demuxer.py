@@ -1,11 +1,11 @@
 """FFmpeg's demuxers over our own byte files: tracks and packets in one form, whatever the container.
 
-FFmpeg gets no protocol, and only demuxers that read one file: what turns out to be a list of other
-addresses must not make it open anything by itself. Everything blocks and runs on a worker thread. Times are
-microseconds of the container's own clock, without its wraps and jumps.
+FFmpeg gets no protocol, and only demuxers that read one file: a file that turns out to be a list of addresses
+must not make it open any of them. Everything blocks and runs on a worker thread. Times are microseconds of
+the container's own clock, without its wraps and jumps.
 
-A track is told with its first packet (`Packet.track`), whenever that comes. Where the bytes go on as another
-container (splits.py), that is opened in its turn, and its tracks go on from the old ones.
+The first packet of a track describes it (`Packet.track`), whenever it comes. Where the bytes continue as
+another container (splits.py), that one is opened in its turn, and its tracks continue the old ones.
 """
 
 import time
@@ -38,32 +38,32 @@ from sluice.media.source.sniff import ByteFile
 from sluice.media.source.streams import StreamTrack, of_one_program, playable
 from sluice.media.source.timeline import Timeline
 
-#: Every demuxer that reads a single file and that people send: the contract's, and those that come for free.
+#: Demuxers that read a single file, of a kind that people send: the contract's, and those that come for free.
 FORMATS = "mov,mpegts,mp3,aac,matroska,ogg,wav,flac,ac3,eac3,aiff,caf,amr,avi,asf"
 #: Containers of streams, whose timestamps wrap and jump; those of files may leave gaps on purpose.
 _JUMPING = frozenset({"mpegts", "aac", "mp3", "ogg"})
 #: Containers in which tracks may begin whenever they like.
 _OPEN_ENDED = frozenset({"mpegts"})
-#: Pictures looked at for B-frames, of recordings and of live streams.
+#: Pictures that are examined for B-frames: of recordings, of live streams.
 _LOOK_AHEAD, _LOOK_AHEAD_LIVE = 32, 2
 #: How long announced tracks are waited for once another has begun: media, bytes, and time.
 _WAIT_US, _WAIT_BYTES, _WAIT_S = 30_000_000, 4 << 20, 3.0
 WAIT_LIVE_US, WAIT_LIVE_S = 10_000_000, 1.5
-#: How much media FFmpeg looks at, in microseconds, of a live source and where another container goes on.
+#: How much media FFmpeg examines, in microseconds: of a live source, of a container that continues another.
 _LOOK_LIVE, _LOOK_ON = "500000", "100000"
-#: A source that brings so much without a track that can be decoded has none.
+#: A source that brings so many bytes without a track that can be decoded has none.
 _MOST_BARREN_BYTES = 64 << 20
-#: A stream that gave nothing for so long, while another of its kind does, is over.
+#: A stream that brings nothing for so long, while another of its kind does, has ended.
 _OVER_US = 1_000_000
 #: How far before a position its key frame is looked for; None: from the beginning.
 _SEEK_BACK_US = (0, 2_000_000, 6_000_000, 20_000_000, None)
 _ROUNDING_US = 1_000
-#: How far apart a file may interleave its tracks before its picture counts as ended.
+#: How far apart a file may interleave its tracks before its video counts as ended.
 _APART_US = 10_000_000
 #: Packets in a row that cannot be read before the rest is given up.
 _MOST_ERRORS = 20
 _MOV = "mov"
-#: FFmpeg opens nothing by itself, and decodes no more than pipes do when it looks at what is there.
+#: FFmpeg opens nothing by itself, and decodes no larger pictures than pipes do when it examines streams.
 _OPTIONS = {
     "format_whitelist": FORMATS,
     "protocol_whitelist": "none",
@@ -82,7 +82,7 @@ _NO_MEDIA = (
 
 
 class Damaged(SourceError):
-    """What comes next cannot be read, and what follows it neither."""
+    """The rest of the source cannot be read."""
 
     def __init__(self, text: str) -> None:
         super().__init__(Reason.SOURCE_UNSUPPORTED, text, transient=False)
@@ -96,23 +96,23 @@ class Demuxer:
         file: ByteFile,
         *,
         live: bool = False,
-        begun: bool = False,
+        joined: bool = False,
         kinds: frozenset[TrackKind] | None = None,
         notes: Notes | None = None,
     ) -> None:
-        """`live`: probe no longer than needed. `begun`: the file goes on from another. `kinds`: the tracks
-        wanted, None for all. `notes`: of the source that it is a part of."""
+        """`live`: probe no longer than needed. `joined`: in the middle, since the file continues another one.
+        `kinds`: the tracks wanted, None for all. `notes`: of the source that the file is a part of."""
         self._file = file
-        self._live, self._begun = live, live or begun
+        self._live, self._joined = live, live or joined
         self._kinds = kinds or frozenset(TrackKind)
         self._container: InputContainer | None = None
         self.notes = notes or Notes()
-        self._reading = CutFile(file, self.notes)
+        self._cut_file = CutFile(file, self.notes)
         self._streams: dict[int, StreamTrack] = {}
         self._playing: dict[TrackKind, StreamTrack] = {}
         self._packets: Iterator[Any] = iter(())
-        self._ahead: deque[Packet] = deque()  #: was looked at, or put back
-        self._made: deque[Packet] = deque()  #: comes next from the container
+        self._ahead: deque[Packet] = deque()  #: examined, or put back
+        self._made: deque[Packet] = deque()  #: of the container, next
         self._timeline: Timeline | None = None
         self._read_bytes = self._errors = 0
         self._rates = PacketRates()
@@ -145,21 +145,21 @@ class Demuxer:
 
     @property
     def ahead(self) -> int:
-        """How many packets `next` has without reading."""
+        """How many packets `next` returns without reading."""
         return len(self._ahead) + len(self._made)
 
     def put_back(self, packets: list[Packet]) -> None:
-        """`next` gives them again, in this order."""
+        """`next` returns them again, in this order."""
         self._ahead.extendleft(reversed(packets))
 
     def seek(self, at_us: int) -> None:
-        """To the key frame at or before `at_us`. Raises SourceError when the file cannot.
+        """Goes to the key frame at or before `at_us`. Raises SourceError when the file cannot seek.
 
         Transport streams have no index: a jump lands anywhere, so it is tried again from further back.
         """
-        if not self._reading.is_first:
+        if not self._cut_file.is_first:
             self.close()
-            self._reading.rewind()
+            self._cut_file.rewind()
             self._open_container()
         for back_us in _SEEK_BACK_US:
             to_us = at_us - back_us if back_us is not None else self.first_us
@@ -168,7 +168,7 @@ class Demuxer:
                 return
 
     def close(self) -> None:
-        """Also lets go of what FFmpeg made: streams hold codecs, whoever holds this."""
+        """Also releases what FFmpeg made, even if somebody keeps this object: streams hold codecs."""
         self._packets = iter(())
         self._streams, self._playing = {}, {}
         if self._container is not None:
@@ -178,39 +178,41 @@ class Demuxer:
     # --- containers ---------------------------------------------------------------------------------------
 
     def _open_container(self) -> InputContainer:
-        """The present one of the file. Raises SourceError."""
-        begun = not self._reading.is_first or self._begun
+        """Opens the current container of the file. Raises SourceError."""
+        joined = not self._cut_file.is_first or self._joined
         options = dict(_OPTIONS)
-        if begun:  # what comes later joins: nothing is to be waited for
-            options["analyzeduration"] = _LOOK_LIVE if self._reading.is_first else _LOOK_ON
+        if joined:  # tracks that come later join: none is waited for
+            options["analyzeduration"] = _LOOK_LIVE if self._cut_file.is_first else _LOOK_ON
         try:
-            container = av.open(cast(Any, self._reading), "r", options=options, io_open=_refuse)
+            container = av.open(cast(Any, self._cut_file), "r", options=options, io_open=_refuse)
         except av.MemoryError as error:
             raise unsupported(f"the source {_TOO_MUCH}") from error
         except av.FFmpegError as error:
-            if self._reading.note:
+            if self._cut_file.note:
                 raise self._no_media() from error
-            raise unsupported(fault_of_mp4(self._reading.head, self._file) or _NO_MEDIA) from error
+            raise unsupported(fault_of_mp4(self._cut_file.head, self._file) or _NO_MEDIA) from error
         assert isinstance(container, InputContainer)  # noqa: S101 - opened for reading
         self._container = container
         found, left_out = playable(container, self._kinds)
-        found, further = of_one_program(found, self._reading.programs)
+        found, further = of_one_program(found, self._cut_file.programs)
         for text in (*left_out, *further):
             self.notes.add(text)
-        if not found and self._reading.is_first:
-            raise self._no_media() if self._reading.note else unsupported(self._nothing(left_out))
+        if not found and self._cut_file.is_first:
+            raise self._no_media() if self._cut_file.note else unsupported(self._nothing(left_out))
         if _name(container) not in _OPEN_ENDED:  # one of each kind will do
             found = list({stream.type: stream for stream in reversed(found)}.values())
-        for other in container.streams:  # not even read, where the container lets the demuxer skip it
+        for other in container.streams:  # FFmpeg does not even read the others, where the container allows
             other.discard = Discard.default if other in found else Discard.all
-        self._streams = {stream.index: StreamTrack(stream, live=self._live, begun=begun) for stream in found}
+        self._streams = {
+            stream.index: StreamTrack(stream, live=self._live, joined=joined) for stream in found
+        }
         self._playing = {}
         self._packets = container.demux(found)
         return container
 
     def _go_on(self) -> bool:
         """Opens the container that follows the one that ended; False when there is none."""
-        if not self._reading.go_on():
+        if not self._cut_file.go_on():
             return False
         if not self._restarts.take(self._made_us):
             raise unsupported(
@@ -234,7 +236,7 @@ class Demuxer:
         self._demux_on()
 
     def _demux_on(self) -> None:
-        """From where the container stands: a generator of packets is of no use behind an error or a jump."""
+        """Demuxes on from the container's position: an error or a jump ends a generator of packets."""
         assert self._container is not None  # noqa: S101 - open comes first
         streams = [s for s in self._container.streams if s.index in self._streams]
         self._packets = self._container.demux(cast(Any, streams))
@@ -261,18 +263,20 @@ class Demuxer:
     # --- packets ------------------------------------------------------------------------------------------
 
     def _look_ahead(self, until_s: float) -> None:
-        """Reads until every track that was announced has begun, or was waited for."""
+        """Reads until every announced track has begun, or was waited for long enough."""
         first: dict[TrackKind, int] = {}
         videos, newest_us = 0, 0
         wanted = {stream.kind for stream in self._streams.values()}
-        while (packet := self._demux_present() if first else self._demux()) is not None:
+        while (packet := self._demux_current() if first else self._demux()) is not None:
             self._ahead.append(packet)
             if not packet.hidden:
                 first.setdefault(packet.kind, packet.pts_us)
             if packet.kind is TrackKind.VIDEO:
                 # The first B-frame of a live stream is not waited for: shifted times announce it.
-                self._playing[packet.kind].shifted |= self._live and packet.pts_us != packet.dts_us
-                self._playing[packet.kind].reordered |= videos > 0 and packet.pts_us < newest_us
+                self._playing[packet.kind].note_order(
+                    shifted=self._live and packet.pts_us != packet.dts_us,
+                    reordered=videos > 0 and packet.pts_us < newest_us,
+                )
                 newest_us = max(newest_us, packet.pts_us)
                 videos += 1
             if self._looked_enough(set(first), wanted, videos):
@@ -293,10 +297,10 @@ class Demuxer:
         return video is None or videos >= most or video.reordered or video.shifted
 
     def _no_media(self) -> SourceError:
-        if self._reading.note:
+        if self._cut_file.note:
             return SourceError(
                 Reason.SOURCE_UNSUPPORTED,
-                f"nothing can be played: {self._reading.note}",
+                f"nothing can be played: {self._cut_file.note}",
                 transient=self._live,
             )
         if self.dropped:
@@ -305,12 +309,12 @@ class Demuxer:
         return SourceError(Reason.IDLE_TIMEOUT, "the source has tracks, but no media in them", transient=True)
 
     def _demux(self) -> Packet | None:
-        while (packet := self._demux_present()) is None and self._go_on():
+        while (packet := self._demux_current()) is None and self._go_on():
             pass
         return packet
 
-    def _demux_present(self) -> Packet | None:
-        """The next packet of the present container."""
+    def _demux_current(self) -> Packet | None:
+        """The next packet of the current container."""
         while True:
             try:
                 if self._made:
@@ -327,7 +331,7 @@ class Demuxer:
                 return None
 
     def _take_error(self, error: Exception) -> None:
-        """Reads on behind what cannot be read. Raises SourceError where that does not help."""
+        """Reads on behind damaged data. Raises SourceError where that does not help."""
         self._errors += 1
         strerror = error.strerror if isinstance(error, av.FFmpegError) else "unknown stream"
         if isinstance(error, av.MemoryError):
@@ -342,13 +346,13 @@ class Demuxer:
         self._demux_on()
 
     def _convert(self, packet: Any) -> None:
-        """What can be used of it, to `_made`."""
+        """Appends the packets that can be used to `_made`."""
         stream = self._streams[packet.stream_index]
         playing = self._playing.get(stream.kind)
         if playing is not None and playing is not stream and not self._takes_over(packet, stream, playing):
             return
         self._read_bytes += packet.size
-        self._reading.barren = 0
+        self._cut_file.barren = 0
         if packet.size > LONGEST_PACKET:
             raise unsupported(f"the source has a packet of more than {LONGEST_PACKET >> 20} MiB")
         made = stream.convert(packet)
@@ -368,7 +372,7 @@ class Demuxer:
         self._made += made
 
     def _takes_over(self, packet: Any, stream: StreamTrack, playing: StreamTrack) -> bool:
-        """Whether the stream that was played has ended, and this one goes on."""
+        """Whether `playing` has ended, so that `stream` takes over."""
         if packet.dts is None and packet.pts is None:
             return False
         at_us = stream.time_us(packet)
@@ -382,11 +386,11 @@ class Demuxer:
             self._container.seek(at_us, backward=True)
         except av.FFmpegError as error:
             raise unsupported("the source cannot be read from another position") from error
-        self._reading.watch_from_here()
+        self._cut_file.jumped()
         self._restart()
 
     def _begins_at_key(self, at_us: int) -> bool:
-        """Leaves out the video before the first key frame; False when that comes after `at_us`."""
+        """Drops video before the first key frame; False when that comes after `at_us`."""
         if not any(stream.kind is TrackKind.VIDEO for stream in self._streams.values()):
             return True
         kept: list[Packet] = []

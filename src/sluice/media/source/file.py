@@ -1,7 +1,8 @@
-"""A media file over HTTP, of any container: read ahead and paced by who plays it.
+"""A media file over HTTP, of any container. Its player reads it ahead and paces it.
 
-Everything blocks and runs on a worker thread; the reader bounds each wait. Times are microseconds from the
-beginning of the file. A server without Range makes a file that is read again from its beginning.
+Everything blocks and runs on a worker thread; the HTTP reader bounds each wait. Times are microseconds from
+the beginning of the file. If the server does not honour Range, a seek reads the file again from its
+beginning.
 """
 
 from collections.abc import Callable
@@ -31,9 +32,9 @@ class DemuxSource:
         kinds: frozenset[TrackKind] = frozenset(TrackKind),
         opened: tuple[Container, Probe] | None = None,
     ) -> None:
-        """`head` stands over `file`; `connect` makes a new file of the same address, not connected yet. Only
-        tracks of `kinds` are read. `opened`: a demuxer over `head` and what it found, where that was needed
-        to know what this is."""
+        """`head` wraps `file`; `connect` makes a new file of the same address, not connected yet. Only tracks
+        of `kinds` are read. `opened`: a demuxer over `head` and its probe, where they were needed to
+        recognize the source."""
         self._file, self._head, self._connect, self._kinds = file, head, connect, kinds
         self._aborted = False
         self._demuxer: Container
@@ -52,7 +53,7 @@ class DemuxSource:
         return replace(probe, live=False)
 
     def read(self, until_us: int) -> list[Packet]:
-        """Packets in the order of decoding up to `until_us`, see Gather; empty at the end of the file."""
+        """Packets in decoding order up to `until_us`, see Gather; empty at the end of the file."""
         return self._gather.read(until_us)
 
     def _pull(self, _kind: TrackKind | None) -> Packet | None:
@@ -62,7 +63,7 @@ class DemuxSource:
         return packet
 
     def seek(self, position_us: int) -> None:
-        """At or before `position_us`; without Range that is the beginning. Raises SourceError."""
+        """Goes to the position or before it; without Range to the beginning. Raises SourceError."""
         if self._head.seekable():
             self._gather.clear()
             self._demuxer.seek(position_us + self._demuxer.first_us)

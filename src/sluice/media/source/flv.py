@@ -1,7 +1,7 @@
-"""FLV over our own byte files: a file, or a live stream over HTTP. What RTMP carries, behind another framing.
+"""FLV over our own byte files: a file, or a live stream over HTTP. Its tags are those of RTMP.
 
 Source: Adobe "Video File Format Specification" 10.1, annex E. Everything blocks and runs on a worker thread.
-FFmpeg's demuxer is not used: it knows only the tracks that came at the beginning.
+FFmpeg's demuxer is not used, because it knows only the tracks that came at the beginning.
 """
 
 import io
@@ -31,19 +31,20 @@ SIGNATURE = b"FLV"
 _HEADER, _TAG_HEADER, _SIZE_BEHIND = 9, 11, 4
 _AUDIO, _VIDEO, _SCRIPT = 8, 9, 18
 _FILTERED = 0x20  #: flag of an encrypted tag (E.4.1)
-#: A tag of sound or pictures of stream 0, where one is looked for; what is near enough, and what is read.
+#: Searching for a position: the head of an audio or video tag of stream 0; how near is near enough, and how
+#: much is read to find a tag.
 _TAG = re.compile(rb"[\x08\x09].{7}\0\0\0", re.DOTALL)
 _NEAR_BYTES, _SEARCHED_BYTES = 64 * 1024, 1 << 20
 #: How far before a position its key frame is looked for.
 _SEEK_BACK_US = (0, 2_000_000, 6_000_000, 20_000_000)
-#: A picture that is told with its first frame may be followed by others that show B-frames.
+#: Frames that are read before the tracks are described: those behind the first may show B-frames.
 _LOOK_AHEAD = 4
 #: How long a sequence header is waited for: some servers send it again with each key frame.
 _MOST_LACKING_S = 20.0
 
 
 class FlvDemuxer:
-    """As Demuxer: `open`, then `next` until it gives none."""
+    """Used like Demuxer: `open`, then `next` until it returns None."""
 
     def __init__(
         self, file: ByteFile, *, live: bool = False, kinds: frozenset[TrackKind] | None = None
@@ -55,10 +56,10 @@ class FlvDemuxer:
         self._ahead: deque[Packet] = deque()
         self.first_us = 0
         self._data_at = 0  #: where the tags begin
-        self._known: set[TrackKind] = set()  #: what it began with
+        self._known: set[TrackKind] = set()  #: kinds that it began with
         self.notes = Notes()
         self._rates = PacketRates()
-        self._barren = 0  #: bytes since there was a packet in them
+        self._barren = 0  #: bytes since the last packet
 
     @property
     def dropped(self) -> int:
@@ -103,22 +104,22 @@ class FlvDemuxer:
 
     @property
     def ahead(self) -> int:
-        """How many packets `next` has without reading."""
+        """How many packets `next` returns without reading."""
         return len(self._ahead)
 
     def put_back(self, packets: list[Packet]) -> None:
-        """`next` gives them again, in this order."""
+        """`next` returns them again, in this order."""
         self._ahead.extendleft(reversed(packets))
 
     def seek(self, at_us: int) -> None:
-        """To the key frame at or before `at_us`, if one is found; else to the beginning."""
+        """Goes to the key frame at or before `at_us`, if one is found; else to the beginning."""
         self._tracks.restart()
         if self._tracks.index:
-            places = [int(place) for seconds, place in self._tracks.index if seconds * 1e6 <= at_us]
-            self._jump(places[-1] if places else self._data_at)
+            before = [int(position) for seconds, position in self._tracks.index if seconds * 1e6 <= at_us]
+            self._jump(before[-1] if before else self._data_at)
             return
         for back_us in _SEEK_BACK_US:
-            self._jump(self._place_of(at_us - back_us))
+            self._jump(self._position_of(at_us - back_us))
             if self._begins_at_key(at_us):
                 return
         self._jump(self._data_at)
@@ -128,14 +129,15 @@ class FlvDemuxer:
 
     # --- positions ----------------------------------------------------------------------------------------
 
-    def _jump(self, place: int) -> None:
+    def _jump(self, position: int) -> None:
         self._ahead.clear()
         self._tracks.restart()
         self._timeline, self._rates = Timeline(), PacketRates()
-        self._file.seek(place)
+        self._file.seek(position)
 
-    def _place_of(self, at_us: int) -> int:
-        """A tag of this time or a little before: there is no index, but tags tell their own size twice."""
+    def _position_of(self, at_us: int) -> int:
+        """The position of a tag at this time or a little before. There is no index to use, but tags can be
+        found, since each has its size in front and behind."""
         low, high = self._data_at, self._file.seek(0, io.SEEK_END)
         while high - low > _NEAR_BYTES:
             middle = (low + high) // 2
@@ -146,20 +148,20 @@ class FlvDemuxer:
                 low = found[0]
         return low
 
-    def _tag_behind(self, place: int) -> tuple[int, int] | None:
-        """Where the first tag behind `place` begins, and its time."""
-        self._file.seek(place)
+    def _tag_behind(self, position: int) -> tuple[int, int] | None:
+        """Where the first tag behind `position` begins, and its time (us); None where none is near."""
+        self._file.seek(position)
         data = self._take(_SEARCHED_BYTES)
         for match in _TAG.finditer(data):
             begin, size = match.start(), int.from_bytes(match[0][1:4], "big")
             end = begin + _TAG_HEADER + size
             behind = data[end : end + _SIZE_BEHIND]
             if int.from_bytes(behind, "big") == _TAG_HEADER + size:
-                return place + begin, _time_ms(match[0]) * 1000
+                return position + begin, _time_ms(match[0]) * 1000
         return None
 
     def _begins_at_key(self, at_us: int) -> bool:
-        """Leaves out what comes before the first key frame; False when that comes after `at_us`."""
+        """Drops packets before the first key frame; False when that comes after `at_us`."""
         if TrackKind.VIDEO not in self._known:
             return True
         while (packet := self.next()) is not None and packet.dts_us <= at_us:
@@ -169,7 +171,7 @@ class FlvDemuxer:
         return False
 
     def _look_ahead(self) -> None:
-        """Reads until the tracks that are announced have begun, or were waited for."""
+        """Reads until the announced tracks have begun, or were waited for long enough."""
         begun_s = time.monotonic()
         until_s = begun_s + WAIT_LIVE_S
         while self._read_tag():
@@ -186,7 +188,7 @@ class FlvDemuxer:
                 break
 
     def _read_tag(self) -> bool:
-        """False at the end of the file; what is cut off there is no tag."""
+        """False at the end of the file; a tag that is cut off there does not count."""
         header = self._take(_TAG_HEADER)
         size = int.from_bytes(header[1:4], "big")
         body = self._take(size + _SIZE_BEHIND) if len(header) == _TAG_HEADER else b""
@@ -227,7 +229,7 @@ class FlvDemuxer:
             self._tracks.on_metadata(DataMessage(name, values))
 
     def _take(self, size: int) -> bytes:
-        """So many bytes, fewer at the end."""
+        """`size` bytes, fewer at the end of the file."""
         return read_up_to(self._file, size)
 
 

@@ -1,7 +1,7 @@
-"""From FLV tags, of RTMP or of a file, to packets: tracks begin, change and pause as they like. No IO.
+"""Makes packets of FLV tags, of RTMP or of a file: tracks begin, change and pause at any time. No IO.
 
-Metadata says which tracks will come; it may lie, or be missing, so nothing waits for it for long. A track
-begins with its first frame that can be decoded, which for pictures is a key frame with its configuration.
+Metadata says which tracks will come. It may be wrong or missing, so no track is waited for long. A track
+begins with its first frame that can be decoded; of video that is a key frame behind its configuration.
 """
 
 import contextlib
@@ -17,30 +17,36 @@ from sluice.wire.flv import AudioTag, FlvError, PacketType, VideoTag, parse_audi
 from sluice.wire.h264 import AvcConfig, H264Error, Sps
 from sluice.wire.rtmp import AudioMessage, DataMessage, VideoMessage
 
-#: How long the other track is waited for after the first media, when nothing or metadata announced it; what
-#: comes later joins.
+#: How long the other track is waited for after the first media: if nothing announced it, if metadata did. A
+#: track that comes later joins.
 UNANNOUNCED_S, ANNOUNCED_S = 0.5, 2.0
-#: Media kept meanwhile; beyond it playing begins with what is there.
+#: Media kept meanwhile; beyond it, playing begins with the tracks that are there.
 MOST_KEPT_BYTES = 8 * 1024 * 1024
 
 #: Codecs that cannot be decoded without a configuration of their own.
 _CONFIGURED = frozenset({"hevc", "aac"})
 _NAMES = {"h264": "H.264", "hevc": "H.265", "aac": "AAC"}
-#: Of H.264 whose sets come in the stream: a record without any, length fields of 4 bytes.
+#: Record of H.264 with in-band parameter sets: it has none, and length fields of 4 bytes.
 _NO_SETS = b"\x01\0\0\0\xff\xe0\0"
 
 
 @dataclass(slots=True)
 class _Track:
+    """A track with one codec."""
+
     codec: str
     config: bytes = b""
     h264: H264Units | None = None
-    changed: bool = True  #: the next frame tells the track
+    changed: bool = True  #: the next frame describes the track anew
     begun: bool = False
     sample_rate: int = 0
     channels: int = 0
     shifted: bool = False  #: its pictures have composition times
     described: VideoTrack | AudioTrack | None = None
+
+    def __post_init__(self) -> None:
+        if self.codec == "h264":
+            self.h264 = H264Units(_NO_SETS)
 
     @property
     def lacks_config(self) -> bool:
@@ -48,14 +54,57 @@ class _Track:
             return False
         return self.h264 is None or not self.h264.record()
 
+    def configure(self, config: bytes) -> None:
+        self.config, self.changed = config, True
+        if self.codec == "h264":
+            self.h264 = H264Units(config)
+
+    def set_audio(self, sample_rate: int, channels: int) -> None:
+        """Takes the hints of a tag."""
+        self.sample_rate, self.channels, self.changed = sample_rate, channels, True
+
+    def begin(self) -> None:
+        self.begun = True
+
+    def restart(self) -> None:
+        """To be called after a jump: the track begins again."""
+        self.begun = False
+
+    def describe_video(self, packet: Packet, size: tuple[int, int], *, shifted: bool) -> None:
+        """`size`: that of metadata, for codecs whose configuration is not read."""
+        self.shifted = reordered = shifted
+        config, (width, height) = self.config, size
+        if self.h264 is not None:
+            config = self.h264.record()
+            with contextlib.suppress(H264Error):  # damaged sets are left to the decoder
+                sps = Sps.parse(AvcConfig.parse(config).sps[0])
+                width, height = sps.width, sps.height
+                reordered = sps.reorders(shifted=shifted)
+        self._describe(packet, VideoTrack(self.codec, config, width, height, reordered))
+
+    def describe_audio(self, packet: Packet) -> None:
+        rate, channels = self.sample_rate, self.channels
+        if self.codec == "aac":
+            config = AacConfig.parse(self.config)
+            rate, channels = config.sample_rate, config.channels
+        self._describe(packet, AudioTrack(self.codec, self.config, rate, channels))
+
+    def _describe(self, packet: Packet, described: VideoTrack | AudioTrack) -> None:
+        """Sets `packet.track`, unless that was described before."""
+        if described != self.described:
+            self.described = packet.track = described
+        self.changed = False
+
 
 @dataclass(slots=True)
 class FlvTracks:
+    """Takes messages and metadata; `take` returns the packets that they made."""
+
     announced: frozenset[TrackKind] = frozenset()
     #: Empty and damaged tags, frames before their configuration or the first key frame.
     dropped: int = 0
     duration_us: int | None = None
-    #: Of a file with an index: seconds and positions of its key frames.
+    #: The key frames of a file with an index: seconds and positions.
     index: list[tuple[float, float]] = field(default_factory=list)
     _tracks: dict[TrackKind, _Track] = field(default_factory=dict)
     _packets: list[Packet] = field(default_factory=list)
@@ -77,7 +126,7 @@ class FlvTracks:
         return UNANNOUNCED_S
 
     def probe(self) -> Probe:
-        """What has begun by now. Raises SourceError where damage kept all from it."""
+        """The tracks that have begun by now. Raises SourceError where damage kept all from beginning."""
         if not self.begun and self._damage is not None:
             raise self._damage
         described = [track.described for track in self._tracks.values() if track.begun]
@@ -91,7 +140,7 @@ class FlvTracks:
         )
 
     def lacking(self) -> str:
-        """What keeps tracks that came from being decoded, in words; empty where nothing does."""
+        """Why tracks that came cannot be decoded, in words; empty where they can."""
         lacking = [_NAMES[track.codec] for track in self._tracks.values() if track.lacks_config]
         what = " and ".join(lacking)
         advice = "let the server send it to players that join, or start the publisher anew"
@@ -104,17 +153,17 @@ class FlvTracks:
         return packets
 
     def restart(self) -> None:
-        """What comes next is from elsewhere: pictures go on with a key frame."""
+        """To be called after a jump: video continues with a key frame."""
         self._packets.clear()
         self._kept_bytes = 0
         for track in self._tracks.values():
-            track.begun = False
+            track.restart()
 
     def on_metadata(self, message: DataMessage) -> None:
         properties = message.values[0] if message.values else None
         if message.name != "onMetaData" or not isinstance(properties, dict):
             return
-        # Servers that rebuild metadata write 0 for what is not there.
+        # Servers that rebuild metadata write 0 for a track that is not there.
         found = {
             TrackKind.VIDEO: any(_is_something(properties.get(n)) for n in ("videocodecid", "width")),
             TrackKind.AUDIO: any(
@@ -155,16 +204,16 @@ class FlvTracks:
             tag.sample_rate,
             tag.channels,
         ):
-            track.sample_rate, track.channels, track.changed = tag.sample_rate, tag.channels, True
+            track.set_audio(tag.sample_rate, tag.channels)
         if tag.packet_type is PacketType.CONFIG:
             self._configure(track, tag.data)
         elif isinstance(tag, VideoTag):
-            self._on_picture(track, tag, message.timestamp_ms)
+            self._on_video(track, tag, message.timestamp_ms)
         else:
-            self._on_sound(track, tag, message.timestamp_ms)
+            self._on_audio(track, tag, message.timestamp_ms)
 
     def _configure(self, track: _Track, config: bytes) -> None:
-        """A configuration that cannot be used changes nothing: another may come."""
+        """A damaged configuration changes nothing: another one may come."""
         if config == track.config:
             return
         try:
@@ -177,14 +226,12 @@ class FlvTracks:
             self._damage = unsupported(text)
             self.dropped += 1
             return
-        track.config, track.changed = config, True
-        track.h264 = H264Units(config) if track.codec == "h264" else None
+        track.configure(config)
 
-    def _on_picture(self, track: _Track, tag: VideoTag, time_ms: int) -> None:
+    def _on_video(self, track: _Track, tag: VideoTag, time_ms: int) -> None:
         shift_us = tag.composition_time_ms * 1000
         packet = Packet(TrackKind.VIDEO, tag.data, time_ms * 1000, time_ms * 1000 + shift_us, tag.key)
-        if track.codec == "h264":
-            track.h264 = track.h264 or H264Units(_NO_SETS)
+        if track.h264 is not None:
             usable = track.h264.convert(packet) and bool(track.h264.record())
         else:
             usable = bool(track.config) or track.codec not in _CONFIGURED
@@ -193,39 +240,20 @@ class FlvTracks:
             return
         shifted = track.shifted or shift_us != 0
         if track.changed or (packet.key and shifted != track.shifted):
-            track.shifted = shifted
-            self._describe_video(track, packet)
-        track.begun = True
+            track.describe_video(packet, self._size, shifted=shifted)
+        if not track.begun:
+            track.begin()
         self._put(packet)
 
-    def _describe_video(self, track: _Track, packet: Packet) -> None:
-        config, (width, height), reordered = track.config, self._size, track.shifted
-        if track.h264 is not None:
-            config = track.h264.record()
-            with contextlib.suppress(H264Error):  # the decoder may know better
-                sps = Sps.parse(AvcConfig.parse(config).sps[0])
-                width, height = sps.width, sps.height
-                reordered = sps.reorders(shifted=track.shifted)
-        described = VideoTrack(track.codec, config, width, height, reordered)
-        if described != track.described:
-            track.described = packet.track = described
-        track.changed = False
-
-    def _on_sound(self, track: _Track, tag: AudioTag, time_ms: int) -> None:
+    def _on_audio(self, track: _Track, tag: AudioTag, time_ms: int) -> None:
         if track.codec in _CONFIGURED and not track.config:
             self.dropped += 1
             return
         packet = Packet(TrackKind.AUDIO, tag.data, time_ms * 1000, time_ms * 1000, True)
         if track.changed:
-            rate, channels = track.sample_rate, track.channels
-            if track.codec == "aac":
-                config = AacConfig.parse(track.config)
-                rate, channels = config.sample_rate, config.channels
-            described = AudioTrack(track.codec, track.config, rate, channels)
-            if described != track.described:
-                track.described = packet.track = described
-            track.changed = False
-        track.begun = True
+            track.describe_audio(packet)
+        if not track.begun:
+            track.begin()
         self._put(packet)
 
     def _put(self, packet: Packet) -> None:
@@ -238,12 +266,12 @@ def _is_something(value: Value | None) -> bool:
 
 
 def _index(value: Value | None) -> list[tuple[float, float]]:
-    """The unofficial but usual ``keyframes`` of metadata, in order; empty where it is malformed."""
+    """The unofficial but usual ``keyframes`` of metadata: seconds and positions; empty if malformed."""
     if not isinstance(value, dict):
         return []
-    times, places = value.get("times"), value.get("filepositions")
-    if not isinstance(times, list) or not isinstance(places, list) or len(times) != len(places):
+    times, positions = value.get("times"), value.get("filepositions")
+    if not isinstance(times, list) or not isinstance(positions, list) or len(times) != len(positions):
         return []
-    pairs = list(zip(times, places, strict=True))
+    pairs = list(zip(times, positions, strict=True))
     numbers = [(t, p) for t, p in pairs if isinstance(t, float) and isinstance(p, float) and p > 0]
     return numbers if len(numbers) == len(pairs) and numbers == sorted(numbers) else []

@@ -1,8 +1,8 @@
-"""Reading by the slowest track: containers may hold seconds of one track before those of the other.
+"""Reads by the slowest track: a container may have seconds of one track before those of the other.
 
-A read up to some time goes on until every track that plays has come so far; packets of the others that come
-meanwhile wait here. A track that stays away for much longer than the file ever held one back has ended or is
-sparse: nobody waits for it until it comes again. No IO of its own.
+A read up to some time goes on until every track that plays has come that far; packets of the others wait here
+meanwhile. A track that stays away for much longer than the file has ever delayed one has ended or is sparse:
+it is not waited for until it comes again. No IO of its own.
 """
 
 from collections import deque
@@ -14,45 +14,52 @@ from typing import Literal
 from sluice.core.errors import SourceError
 from sluice.media.packets import Packet, TrackKind
 
-#: What is read ahead of a track that does not come: media, by how far tracks were apart so far, and bytes.
+#: How much is read while a track does not come: media, `_AHEAD_OF_APART` times the distance that tracks have
+#: had so far but within these bounds, and bytes.
 LEAST_AHEAD_US, MOST_AHEAD_US = 2_000_000, 30_000_000
 _AHEAD_OF_APART = 5
 MOST_AHEAD_BYTES = 24 << 20
-#: When a track comes back that was no longer waited for, its packets may be this much older than the last
-#: packet that was given; older ones are left out. The reason: FFmpeg's demuxer for transport streams holds
-#: back the last packet of a track that ended until the end of the file.
+#: When a track that was no longer waited for comes back, its packets may be this much older than the last
+#: packet that was returned; older ones are dropped. FFmpeg's demuxer for transport streams holds back the
+#: last packet of a track that has ended until the end of the file.
 _MOST_LATE_US = 500_000
 _dts_us = attrgetter("dts_us")
 
-#: The next packet, of this kind if kinds are read apart; None at the end, or while there is none of it. May
-#: raise SourceError.
+#: Returns the next packet, of the given kind if kinds are read apart; None at the end, or while there is
+#: none. May raise SourceError.
 Pull = Callable[[TrackKind | None], Packet | None]
 
 
 class Gather:
+    """Orders the packets that `pull` returns. Kinds: audio and video."""
+
     def __init__(self, pull: Pull, *, apart: bool = False) -> None:
-        """`apart`: each kind comes from a place of its own, so that one that stays away can be asked for."""
-        self._pull, self.apart = pull, apart
+        """`apart`: see `read_apart`."""
+        self._pull, self._apart = pull, apart
         self._queues: dict[TrackKind, deque[Packet]] = {}
         self._newest: dict[TrackKind, int] = {}  #: decoding time of the last packet that was pulled
         self._expected: set[TrackKind] = set()  #: they play, but nothing was pulled yet
         self._first_us: int | None = None
-        self._given_us: int | None = None  #: decoding time of the last packet that was given
+        self._given_us: int | None = None  #: decoding time of the last packet that was returned
         self._apart_us = 0  #: how far behind the others a packet came, at most
         self._bytes = 0
         self._absent: set[TrackKind] = set()  #: not waited for
-        self._dry: set[TrackKind | None] = set()  #: nothing comes of them in this reading
+        self._dry: set[TrackKind | None] = set()  #: nothing more comes of them during this `read`
         self._error: SourceError | None = None
 
+    def read_apart(self) -> None:
+        """Each kind has an input of its own from now on, so that one that stays away can be asked for."""
+        self._apart = True
+
     def expect(self, kinds: Iterable[TrackKind]) -> None:
-        """These play: they are waited for from the beginning."""
+        """These kinds play, and are waited for from the beginning."""
         self._expected.update(kinds)
 
     def read(self, until_us: int) -> list[Packet]:
-        """Packets in the order of decoding: all before `until_us`, or the first one behind it; empty at the
-        end. Raises SourceError when what was read before it is given."""
+        """Packets in decoding order: all before `until_us`, or else the first one behind it; empty at the
+        end. Raises a SourceError of `pull` only when the packets before it have been returned."""
         self._dry.clear()
-        if self.apart:
+        if self._apart:
             self._absent.clear()
         while self._error is None and (wanted := self._wanted(until_us)) is not False:
             try:
@@ -68,7 +75,7 @@ class Gather:
         return packets
 
     def clear(self) -> None:
-        """The source goes on elsewhere."""
+        """The source continues at another position."""
         self._expected.update(self._newest)
         self._queues.clear()
         self._newest.clear()
@@ -77,7 +84,7 @@ class Gather:
         self._bytes, self._error = 0, None
 
     def cut(self, at_us: int) -> None:
-        """The source goes on with other packets from this time on."""
+        """Drops packets from this time on: the source continues there with other ones."""
         for kind, queue in self._queues.items():
             while queue and queue[-1].dts_us >= at_us:
                 self._bytes -= len(queue.pop().data)
@@ -98,7 +105,7 @@ class Gather:
                 slowest, until_us = kind, newest_us
         if slowest is not False or any(self._queues.values()):
             return slowest
-        # Something has to be given, unless all is over.
+        # A packet has to be returned, unless all kinds have ended.
         return next((kind for kind in self._newest if kind not in self._dry), False)
 
     def _put(self, packet: Packet) -> None:
@@ -121,7 +128,7 @@ class Gather:
             self._give_up_waiting(kind, dts_us)
 
     def _give_up_waiting(self, kind: TrackKind, dts_us: int) -> None:
-        """For tracks that stay too far behind this one."""
+        """Stops waiting for tracks that stay too far behind this one."""
         newest_us = self._newest[kind]
         if len(self._newest) > 1:
             self._apart_us = max(self._apart_us, max(self._newest.values()) - dts_us)

@@ -1,9 +1,9 @@
 """HLS, recorded and live: our own reader of playlists, FFmpeg's demuxers behind it.
 
-FFmpeg's demuxer for HLS is not used: it resolves addresses against where it asked instead of where it was
-redirected to, skips lost segments without a word, and sleeps where nothing can wake it. Media time begins
-with the first segment that is played and runs on over discontinuities. A playlist that ended is an end;
-a live one that stops growing is a loss.
+FFmpeg's demuxer for HLS is not used: it resolves addresses against the one that it requested and not the one
+that it was redirected to, skips lost segments silently, and sleeps where nothing can wake it. Media time
+begins with the first segment that is played and runs on over discontinuities. The end of a playlist that has
+one ends the source; a live playlist that stops growing is a loss.
 """
 
 import time
@@ -39,7 +39,7 @@ class HlsSource(SegmentedSource):
         return self._play(Variant(base, 0, ()), _checked(parse_media(text, base)), (), None)
 
     def _open_best(self, variants: Sequence[Variant], variables: Variables) -> Probe:
-        """The best variant that plays; where none does, what is wrong with the best."""
+        """Plays the best variant that can be played; where none can, raises the error of the best one."""
         begun = time.monotonic()
         first_error: SourceError | None = None
         for n, variant in enumerate(variants):
@@ -60,7 +60,7 @@ class HlsSource(SegmentedSource):
     def _play(
         self, variant: Variant, playlist: MediaPlaylist, alike: Sequence[str], variables: Variables | None
     ) -> Probe:
-        """With the sound that has a playlist of its own; pictures alone where that fails."""
+        """Opens a variant, and its audio if that has playlists of its own; video alone where that fails."""
         kinds = self._kinds - ({TrackKind.AUDIO} if variant.sounds else set())
 
         def main() -> Rendition:

@@ -1,6 +1,6 @@
-"""The bytes behind a playlist: playlists, keys, initialization sections, segments; byte ranges and AES-128.
+"""Fetches what playlists name: playlists, keys, initialization sections, segments; byte ranges and AES-128.
 
-Every address goes through `net.http` and its guard; FFmpeg sees only bytes. It all blocks on a worker
+Every address goes through `net.http` and its guard; FFmpeg sees only bytes. Everything blocks on a worker
 thread; `Fetcher.abort` breaks every wait.
 """
 
@@ -27,7 +27,7 @@ _BLOCK = 16
 
 
 class Fetcher:
-    """Opens files, and aborts those that are open. `connect` makes one from an address."""
+    """Opens files, and aborts those that are open. `connect` makes a file of an address."""
 
     def __init__(self, connect: Callable[[str], HttpFile]) -> None:
         self._connect = connect
@@ -36,11 +36,11 @@ class Fetcher:
         self._aborted = threading.Event()
         self._keys: dict[str, bytes] = {}
         self._headers: dict[Header, bytes] = {}
-        self._place = 0  #: of the address that worked last, among several of the same resource
+        self._place = 0  #: index of the address that worked last, among several of the same resource
 
     def open(self, url: str, wait_s: float | None = None) -> HttpFile:
-        """Not connected yet; to be given back with `close`. `wait_s`: see HttpFile.wait_at_most; None: as
-        long as it is usual. Raises SourceError."""
+        """A file that is not connected yet, to be given back with `close`. `wait_s`: see
+        HttpFile.wait_at_most; None: the usual time. Raises SourceError."""
         file = self._connect(url)
         if wait_s is not None:
             file.wait_at_most(wait_s)
@@ -51,13 +51,13 @@ class Fetcher:
         return file
 
     def that_answers(self, part: Part) -> Part:
-        """The same part with only the one of its addresses that answers. Raises SourceError."""
+        """The same part with only that address that answers. Raises SourceError."""
         self.close(self.open_part(part))
         urls = (part.url, *part.others)
         return replace(part, url=urls[self._place % len(urls)], others=())
 
     def open_part(self, part: Part, wait_s: float | None = None) -> HttpFile:
-        """Connected, to the first of its addresses that answers. Raises SourceError."""
+        """A file that is connected to the first address of the part that answers. Raises SourceError."""
         urls = (part.url, *part.others)
         first: SourceError | None = None
         for n in range(len(urls)):
@@ -79,7 +79,7 @@ class Fetcher:
         raise first
 
     def close_all(self) -> None:
-        """What nobody will read any more."""
+        """Closes all files that are open."""
         with self._lock:
             files = list(self._open)
         for file in files:
@@ -91,7 +91,7 @@ class Fetcher:
         file.close()
 
     def text(self, url: str) -> tuple[str, str]:
-        """A playlist and the address it came from in the end. Raises SourceError."""
+        """A playlist, and its address behind all redirects. Raises SourceError."""
         file = self.open(url)
         try:
             return read_text(file), file.url
@@ -130,17 +130,17 @@ class Fetcher:
         return self._headers[header]
 
     def raise_if_aborted(self) -> None:
-        """For who catches what failed: it may be we who broke it off, and then nothing is to be tried again.
-        Raises SourceError."""
+        """To be called after a failure that is caught: raises SourceError if `abort` caused it, since then
+        nothing may be tried again."""
         self.wait(0)
 
     def wait(self, seconds: float) -> None:
-        """Raises SourceError when aborted meanwhile."""
+        """Waits. Raises SourceError when aborted meanwhile."""
         if self._aborted.wait(max(seconds, 0)):
             raise interrupted("reading was aborted")
 
     def abort(self) -> None:
-        """From any thread."""
+        """From any thread: all that is open, or is opened later, fails."""
         with self._lock:
             self._aborted.set()
             files = list(self._open)
@@ -149,7 +149,7 @@ class Fetcher:
 
 
 class Body:
-    """One resource, or a range of it, decrypted. Connected once it exists."""
+    """One resource, or a range of it, decrypted. The constructor connects."""
 
     def __init__(
         self,
@@ -159,14 +159,14 @@ class Body:
         wait_s: float | None = None,
         most_s: float = math.inf,
     ) -> None:
-        """`wait_s`: for each answer, and between bytes; `most_s`: for all of it, while who reads has nothing
-        else to do. Raises SourceError."""
+        """`wait_s`: the longest wait for an answer, and between bytes; `most_s`: the longest of all waits
+        together. Raises SourceError."""
         self._fetcher, self._part, self._wait_s, self._most_s = fetcher, part, wait_s, most_s
         self._waited_s = 0.0
         self._received = 0
-        self._asks_again = False  #: what does not even begin, its reader tries anew
+        self._asks_again = False  #: not for a body that does not even begin: its reader tries anew
         self._cipher: CipherContext | None = None
-        self._held = b""  # decrypted, but padding if nothing follows
+        self._held = b""  #: decrypted; padding if nothing follows
         self._ready = b""
         if key is not None:
             secret = fetcher.key(key.url, wait_s)
@@ -228,7 +228,7 @@ class Body:
         except SourceError as error:
             self._fetcher.raise_if_aborted()
             if not error.transient or not self._asks_again or self._file.seekable():
-                raise  # where ranges are given, the file has asked again by itself
+                raise  # where the server honours Range, the file has asked again by itself
             data = self._ask_again(size, error)
         self._received += len(data)
         return data
@@ -244,7 +244,7 @@ class Body:
             raise interrupted(f"{mask_url(self._part.url)} did not come within {self._most_s:g} s")
 
     def _ask_again(self, size: int, cause: SourceError) -> bytes:
-        """A body that broke off, from a server that ignores Range: once more, up to where it was."""
+        """Requests a body that broke off, of a server that ignores Range, once more and reads up to there."""
         self._asks_again = False
         self._fetcher.close(self._file)
         self._file = self._fetcher.open_part(self._part, self._wait_s)

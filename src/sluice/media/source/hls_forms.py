@@ -1,13 +1,13 @@
-"""What the bytes of a segment are, by their beginning, and whether they end where they should. No IO.
+"""Recognizes the form of a segment by its first bytes, and whether it ends where it should. No IO.
 
-Servers answer with pages, give half a segment, or one that nobody can decrypt; a demuxer that is given such
-bytes in the middle of others may swallow all that follows.
+Servers answer with pages, with half a segment, or with one that cannot be decrypted. A demuxer that gets such
+bytes between others may swallow all that follow.
 """
 
 from enum import Enum
 
 HEAD_BYTES = 3 * 204
-#: Packets of transport streams, also with a timestamp before or parity behind them.
+#: Sizes of packets of transport streams: plain, with a timestamp in front, with parity behind.
 _PACKETS = (188, 192, 204)
 _SYNC = 0x47
 _NULL_PID, _BEGINS, _HAS_PAYLOAD = 0x1FFF, 0x40, 0x10
@@ -18,6 +18,8 @@ _BOX_HEAD = 8
 
 
 class Form(Enum):
+    """What a segment is made of."""
+
     TS = "ts"
     MP4 = "mp4"
     AUDIO = "audio"  #: packed: frames of one track, with an ID3 tag before them
@@ -44,12 +46,12 @@ def form_of(head: bytes) -> Form:
 
 
 def is_torn(head: bytes) -> bool:
-    """Whether a segment of a transport stream, by its first packets, goes on with PES packets that the one
-    before began: of some stream the first packet begins nothing (payload_unit_start_indicator)."""
+    """Whether a segment of a transport stream continues PES packets that the one before began. Then the first
+    packet of some stream does not begin one (payload_unit_start_indicator). `head`: the first packets."""
     begun: set[int] = set()
     for at in range(0, len(head) - _PACKETS[0] + 1, _PACKETS[0]):
         if head[at] != _SYNC:
-            return True  # packets of another size: who knows
+            return True  # packets of another size, which are not examined
         pid = int.from_bytes(head[at + 1 : at + 3], "big") & 0x1FFF
         if pid == _NULL_PID or not head[at + 3] & _HAS_PAYLOAD:
             continue
@@ -68,12 +70,12 @@ def _is_ts(head: bytes) -> bool:
 
 
 class Ending:
-    """Follows the bytes of a segment to tell whether it ends in the middle of a box. Demuxers of other forms
-    than MP4 find their way again by themselves."""
+    """Follows the bytes of a segment to tell whether it ends in the middle of a box. Only MP4 needs this:
+    demuxers of other forms resynchronize by themselves."""
 
     def __init__(self, form: Form) -> None:
         self._follows = form is Form.MP4
-        self._left = 0  #: of the present box
+        self._left = 0  #: bytes of the current box that are still to come
         self._head = b""  #: of the next one, too little to tell its size
         self._damaged = False
 

@@ -1,7 +1,7 @@
-"""HLS master playlists as data (RFC 8216bis 4.4.6): which playlists there are, in the order to try them.
+"""Parses HLS master playlists (RFC 8216bis 4.4.6): which media playlists there are, in the order to try them.
 
-No IO. A master playlist may name a rendition behind the variant that uses it: the order of tags means
-nothing. Playlists of key frames alone, session data and session keys are of no use to a relay.
+No IO. The order of tags means nothing: a master playlist may name a rendition behind the variant that uses
+it. Playlists of key frames alone, session data and session keys are of no use to a relay.
 """
 
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ from sluice.core.limits import MOST_RENDITIONS
 from sluice.media.source.hls_text import Addresses, Variables, attributes, check_head, integer, lines_of
 
 _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "mp3")
-#: Whoever wants it described chooses so; nobody chooses for a room.
+#: Audio description is for those who choose it; for a room nobody chooses.
 _FOR_THE_BLIND = "public.accessibility.describes-video"
 _MOST_ALIKE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One choice of a master playlist. `sounds`: where its sound has playlists of its own, the one to play
-    first; the others have the same in another quality."""
+    """One variant of a master playlist. `sounds`: addresses of its audio, if that has playlists of its own:
+    the one to play first, then others with the same in another quality."""
 
     url: str
     bandwidth_bps: int
@@ -32,12 +32,14 @@ class Variant:
         return bool(self.codecs) and all(codec.startswith(_SOUND) for codec in self.codecs)
 
     def like(self, other: "Variant") -> bool:
-        """Whether one can be played on where the other was left: with the same tracks in it."""
+        """Whether one can continue where the other was left: both have the same kinds of tracks."""
         return (not self.sounds, self.sound_only) == (not other.sounds, other.sound_only)
 
 
 @dataclass(frozen=True, slots=True)
 class Master:
+    """What a master playlist names."""
+
     variants: tuple[Variant, ...]  #: the best first
     variables: Variables
 
@@ -45,8 +47,8 @@ class Master:
 @dataclass(frozen=True, slots=True)
 class _Sound:
     group: str
-    url: str | None  #: None: it is in the variant itself (4.4.6.2.1)
-    who: tuple[str, str]  #: language and name: in another group, the same in another quality
+    url: str | None  #: None: the audio is in the variant itself (4.4.6.2.1)
+    who: tuple[str, str]  #: language and name; with these, another group has the same in another quality
     rank: tuple[bool, bool, bool]
 
 
@@ -60,7 +62,7 @@ def is_master(text: str) -> bool:
 
 
 def parse_master(text: str, base: str) -> Master:
-    """Raises SourceError (permanent) when there is nothing in it."""
+    """Raises SourceError (permanent) when it names no playlist."""
     check_head(text)
     variables, addresses = Variables(base), Addresses(base)
     renditions = Budget(
@@ -112,7 +114,7 @@ def _variant(url: str, found: dict[str, str], sounds: dict[str, tuple[str, ...]]
 
 
 def _sounds_of_groups(sounds: list[_Sound]) -> dict[str, tuple[str, ...]]:
-    """Of each group the addresses to try."""
+    """The addresses to try, by group."""
     groups: dict[str, _Sound] = {}
     alike: dict[tuple[str, str], list[_Sound]] = {}
     for sound in sounds:
@@ -136,7 +138,7 @@ def _bandwidth(text: str) -> int:
 
 
 def _rank(variant: Variant) -> tuple[bool, bool, int]:
-    """The highest bandwidth; one with H.264 before any other, since it can be copied and is cheap to decode.
-    Without CODECS nothing is known, and H.264 with AAC is what almost all streams are."""
+    """Sorts variants: H.264 first, since it can be copied and is cheap to decode, then those with video, then
+    the highest bandwidth. A variant without CODECS counts as H.264: almost all streams are H.264 with AAC."""
     h264 = not variant.codecs or any(codec.startswith(("avc1", "avc3")) for codec in variant.codecs)
     return h264, not variant.sound_only, variant.bandwidth_bps

@@ -1,8 +1,9 @@
-"""What stays the same while a live HLS playlist is read again and again: numbers of segments and runs.
+"""Keeps the numbers of segments and runs the same over the reloads of a live HLS playlist.
 
-Pure. A segment that is listed again keeps its run, even when the discontinuity before it has slid out of the
-window and EXT-X-DISCONTINUITY-SEQUENCE is missing or wrong. An older list than the one that is known, as
-caches give at times, changes nothing; one that begins anew, as after an encoder's restart, is numbered on.
+Pure. A segment that is listed again keeps its run, even when the discontinuity before it has left the
+playlist and EXT-X-DISCONTINUITY-SEQUENCE is missing or wrong. A playlist that is older than the known one
+changes nothing; caches answer with such at times. One that begins anew, as after an encoder's restart,
+continues our numbers.
 """
 
 from bisect import bisect_right
@@ -17,6 +18,8 @@ _DAY_US = 86_400_000_000
 
 
 class Change(Enum):
+    """What a reload brought."""
+
     NEWS = "news"
     NONE = "none"
     STALE = "stale"  #: older than what is known, or empty
@@ -24,8 +27,8 @@ class Change(Enum):
 
 
 class Numbering:
-    """Holds the newest playlist, renumbered so that sequence numbers never go back. `begin_us` and `end_us`
-    are on a clock that starts at the beginning of the first playlist and runs on over reloads."""
+    """Has the newest playlist, renumbered so that sequence numbers never go back. `begin_us` and `end_us` are
+    on a clock that starts at the beginning of the first playlist and runs on over reloads."""
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Numbering:
         self._base_us = base_us  #: where the playlist's first segment begins
         self._origin = origin
         self.playlist = self._renumbered(playlist, lambda segment: segment.run + run_shift)
-        self._suspect_end: int | None = None  #: of the older list that came last
+        self._suspect_end: int | None = None  #: last number of the older playlist that came last
         self._told_shift = run_shift if playlist.tells_runs else None
 
     @property
@@ -53,7 +56,7 @@ class Numbering:
 
     def take(self, new: MediaPlaylist, *, believe: bool = False, passed_us: int = _DAY_US) -> Change:
         """Takes the answer to a reload, `passed_us` after the last one that had news. `believe`: that was so
-        long ago that an older list, if it grows, is taken for what the server has now."""
+        long ago that an older playlist, if it grows, is taken for the server's current one."""
         if not new.segments:
             self.playlist = replace(self.playlist, ended=self.playlist.ended or new.ended)
             return Change.STALE if not new.ended else Change.NEWS
@@ -72,8 +75,8 @@ class Numbering:
         return Change.NEWS if end > known or new.ended else Change.NONE
 
     def _is_anew(self, new: MediaPlaylist, grown: bool, believe: bool) -> bool:
-        """Whether a list whose numbers are lower is newer all the same: made later, another under the same
-        numbers, or far from what is known and growing."""
+        """Whether a playlist with lower numbers is newer all the same: it was made later, has other segments
+        under the same numbers, or is far from the known one and growing."""
         old = {segment.sequence: segment for segment in self.playlist.segments}
         last, newest = self.playlist.segments[-1], new.segments[-1]
         if last.program_time_us is not None and newest.program_time_us is not None:
@@ -108,12 +111,12 @@ class Numbering:
                 return runs.get(segment.sequence, segment.run + shift)
 
             if behind != self._told_shift:
-                self._told_shift = None  # the server's word cannot be trusted
+                self._told_shift = None  # the server's numbers of runs cannot be trusted
             at_us = self.begin_us(old[first + self._shift])
             self._base_us = at_us - common[0].start_us
         else:
             shift = self._shift_behind(new)
-            # Of numbers and dates that leap nothing is missed.
+            # Numbers and dates may leap: no more can be missing than the time that passed.
             begin_us = self.end_us + min(self._missed_us(new), passed_us)
 
             def run(segment: Segment) -> int:
@@ -123,15 +126,15 @@ class Numbering:
         self.playlist = self._renumbered(new, run)
 
     def _shift_behind(self, new: MediaPlaylist) -> int:
-        """Of the runs of a list that has nothing in common with the one before: what lies between is unknown
-        but by the server's word."""
+        """What is added to the runs of a playlist that has no segment in common with the one before: only the
+        server's numbers may tell what lay between."""
         last, first = self.playlist.segments[-1], new.segments[0]
         if new.tells_runs and self._told_shift is not None and first.run + self._told_shift >= last.run:
             return self._told_shift
         return last.run + 1 - first.run
 
     def _missed_us(self, new: MediaPlaylist) -> int:
-        """How long that is which was listed, and is gone already."""
+        """Duration of the segments that were listed between two reloads, and are gone already."""
         last, first = self.playlist.segments[-1], new.segments[0]
         if last.program_time_us is not None and first.program_time_us is not None:
             return max(0, first.program_time_us - last.program_time_us - last.duration_us)
@@ -173,8 +176,8 @@ class Numbering:
 
 
 def run_shift_to(main: MediaPlaylist, other: MediaPlaylist) -> int:
-    """What makes the runs of `other`, a second rendition, those of `main`: nothing where both tell their
-    numbers; else what is at the same time of day, or the same place, is one run."""
+    """What is added to the runs of `other`, a second rendition, to make them those of `main`. 0 where both
+    playlists number their runs; else segments at one time of day, or one position, are of one run."""
     if main.tells_runs and other.tells_runs:
         return 0
     by_date = all(
@@ -196,7 +199,8 @@ def run_shift_to(main: MediaPlaylist, other: MediaPlaylist) -> int:
 
 
 def _place(segment: Segment, playlist: MediaPlaylist, by_date: bool) -> int | None:
-    """Where two playlists can be compared: recordings from their beginning, live ones from their end."""
+    """A position by which two playlists can be compared: the time of day, or a time from the beginning of a
+    recording or from the end of a live playlist."""
     if by_date:
         return segment.program_time_us
     return segment.start_us if playlist.ended else segment.start_us - playlist.duration_us

@@ -1,9 +1,8 @@
-"""HLS media playlists as data (RFC 8216bis). No IO: text and the address it came from in, absolute
-addresses out.
+"""Parses HLS media playlists (RFC 8216bis). No IO: text and its address in, absolute addresses out.
 
 Tags that change nothing for a relay are skipped, as the RFC asks (6.3.1): low-latency playlists are played as
-ordinary ones, advertisements as what they are spliced into. What would be played wrongly without being
-understood is refused: encryption other than AES-128 of whole segments.
+ordinary ones, advertisements as part of the content. A playlist that would be played wrongly is refused: one
+with encryption other than AES-128 of whole segments.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from sluice.media.source.hls_text import (
 
 _LIVE_TARGETS = 3  # 6.3.3: not closer to the end than three target durations
 _IDENTITY = "identity"
-#: What people call the systems behind the key formats.
+#: Names of the DRM systems, by key format.
 _DRM = {
     "com.apple.streamingkeydelivery": "FairPlay",
     "com.microsoft.playready": "PlayReady",
@@ -44,7 +43,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a resource: all of it, or `length` from `offset` on. `others` are addresses of the same."""
+    """Bytes of a resource: all of it, or `length` from `offset` on. `others`: its further addresses."""
 
     url: str
     offset: int = 0
@@ -54,7 +53,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """An initialization section (4.4.4.5), with the key that is in force where it is named."""
+    """An initialization section (4.4.4.5), with the key that is in force at its tag."""
 
     part: Part
     key: Key | None = None
@@ -64,16 +63,16 @@ class Header:
 class Segment:
     """One segment of a media playlist, HLS's or one that a DASH manifest was turned into.
 
-    `start_us` counts from the playlist's first segment. `run` is the number of the stretch between two
-    discontinuities (4.4.4.3); its media timestamps are on one clock. The number stays the same over reloads
-    and is shared by the renditions of a source (see hls_numbering.py). A `gap` (4.4.4.7) does not exist and
-    is not asked for. `program_time_us` is the time of day at which the segment was made, in microseconds
-    since 1970, if its run tells (4.4.4.6). `origin` tells playlists with the same content apart: segments of
-    two of them are never read as one file.
+    `start_us` counts from the playlist's first segment. A run has the segments between two discontinuities
+    (4.4.4.3) or of one DASH period; their media timestamps are on one clock. `run` is its number, which stays
+    the same over reloads and is shared by the renditions of a source (see hls_numbering.py). A segment that
+    is a `gap` (4.4.4.7) does not exist and is not requested. `program_time_us` is the time of day at which
+    the segment was made, in microseconds since 1970, if its run tells (4.4.4.6). `origin` tells playlists
+    with the same content apart: segments of two of them are never read as one file.
 
-    The others are set by DASH only (see dash.py): `shift_us` is added to the media's timestamps to make them
-    times of the playlist, a `whole` segment is a complete file that can be sought in, and an `optional` one
-    was computed rather than listed, so that it may come late or never.
+    Only DASH sets the others (see dash.py). `shift_us` is added to the media's timestamps to make them times
+    of the playlist. A `whole` segment is a complete, seekable file. An `optional` segment was computed and
+    not listed, so that it may come late or never.
     """
 
     sequence: int
@@ -97,6 +96,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class MediaPlaylist:
+    """What a media playlist lists at one time."""
+
     segments: tuple[Segment, ...]
     target_us: int
     ended: bool  #: it will not change any more
@@ -109,7 +110,7 @@ class MediaPlaylist:
         return self.segments[-1].end_us if self.segments else 0
 
     def join(self) -> Segment:
-        """Where one who joins now begins to play a playlist that grows (6.3.3, 4.4.2.2)."""
+        """The segment of a live playlist at which a viewer who joins now begins (6.3.3, 4.4.2.2)."""
         offset_us = self.start_offset_us
         if offset_us is None:
             offset_us = -(self.hold_back_us or _LIVE_TARGETS * self.target_us)
@@ -117,13 +118,13 @@ class MediaPlaylist:
         return self.at(at_us)
 
     def at(self, position_us: int) -> Segment:
-        """The segment that holds the position; the last one behind the end."""
+        """The segment at this position; behind the end, the last one."""
         return next((s for s in self.segments if position_us < s.end_us), self.segments[-1])
 
 
 def parse_media(text: str, base: str, master: Variables | None = None) -> MediaPlaylist:
-    """`base`: where it came from; `master`: the variables of the playlist that names it. Raises SourceError:
-    permanent for what cannot be played."""
+    """`base`: the playlist's address; `master`: variables of the master playlist that names it. Raises
+    SourceError, permanent for a playlist that cannot be played."""
     check_head(text)
     reader = _MediaReader(base, master)
     for line in lines_of(text):
@@ -136,7 +137,7 @@ def parse_media(text: str, base: str, master: Variables | None = None) -> MediaP
         tuple(segments),
         target_us,
         reader.ended,
-        # 4.4.3.8 allows no less, and 0 is what servers write who mean nothing.
+        # 4.4.3.8 allows no less; servers write 0 when they mean no value.
         max(hold_back_us, _LIVE_TARGETS * target_us) if hold_back_us else None,
         reader.start_offset_us,
         reader.tells_runs,
@@ -145,7 +146,7 @@ def parse_media(text: str, base: str, master: Variables | None = None) -> MediaP
 
 @dataclass(slots=True)
 class _Coming:
-    """What is told of the next segment."""
+    """What tags say of the next segment."""
 
     duration_us: int | None = None
     range: tuple[int, int | None] | None = None
@@ -164,9 +165,9 @@ class _MediaReader:
         self._variables = Variables(base, master)
         self._sequence = self._run = self._start_us = 0
         self._header: Header | None = None
-        #: Of each key format, the tag in force (4.4.4.4: several may tell ways to the same key).
+        #: The tag in force, by key format (4.4.4.4: several tags may lead to the same key).
         self._keys: dict[str, dict[str, str]] = {}
-        self._key_url: str | None = None  #: of those in force, once it was needed
+        self._key_url: str | None = None  #: of the tags in force, once it was needed
         self._range_ends: dict[str, int] = {}
         self._coming = _Coming()
 
@@ -195,8 +196,8 @@ class _MediaReader:
             case "#EXT-X-ENDLIST":
                 self.ended = True
             case "#EXT-X-PLAYLIST-TYPE":
-                # 4.4.3.5: a list of this type cannot change. One of type EVENT is live: what began long ago
-                # is joined near its edge, as every live source, unless EXT-X-START says otherwise.
+                # 4.4.3.5: a VOD playlist cannot change. One of type EVENT is live: like every live source it
+                # is joined near its edge, however long ago it began, unless EXT-X-START says otherwise.
                 self.ended = self.ended or value.strip() == "VOD"
             case "#EXT-X-DEFINE":
                 self._variables.define(line)
@@ -274,7 +275,7 @@ class _MediaReader:
 
 
 def _with_times(segments: list[Segment]) -> list[Segment]:
-    """The time of day of each, counted on and back from those of its run that are told (4.4.4.6)."""
+    """The segments with their time of day, counted from those in the same run that have one (4.4.4.6)."""
     if not any(segment.program_time_us is not None for segment in segments):
         return segments
     for ordered in (range(len(segments)), reversed(range(len(segments)))):
@@ -291,7 +292,7 @@ def _with_times(segments: list[Segment]) -> list[Segment]:
 
 
 def _hint(value: str | None) -> int | None:
-    """A duration that may as well be missing."""
+    """An optional duration; None where it is missing or malformed."""
     try:
         return microseconds(value) if value is not None else None
     except SourceError:

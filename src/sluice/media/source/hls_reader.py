@@ -1,7 +1,8 @@
-"""The bytes of one stretch of a rendition that a demuxer can read as one file.
+"""The bytes of consecutive segments of a rendition, as one file for a demuxer.
 
-A stretch ends where another run, header, variant or form of segments begins, and behind whatever was left out
-or broke off: a demuxer that goes on in the middle of something may swallow all that follows.
+The file ends where another run, initialization section, variant or form of segments begins, and behind a
+segment that was left out or broke off: a demuxer that continues in the middle of something may swallow all
+that follows.
 """
 
 from sluice.core.errors import SourceError
@@ -10,20 +11,20 @@ from sluice.media.source.hls_forms import Form, is_torn
 from sluice.media.source.hls_playlist import Segment
 from sluice.media.source.hls_rendition import Rendition
 
-#: Bytes of a segment that tell how it joins the one before: the tables, and a packet of each stream.
+#: Bytes of a segment that show how it joins the one before: the tables, and a packet of each stream.
 _SEAM_BYTES = 64 * 188
 
 
 class RunFile:
-    """Begins with the segment that `Rendition.peek` gave. Not seekable."""
+    """Begins with the segment that `Rendition.peek` returned. Not seekable."""
 
     def __init__(self, rendition: Rendition, first: Segment) -> None:
         self._rendition = rendition
         self._first = self._segment = first
         self._form: Form | None = None
         self._body: Body | None = None
-        self._header = b""  #: what is still to be read of it
-        self._seam: bytearray | None = None  #: the beginning of a segment that goes on from another
+        self._header = b""  #: bytes of it that are still to be read
+        self._seam: bytearray | None = None  #: the beginning of a segment that continues another
         self._begun = self._over = False
         self._position = 0
 
@@ -40,7 +41,7 @@ class RunFile:
         raise OSError("segments are read in order")
 
     def read(self, size: int) -> bytes:
-        """1 to `size` bytes; none at the end of the run. Why it cannot go on, `Rendition.peek` raises."""
+        """1 to `size` bytes; none at the end. If an error ended the file, `Rendition.peek` raises it next."""
         if not self._begun:
             self._begin()
         data, self._header = self._header[:size], self._header[size:]
@@ -50,8 +51,8 @@ class RunFile:
         return data
 
     def skip_segment(self, why: str) -> None:
-        """A demuxer could make nothing of the present segment: the file ends here, and what follows is
-        another. Raises SourceError when that helped too often."""
+        """A demuxer could not read the current segment: the file ends here, and another begins behind it.
+        Raises SourceError when that happens too often in a row."""
         self._over = True
         self.close()
         self._rendition.spoil(self._segment, why)
@@ -93,7 +94,7 @@ class RunFile:
         try:
             segment = self._rendition.peek()
         except SourceError as error:
-            # A demuxer that fails does not give what it has read already.
+            # A demuxer that fails does not return what it has read already.
             self._rendition.hold(error)
             segment = None
         if segment is None or not self._continues(segment):

@@ -1,7 +1,7 @@
-"""A media playlist over its reloads: what it lists by now, and when it is to be asked for again.
+"""A media playlist over its reloads: what it lists now, and when the next reload is due.
 
-An answer that fails, or that is older than the one before, changes nothing but the time of the next question.
-When that is no longer bearable, and what is played instead, is for who reads the segments (hls_rendition.py).
+An answer that fails, or that is older than the one before, only changes the time of the next reload. The
+reader of the segments (hls_rendition.py) decides how long that is bearable, and what is played instead.
 """
 
 import time
@@ -15,10 +15,10 @@ from sluice.media.source.hls_numbering import Change, Numbering
 from sluice.media.source.hls_playlist import MediaPlaylist, Segment
 from sluice.media.source.notes import Notes
 
-#: A live playlist that stays the same for so long is a loss, and so are segments that are not there; three
-#: target durations if that is longer.
+#: A live playlist that does not change for so long is a loss, and so are segments that are not there for so
+#: long. Three target durations if that is longer.
 STALL_S = 10.0
-#: What a playlist may ask for is asked for this often at least.
+#: A longer target duration counts as this one, so that reloads are not further apart.
 _LONGEST_TARGET_S = 60.0
 #: The pause after a reload that failed; longer from the fourth in a row on.
 _BAD_ANSWER_S = 0.25
@@ -27,7 +27,7 @@ Load = Callable[[], MediaPlaylist]
 
 
 class ReloadedPlaylist:
-    """Asks `load` for the playlist as it is now. All times are those of `time.monotonic`."""
+    """Calls `load` for the playlist as it is now. All times are those of `time.monotonic`."""
 
     def __init__(
         self, playlist: MediaPlaylist, load: Load, fetcher: Fetcher, notes: Notes, *, run_shift: int = 0
@@ -37,16 +37,16 @@ class ReloadedPlaylist:
         self._numbering = Numbering(playlist, run_shift=run_shift)
         self.loaded_at = self.changed_at = self._heard_at = time.monotonic()
         self.error: SourceError | None = None  #: of the last reload
-        self.bad_answers = 0  #: one behind the other: errors and older lists
-        self._work_s = 0.0  #: of the processor, for the last reload
+        self.bad_answers = 0  #: in a row: errors and older playlists
+        self._work_s = 0.0  #: processor time of the last reload
 
     @property
     def newest(self) -> MediaPlaylist:
-        """Numbers of segments and runs stay what they are over reloads."""
+        """The newest playlist. Segments and runs keep their numbers over reloads."""
         return self._numbering.playlist
 
     def newest_us(self) -> int:
-        """Where the source is by now: it goes on while the playlist is not asked for."""
+        """Where the source is by now; it moves on between reloads."""
         return self._numbering.end_us + int((time.monotonic() - self._heard_at) * 1e6)
 
     def begin_us(self, segment: Segment) -> int:
@@ -57,12 +57,12 @@ class ReloadedPlaylist:
         return min(self.newest.target_us / 1e6, _LONGEST_TARGET_S)
 
     def limit_s(self) -> float:
-        """How long nothing new may come."""
+        """How long the playlist may bring nothing new."""
         return max(STALL_S, 3 * self.target_s())
 
     def due_at(self) -> float:
-        """RFC 8216bis 6.3.4: a target duration after a change, half of it without one; sooner after an answer
-        that was none."""
+        """When to reload. RFC 8216bis 6.3.4: a target duration after a reload with a change, half of it after
+        one without; sooner after a bad answer."""
         unchanged = self.changed_at < self.loaded_at
         pause_s = self.target_s() / (2 if unchanged else 1)
         if self.bad_answers:
@@ -70,9 +70,9 @@ class ReloadedPlaylist:
         return self.loaded_at + max(pause_s, self._work_s / MOST_RELOAD_SHARE)
 
     def load_again(self) -> bool:
-        """True when the source began anew: its numbers go on, but what was to come next is gone. An answer
-        that fails is kept in `error`. Raises SourceError when it was we who broke it off, and
-        ADDRESS_NOT_ALLOWED."""
+        """Reloads. True when the source began anew: numbers continue, but the segment that was to come next
+        is gone. The error of a failed answer is kept in `error`. Raises SourceError when we were aborted, and
+        for ADDRESS_NOT_ALLOWED."""
         begun_s = time.thread_time()
         try:
             return self._load_again()
@@ -108,11 +108,12 @@ class ReloadedPlaylist:
         return change is Change.ANEW
 
     def be_patient(self) -> None:
-        """The time that it had for something new begins now."""
+        """Restarts the time in which something new has to come."""
         self.changed_at = time.monotonic()
 
     def go_over_to(self, new: MediaPlaylist, load: Load, sequence: int) -> None:
-        """Another playlist with the same content: its segment at the same time gets the number `sequence`."""
+        """Changes to another playlist with the same content. Its segment at the time of our segment
+        `sequence` gets that number."""
         self._numbering = self._numbering.replaced_by(new, sequence, self.newest_us())
         self.loaded_at = self.changed_at = self._heard_at = time.monotonic()
         self.load, self.error = load, None

@@ -1,8 +1,9 @@
-"""Segments of HLS playlists, one behind the other: reloading, what is lost or late, other variants.
+"""The segments of a media playlist in order: reloads it, leaves out lost segments, waits for late ones,
+switches.
 
-One bad resource does not end a source: what cannot be had is left out and told in the notes, and reading goes
-on behind it. Only what yields nothing ends: a server that answers nothing any more, a live playlist that no
-longer grows. Everything blocks on a worker thread; `Fetcher.abort` breaks every wait.
+One bad resource does not end a source: a segment that cannot be fetched is left out with a note, and reading
+continues behind it. A source ends only when nothing comes any more: its server no longer answers, or its live
+playlist no longer grows. Everything blocks on a worker thread; `Fetcher.abort` breaks every wait.
 """
 
 import math
@@ -21,25 +22,25 @@ from sluice.media.source.hls_reload import Load, ReloadedPlaylist
 from sluice.media.source.notes import Notes
 from sluice.net.http import ErrorAnswer
 
-#: Pauses before a recording's segment is asked for again, if trying again can help.
+#: Pauses before a segment of a recording is requested again, if another try can help.
 _PAUSES_S = (0.5, 1.0)
 _GONE = frozenset({404, 410})
-#: Segments one behind the other that may be lost: of those that the server does not have, and of others,
-#: where it is rather the server that has a problem.
+#: How many segments in a row may be lost: of those that the server does not have, and of others, where rather
+#: the server has a problem.
 _MOST_GONE, _MOST_LOST = 300, 3
-#: What takes so long to fail is tried once more only, and at once.
+#: A request that takes so long to fail is tried only once more, and at once.
 _SLOW_S = 3.0
-#: How long a segment's server may be silent before it is asked once more: what is lost with two such waits is
-#: the segment's own time and five seconds, of which some were read ahead. Servers that make segments when
-#: they are asked for take about as long as the segments are.
+#: How long the server of a segment may be silent before the segment is requested once more. Two such waits
+#: cost the segment's own duration and five seconds, a part of which was read ahead. Servers that make
+#: segments on request take about as long as the segments last.
 _LEAST_WAIT_S, _MOST_WAIT_S = 3.0, 8.0
 _OF_BOTH_WAITS_S = 5.0
-#: What comes at a third of its own pace, nobody wants to see.
+#: How many times its own duration a segment may take to come: slower, nobody wants to watch it.
 _MOST_DURATIONS = 3
-#: With another variant to go to, fewer.
+#: In a row, where there is another variant to switch to: lost segments, and bad answers to reloads.
 _MOST_BEFORE_SWITCH, _MOST_BAD_ANSWERS = 2, 3
 _MOST_OTHERS = 4
-#: How long pictures wait for sound that is late; then it joins when it comes.
+#: How long video waits for audio that is late; then audio joins when it comes.
 _PATIENCE_S = 1.0
 _REVIVAL_S = 10.0
 
@@ -55,17 +56,17 @@ class SegmentsGone(SourceError):
 
 @dataclass(slots=True)
 class _Lost:
-    """Segments one behind the other that could not be had."""
+    """Segments in a row that could not be fetched."""
 
     first: Segment
     error: SourceError
     since: float
     count: int = 0
-    tries: int = 0  #: of the present one
+    tries: int = 0  #: for the current one
 
 
 class Rendition:
-    """One media playlist: gives its segments in order, and waits for the next one of a live playlist."""
+    """One media playlist: returns its segments in order, and waits for the next one of a live playlist."""
 
     def __init__(
         self,
@@ -78,37 +79,37 @@ class Rendition:
         run_shift: int = 0,
         leader: "Rendition | None" = None,
     ) -> None:
-        """`reload` gives the playlist as it is now. Each of `others` gives another playlist with the same
-        content, to switch to when this one fails. `leader`: a rendition that goes on while this one is late
-        or has failed; `peek` then gives None for a while instead of raising."""
+        """`reload` returns the playlist as it is now. Each of `others` returns another playlist with the same
+        content, to switch to when this one fails. `leader`: a rendition that continues while this one is late
+        or has failed; `peek` then returns None for a while instead of raising."""
         self.fetcher = fetcher
         self.notes = notes or Notes()
         self._list = ReloadedPlaylist(playlist, reload, fetcher, self.notes, run_shift=run_shift)
         self._others = list(others[:_MOST_OTHERS])
         self._leader = leader
         self._what = "sound"
-        self._accompanied = leader is not None  #: others go on while this one has nothing
-        self.brief = False  #: `peek` gives None, too, while a live playlist has nothing, if nothing is torn
-        self.torn: bool | None = None  #: segments begin in the middle of what the one before began
-        self._barren_since: float | None = None  #: when the first of those came that could not be had
+        self._accompanied = leader is not None  #: others continue while this one has nothing
+        self.brief = False  #: `peek` also returns None while a live playlist has nothing, if it is not `torn`
+        self.torn: bool | None = None  #: segments continue packets that the one before began; None: unknown
+        self._barren_since: float | None = None  #: since when no segment could be fetched
         self._next = (self.playlist.segments[0] if playlist.ended else self.playlist.join()).sequence
         self._opened: tuple[Segment, Body] | None = None
         self._form: Form | None = None  #: of the last segment
         self._lost: _Lost | None = None
-        self._spoiled = (0, -2)  #: how many one behind the other, and the last one
+        self._spoiled = (0, -2)  #: how many in a row a demuxer could not read, and the last one's number
         self._any_good = False
-        self._switches = 0  #: since the last segment that could be had
+        self._switches = 0  #: since the last segment that could be fetched
         self._dry_since: float | None = None
         self._dead_until: float | None = None
         self.failure: SourceError | None = None  #: why it is left out for now
         self._held: SourceError | None = None
         self._places: dict[Part, Part] = {}
-        self.taken_us = 0  #: where the last segment begins that was taken, on the clock of `begin_us`
+        self.taken_us = 0  #: where the last segment that was taken begins, on the clock of `begin_us`
         self.taken: Part | None = None
 
     @property
     def playlist(self) -> MediaPlaylist:
-        """The newest. Numbers of segments and runs stay what they are over reloads."""
+        """The newest playlist. Segments and runs keep their numbers over reloads."""
         return self._list.newest
 
     def seek(self, position_us: int) -> None:
@@ -117,7 +118,7 @@ class Rendition:
         self._next = self.playlist.at(position_us).sequence
 
     def newest_us(self) -> int:
-        """Where the source is by now: it goes on while the playlist is not asked for."""
+        """Where the source is by now; it moves on between reloads."""
         return self._list.newest_us()
 
     def begin_us(self, segment: Segment) -> int:
@@ -125,16 +126,16 @@ class Rendition:
         return self._list.begin_us(segment)
 
     def lags(self) -> bool:
-        """Whether one who joins now begins further on, by a segment at least. Raises SourceError."""
+        """Whether a viewer who joins now begins at least one segment further on. Raises SourceError."""
         if time.monotonic() - self._list.loaded_at > self._list.target_s():
             self._load_again()
         return not self.playlist.ended and self.playlist.join().sequence > self._next
 
     def rejoin(self, behind_us: int | None = None) -> Segment:
-        """Goes on with the segment at which someone who joins now would begin, and returns it.
+        """Continues with the segment at which a viewer who joins now begins, and returns it.
 
-        `behind_us`: goes to that distance from the end of the playlist instead, where the main rendition is,
-        and one segment further back, since one of the two playlists may be newer than the other.
+        `behind_us`: continues at this distance from the end of the playlist instead, where the main rendition
+        is, and one segment further back, since one of the two playlists may be newer than the other.
         """
         segment = self.playlist.join()
         if behind_us is not None:
@@ -147,8 +148,8 @@ class Rendition:
         return segment
 
     def peek(self) -> Segment | None:
-        """The next segment, None at the end of a playlist that ended, and while one that has a leader or is
-        `brief` has none. Segments that cannot be had are left out. Raises SourceError, SegmentsGone."""
+        """The next segment. None at the end of a playlist that ended, and while one that has a leader or is
+        `brief` has none. Segments that cannot be fetched are left out. Raises SourceError, SegmentsGone."""
         if self._held is not None:
             held, self._held = self._held, None
             raise held
@@ -172,22 +173,23 @@ class Rendition:
                 return None
 
     def accompany(self, what: str) -> None:
-        """Others are played beside this, and go on without it while it is late or fails: `what` it is."""
+        """Others play beside this one, and without it while it is late or fails. `what`: its name in
+        notes."""
         self._what, self._accompanied = what, True
 
     def hold(self, error: SourceError) -> None:
-        """`peek` is to raise it once more: it came where it could not be told."""
+        """Makes `peek` raise an error that came where it could not be raised."""
         self._held = error
 
     def advance(self, segment: Segment) -> None:
-        """Goes behind a segment that somebody else opens."""
+        """Moves behind a segment that somebody else opens."""
         self._next = segment.sequence + 1
         self.taken_us = self.begin_us(segment)
         self.taken = segment.part
 
     def go_on_behind(self, part: Part) -> int | None:
-        """Goes on with what follows `part`, which was played already. Returns how far that is from the end of
-        the playlist; None, and nothing changes, in a recording or if `part` is no longer listed."""
+        """Continues behind `part`, which was played already. Returns the distance from the end of the
+        playlist; None in a recording, or if `part` is no longer listed, and then nothing changes."""
         wanted = _name(part)
         found = [segment for segment in self.playlist.segments if _name(segment.part) == wanted]
         if self.playlist.ended or not found:
@@ -197,7 +199,7 @@ class Rendition:
         return self.playlist.duration_us - found[-1].end_us
 
     def take(self, segment: Segment) -> Body:
-        """What `peek` gave, to be read and closed."""
+        """The body of the segment that `peek` returned, to be read and closed."""
         assert self._opened is not None  # noqa: S101 - peek opened it
         opened, self._opened = self._opened, None
         self.advance(segment)
@@ -205,11 +207,11 @@ class Rendition:
         return opened[1]
 
     def form(self) -> Form | None:
-        """Of the segment that `peek` gave."""
+        """The form of the segment that `peek` returned."""
         return self._opened[1].form if self._opened is not None else None
 
     def spoil(self, segment: Segment, why: str) -> None:
-        """A demuxer could make nothing of a segment. Raises SourceError when it is not the first of many."""
+        """A demuxer could not read a segment. Raises SourceError after too many in a row."""
         count, last = self._spoiled
         count = count + 1 if segment.sequence - last <= 1 else 1
         self._spoiled = (count, segment.sequence)
@@ -247,7 +249,7 @@ class Rendition:
                 return found
 
     def _found(self, segment: Segment) -> Segment | None:
-        """One that somebody else opens, where it is; None where it is nowhere."""
+        """A segment that somebody else opens, with the address that answers; None where none does."""
         if segment.part not in self._places:
             try:
                 self._places = {segment.part: self.fetcher.that_answers(segment.part)}
@@ -275,7 +277,7 @@ class Rendition:
             self._reload()
 
     def _is_left_alone(self) -> bool:
-        """Whether the others go on without this, until it has more."""
+        """Whether the others continue without this one for now."""
         now = time.monotonic()
         if self._dry_since is None:
             self._dry_since = now
@@ -287,7 +289,7 @@ class Rendition:
         return self._accompanied or (self.brief and self.torn is False)
 
     def _open(self, segment: Segment) -> Segment | None:
-        """None: it is left out, or to be tried again."""
+        """The segment, opened; None where it is left out, or to be tried again."""
         if segment.gap:
             self.leave_out("the source announces gaps (EXT-X-GAP): what was never made is left out")
             self._next = segment.sequence + 1
@@ -306,7 +308,7 @@ class Rendition:
 
     def _try(self, segment: Segment) -> Segment:
         wait_s, most_s = None, math.inf
-        if self._any_good:  # before that nobody watches, and a server may have to begin its work
+        if self._any_good:  # before that nobody watches, and a server may have to start up
             wait_s = _wait_s(segment)
             most_s = 2 * wait_s + _MOST_DURATIONS * segment.duration_us / 1e6
         if segment.header is not None:
@@ -332,10 +334,10 @@ class Rendition:
         return self._lost
 
     def _fail(self, segment: Segment, error: SourceError, *, slow: bool) -> None:
-        """Of a recording: another try, or on behind it."""
+        """In a recording: tries the segment again, or leaves it out."""
         gone = isinstance(error, ErrorAnswer) and error.status in _GONE
         if gone and segment.optional:
-            self._next = segment.sequence + 1  # it was only counted: the end of the period came earlier
+            self._next = segment.sequence + 1  # it was computed, and the period ends earlier
             return
         lost = self._note_failure(segment, error)
         pauses = _PAUSES_S if not slow else (0.0,) if self._any_good and not lost.count else ()
@@ -345,7 +347,7 @@ class Rendition:
         self._lose(segment, lost, error, _MOST_GONE if gone else _MOST_LOST)
 
     def _await(self, segment: Segment, error: SourceError, begun: float) -> Segment | None:
-        """Of a live source: it may be late. When the one behind it is there, it is lost."""
+        """In a live source: the segment may be late. It is lost when the one behind it is there."""
         lost = self._note_failure(segment, error, begun)
         if not error.transient:
             self._lose(segment, lost, error, _MOST_LOST)
@@ -364,7 +366,7 @@ class Rendition:
                     return found
         self.fetcher.wait(self._list.target_s() / 2)
         if time.monotonic() >= self._list.due_at():
-            self._load_again()  # it also tells the end, before segments are missed
+            self._load_again()  # the playlist also tells the end, before segments are missed
         return None
 
     def _check_stall(self, segment: Segment, error: SourceError) -> None:
@@ -380,7 +382,8 @@ class Rendition:
         raise error
 
     def _lose(self, segment: Segment, lost: _Lost, error: SourceError, most: int) -> None:
-        """Leaves it out. Raises the first error when so many are lost that there is rather no source."""
+        """Leaves the segment out. Raises the first error when too many are lost: the source has rather
+        failed."""
         lost.count, lost.tries = lost.count + 1, 0
         hangs = lost.count > 1 and most == _MOST_LOST and time.monotonic() - lost.since > hls_reload.STALL_S
         if hangs or lost.count >= (min(most, _MOST_BEFORE_SWITCH) if self._can_switch() else most):
@@ -391,7 +394,7 @@ class Rendition:
         self._next = segment.sequence + 1
 
     def _check_end(self) -> None:
-        """The end of a recording, if it is one: not where all that was left could not be had."""
+        """Raises SourceError at the end of a recording whose last segments could not be fetched, or none."""
         if not self.playlist.ended:
             return
         lost, self._lost = self._lost, None
@@ -403,13 +406,14 @@ class Rendition:
     # --- reloading, and other playlists ---------------------------------------------------------------------
 
     def _load_in_time(self, segment: Segment) -> None:
-        """Asks for the playlist while a segment is left, so that an answer that fails is no standstill."""
+        """Reloads the playlist while one segment is left, so that a bad answer does not stop playing."""
         left = self.playlist.segments[-1].sequence - segment.sequence
         if not self.playlist.ended and left <= 1 and time.monotonic() >= self._list.due_at():
             self._load_again()
 
     def _reload(self) -> None:
-        """When all that is listed was read: waits, and raises SourceError when nothing comes any more."""
+        """Waits and reloads, when all listed segments were read. Raises SourceError when nothing new
+        comes."""
         due_at, until = self._list.due_at(), float("inf")
         if self._waits_little and self._dry_since is not None:
             until = self._dry_since + _PATIENCE_S
@@ -430,7 +434,8 @@ class Rendition:
             self._next = self.playlist.join().sequence
 
     def _switch(self, error: SourceError) -> bool:
-        """Goes on with another playlist of the same content, if there is one that was not tried in vain."""
+        """Continues with another playlist of the same content; False where none is left that can be
+        loaded."""
         for load in list(self._others) if self._can_switch() else []:
             try:
                 new = load()
@@ -449,11 +454,11 @@ class Rendition:
         return False
 
     def _can_switch(self) -> bool:
-        """Not when all were tried since the last segment that could be had: it is lost in all of them."""
+        """False when all were tried since the last segment that was fetched: the next one is lost in all."""
         return bool(self._others) and self._switches <= len(self._others)
 
     def _revive(self) -> bool:
-        """Tries what failed once more, after a while, and goes on where the leader is."""
+        """Tries this rendition again, a while after it failed, where the leader is by then."""
         now = time.monotonic()
         if self._dead_until is None or now < self._dead_until:
             return False
@@ -488,5 +493,5 @@ def _wait_s(segment: Segment) -> float:
 
 
 def _name(part: Part) -> tuple[str, int]:
-    """What stays of an address that is signed anew with each answer."""
+    """What identifies a part although each answer signs its address anew."""
     return part.url.partition("?")[0], part.offset

@@ -1,6 +1,6 @@
 """The text of HLS playlists: lines, attribute lists, numbers and variables (RFC 8216bis 4.1 to 4.3). No IO.
 
-All of it is linear in what it is given, and what it makes is bounded (core/limits.py): others write it.
+Strangers write these texts: the work is linear in their length, and its results are bounded (core/limits.py).
 """
 
 import re
@@ -18,7 +18,7 @@ _LINE = re.compile(r"[^\r\n]+")
 _ATTRIBUTE = re.compile(r'\s*([A-Z0-9-]+)\s*=\s*("[^"]*"|[^,]*)', re.ASCII)
 _HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,32})", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
-#: Names of files, behind folders perhaps, as nearly all playlists have them: nothing in them is to be judged.
+#: Names of files, perhaps in folders, as nearly all playlists have them: they need no check, and no join_url.
 _PLAIN = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*(?:\?[\w.=&/-]*)?", re.ASCII)
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]{1,200})\}", re.ASCII)
 #: Variables may be made of variables, and double with each.
@@ -29,7 +29,7 @@ _MOST_ATTRIBUTES = 1000  #: of a tag
 
 
 def lines_of(text: str) -> Iterator[str]:
-    """Without blank ones and what surrounds them. Raises SourceError."""
+    """The lines, stripped, without blank ones. Raises SourceError."""
     lines = Budget(MOST_PLAYLIST_LINES, f"the playlist has more than {MOST_PLAYLIST_LINES} lines")
     for found in _LINE.finditer(text):
         if line := found[0].strip():
@@ -38,8 +38,8 @@ def lines_of(text: str) -> Iterator[str]:
 
 
 def check_head(text: str) -> None:
-    """4.4.1.1: what does not begin so is no playlist, whatever it is. Servers answer with pages at times, so
-    that it may be one again. Raises SourceError."""
+    """4.4.1.1: a playlist begins with #EXTM3U. Raises SourceError, which is transient: servers answer with a
+    page at times."""
     if not next(lines_of(text), "").lstrip("\ufeff").startswith("#EXTM3U"):
         raise SourceError(
             Reason.SOURCE_REFUSED, "the server answers with something else than a playlist", transient=True
@@ -47,17 +47,18 @@ def check_head(text: str) -> None:
 
 
 class Variables:
-    """What EXT-X-DEFINE defines (4.4.2.3). A playlist without it may hold what looks like a variable."""
+    """What EXT-X-DEFINE defines (4.4.2.3). In a playlist without it, nothing that looks like one is a
+    variable."""
 
     def __init__(self, base: str, imported: "Variables | None" = None) -> None:
-        """`base`: the address of the playlist; `imported`: those of the playlist that led here."""
+        """`base`: the address of the playlist; `imported`: variables of its master playlist."""
         self._base, self._imported = base, imported
         self._values: dict[str, str] = {}
-        self._query: dict[str, str] | None = None  #: of the address, once it was asked for
+        self._query: dict[str, str] | None = None  #: of the address, once it was needed
         self._chars = Budget(MOST_ADDRESS_CHARS, _ENDLESS)  #: that may be filled in
 
     def define(self, line: str) -> None:
-        """Raises SourceError, as the RFC asks of what is not defined, or twice."""
+        """Raises SourceError for a variable that is not defined, or defined twice, as the RFC asks."""
         found = attributes(line, self)
         if "NAME" in found:
             name, value = found["NAME"], found.get("VALUE", "")
@@ -101,7 +102,7 @@ class Variables:
 
 
 def attributes(line: str, variables: Variables) -> dict[str, str]:
-    """The attribute list of a tag's line (4.2), what was quoted without its quotes."""
+    """The attribute list of a tag's line (4.2); quoted values are without their quotes."""
     found: dict[str, str] = {}
     at = line.find(":") + 1
     for _ in range(_MOST_ATTRIBUTES):
@@ -117,7 +118,8 @@ def attributes(line: str, variables: Variables) -> dict[str, str]:
 
 
 def address(base: str, uri: str) -> str:
-    """Absolute. What is no address stays as it is: whoever opens it says so. Raises SourceError."""
+    """The absolute address. Text that is no address is returned as it is, and fails when it is opened. Raises
+    SourceError."""
     if max(len(base), len(uri)) > LONGEST_ADDRESS:
         raise unsupported(f"the playlist has an address of more than {LONGEST_ADDRESS} characters")
     try:
@@ -130,17 +132,17 @@ _NAME = "name"
 
 
 class Addresses:
-    """Those of one playlist, absolute, and no more of them than can be kept."""
+    """Makes the addresses of one playlist absolute, and bounds how many characters they have in all."""
 
     def __init__(self, base: str) -> None:
         self._base = base
-        self._folder: str | None = None  #: what plain names are behind
+        self._folder: str | None = None  #: the prefix of plain names
         self._chars = address_budget()
 
     def of(self, uri: str) -> str:
         """Raises SourceError."""
         if len(uri) <= LONGEST_ADDRESS and _PLAIN.fullmatch(uri):
-            # Long playlists are read again every few seconds, and joining is most of the work.
+            # Long playlists are read again every few seconds, and join_url is most of the work.
             if self._folder is None:
                 self._folder = address(self._base, _NAME).removesuffix(_NAME)
             found = self._folder + uri
@@ -164,7 +166,7 @@ def integer(value: str) -> int:
 
 
 def microseconds(value: str) -> int:
-    """Of a decimal number of seconds. Raises SourceError."""
+    """The microseconds of a decimal number of seconds. Raises SourceError."""
     try:
         seconds = float(value.strip())
     except ValueError as error:
@@ -175,7 +177,7 @@ def microseconds(value: str) -> int:
 
 
 def date_us(value: str) -> int | None:
-    """Microseconds since 1970 of an ISO 8601 date and time, without a zone in UTC; None for anything else."""
+    """Microseconds since 1970 of an ISO 8601 date and time, in UTC without a zone; None for anything else."""
     try:
         moment = datetime.fromisoformat(value.strip())
         if moment.tzinfo is None:

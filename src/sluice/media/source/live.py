@@ -1,8 +1,8 @@
-"""Endless HTTP sources (FLV, TS, MP3, AAC radio): what arrives is passed on as it arrives.
+"""Endless HTTP sources (FLV, TS, MP3, AAC radio): media is passed on as it arrives.
 
-A thread reads and demuxes, the event loop takes. What nobody takes stays with the server (back-pressure of
-TCP). The end of the connection and a stall are losses. A server that sends a recording as fast
-as it can is slowed down to the recording's own speed.
+A worker thread reads and demuxes; the event loop takes the packets. While nobody takes them, the
+back-pressure of TCP holds the server. The end of the connection and a stall are losses. A server that sends a
+recording as fast as it can is slowed down to the recording's own speed.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class LiveHttpSource:
         self._arrived = asyncio.Event()
         self._taken = threading.Event()
         self._closing = threading.Event()
-        self._first: tuple[float, int] | None = None  #: when the first packet came, and its time
+        self._first: tuple[float, int] | None = None  #: when the first packet came (s), and its time (us)
         self._pumping: asyncio.Future[None] | None = None
 
     @property
@@ -86,7 +86,7 @@ class LiveHttpSource:
                 if self._is_full() and not self._closing.is_set():
                     self._taken.wait()
             self._waiting.append(packet)
-            # What was looked at goes on in one piece: who plays it begins with the newest of it.
+            # Packets that were read for the probe are handed over together: playing begins with the newest.
             if not self._arrived.is_set() and (not self._demuxer.ahead or self._is_full()):
                 self._loop.call_soon_threadsafe(self._arrived.set)
 

@@ -1,4 +1,4 @@
-"""What keeps an MP4 from being opened, by its outermost boxes (ISO/IEC 14496-12 4.2)."""
+"""Finds what keeps an MP4 from being opened, in its top-level boxes (ISO/IEC 14496-12 4.2)."""
 
 import io
 
@@ -14,8 +14,8 @@ _UNFINISHED = "the file has no index (moov): what made it did not come to its en
 
 
 def fault_of_mp4(head: bytes, file: ByteFile) -> str:
-    """In words; empty where this is no MP4, or its boxes are right. `head`: its first bytes. Raises what the
-    file does."""
+    """The fault in words; empty where the file is no MP4, or its boxes are right. `head`: its first bytes.
+    Raises what the file raises."""
     if head[4:8] not in _FIRST:
         return ""
     if not file.seekable():  # it was read to its end, and there is no way back

@@ -1,8 +1,8 @@
-"""What the boxes of an MP4 claim, looked at before FFmpeg makes an index of it (ISO/IEC 14496-12). No IO.
+"""Bounds the sample tables of an MP4 before FFmpeg makes an index of them (ISO/IEC 14496-12). No IO.
 
-Twenty bytes can claim any number of samples that are all of one size, for each of any number of tracks, and
-FFmpeg takes 24 bytes of memory for each of them. A bound on one allocation (media/allocations.py) is one for
-each track; this is one for all.
+Twenty bytes can claim any number of samples of one size, for each of any number of tracks, and FFmpeg takes
+24 bytes of memory for each sample. The bound on one allocation (media/allocations.py) holds for each track;
+this one holds for all tracks together.
 """
 
 import re
@@ -11,22 +11,22 @@ from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
 from sluice.core.limits import MOST_EDITS, MOST_SAMPLES, MOST_TRACKS
 
-#: Boxes of boxes, as FFmpeg's demuxer reads them.
+#: Boxes that contain boxes, for FFmpeg's demuxer.
 _CONTAINERS = frozenset(
     b"moov trak mdia minf stbl moof traf mvex edts dinf udta tref sinf schi wave ilst iprp ipco".split(b" ")
 )
-#: What is needed of a box: size and type, twice as long for a large size, and fields that count.
+#: Bytes that are needed of a box: size and type (16 with a large size), version and flags, three fields.
 _HEAD_BYTES = 16 + 4 + 3 * 4
-#: FFmpeg reads boxes behind the fields of a sample entry, too.
+#: FFmpeg also reads boxes behind the fields of a sample entry, where sample tables could hide.
 _ENTRY, _ENTRY_BYTES, _HIDDEN = b"stsd", 64 << 10, re.compile(rb"stsz|stz2")
-#: Where there is no other, FFmpeg takes an index out of boxes to be passed over, by what they begin with.
+#: Without another index, FFmpeg takes one out of boxes that should be skipped, if they begin like an index.
 _INDEX, _DISGUISES, _BEGINS_INDEX = b"moov", (b"free", b"hoov"), (b"mvhd", b"cmov")
-#: Samples that FFmpeg makes one packet of, where each is one tick of sound long: PCM.
+#: How many samples FFmpeg makes one packet of, in audio tracks whose samples last one tick each (PCM).
 _MERGED = 1024
 
 
 class Mp4Claims:
-    """Takes the bytes as they are read, wherever FFmpeg jumps to."""
+    """Takes the bytes as FFmpeg reads them, wherever it jumps to."""
 
     def __init__(self) -> None:
         self._samples = Budget(MOST_SAMPLES, f"the MP4 claims more than {MOST_SAMPLES} samples")
@@ -34,14 +34,14 @@ class Mp4Claims:
         self._edits = Budget(MOST_EDITS, f"the MP4 has more than {MOST_EDITS} edits")
         self._at = 0  #: where the next box begins
         self._around = [(b"", 1 << 64)]  #: the boxes around it, and where they end
-        self._carry = b""  #: of its head
-        self._has_index = False  #: FFmpeg passes over a further moov: streams repeat it with each piece
-        self._claimed = 0  #: samples of the present track
-        self._is_sound = self._ticks = False  #: and each is one tick long
+        self._carry = b""  #: what has come of its head
+        self._has_index = False  #: FFmpeg skips a further moov: streams repeat it with each piece
+        self._claimed = 0  #: samples of the current track
+        self._is_sound = self._ticks = False  #: current track: audio; samples of one tick each
 
     def feed(self, at: int, data: bytes) -> None:
-        """Raises SourceError (permanent) where there is too much."""
-        # A sample takes a byte at least: what a stream of fragments has sent, it may claim again.
+        """`at`: position of `data` in the file. Raises SourceError (permanent) where too much is claimed."""
+        # A sample takes at least one byte: a stream of fragments may claim one more for each byte it sends.
         self._samples.left = min(MOST_SAMPLES, self._samples.left + len(data))
         if self._carry and at == self._at + len(self._carry):
             at, data = self._at, self._carry + data
@@ -54,7 +54,7 @@ class Mp4Claims:
             self._take(box)
 
     def _is_short(self, box: bytes) -> bool:
-        """Whether all of it is there."""
+        """Whether the box is short, and all of it is there."""
         size = int.from_bytes(box[:4], "big")
         return len(box) >= 8 and 8 <= size <= len(box)
 

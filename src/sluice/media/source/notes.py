@@ -1,6 +1,6 @@
-"""What a source has to tell people about itself while it plays: a segment left out, another variant taken.
+"""Notes of a source for people while it plays, such as a segment left out or a switch to another variant.
 
-Each text is told once, and not without end. Written by the thread that reads; read from any.
+Each text is told once, and their number is bounded. The reading thread adds notes; any thread takes them.
 """
 
 from collections import deque
@@ -11,6 +11,8 @@ _LONGEST = 300
 
 
 class Notes:
+    """The notes of one source, and how many segments it left out."""
+
     def __init__(self) -> None:
         self.skipped = 0  #: segments that were left out, whatever the reason
         self._told: set[str] = set()
@@ -25,7 +27,7 @@ class Notes:
                 self._waiting.append(text)
 
     def take(self) -> list[str]:
-        """What is new since the last time."""
+        """The notes since the last call."""
         with self._lock:
             texts = list(self._waiting)
             self._waiting.clear()

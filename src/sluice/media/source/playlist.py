@@ -1,8 +1,8 @@
 """Lists of addresses: M3U without any tag of HLS, PLS and XSPF. Each entry is played once, in order.
 
-Each entry is opened as an address of its own, when its turn comes, and goes on where the one before it ended:
-one clock for all. An entry that cannot be played is left out. What is endless, as the one address in the list
-of a radio station mostly is, is not played here but by its own source (table.py).
+Each entry is opened as an address of its own when its turn comes. It continues where the one before it ended,
+on one clock for all. An entry that cannot be played is left out. An endless entry, such as the only address
+in the list of a radio station, is not played here but by its own source (table.py).
 """
 
 import re
@@ -50,12 +50,12 @@ def read_list(file: ByteFile) -> str:
 
 
 def is_hls(text: str) -> bool:
-    """RFC 8216 4.3: every playlist has tags of its own, a list of files has none."""
+    """RFC 8216 4.3: every HLS playlist has tags of its own; a list of files has none."""
     return _HLS_TAG.search(text) is not None
 
 
 def may_be_list(head: bytes, content_type: str, url: str) -> bool:
-    """Text without a head of its own: by its media type or name, or its first line is an address."""
+    """Whether text without a signature may be a list, by its media type, name, or first line (an address)."""
     lines = _lines(head.decode("utf-8-sig", "replace"))
     named = _LIST_TYPE.search(content_type) or _LIST_NAME.search(url.partition("?")[0])
     return bool(lines) and (named is not None or re.match(r"(?:https?|rtmps?)://", lines[0]) is not None)
@@ -67,7 +67,7 @@ def entries_of(content: Content, text: str, base: str) -> list[str]:
         files = (match for match in map(_PLS_FILE.match, text.splitlines()) if match)
         found = [name.strip() for _, name in sorted((int(match[1]), match[2]) for match in files)]
     elif content is Content.XSPF:
-        found = [(place.text or "").strip() for place in parse_xml(text).iter("location")]
+        found = [(location.text or "").strip() for location in parse_xml(text).iter("location")]
     else:
         found = _lines(text)
     if not found:
@@ -77,7 +77,7 @@ def entries_of(content: Content, text: str, base: str) -> list[str]:
 
 
 def left_out(number: int, url: str, failure: SourceError) -> str:
-    """The note about an entry, counted from 0."""
+    """The note about the entry `number`, counted from 0."""
     return f"entry {number + 1} of the list, {mask_url(url)}, is left out: {failure}"
 
 
@@ -114,15 +114,15 @@ class Recording(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """`look` gives what plays an address, not opened yet; `abort` breaks it off from any thread. Raises
-    SourceError."""
+    """`find` returns the source of an address, not opened yet, or raises SourceError; `abort` makes it fail,
+    from any thread."""
 
-    look: Callable[[str], Recording]
+    find: Callable[[str], Recording]
     abort: Callable[[], None]
 
 
 class PlaylistSource:
-    """`open`, then `read` until it returns nothing. `seek` knows how long the entries are that say so."""
+    """`open`, then `read` until it returns nothing. `seek` skips entries that tell their length."""
 
     live: Literal[False] = False
 
@@ -136,10 +136,10 @@ class PlaylistSource:
         """`first`: the entry to begin with, by its number; `failures`: of those before it."""
         self._urls, self._opener = urls, opener
         self._number, self._source = first
-        self._probe: Probe | None = None  #: of the present entry
-        self._start_us = 0  #: of the present entry
-        self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last time and distance, of what was read of it
-        self._joining = False  #: nothing of the present entry was read
+        self._probe: Probe | None = None  #: of the current entry
+        self._start_us = 0  #: of the current entry
+        self._ends: dict[TrackKind, tuple[int, int]] = {}  #: time and duration of its last packets
+        self._joining = False  #: nothing of the current entry was read yet
         self._played = self._over = self._aborted = False
         self._lock = threading.Lock()
         self.notes = Notes()  #: what was left out, and why
@@ -161,7 +161,7 @@ class PlaylistSource:
         return replace(self._probe, video=video, duration_us=None, complete=False)
 
     def read(self, until_us: int) -> list[Packet]:
-        """Raises SourceError when nothing that is left can be played at present."""
+        """Raises SourceError when none of the entries that are left can be played at present."""
         while not self._over:
             failure: SourceError | None = None
             try:
@@ -189,12 +189,12 @@ class PlaylistSource:
                 break
         self._ends.clear()
         self._joining = False
-        # One that does not tell its length is read through: nobody knows whether the position lies in it.
+        # An entry without a length is read from its beginning: the position may lie behind it.
         last = self._number + 1 == len(self._urls)
         self._source.seek(position_us - self._start_us if last or length_us is not None else 0)
 
     def edge(self) -> Edge | None:
-        """Of a first entry that is live."""
+        """The live edge of the first entry, if that is live."""
         return self._source.edge() if isinstance(self._source, SegmentedSource | PlaylistSource) else None
 
     def skip(self) -> bool:
@@ -202,7 +202,7 @@ class PlaylistSource:
 
     @property
     def played(self) -> Part | None:
-        """Of an entry that is live, which another attempt goes on behind."""
+        """The last segment that was read of a live entry; another attempt continues behind it."""
         return self._source.played if isinstance(self._source, SegmentedSource | PlaylistSource) else None
 
     def go_on_behind(self, part: Part) -> None:
@@ -226,7 +226,7 @@ class PlaylistSource:
         return self._probe.duration_us if self._probe else None
 
     def _join(self, packets: list[Packet]) -> None:
-        """Sound alone begins where that of the last entry ended, whatever an encoder put before it."""
+        """Audio alone begins where that of the last entry ended, whatever the delay of its encoder."""
         self._joining = False
         if all(packet.kind is TrackKind.AUDIO for packet in packets):
             self._start_us -= next((packet.pts_us for packet in packets if packet.duration_us != 0), 0)
@@ -244,10 +244,10 @@ class PlaylistSource:
         return packet
 
     def _go_on(self, start_us: int, failure: SourceError | None = None) -> bool:
-        """With the next entry that can be played, at this time; False at the end of the list.
+        """Continues with the next entry that can be played, at this time; False at the end of the list.
 
-        `failure`: of the present entry. Raises it, or that of others, where nothing behind it can be played
-        and another try may help.
+        `failure`: of the current entry. Raises it, or that of another entry, where no later entry can be
+        played and another try may help.
         """
         failures = [failure] if failure is not None else []
         if failure is not None:
@@ -261,7 +261,7 @@ class PlaylistSource:
                 failures.append(error)
             if self._aborted or len(failures) > MOST_FAILURES:
                 break
-        # One that is missing at the end is left out as others are; several may be the way to them all.
+        # One failure at the end is left out like others; with several, the way to all of them may be broken.
         waits = next((found for found in failures if found.transient), None)
         if failures and (self._aborted or not self._played):
             raise waits or failures[0]
@@ -271,11 +271,11 @@ class PlaylistSource:
 
     def _begin(self, number: int, start_us: int) -> None:
         """Raises SourceError."""
-        source = self._opener.look(self._urls[number])
+        source = self._opener.find(self._urls[number])
         with self._lock:
-            aborted, present = self._aborted, self._source
+            aborted, before = self._aborted, self._source
             self._source = source
-        present.close()
+        before.close()
         if aborted:
             raise interrupted("reading was aborted")
         self._probe = source.open()

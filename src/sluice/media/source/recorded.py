@@ -1,9 +1,9 @@
-"""Whether an answer is a recording or goes on for ever, by what the server and the format say.
+"""Whether an answer is a recording or endless, by what the server and the format say.
 
-A length makes a recording, and so do a validator (RFC 9110 8.8: of something that is stored) and a format
-that tells its own length; a station names itself. Only where nobody says anything do we look how the media
-comes: a live source cannot send what does not exist yet, so that behind what it had in store it keeps pace
-with the clock.
+It is a recording if it has a length, a validator (RFC 9110 8.8: of something that is stored), or a format
+that tells its own length. A radio station names itself. Only where nothing tells, the pace of the media
+decides: a live source cannot send what does not exist yet, so behind what it had stored it keeps pace with
+the clock.
 """
 
 import re
@@ -19,13 +19,16 @@ _STATION = ("icy-name", "icy-br", "icy-genre", "icy-url", "icy-pub", "icy-metain
 _STATION_SERVER = re.compile(r"icecast|shoutcast|liquidsoap", re.IGNORECASE)
 _STORED = ("etag", "last-modified")
 
-#: A look: what comes in its first part may have been in store, a recording brings so much in each other one.
+#: The measurement has `_PARTS` parts of `_PART_S`. In the first one a live source may send what it had
+#: stored; in each of the others, only a recording brings as much as `_PART_US`.
 _PART_S, _PARTS, _PART_US = 0.5, 3, 1_500_000
-#: More than any server keeps in store for players that come: then the look is over at once.
+#: No live source stores as much for new players: then the measurement is over at once.
 _STORE_US, _STORE_BYTES = 15_000_000, 1 << 20
 
 
 class Answer(Protocol):
+    """What is asked of an HTTP answer; `size` in bytes."""
+
     @property
     def size(self) -> int | None: ...
 
@@ -35,8 +38,8 @@ class Answer(Protocol):
 
 
 def is_station(answer: Answer) -> bool:
-    """Whether the server is one of internet radio. Their Content-Length does not count, since some send a
-    huge one; but an answer that honours Range is a file, whatever its other headers say."""
+    """Whether the server is an internet radio station. Its Content-Length does not count, since some stations
+    send a huge one; but an answer that honours Range is a file, whatever its other headers say."""
     if answer.seekable():
         return False
     named = any(answer.header(name) for name in _STATION)
@@ -44,21 +47,21 @@ def is_station(answer: Answer) -> bool:
 
 
 def is_stored(answer: Answer, head: bytes) -> bool:
-    """Of what is no station. `head`: its first bytes."""
+    """Whether an answer that is no station's is a recording by its headers or format. `head`: first bytes."""
     return answer.size is not None or any(map(answer.header, _STORED)) or tells_length(head)
 
 
 # --- formats ------------------------------------------------------------------------------------------------
 
-#: What encoders write that cannot come back to fill in the size lies above this.
+#: Above this are the placeholders of encoders that cannot go back to fill in the size.
 _WAV_LARGEST = 0x7FFF0000
 _EBML_DURATION = re.compile(rb"\x44\x89(?:\x84(.{4})|\x88(.{8}))", re.DOTALL)
 _FLAC_SAMPLES = slice(21, 26)  #: of which the last 36 bits count (RFC 9639 8.2)
 
 
 def tells_length(head: bytes) -> bool:
-    """The container says how long it is. FLV and MP3 are not asked: who sends files as a live stream passes
-    their beginning on."""
+    """Whether the container says how long it is. FLV and MP3 do not count: servers that send files as a live
+    stream pass on the files' headers."""
     if head.startswith(b"RIFF"):
         return 0 < int.from_bytes(head[4:8], "little") < _WAV_LARGEST
     if head.startswith(b"fLaC"):
@@ -71,7 +74,8 @@ def tells_length(head: bytes) -> bool:
 
 
 def _mp4_duration(head: bytes) -> int:
-    """In the header of the movie, its first box (ISO/IEC 14496-12 8.2.2); where fragments follow it is 0."""
+    """The duration in the movie header, the first box of moov (ISO/IEC 14496-12 8.2.2); 0 where fragments
+    follow."""
     at = head.find(b"moov")
     header = head[at + 8 : at + 8 + 36] if at >= 0 and head[at + 8 : at + 12] == b"mvhd" else b""
     if len(header) < 36:
@@ -86,15 +90,15 @@ def _mp4_duration(head: bytes) -> int:
 
 
 def comes_as_stored(demuxer: Container) -> tuple[bool, int]:
-    """Whether the media comes faster than it plays, as of a recording, and how many microseconds of it came.
+    """Whether media comes faster than it plays, as a recording does, and how many microseconds of it came.
 
-    Reads the open demuxer until that is clear, for about 1.5 s at most (it waits for the packet that is due
+    Reads the open demuxer until that is clear, for about 1.5 s at most (and until the packet that is due
     then). Blocks. The packets are put back.
     """
     begun = time.monotonic()
     kept: list[Packet] = []
     size = newest_us = 0
-    parts: list[int] = []  #: what had come at the end of each
+    parts: list[int] = []  #: media that had come by the end of each part
     stored: bool | None = None
     while stored is None:
         packet = demuxer.next()

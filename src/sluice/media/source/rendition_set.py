@@ -1,7 +1,7 @@
-"""The renditions of a segmented source side by side, on one clock, and what a live one leaves out.
+"""Reads the renditions of a segmented source side by side on one clock, and skips ahead in a live one.
 
-A live source that fell behind goes on where a viewer who joins now would begin: all renditions at one key
-frame. Its clock runs on over what is left out, so that a listener notices only that the sound is faded over.
+A live source that fell behind continues where a viewer who joins now would begin: all renditions at one key
+frame. Its clock has no gap where media is left out, so that listeners notice only a fade.
 """
 
 import time
@@ -15,15 +15,15 @@ from sluice.media.source.hls_playlist import Part
 from sluice.media.source.hls_rendition import SegmentsGone
 from sluice.media.source.rendition_reader import RenditionReader
 
-#: How far before the end of the sound its clock goes on when something was left out: pipes take what overlaps
-#: by less than 30 ms for jitter, and fade over 20 ms of the rest.
+#: Behind media that is left out, the clock continues this far before the end of the audio: pipes take an
+#: overlap of less than 30 ms for jitter, and fade over 20 ms of the rest.
 _OVERLAP_US = 100_000
-#: How long nothing may come of any rendition, and the pause between two looks.
+#: How long no rendition may bring anything, and the pause between two tries.
 _STALL_S, _PAUSE_S = 10.0, 0.2
 
 
 class RenditionSet:
-    """The first reader sets the rhythm; it holds the picture if there is one."""
+    """The first reader, `main`, sets the pace; it has the video if there is any."""
 
     def __init__(self) -> None:
         self._readers: list[RenditionReader] = []
@@ -42,10 +42,11 @@ class RenditionSet:
 
     def add(self, reader: RenditionReader) -> None:
         self._readers.append(reader)
-        self._gather.apart = len(self._readers) > 1
+        if len(self._readers) > 1:
+            self._gather.read_apart()
 
     def go_on_behind(self, part: Part | None) -> None:
-        """Before `open`: not what one who joins now begins with, but what follows this segment."""
+        """To be called before `open`: begins behind this segment, not where a viewer who joins now would."""
         main, *others = self._readers
         behind_us = main.rendition.go_on_behind(part) if part is not None else None
         if behind_us is not None:
@@ -64,11 +65,10 @@ class RenditionSet:
         return probes
 
     def read(self, until_us: int) -> list[Packet]:
-        """Packets in the order of decoding up to `until_us`, see Gather; empty at the end. Raises
-        SourceError."""
+        """Packets in decoding order up to `until_us`, see Gather; empty at the end. Raises SourceError."""
         since = time.monotonic()
         while not (packets := self._gather.read(until_us)) and not self.main.rendition.playlist.ended:
-            # Each goes on without the others, and none of them has anything.
+            # A rendition that fails is played without; here none of them has anything.
             failures = [reader.rendition.failure for reader in self._readers]
             if failures[0] is not None and all(failures):
                 raise failures[0]
@@ -84,7 +84,7 @@ class RenditionSet:
             try:
                 ready = [reader for reader in readers if reader.peek() is not None]
             except SegmentsGone:
-                self.main.rendition.lags()  # one reader may know less than another
+                self.main.rendition.lags()  # its playlist may be older than that of the other reader
                 if self.main.rendition.playlist.ended:
                     return None
                 self._rejoin()
@@ -97,12 +97,12 @@ class RenditionSet:
             return packet
 
     def begin_at(self, media_us: int) -> None:
-        """Leaves out what lies before it in all readers but the first. Raises SourceError."""
+        """Drops packets before this time in all readers but the first. Raises SourceError."""
         for reader in self._readers[1:]:
             reader.begin_at(media_us)
 
     def edge(self) -> Edge | None:
-        """None when the source is a recording or has become one."""
+        """The live edge; None when the source is a recording or has become one."""
         playlist = self.main.rendition.playlist
         if playlist.ended:
             return None
@@ -110,7 +110,7 @@ class RenditionSet:
         return Edge(self.main.edge_us() - self._left_out_us, target_us, playlist.target_us)
 
     def skip(self) -> bool:
-        """Goes on where one who joins now begins, if that is ahead. Raises SourceError."""
+        """Skips to where a viewer who joins now begins; False if that is not ahead. Raises SourceError."""
         ahead = self.main.rendition.lags()
         if ahead:
             self._rejoin()
@@ -139,7 +139,7 @@ class RenditionSet:
         if begin_us is None:
             return  # it has ended meanwhile
         for reader in others:
-            reader.rendition.lags()  # its playlist, too, is to be of now
+            reader.rendition.lags()  # brings its playlist up to date, too
             reader.rejoin(behind_us)
         self.begin_at(begin_us)
         end_us = self._newest.get(TrackKind.AUDIO, max(self._newest.values(), default=0))

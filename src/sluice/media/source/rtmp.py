@@ -1,7 +1,7 @@
-"""RTMP sources: our own client on asyncio, `wire.rtmp` doing the protocol, `rtmp_link` the way in.
+"""RTMP sources: our own client on asyncio. `wire.rtmp` has the protocol, `rtmp_link` connects and logs in.
 
-Each step has a deadline, and so has the wait for the next media. What arrives is handed on as it arrives;
-back-pressure is TCP's. The end of a live stream is a loss, so `read` never returns nothing.
+Each step has a deadline, and so has the wait for the next media. Media is passed on as it arrives; the
+back-pressure is TCP's. The end of a live stream is a loss, so `read` raises then and never returns nothing.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from sluice.wire.rtmp_url import RtmpUrl
 
 @dataclass(frozen=True, slots=True)
 class RtmpTimeouts:
-    """Seconds. `reply_s` for each of connect, createStream and play; `media_s` until the next media, and
-    `header_s` until it can be decoded where only a sequence header is missing."""
+    """Seconds. `reply_s`: for each of connect, createStream and play; `media_s`: until the next media;
+    `header_s`: until media can be decoded, where only a sequence header is missing."""
 
     handshake_s: float = 5.0
     reply_s: float = 10.0
@@ -125,7 +125,7 @@ class RtmpSource:
                 text = f"{self._name}: {what} came {limit}; is it being published?"
                 raise SourceError(Reason.IDLE_TIMEOUT, text, transient=True)
             if self._failure is not None and not self._tracks.begun:
-                self._tracks.probe()  # damage says more
+                self._tracks.probe()  # raises damage, which says more
                 raise self._failure
         first_at = _now()
         while self._failure is None and await self._pump(first_at + self._tracks.wait_s()):
@@ -133,7 +133,7 @@ class RtmpSource:
         return self._tracks.probe()
 
     async def _pump(self, deadline: float) -> bool:
-        """Takes in what the server sends next; False when `deadline` passes first."""
+        """Takes what the server sends next; False when `deadline` passes first."""
         if deadline <= _now():
             return False
         link = self._link
@@ -171,7 +171,7 @@ class RtmpSource:
                 self._fail(self._lost("ended the stream"))
 
     def _fail(self, error: SourceError, cause: Exception | None = None) -> None:
-        """Remembered, to be raised when the packets that came before it are taken."""
+        """Keeps the error, to be raised when the packets that came before it are taken."""
         if self._failure is None:
             error.__cause__ = cause
             self._failure = error

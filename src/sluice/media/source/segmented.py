@@ -1,4 +1,4 @@
-"""What sources made of segments (HLS, DASH) have in common: a reader for each rendition, and notes."""
+"""The common part of segmented sources (HLS, DASH): a reader for each rendition, and notes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from sluice.net.http import HttpFile
 
 
 class SegmentedSource(ABC):
-    """`open`, then `read` until it returns nothing; `seek` in a recording. Blocks, as every file does."""
+    """`open`, then `read` until it returns nothing; `seek` in a recording. Blocks, as a FileSource."""
 
     live: Literal[False] = False  #: played by media time; `Probe.live` says whether it has an end
 
@@ -27,8 +27,8 @@ class SegmentedSource(ABC):
         connect: Callable[[str], HttpFile],
         kinds: frozenset[TrackKind] = frozenset(TrackKind),
     ) -> None:
-        """`head` stands over `file`, the playlist or manifest, at its beginning; `connect` makes files from
-        addresses. Only tracks of `kinds` are read, and of playlists those that have them."""
+        """`file` is the playlist or manifest; `head` wraps it and is at its beginning. `connect` makes files
+        from addresses. Only tracks of `kinds` are read, and only the playlists that have them."""
         self.notes = Notes()
         self._file, self._head, self._kinds = file, head, kinds
         self._fetcher = Fetcher(connect)
@@ -41,7 +41,7 @@ class SegmentedSource(ABC):
 
     @staticmethod
     def _summed_up(probes: Sequence[Probe], *, live: bool, duration_us: int | None) -> Probe:
-        """What the renditions found, as one source."""
+        """The probes of the renditions as one."""
         return Probe(
             video=next((probe.video for probe in probes if probe.video), None),
             audio=next((probe.audio for probe in probes if probe.audio), None),
@@ -52,27 +52,27 @@ class SegmentedSource(ABC):
 
     @property
     def played(self) -> Part | None:
-        """The last segment that was read; an attempt that goes on behind it shows nothing again."""
+        """The last segment that was read; an attempt that continues behind it shows nothing twice."""
         return self._renditions.played
 
     def go_on_behind(self, part: Part) -> None:
-        """Before `open`: a live source is joined there, if it still lists that."""
+        """To be called before `open`: a live source is joined behind `part`, if its playlist still has it."""
         self._behind = part
 
     def read(self, until_us: int) -> list[Packet]:
-        """Packets in the order of decoding up to `until_us`; empty at the end. Raises SourceError."""
+        """Packets in decoding order up to `until_us`; empty at the end. Raises SourceError."""
         return self._renditions.read(until_us)
 
     def edge(self) -> Edge | None:
-        """Of a live source; None when it has ended."""
+        """The live edge; None for a recording, and for a live source that has ended."""
         return self._renditions.edge()
 
     def skip(self) -> bool:
-        """Leaves out what keeps it from its edge, see RenditionSet. Raises SourceError."""
+        """Skips ahead to the live edge, see RenditionSet. Raises SourceError."""
         return self._renditions.skip()
 
     def seek(self, position_us: int) -> None:
-        """At or before the position; a live source cannot."""
+        """Goes to the position or before it. Raises SourceError: a live source cannot seek."""
         self._renditions.seek(position_us)
 
     def abort(self) -> None:

@@ -1,6 +1,6 @@
-"""What an HTTP answer is, told by its first bytes; names and media types lie too often. No IO of its own.
+"""Recognizes an HTTP answer by its first bytes: names and media types are wrong too often. No IO of its own.
 
-`SniffedFile` gives the bytes that were looked at to the demuxer, so that no second request is needed.
+`SniffedFile` passes these bytes on to the demuxer, so that no second request is needed.
 """
 
 import io
@@ -11,7 +11,7 @@ from typing import Protocol
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 
-#: Enough for what comes before the root element of an MPD, and for what a container says of its length.
+#: Enough for what stands before the root element of an MPD, and for the length that a container tells.
 HEAD_BYTES = 1024
 _CHUNK_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
@@ -20,21 +20,23 @@ _XSPF = re.compile(rb"<(?:[a-z0-9_.-]+:)?playlist[\s>]")
 _HTML = re.compile(rb"<(?:!doctype html|html|head|body|title|script|meta|div|p|h1)[\s>]")
 _PLS = re.compile(rb"\[playlist\]")
 _JSON = re.compile(rb'[{[]\s*["\[{\]}0-9tfn-]')
-#: What no text has: control characters other than white space, and the sync byte of MPEG audio to begin with.
+#: No text has these: control characters other than white space, or a first byte 0xFF (MPEG audio).
 _NO_TEXT = re.compile(rb"^\xff|[\x00-\x08\x0e-\x1f\x7f]")
 _MP4_BOXES = (b"ftyp", b"styp", b"moov", b"moof")
 _PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"heif", b"mif1")
 
 
 class Content(Enum):
-    M3U = "m3u"  #: an HLS playlist or a list of addresses: its tags tell
+    """The form of an answer; for people where it is no media."""
+
+    M3U = "m3u"  #: an HLS playlist or a list of addresses: its tags tell which
     PLS = "pls"
     XSPF = "xspf"
     DASH = "dash"
     HTML = "an HTML page"
     XML = "an XML document"
     JSON = "JSON"
-    TEXT = "text"  #: of which some forms are lists of addresses
+    TEXT = "text"  #: some forms of it are lists of addresses
     EMPTY = "an empty body"
     IMAGE = "an image"
     PDF = "a PDF document"
@@ -69,6 +71,8 @@ _FOREIGN = frozenset(
 
 
 class Readable(Protocol):
+    """A file that is read in order."""
+
     def read(self, size: int) -> bytes:
         """1 to `size` bytes, none at the end."""
         ...
@@ -119,19 +123,19 @@ def content_of(head: bytes) -> Content:
 
 
 def _markup(text: bytes) -> Content:
-    # A page may speak of manifests, and a manifest hardly of pages: what comes first decides.
+    # A page may mention manifests, a manifest hardly pages: the first match decides.
     found = [
-        (place.start(), n, content)
+        (match.start(), n, content)
         for n, (form, content) in enumerate(
             ((_MPD, Content.DASH), (_XSPF, Content.XSPF), (_HTML, Content.HTML))
         )
-        if (place := form.search(text)) is not None
+        if (match := form.search(text)) is not None
     ]
     return min(found)[2] if found else Content.XML
 
 
 def refuse_foreign(content: Content) -> None:
-    """Raises SourceError for what is told to be no media."""
+    """Raises SourceError for content that is no media."""
     if content in _FOREIGN:
         advice = _ADVICE.get(content, "give the address of the stream or file itself")
         raise SourceError(
@@ -142,10 +146,10 @@ def refuse_foreign(content: Content) -> None:
 
 
 class SniffedFile:
-    """A file whose first bytes were read already; `inner` stands behind them."""
+    """A file whose first bytes (`head`) were read already; `inner` is positioned behind them."""
 
     def __init__(self, inner: ByteFile) -> None:
-        """Blocks until enough came to tell what it is. Raises what `inner.read` does."""
+        """Blocks until enough came to recognize the content. Raises what `inner.read` does."""
         self._inner = inner
         self._position = 0
         self.head = read_up_to(inner, HEAD_BYTES)
@@ -160,7 +164,7 @@ class SniffedFile:
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """The server is asked with the next read that needs it."""
+        """Sends nothing: the next read asks the server if it needs to."""
         if whence == io.SEEK_END:
             self._position = self._inner.seek(offset, whence)
         else:

@@ -1,8 +1,8 @@
-"""Where a byte stream goes on as another one that FFmpeg must open anew: new tables, another link. No IO.
+"""Finds where a byte stream continues as another container, which FFmpeg must open anew. No IO.
 
-PyAV sees only the streams that were there when it opened a container. A transport stream whose program map
-names other streams (ISO/IEC 13818-1 2.4.4.8) and a chained Ogg file (RFC 3533 4) are therefore cut into
-stretches, each opened for itself.
+PyAV sees only the streams that were there when it opened a container. Therefore a transport stream is cut
+where its program map names other streams (ISO/IEC 13818-1 2.4.4.8), and a chained Ogg file at each link (RFC
+3533 4). Each piece is opened as a container of its own.
 """
 
 from typing import Protocol
@@ -19,17 +19,19 @@ _BEGINS_STREAM = 0x02  #: flag of the first page of a logical stream
 
 
 class Split(Protocol):
-    prefix: bytes  #: what the next stretch needs before its own bytes
-    note: str  #: what people are to be told of the bytes that were fed
+    """Takes the bytes of one file, and says where to cut."""
+
+    prefix: bytes  #: what the next container needs before its own bytes
+    note: str  #: what people should know of the bytes that were fed; empty as a rule
 
     def feed(self, data: bytes) -> int | None:
-        """Takes the next bytes, in order. Returns the offset in `data` at which the next stretch begins, None
-        if it does not; the bytes from there on are to be fed again. What of the next stretch was fed with
-        earlier calls is in `prefix`."""
+        """Takes the next bytes, in order. Returns the offset in `data` where the next container begins, None
+        if none does. The bytes from there on are to be fed again; `prefix` has the bytes of the next
+        container that earlier calls brought."""
         ...
 
     def jumped(self) -> None:
-        """What is fed next comes from elsewhere in the file."""
+        """The bytes that are fed next come from another position of the file."""
         ...
 
 
@@ -38,9 +40,10 @@ class TsSplit:
 
     def __init__(self) -> None:
         self.prefix, self.note = b"", ""
-        self.idle, self.barren = False, True  #: null packets and tables are what was fed last; all that was
+        self.idle = False  #: the last call of `feed` brought only null packets and tables
+        self.barren = True  #: and so did all calls
         self._carry = b""
-        self._pat = b""  #: the packet
+        self._pat = b""  #: the packet with the newest program association table
         self._maps: frozenset[int] = frozenset()  #: PIDs of the program maps that the newest table names
         self._first_maps: frozenset[int] | None = None
         self._streams: dict[int, frozenset[tuple[int, int]]] = {}  #: type and PID, by map
@@ -80,7 +83,7 @@ class TsSplit:
 
     def _is_idle(self, high: bytes, low: bytes) -> bool:
         if not self.barren and low.count(_NULL_PID & 0xFF) < len(low) // 2:
-            return False  # as a rule, and quickly
+            return False  # the usual case, found quickly
         pids = {(a & 0x1F) << 8 | b for a, b in zip(high, low, strict=True)}
         return all(pid == _NULL_PID or pid <= _LAST_TABLE_PID or pid in self._maps for pid in pids)
 
@@ -96,7 +99,7 @@ class TsSplit:
         return min(end, start + first * _PACKET)
 
     def _take(self, packet: bytes) -> bool:
-        """True where the next stretch begins with this packet."""
+        """True where the next container begins with this packet."""
         pid = (packet[1] & 0x1F) << 8 | packet[2]
         payload = packet[5 + packet[4] if packet[3] & 0x20 else 4 :]
         if packet[1] & 0x40 and payload:  # a section begins behind the pointer
@@ -117,9 +120,10 @@ class TsSplit:
             self._maps = frozenset(_maps(section[:length]))
             self._first_maps = self._first_maps or self._maps
             return False
-        return section[0] == _PMT_TABLE and self._goes_on_anew(pid, _streams(section[:length]))
+        return section[0] == _PMT_TABLE and self._take_map(pid, _streams(section[:length]))
 
-    def _goes_on_anew(self, pid: int, streams: frozenset[tuple[int, int]]) -> bool:
+    def _take_map(self, pid: int, streams: frozenset[tuple[int, int]]) -> bool:
+        """Takes a program map. True where it names streams that were not there, or is of a new program."""
         known = self._streams.get(pid)
         if known is None and (not self._streams or pid in (self._first_maps or ())):
             self._streams[pid] = streams
@@ -137,7 +141,7 @@ class OggSplit:
     def __init__(self) -> None:
         self.prefix, self.note = b"", ""
         self._carry = b""
-        self._skip = 0  #: bytes of the present page that are still to come
+        self._skip = 0  #: bytes of the current page that are still to come
         self._media = False
 
     def jumped(self) -> None:

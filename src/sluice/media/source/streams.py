@@ -1,7 +1,7 @@
-"""The streams of an open container as tracks: which are played, and what a packet of one says.
+"""The streams of an open container as tracks: chooses those that are played, and converts their packets.
 
-A stream begins when its first packet can be decoded: H.264 waits for its parameter sets, pictures of streams
-that were joined in the middle for a key frame. Until then its packets are of no use and are counted.
+A track begins with its first packet that can be decoded: H.264 needs its parameter sets, and video that is
+joined in the middle needs a key frame. Packets before that are dropped and counted.
 """
 
 from functools import partial
@@ -23,26 +23,27 @@ from sluice.wire.h264 import AvcConfig, H264Error, Sps
 
 _KINDS = {"video": TrackKind.VIDEO, "audio": TrackKind.AUDIO}
 _NO_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
-#: Containers that say how the picture is to be turned.
-_TURNING = ("mov", "matroska")
+#: Containers that say by how much pictures are to be rotated.
+_ROTATING = ("mov", "matroska")
 _MP4 = "mp4"
-#: Packets without a time that wait for one: a PES packet holds fewer frames.
+#: Packets without a timestamp that wait for one; a PES packet holds fewer frames.
 _MOST_UNTIMED = 64
 
 
 class StreamTrack:
-    """One stream of a container. `begun`: its packets can be decoded from the next one on."""
+    """One stream of a container. `begun`: a packet of it could be decoded."""
 
-    def __init__(self, stream: VideoStream | AudioStream, *, live: bool, begun: bool) -> None:
-        """`begun`: the stream goes on from somewhere else, or began long ago."""
+    def __init__(self, stream: VideoStream | AudioStream, *, live: bool, joined: bool) -> None:
+        """`joined`: in the middle, since the stream continues another one or began long ago."""
         self.kind = _KINDS[stream.type]
         self.index = stream.index
         self.begun = False
-        self.shifted = self.reordered = False  #: its times may tell of B-frames; showed them
+        self.shifted = False  #: PTS and DTS differ, which B-frames may cause
+        self.reordered = False  #: B-frames were seen
         self.last_us: int | None = None  #: decoding time of the last packet
-        self._step_us = 0  #: and its length, where that is known
+        self._step_us = 0  #: and its duration, 0 where that is not known
         self._untimed: list[Any] = []  #: packets that wait for the time of one behind them
-        self._stream, self._begun = stream, begun
+        self._stream, self._joined = stream, joined
         base = stream.time_base
         assert base is not None  # noqa: S101 - every demuxed stream has one
         self._numerator, self._denominator = 1_000_000 * base.numerator, base.denominator
@@ -50,16 +51,16 @@ class StreamTrack:
         self._trims: Trims | None = None
         context = stream.codec_context
         if isinstance(stream, AudioStream):
-            self._trims = Trims(stream, live=begun)
+            self._trims = Trims(stream, live=joined)
         elif context.name == "h264":
             self._h264 = H264Units(context.extradata or b"", context.codec_tag)
-        turning = stream.container.format.name.startswith(_TURNING)
-        self._rotation: int | None = None if turning and not live else 0  #: None: not known yet
-        self._hiding = False  #: what came last is not to be shown
+        rotating = stream.container.format.name.startswith(_ROTATING)
+        self._rotation: int | None = None if rotating and not live else 0  #: None: not known yet
+        self._hiding = False  #: the last picture is not to be shown
 
     def convert(self, packet: Any) -> list[Packet]:
-        """What can be used of it, and of those before it that had no time of their own: demuxers tell that of
-        the first frame in a PES packet only, and its length when they have seen more."""
+        """The packets that can be used: this one, and those before it that had no timestamp. Demuxers give
+        the timestamp of only the first frame in a PES packet, and durations once they have seen more."""
         if packet.dts is None and packet.pts is None:
             if self.last_us is None or len(self._untimed) >= _MOST_UNTIMED:
                 return []
@@ -81,7 +82,7 @@ class StreamTrack:
     def _convert(self, packet: Any, dts_us: int, pts_us: int) -> list[Packet]:
         made = Packet(self.kind, bytes(packet), dts_us, pts_us, packet.is_keyframe)
         made.hidden = packet.is_discard
-        # Asked for once: each question for one kind costs more than the answer that there are none.
+        # Read in one pass: to ask for one type costs more than to find that there is none of any.
         for side in packet.iter_sidedata():
             if side.data_type == "encryption_info":
                 raise unsupported("the source is encrypted (DRM), and there is no key for it")
@@ -100,7 +101,7 @@ class StreamTrack:
 
     @property
     def waits(self) -> bool:
-        """Whether packets are held that `convert` gives later."""
+        """Whether packets are held that `convert` returns later."""
         return bool(self._untimed)
 
     def time_us(self, packet: Any) -> int:
@@ -108,15 +109,20 @@ class StreamTrack:
         time = packet.pts if packet.dts is None else packet.dts
         return int(time * self._numerator // self._denominator)
 
+    def note_order(self, *, shifted: bool, reordered: bool) -> None:
+        """Takes what a packet shows of B-frames."""
+        self.shifted |= shifted
+        self.reordered |= reordered
+
     def restart(self) -> None:
-        """After a jump."""
+        """To be called after a jump."""
         self.last_us = None
         self._untimed.clear()
         if self._trims is not None:
             self._trims.restart()
 
     def track(self) -> Track:
-        """What it is by now."""
+        """The track, as far as it is known by now."""
         if isinstance(self._stream, AudioStream):
             context = self._stream.codec_context
             rate, channels = context.sample_rate, context.channels
@@ -136,7 +142,7 @@ class StreamTrack:
             self._rotation = _rotation(packet)
         if self._hiding and made.key and not made.hidden:
             self._hiding = False
-            made.track = self.track()  # it goes on without anything to hide
+            made.track = self.track()  # from here on nothing is hidden
         elif made.hidden and not self._hiding:
             self._hiding = True
             made.track = self.track()
@@ -154,7 +160,7 @@ class StreamTrack:
                 raise unsupported(f"the source's H.264 parameter sets are damaged: {error}") from error
             size = (sps.width, sps.height)
             reordered = sps.reorders(shifted=reordered, seen=self.reordered)
-        # Only this container tells it exactly; of others it is a guess from the last timestamps.
+        # Only MP4 tells the length exactly; in other containers it is a guess from the last timestamps.
         exact = stream.duration is not None and _MP4 in stream.container.format.name.split(",")
         length = (stream.duration or 0) * self._numerator // self._denominator
         return VideoTrack(
@@ -162,7 +168,7 @@ class StreamTrack:
             extradata,
             *size,
             reordered,
-            duration_us=length if exact and not self._begun else None,
+            duration_us=length if exact and not self._joined else None,
             rotation=(self._rotation or 0) % 360,
             pixel_aspect=stream.sample_aspect_ratio,
             hides_beginning=self._hiding,
@@ -173,7 +179,7 @@ class StreamTrack:
 def playable(
     container: InputContainer, kinds: frozenset[TrackKind]
 ) -> tuple[list[VideoStream | AudioStream], list[str]]:
-    """The streams that may be played, those to be preferred first, and what is left out, in words."""
+    """The streams that may be played, preferred ones first; and notes about what is left out."""
     found: list[VideoStream | AudioStream] = []
     left_out: list[str] = []
     streams: list[VideoStream | AudioStream] = [*container.streams.video, *container.streams.audio]
@@ -187,7 +193,7 @@ def playable(
             )
         else:
             found.append(stream)
-    # Containers set the first of each kind to be the default where they do not tell.
+    # Where a container does not tell, the first stream of each kind is its default.
     found.sort(key=lambda stream: not stream.disposition & Disposition.default)
     return found, left_out
 
@@ -195,8 +201,8 @@ def playable(
 def of_one_program(
     found: list[VideoStream | AudioStream], programs: list[frozenset[int]]
 ) -> tuple[list[VideoStream | AudioStream], list[str]]:
-    """Of what `playable` found the streams that may be played together, and what is left out beside them, in
-    words. `programs`: what belongs together, by the ids of streams; none where all do."""
+    """Those streams, of the ones that `playable` found, that may be played together; and notes about the
+    others. `programs`: ids of the streams of each program; empty where all streams belong together."""
     notes: list[str] = []
     held = [program for program in programs if any(stream.id in program for stream in found)]
     if len(held) > 1:
@@ -211,10 +217,10 @@ def of_one_program(
 
 
 def _worth(found: list[VideoStream | AudioStream], program: frozenset[int]) -> tuple[int, int]:
-    """Of how many kinds media came, and how many there may be."""
+    """How many kinds of the program have had media, and how many kinds it has."""
     own = [stream for stream in found if stream.id in program]
-    came = [s for s in own if (s.width if isinstance(s, VideoStream) else s.codec_context.sample_rate)]
-    return len({stream.type for stream in came}), len({stream.type for stream in own})
+    fed = [s for s in own if (s.width if isinstance(s, VideoStream) else s.codec_context.sample_rate)]
+    return len({stream.type for stream in fed}), len({stream.type for stream in own})
 
 
 def _left_out(count: int, what: str) -> str:
@@ -222,12 +228,12 @@ def _left_out(count: int, what: str) -> str:
 
 
 def _rotation(packet: Any) -> int:
-    """Degrees counter-clockwise. The display matrix is told only with a decoded picture."""
+    """Degrees counter-clockwise. FFmpeg gives the display matrix only with a decoded picture."""
     context = packet.stream.codec_context
     context.options = {"max_pixels": str(MOST_PIXELS)}
     context.thread_count = 1
     try:
         frames = [*packet.decode(), *context.decode(None)]
     except av.FFmpegError:
-        return 0  # who plays it drops what cannot be decoded
+        return 0  # the player drops what cannot be decoded
     return int(frames[0].rotation) if frames else 0

@@ -1,7 +1,7 @@
 """Which source plays which URL: one line per scheme, one file per kind of source.
 
-Two shapes exist. A `FileSource` blocks, is read ahead on a worker thread and paced by us; a `LiveSource`
-is awaited, and what arrives is passed on as it arrives. What an HTTP address is, its content tells.
+There are two protocols. A `FileSource` blocks; a worker thread reads it ahead, and we pace it. A `LiveSource`
+is awaited, and its media is passed on as it arrives. The content of an HTTP address tells which one plays it.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from sluice.core.errors import unsupported
 from sluice.core.plan import Probe
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.media.packets import Packet, TrackKind
-from sluice.media.source.answer import Elsewhere, Endless, Looker, Recorded
+from sluice.media.source.answer import Elsewhere, Endless, Recorded, SourceFinder
 from sluice.media.source.live import LiveHttpSource
 from sluice.media.source.notes import Notes
 from sluice.media.source.rtmp import RtmpSource
@@ -23,6 +23,8 @@ from sluice.net.http import HttpFile
 
 
 class FileSource(Protocol):
+    """Blocks; `read` returns packets up to a media time, and none at the end."""
+
     live: Literal[False]
 
     @property
@@ -41,6 +43,8 @@ class FileSource(Protocol):
 
 
 class LiveSource(Protocol):
+    """Is awaited; `read` returns what has arrived, and raises at the end."""
+
     live: Literal[True]
 
     @property
@@ -61,37 +65,38 @@ async def source_for(
     headers: RequestHeaders = PLAIN,
     opening: Executor | None = None,
 ) -> FileSource | LiveSource:
-    """Not opened yet, to be closed in any case. An HTTP address is asked for its first bytes, with `headers`
-    as everything that it leads to. Tracks of other `kinds` are left out where that is easy. `opening` has the
-    threads that wait for answers, `executor` those for what plays; None: they are the same.
+    """A source that is not opened yet, to be closed in any case. The first bytes of an HTTP address are
+    requested; `headers` go with this request and with all that follow from it. Tracks of other `kinds` are
+    left out where that is easy. `opening` has the threads that wait for answers (None: those of `executor`),
+    `executor` has those of sources that play.
 
-    Raises SourceError: permanent for what nothing plays, and what asking for the address gives.
+    Raises SourceError: permanent where no source plays the address, or the error of the request.
     """
     scheme = url.strip().partition(":")[0].lower()
     if scheme in ("rtmp", "rtmps"):
         return RtmpSource(url, dialer)
     if scheme in ("http", "https"):
         context = HttpContext(headers)
-        looker = Looker(
+        finder = SourceFinder(
             partial(HttpFile, dialer=dialer, loop=asyncio.get_running_loop(), context=context), kinds
         )
-        found = await _look(looker, url, opening or executor)
+        found = await _find(finder, url, opening or executor)
         return _played(found, dialer, executor)
     raise unsupported(f"the scheme {scheme}:// cannot be played")
 
 
-async def _look(looker: Looker, url: str, executor: Executor) -> Recorded | Endless | Elsewhere:
-    def settle(looked: "asyncio.Future[Recorded | Endless | Elsewhere]") -> None:
-        if looked.exception() is None:  # nobody else asks for it any more
-            looked.result().close()
+async def _find(finder: SourceFinder, url: str, executor: Executor) -> Recorded | Endless | Elsewhere:
+    def settle(search: "asyncio.Future[Recorded | Endless | Elsewhere]") -> None:
+        if search.exception() is None:  # nobody else takes the result any more
+            search.result().close()
 
-    looking = asyncio.get_running_loop().run_in_executor(executor, looker.look, url)
+    search = asyncio.get_running_loop().run_in_executor(executor, finder.find, url)
     try:
-        return await asyncio.shield(looking)
-    except BaseException:  # cancelled, too: nothing may be closed under the thread that uses it
-        looker.abort()
-        looking.add_done_callback(settle)
-        await asyncio.wait({looking})  # may be cancelled in its turn: the callback is not
+        return await asyncio.shield(search)
+    except BaseException:  # cancelled, too: nothing may be closed while the thread uses it
+        finder.abort()
+        search.add_done_callback(settle)
+        await asyncio.wait({search})  # may be cancelled in its turn: the callback is not
         raise
 
 

@@ -1,16 +1,16 @@
-"""One running clock out of timestamps that jump: wraps, restarted encoders, spliced streams. No IO.
+"""Makes one continuous clock of timestamps that jump: wraps, restarted encoders, spliced streams. No IO.
 
-The tracks of a stream share its clock: a track that paused is where the others are when it comes back. Where
-a packet fits neither its own track nor the others, the clock has jumped, and it goes on right behind the last
-packet of its track; the track that jumps next takes over the same correction when that fits, so that sound
-stays with the picture. A track whose stamps never fitted the others has a clock of its own.
+The tracks of a stream share its clock: a track that comes back after a pause is where the others are. A
+packet that fits neither its own track nor the others shows that the clock has jumped: it is placed right
+behind the last packet of its track. The track that jumps next gets the same correction if that fits, so that
+audio stays in sync with video. A track whose timestamps never fitted the others has a clock of its own.
 """
 
 from sluice.media.packets import Packet, TrackKind
 
-#: What no real stream leaves out while its clock runs on.
+#: No real stream has a longer gap while its clock runs on.
 _LONGEST_GAP_US = 10_000_000
-#: How far tracks of one stream may be apart, and a track behind itself: muxers are careless.
+#: How far apart the tracks of a stream may be, and how far a track may step back: muxers are careless.
 _APART_US = 10_000_000
 _LONGEST_STEP_BACK_US = 500_000
 #: Assumed distance of packets where none is known yet.
@@ -19,6 +19,8 @@ _LONGEST_STEP_US = 100_000
 
 
 class Timeline:
+    """The clock of one stream."""
+
     def __init__(self) -> None:
         self._offsets: dict[TrackKind, int] = {}
         self._last: dict[TrackKind, tuple[int, int]] = {}  #: decoding time and distance of the last packet
@@ -41,7 +43,7 @@ class Timeline:
         packet.shift(offset_us)
 
     def _runs_on(self, at_us: int, last_us: int) -> bool:
-        """A track that paused is back where the others are by now."""
+        """Whether a packet continues its track; one that paused is where the others are by now."""
         newest_us = max(last for last, _ in self._last.values())
         return last_us - _LONGEST_STEP_BACK_US <= at_us <= newest_us + _LONGEST_GAP_US
 

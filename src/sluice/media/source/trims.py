@@ -1,9 +1,9 @@
-"""What encoders put before and behind the sound, as FFmpeg's demuxers tell it, for one audio stream.
+"""Encoder delay and padding of one audio stream, as FFmpeg's demuxers signal them.
 
-FFmpeg's decoders leave out by themselves what a packet's ``skip_samples`` say (LAME's header, edit lists and
-iTunSMPB, Opus's pre-skip and end). Here the times are moved to what is left, and the one thing is marked that
-the demuxer for MP4 tells by a shorter duration only: the padding of the last AAC frame. Files whose header
-does not tell are taken to begin as nearly all do.
+FFmpeg's decoders drop by themselves what the ``skip_samples`` of a packet say (LAME's header, edit lists,
+iTunSMPB, Opus's pre-skip and end trimming). Here the times of packets are moved to the samples that remain.
+One thing is marked for the decoder here, because the MP4 demuxer signals it by a shorter duration only: the
+padding of the last AAC frame. Files whose header does not tell the delay are assumed to have the usual one.
 """
 
 import struct
@@ -18,21 +18,23 @@ _LAYOUT = struct.Struct("<IIBB")  #: samples at the beginning, at the end, and w
 _TYPE = packet_sidedata_type_from_literal(SKIP_SAMPLES)
 
 
-#: Samples of delay of LAME with a decoder's, and of FFmpeg's encoder for AAC, by container.
+#: Usual delay in samples, by container: of LAME with a decoder's, and of FFmpeg's AAC encoder.
 _USUAL = {"mp3": 576 + 529, "aac": 1024}
 
 
 class Trims:
+    """Times of the packets of one stream without delay and padding."""
+
     def __init__(self, stream: Any, *, live: bool) -> None:
-        """`live`: it began long ago."""
+        """`live`: the stream began long ago, so it has no delay."""
         context, container = stream.codec_context, stream.container
         self._rate = context.sample_rate
         base = stream.time_base
         self._numerator, self._denominator = 1_000_000 * base.numerator, base.denominator
-        self._told = False
-        self._end_us = 0
-        self._begin_us = 0  #: still to be left out
-        #: Ogg tells durations without what its end leaves out.
+        self._told = False  #: the next packet has skip_samples
+        self._end_us = 0  #: its padding
+        self._begin_us = 0  #: delay that is still to be left out
+        #: Durations in Ogg do not include the padding.
         self._short_already = container.format.name == "ogg"
         self._usual = 0 if live else _USUAL.get(container.format.name, 0)
         #: Samples in a frame, where a shorter duration means padding.
@@ -41,18 +43,18 @@ class Trims:
             self._whole = context.frame_size
 
     def restart(self) -> None:
-        """After a jump: what is to be left out is told anew."""
+        """After a jump the demuxer signals anew what is to be left out."""
         self._begin_us = 0
 
     def note(self, skip_samples: bytes) -> None:
-        """What the next packet of `apply` says."""
+        """Takes the side data of the packet that `apply` gets next."""
         begin, end, *_ = _LAYOUT.unpack(skip_samples[: _LAYOUT.size])
         self._begin_us += begin * 1_000_000 // self._rate
         self._end_us = 0 if self._short_already else end * 1_000_000 // self._rate
         self._told = True
 
     def apply(self, packet: Any, made: Packet) -> None:
-        """Notes in `made` what is left of `packet`."""
+        """Sets the times of `made` to the samples of `packet` that remain."""
         made.encoded = packet
         units = packet.duration
         if not units:
@@ -73,7 +75,7 @@ class Trims:
 
 
 def _mark(packet: Any, begin: int, end: int) -> None:
-    """Tells the decoder how many samples to leave out."""
+    """Tells the decoder how many samples to leave out at the beginning and at the end."""
     mark = PacketSideData(_TYPE, _LAYOUT.size)  # type: ignore[call-arg]  # the stub forgets it
     mark.update(_LAYOUT.pack(begin, end, 0, 0))
     mark.to_packet(packet)
