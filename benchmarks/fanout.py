@@ -25,10 +25,13 @@ from benchmarks.clip import Clip, read_clip, sample_file
 from benchmarks.peers import Count, Receivers
 from benchmarks.processes import cpu_ns
 from benchmarks.report import median, print_table, write_json
+from sluice.core.rooms import LinkAddress, StreamIndex
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import GRID_S
-from sluice.media.sink.room import RoomLinks
+from sluice.media.sink.room import RoomSink
 from sluice.process.child import configure_logging
 from sluice.process.control import Answer, Watch
+from sluice.process.documents import Hello
 from sluice.process.supervisor import ChildSpec, Supervised
 
 _HOST = "127.0.0.1"
@@ -152,7 +155,13 @@ async def room_process(folder: Path) -> AsyncIterator[tuple[Supervised, str]]:
 async def publish(clip: Clip, link_path: str) -> None:
     """Sends the clip in real time, again and again, on the grid that media processes keep."""
     hello = {"app_id": _APP, "room_id": _ROOM, "user_id": _USER, "stream": 0, "run_id": "run"}
-    link = await RoomLinks().open(link_path, hello, on_end=lambda _: None, on_key_frame=lambda: None)
+    link = await RoomSink.open(
+        FrameLinks(),
+        LinkAddress(link_path),
+        Hello.model_validate(hello),
+        on_end=lambda _: None,
+        on_key_frame=lambda: None,
+    )
     loop = asyncio.get_running_loop()
     started, passed_us = loop.time(), 0
     while True:
@@ -172,7 +181,14 @@ async def measure_ours(clip: Clip, options: argparse.Namespace) -> Outcome:
 
             async def answer(offer: str) -> str:
                 reply = await room.request(
-                    Watch(app_id=_APP, room_id=_ROOM, user_id=_USER, stream=0, viewer="viewer", sdp=offer)
+                    Watch(
+                        app_id=_APP,
+                        room_id=_ROOM,
+                        user_id=_USER,
+                        stream=StreamIndex.CAMERA,
+                        viewer="viewer",
+                        sdp=offer,
+                    )
                 )
                 if not isinstance(reply, Answer):
                     raise RuntimeError(f"the room process refused a viewer: {reply}")

@@ -13,6 +13,7 @@ from sluice.core.callbacks import CallbackNotFound, EventKind, Registration, Reg
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BotId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
+from sluice.core.rooms import LinkAddress
 from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
@@ -304,8 +305,8 @@ class FakeRunRooms:
     def __init__(self) -> None:
         self.retired: list[RunId] = []
 
-    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
-        return f"link of {app_id} {room_id}"
+    def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
+        return LinkAddress(f"link of {app_id} {room_id}")
 
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
         self.retired.append(run_id)

@@ -24,10 +24,13 @@ from av.frame import Frame
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from sluice.core.rooms import LinkAddress, StreamIndex
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.sink.room import RoomLinks
+from sluice.media.sink.room import RoomSink
 from sluice.process.child import run_child
 from sluice.process.control import Answer, ClosePeer, Done, Message, Publish, RoomChanged, Watch
+from sluice.process.documents import Hello
 from sluice.process.link import FrameType
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.rooms.engine import peer, room
@@ -68,14 +71,14 @@ class RoomServer:
 
     async def watch(self, sdp: str, *, user: str = USER, viewer: str = "anna") -> Message:
         return await self.process.request(
-            Watch(app_id=APP, room_id=ROOM, user_id=user, stream=0, viewer=viewer, sdp=sdp)
+            Watch(app_id=APP, room_id=ROOM, user_id=user, stream=StreamIndex.CAMERA, viewer=viewer, sdp=sdp)
         )
 
     async def publish(
         self, sdp: str, *, user: str = USER, stream: int = 0, kinds: tuple[str, ...] = ("audio", "video")
     ) -> Message:
         return await self.process.request(
-            Publish(app_id=APP, room_id=ROOM, user_id=user, stream=stream, kinds=kinds, sdp=sdp)
+            Publish(app_id=APP, room_id=ROOM, user_id=user, stream=StreamIndex(stream), kinds=kinds, sdp=sdp)
         )
 
     async def close(self, peer: Answer | None, user: str = "anna", room: str = ROOM) -> bool:
@@ -143,10 +146,11 @@ class Publisher:
 
     async def connect(self) -> None:
         self.end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        hello: dict[str, object] = {"app_id": APP, "room_id": ROOM, "user_id": USER, "stream": 0}
-        self.link = await RoomLinks().open(
-            self._link,
-            hello | {"run_id": self.run_id},
+        hello = {"app_id": APP, "room_id": ROOM, "user_id": USER, "stream": 0, "run_id": self.run_id}
+        self.link = await RoomSink.open(
+            FrameLinks(),
+            LinkAddress(self._link),
+            Hello.model_validate(hello),
             on_end=self.end.set_result,
             on_key_frame=lambda: None,
         )

@@ -19,13 +19,13 @@ from aiortc.mediastreams import AudioStreamTrack
 from av.video.frame import VideoFrame
 
 from sluice.process.control import Answer, Patched, PatchPeer, Refused, Retire
+from sluice.process.documents import KeyFrameRequest, LinkDocument, Subscribe, pack_document, read_document
+from sluice.process.documents import Publisher as PublisherDocument
 from sluice.process.link import (
     KEY_FRAME,
     FrameParser,
     FrameType,
     LinkFrame,
-    pack_control,
-    parse_control,
 )
 from sluice.wire.h264 import NAL_PPS, NAL_SPS, split_avcc
 from tests.integration.lossy import LossyRelay, lossy_relay
@@ -142,17 +142,20 @@ def assert_part_of(received: list[str], sent: list[str]) -> None:
 
 
 class Session:
-    """Subscribes over the frame socket; `states` are the documents about the publisher."""
+    """Subscribes over the frame socket; `states` is what it was told of the publisher."""
 
     def __init__(self) -> None:
         self.frames: list[LinkFrame] = []
-        self.states: list[dict[str, object]] = []
+        self.states: list[PublisherDocument] = []
         self._news = asyncio.Condition()
 
     async def connect(self, server: RoomServer, user: str) -> None:
         self._reader, self.writer = await asyncio.open_unix_connection(server.link)
-        hello = {"app_id": APP, "room_id": ROOM, "user_id": user, "stream": 0}
-        self.writer.write(pack_control({"subscribe": hello}))
+        stream = {"app_id": APP, "room_id": ROOM, "user_id": user, "stream": 0}
+        self.tell(Subscribe.model_validate(stream))
+
+    def tell(self, document: LinkDocument) -> None:
+        self.writer.write(pack_document(document, 0))
 
     async def run(self) -> None:
         parser = FrameParser()
@@ -160,16 +163,17 @@ class Session:
             async with self._news:
                 for frame in parser.feed(data):
                     if frame.type == FrameType.CONTROL:
-                        self.states.append(parse_control(frame.payload)["publisher"])
+                        document = read_document(frame.payload)
+                        assert isinstance(document, PublisherDocument)
+                        self.states.append(document)
                     else:
                         self.frames.append(frame)
                 self._news.notify_all()
 
     async def until(self, **state: bool) -> None:
         async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(
-                lambda: bool(self.states) and self.states[-1] == state | {"trouble": {}}
-            )
+            wanted = PublisherDocument.model_validate(state)
+            await self._news.wait_for(lambda: self.states[-1:] == [wanted])
 
     async def until_frames(self, count: int) -> None:
         async with asyncio.timeout(20), self._news:
@@ -270,7 +274,7 @@ async def test_lost_packets_are_repeated(server: RoomServer, monkeypatch: pytest
         await anna.publish(relay=relay)
         await server.until("published anna")
         async with subscribed(server, "anna") as session:
-            session.writer.write(pack_control({"key_frame": True}))
+            session.tell(KeyFrameRequest())
             await session.until_frames(20)
             asked, relay.loss_to_node = anna.camera.asked, 0.1
             await session.until_frames(400)
@@ -387,7 +391,7 @@ async def test_a_session_gets_the_publishers_frames_and_is_told_of_its_publisher
             assert_part_of(session.slices(), anna.camera.sent)
             assert all(a.media_us < b.media_us for a, b in pairwise(pictures))
             asked = anna.camera.asked
-            session.writer.write(pack_control({"key_frame": True}))
+            session.tell(KeyFrameRequest())
             await session.until_frames(len(session.frames) + 60)
             assert anna.camera.asked == asked + 1
             await anna.end()

@@ -12,6 +12,7 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import RoomError
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
+from sluice.core.rooms import StreamIndex
 from sluice.rooms.port import RoomEvent, RoomEventKind, RosterEntry, StreamMedia
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
@@ -110,15 +111,15 @@ def test_a_header_wins_over_the_address() -> None:
 def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
     async def scenario() -> str:
         rooms = FakeRooms()
-        rooms.users = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
+        rooms.users = (RosterEntry(UserId("relay"), (StreamIndex.CAMERA,)), RosterEntry(UserId("viewer"), ()))
         reader = Reader(rooms)
         reading = asyncio.create_task(reader.run())
         await reader.until("roster")
         assert rooms.present == ["viewer"]
         rooms.told.put_nowait(RoomEvent(RoomEventKind.LEFT, UserId("relay")))
-        rooms.told.put_nowait(RoomEvent(RoomEventKind.PUBLISHED, UserId("anna"), 1))
+        rooms.told.put_nowait(RoomEvent(RoomEventKind.PUBLISHED, UserId("anna"), StreamIndex.SCREEN))
         media = StreamMedia(("audio",), {"video": "no key frame has come yet"})
-        rooms.told.put_nowait(RoomEvent(RoomEventKind.MEDIA, UserId("anna"), 1, media=media))
+        rooms.told.put_nowait(RoomEvent(RoomEventKind.MEDIA, UserId("anna"), StreamIndex.SCREEN, media=media))
         await reader.until("event: media")
         rooms.told.put_nowait(None)
         async with asyncio.timeout(5):

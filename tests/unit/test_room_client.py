@@ -5,6 +5,7 @@ import pytest
 from sluice.core.errors import BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.limits import MOST_ETAGS, MOST_OFFER_BYTES
+from sluice.core.rooms import StreamIndex
 from sluice.process.channel import ChannelBusy, ChannelClosed, MessageRefused
 from sluice.process.control import Message, Patched, PatchPeer
 from sluice.process.supervisor import ChildSpec, Supervised
@@ -68,7 +69,7 @@ async def test_what_is_too_large_is_refused_with_the_limit(
     with pytest.raises(BadInput, match=f"at most {MOST_OFFER_BYTES} bytes"):
         await rooms.patch_peer(patch("a", fragment=large))
     with pytest.raises(BadInput, match=f"at most {MOST_OFFER_BYTES} bytes"):
-        await rooms.watch(WatchOffer(APP, ROOM, USER, 0, USER, large))
+        await rooms.watch(WatchOffer(APP, ROOM, USER, StreamIndex.CAMERA, USER, large))
     assert asked == []
 
 

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from sluice.core import limits
 from sluice.core.fairness import PEER_SEATS
+from sluice.core.rooms import StreamIndex
 from sluice.process.control import (
     Answer,
     ClosePeer,
@@ -524,7 +525,8 @@ def test_a_defect_in_a_room_ends_that_room_alone(time: Time, monkeypatch: pytest
 
 def _watch(viewer: str, room: str = "room") -> Watch:
     sdp = offer(publishes=False)
-    return Watch(app_id="app", room_id=room, user_id="anna", stream=0, viewer=viewer, sdp=sdp)
+    camera = StreamIndex.CAMERA
+    return Watch(app_id="app", room_id=room, user_id="anna", stream=camera, viewer=viewer, sdp=sdp)
 
 
 def test_seats_of_a_process_and_of_a_room_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
+from sluice.core.rooms import StreamIndex
 from sluice.rooms.port import WatchOffer
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
@@ -62,7 +63,9 @@ def test_an_offer_is_answered(whep: Whep) -> None:
     assert answer.headers["location"] == f"{PATH}/peer_1"
     assert answer.headers["etag"] == '"ice-1"'
     assert whep.rooms.offers == [
-        WatchOffer(APP.app_id, RoomId("room"), UserId("publisher"), 0, UserId("viewer"), "v=0 offer")
+        WatchOffer(
+            APP.app_id, RoomId("room"), UserId("publisher"), StreamIndex.CAMERA, UserId("viewer"), "v=0 offer"
+        )
     ]
 
 

@@ -9,6 +9,7 @@ from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.lifecycle import Reason
+from sluice.core.rooms import StreamIndex
 from sluice.rooms.port import PatchAnswer, PatchOutcome, PeerPatch, PublishOffer
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
@@ -61,7 +62,7 @@ def test_an_offer_is_answered(whip: Whip) -> None:
     assert "link" not in answer.headers
     kinds = ("audio", "video")
     assert whip.rooms.offers == [
-        PublishOffer(APP.app_id, RoomId("room"), UserId("anna"), 0, kinds, "v=0 offer")
+        PublishOffer(APP.app_id, RoomId("room"), UserId("anna"), StreamIndex.CAMERA, kinds, "v=0 offer")
     ]
 
 

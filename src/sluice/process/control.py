@@ -6,24 +6,23 @@ answers are paired by `process.channel`, so no message carries a correlation id 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+from sluice.core.ids import AppId, RoomId, RunId, UserId
+from sluice.core.rooms import LinkAddress, StreamIndex
+from sluice.process.documents import Document
 
 # --- every process -> node ------------------------------------------------------------------------------
 
 
-class Ready(_Message):
+class Ready(Document):
     """The process serves. `media_port` is the bound UDP port of a room process, 0 elsewhere."""
 
     type: Literal["ready"] = "ready"
     media_port: int = 0
 
 
-class NotStarted(_Message):
+class NotStarted(Document):
     """The last word of a process that cannot start: `why`, for the operator."""
 
     type: Literal["not_started"] = "not_started"
@@ -33,7 +32,7 @@ class NotStarted(_Message):
 # --- node -> room process -------------------------------------------------------------------------------
 
 
-class Watch(_Message):
+class Watch(Document):
     """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refused. `address` is
     where the offer came from, empty where nobody knows."""
 
@@ -41,13 +40,13 @@ class Watch(_Message):
     app_id: str
     room_id: str
     user_id: str
-    stream: int
+    stream: StreamIndex
     viewer: str
     sdp: str
     address: str = ""
 
 
-class Publish(_Message):
+class Publish(Document):
     """`user_id` offers to publish stream `stream`; `kinds` (audio, video) are those that its token allows.
     Answered by Answer or Refused."""
 
@@ -55,13 +54,13 @@ class Publish(_Message):
     app_id: str
     room_id: str
     user_id: str
-    stream: int
+    stream: StreamIndex
     kinds: tuple[str, ...]
     sdp: str
     address: str = ""
 
 
-class PatchPeer(_Message):
+class PatchPeer(Document):
     """Trickled candidates or an ICE restart of a peer of `user_id` (RFC 9725 4.3). `etags` are those of the
     ICE sessions that it may meet, ``*`` any. Answered by Patched or Refused."""
 
@@ -72,7 +71,7 @@ class PatchPeer(_Message):
     fragment: str
 
 
-class PeerSends(_Message):
+class PeerSends(Document):
     """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on; answered
     by Done (whether there is such a peer)."""
 
@@ -82,7 +81,7 @@ class PeerSends(_Message):
     kinds: tuple[str, ...]
 
 
-class ClosePeer(_Message):
+class ClosePeer(Document):
     """A peer of `user_id` in this room ends. Answered by Done."""
 
     type: Literal["close_peer"] = "close_peer"
@@ -92,7 +91,7 @@ class ClosePeer(_Message):
     peer_id: str
 
 
-class Enter(_Message):
+class Enter(Document):
     """A user's event stream opens; answered by Roster. `presence` names it for Leave."""
 
     type: Literal["enter"] = "enter"
@@ -102,14 +101,14 @@ class Enter(_Message):
     presence: str
 
 
-class Leave(_Message):
+class Leave(Document):
     type: Literal["leave"] = "leave"
     app_id: str
     room_id: str
     presence: str
 
 
-class Retire(_Message):
+class Retire(Document):
     """The run is over: its virtual user leaves the room, whatever happened to its link."""
 
     type: Literal["retire"] = "retire"
@@ -118,7 +117,7 @@ class Retire(_Message):
     run_id: str
 
 
-class AskRoster(_Message):
+class AskRoster(Document):
     """Who is in a room; answered by Roster, empty where there is no such room."""
 
     type: Literal["ask_roster"] = "ask_roster"
@@ -126,7 +125,7 @@ class AskRoster(_Message):
     room_id: str
 
 
-class Expel(_Message):
+class Expel(Document):
     """Users of an app leave at once: their peers and publications end. An empty `room_id` stands for all
     rooms, an empty `user_id` for all users; answered by Done (whether anybody was there)."""
 
@@ -139,7 +138,7 @@ class Expel(_Message):
 # --- room process -> node -------------------------------------------------------------------------------
 
 
-class Answer(_Message):
+class Answer(Document):
     """`etag` names the ICE session of the peer."""
 
     type: Literal["answer"] = "answer"
@@ -148,7 +147,7 @@ class Answer(_Message):
     sdp: str
 
 
-class Patched(_Message):
+class Patched(Document):
     """`taken`: nothing to say; `restarted`: with our side of the new ICE session; `stale`: of an older one;
     `unknown`: no such peer; `replaced`: it ended because another publisher took its stream; `ended`: it
     exceeded its budgets, as `why` says."""
@@ -160,7 +159,7 @@ class Patched(_Message):
     fragment: str = ""
 
 
-class Refused(_Message):
+class Refused(Document):
     """The request cannot be served; `field` and `why` as in core.errors.BadInput. `busy`: not now,
     `forbidden`: not with this token."""
 
@@ -171,26 +170,26 @@ class Refused(_Message):
     forbidden: bool = False
 
 
-class Done(_Message):
+class Done(Document):
     type: Literal["done"] = "done"
     found: bool
 
 
-class PublishedStream(_Message):
+class PublishedStream(Document):
     """`media` is what flows in it (also a kind that stands still), `trouble` what is wrong with a kind that
     is being sent, for people."""
 
-    stream: int
+    stream: StreamIndex
     media: tuple[str, ...]
     trouble: dict[str, str]
 
 
-class RosterUser(_Message):
+class RosterUser(Document):
     user_id: str
     streams: tuple[PublishedStream, ...]
 
 
-class Roster(_Message):
+class Roster(Document):
     """Everyone in a room after its change number `change`."""
 
     type: Literal["roster"] = "roster"
@@ -198,7 +197,7 @@ class Roster(_Message):
     users: tuple[RosterUser, ...]
 
 
-class RoomChanged(_Message):
+class RoomChanged(Document):
     """Something in a room changed; `kind` is joined, left, published, media or unpublished. `change` counts
     the changes of the room, so that a reader of the roster knows which it has seen.
 
@@ -212,27 +211,27 @@ class RoomChanged(_Message):
     room_id: str
     kind: str
     user_id: str
-    stream: int | None = None
+    stream: StreamIndex | None = None
     device: str = ""
     why: Literal["left", "dropped", "removed"] = "left"
     media: tuple[str, ...] = ()
-    trouble: dict[str, str] = {}
+    trouble: dict[str, str] = Field(default_factory=dict)
 
 
 # --- node -> media process ------------------------------------------------------------------------------
 
 
-class RelayJob(_Message):
+class RelayJob(Document):
     """Everything that a media process needs to run one relay, also after a crash in mid-play.
 
-    `link` is the path of the room process's frame socket. `position_us` and `pass_number` say where to go
+    `link` is where the room is reached. `position_us` and `pass_number` say where to go
     on; `idle_s` is what is left of the idle time.
     """
 
-    run_id: str
-    app_id: str
-    room_id: str
-    user_id: str
+    run_id: RunId
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
     url: str
     media_type: int
     stream_mode: int
@@ -243,7 +242,7 @@ class RelayJob(_Message):
     bitrate_kbps: int | None = None
     idle_s: float
     start_at: float = 0.0  #: Unix time before which no packet may leave
-    link: str
+    link: LinkAddress
     position_us: int = 0
     pass_number: int = 1
     plays: int = 1  #: the last pass's number, where it does not loop
@@ -255,19 +254,19 @@ class RelayJob(_Message):
     headers: dict[str, str] = Field(default_factory=dict, repr=False)  #: further ones
 
 
-class StartSession(_Message):
+class StartSession(Document):
     type: Literal["start_session"] = "start_session"
     job: RelayJob
 
 
-class UpdateSession(_Message):
+class UpdateSession(Document):
     """The run goes on with another source; its user stays in the room."""
 
     type: Literal["update_session"] = "update_session"
     job: RelayJob
 
 
-class ControlSession(_Message):
+class ControlSession(Document):
     """Changes how a running relay plays; None leaves a thing as it is. A position is one of the current pass.
     Answered by Done (whether the run is here) or by Refused, which changes nothing and names its fields as
     the native API does (pause, seek_s, volume, normalize)."""
@@ -280,32 +279,32 @@ class ControlSession(_Message):
     normalize: bool | None = None
 
 
-class PushJob(_Message):
+class PushJob(Document):
     """Everything that a media process needs to push one user's stream to a CDN, also after a crash.
 
     `idle_s` is what is left of the idle time, `key_frame_s` the longest distance of key frames that is
     borne without asking for one, `connected_before` whether the first attempt lies behind it.
     """
 
-    run_id: str
-    app_id: str
-    room_id: str
-    user_id: str
-    stream: int
+    run_id: RunId
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    stream: StreamIndex
     url: str
     media_type: int
     idle_s: float
     key_frame_s: float = 4.0
-    link: str
+    link: LinkAddress
     connected_before: bool = False
 
 
-class StartPush(_Message):
+class StartPush(Document):
     type: Literal["start_push"] = "start_push"
     job: PushJob
 
 
-class StopSession(_Message):
+class StopSession(Document):
     """Answered by a Finished report of the run."""
 
     type: Literal["stop_session"] = "stop_session"
@@ -315,14 +314,14 @@ class StopSession(_Message):
 # --- media process -> node ------------------------------------------------------------------------------
 
 
-class Accepted(_Message):
+class Accepted(Document):
     """The session exists; a crash of the process from now on may be its doing."""
 
     type: Literal["accepted"] = "accepted"
     run_id: str
 
 
-class Planned(_Message):
+class Planned(Document):
     """What happens to the tracks of a source now (core.plan.Plan.document), with `notes`: what was left out,
     or is played in place of something, in words."""
 
@@ -331,14 +330,14 @@ class Planned(_Message):
     plan: dict[str, Any]
 
 
-class Flowing(_Message):
+class Flowing(Document):
     """Packets leave (again)."""
 
     type: Literal["flowing"] = "flowing"
     run_id: str
 
 
-class Lost(_Message):
+class Lost(Document):
     """No packet leaves any more, or the source cannot be opened yet; the session goes on trying."""
 
     type: Literal["lost"] = "lost"
@@ -347,7 +346,7 @@ class Lost(_Message):
     text: str
 
 
-class StageChanged(_Message):
+class StageChanged(Document):
     """A push is at another step (core.push.PushStage); `text` says why where it is not obvious, and `reason`
     (core.lifecycle.Reason) where callers are told that."""
 
@@ -358,7 +357,7 @@ class StageChanged(_Message):
     reason: str = ""
 
 
-class Finished(_Message):
+class Finished(Document):
     """The session is over and holds nothing any more."""
 
     type: Literal["finished"] = "finished"
@@ -367,7 +366,7 @@ class Finished(_Message):
     text: str
 
 
-class Progress(_Message):
+class Progress(Document):
     """Once a second while a session lives. Counters are totals of this session."""
 
     type: Literal["progress"] = "progress"

@@ -15,6 +15,7 @@ from sluice.core.limits import (
     MOST_OFFER_BYTES,
     MOST_PEER_ID_CHARACTERS,
 )
+from sluice.core.rooms import LinkAddress, StreamIndex
 from sluice.process.channel import ChannelBusy, ChannelClosed, MessageRefused
 from sluice.process.control import (
     Answer,
@@ -70,7 +71,7 @@ class RoomProcesses:
             Supervised(spec, on_notice=self._on_notice, on_ready=lambda _: None, on_death=self._on_death)
             for spec in specs
         ]
-        self._links = {spec.name: str(spec.config["link"]) for spec in specs}
+        self._links = {spec.name: LinkAddress(spec.config["link"]) for spec in specs}
         self._watchers: dict[tuple[str, str], dict[_Watcher, str]] = {}
 
     async def start(self) -> None:
@@ -85,7 +86,7 @@ class RoomProcesses:
 
     # --- sessions -----------------------------------------------------------------------------------------
 
-    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
+    def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         return self._links[self._process_of(app_id, room_id).spec.name]
 
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
@@ -280,7 +281,9 @@ async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
             yield _media_event(user_id, change.stream, change)
 
 
-def _media_event(user_id: UserId, stream: int | None, told: PublishedStream | RoomChanged) -> RoomEvent:
+def _media_event(
+    user_id: UserId, stream: StreamIndex | None, told: PublishedStream | RoomChanged
+) -> RoomEvent:
     media = StreamMedia(told.media, told.trouble)
     return RoomEvent(RoomEventKind.MEDIA, user_id=user_id, stream=stream, media=media)
 

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
+from sluice.core.rooms import LinkAddress, StreamIndex
 
 
 class RoomEventKind(Enum):
@@ -23,10 +24,10 @@ class RoomEventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RosterEntry:
-    """A user in a room; `streams` are the published ones (0 camera, 1 screen)."""
+    """A user in a room; `streams` are the published ones."""
 
     user_id: UserId
-    streams: tuple[int, ...]
+    streams: tuple[StreamIndex, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class RoomEvent:
 
     kind: RoomEventKind
     user_id: UserId | None = None
-    stream: int | None = None
+    stream: StreamIndex | None = None
     roster: tuple[RosterEntry, ...] = ()
     media: StreamMedia = StreamMedia()
 
@@ -57,7 +58,7 @@ class WatchOffer:
     app_id: AppId
     room_id: RoomId
     user_id: UserId
-    stream: int
+    stream: StreamIndex
     viewer: UserId
     sdp: str
     address: str = ""  #: of the caller
@@ -70,7 +71,7 @@ class PublishOffer:
     app_id: AppId
     room_id: RoomId
     user_id: UserId
-    stream: int
+    stream: StreamIndex
     kinds: tuple[str, ...]
     sdp: str
     address: str = ""  #: of the caller
@@ -178,8 +179,8 @@ class Bans(Protocol):
 class RunRooms(Protocol):
     """What the tasks need of the rooms."""
 
-    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
-        """The path of the frame socket of the process that has the room."""
+    def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
+        """Where media sessions reach the room."""
         ...
 
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:

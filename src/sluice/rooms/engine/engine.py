@@ -8,7 +8,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -33,6 +32,7 @@ from sluice.process.control import (
     Roster,
     Watch,
 )
+from sluice.process.documents import Hello, LinkDocument, Subscribe
 from sluice.process.link import LinkError
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.history import settle
@@ -40,12 +40,12 @@ from sluice.rooms.engine.link import LinkChannel, LinkEnd
 from sluice.rooms.engine.negotiation import NotAllowed, agree_to_publish, agree_to_watch, publish_terms
 from sluice.rooms.engine.peer import Connection, Role
 from sluice.rooms.engine.peers import PeerEntry, Peers, clock_us
-from sluice.rooms.engine.publisher import Hello, PublisherLink
+from sluice.rooms.engine.publisher import PublisherLink
 from sluice.rooms.engine.publishing import Publishing
 from sluice.rooms.engine.room import Place, Room, StreamKey
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
-from sluice.rooms.engine.subscriber import SubscriberLink, Subscription
+from sluice.rooms.engine.subscriber import SubscriberLink
 from sluice.rooms.engine.viewer import Viewer
 from sluice.rooms.engine.watching import Watching
 from sluice.wire.sdp import SdpError, parse_fragment
@@ -98,7 +98,7 @@ class Engine:
         room = self._room(AppId(request.app_id), RoomId(request.room_id))
         if why := self._peers.refusal(holder) or room.why_full(UserId(request.viewer)):
             return _busy(why)
-        stream = self._stream(room, UserId(request.user_id), request.stream)
+        stream = self._stream(room, (UserId(request.user_id), request.stream))
         video, opus = agreed.video, agreed.opus  # the offer itself is large, and not needed any more
 
         def begin(connection: Connection, now_us: int) -> Role:
@@ -133,7 +133,7 @@ class Engine:
         if why := self._peers.refusal(holder) or room.why_full(UserId(request.user_id)):
             return _busy(why)
         key = UserId(request.user_id), request.stream
-        stream, peer_id = self._stream(room, *key), new_peer_id()
+        stream, peer_id = self._stream(room, key), new_peer_id()
         terms = publish_terms(agreed)
 
         def begin(connection: Connection, now_us: int) -> Role:
@@ -234,13 +234,13 @@ class Engine:
 
     # --- links of sessions --------------------------------------------------------------------------------
 
-    def open_end(self, link: LinkChannel, document: dict[str, Any]) -> LinkEnd:
-        """What a new link is for, by its first document. Raises LinkError."""
-        if "hello" in document:
-            return PublisherLink(link, Hello.of(document["hello"]), self, clock_us)
-        if "subscribe" in document and link.number == 0:  # what it gets is packed once for all subscribers
-            return self._subscribe(link, Subscription.of(document["subscribe"]))
-        raise LinkError("the link says neither hello nor subscribe")
+    def open_end(self, link: LinkChannel, document: LinkDocument) -> LinkEnd:
+        """What a new channel is for, by its first document. Raises LinkError."""
+        if isinstance(document, Hello):
+            return PublisherLink(link, document, self, clock_us)
+        if isinstance(document, Subscribe):
+            return self._subscribe(link, document)
+        raise LinkError(f"the channel begins with {document.type}")
 
     def link_opened(self, link: PublisherLink, hello: Hello) -> tuple[Room, Stream] | None:
         """The room and stream that the link publishes into; None when its run is over already."""
@@ -252,7 +252,7 @@ class Engine:
         if before is not None:
             before.close()
         self._links[hello.run_id] = link
-        stream = self._stream(room, hello.user_id, hello.stream)
+        stream = self._stream(room, hello.key)
         stream.reset()
         log.info("< link", run=hello.run_id, room=hello.room_id, user=hello.user_id)
         return room, stream
@@ -262,13 +262,12 @@ class Engine:
         if self._links.get(link.hello.run_id) is link:
             del self._links[link.hello.run_id]
 
-    def _subscribe(self, link: LinkChannel, subscription: Subscription) -> SubscriberLink:
-        room = self._room(subscription.app_id, subscription.room_id)
-        stream = self._stream(room, subscription.user_id, subscription.stream)
-        subscriber = SubscriberLink(link, subscription, stream, on_lost=_unsubscribe, clock_us=clock_us)
-        stream.watched += 1
-        stream.subscribers.append(subscriber)
-        subscriber.tell(room.state_of(subscription.key))
+    def _subscribe(self, link: LinkChannel, subscribe: Subscribe) -> SubscriberLink:
+        room = self._room(subscribe.app_id, subscribe.room_id)
+        stream = self._stream(room, subscribe.key)
+        subscriber = SubscriberLink(link, subscribe, stream, on_lost=stream.unsubscribe, clock_us=clock_us)
+        stream.subscribe(subscriber)
+        subscriber.tell(room.publisher_of(subscribe.key))
         return subscriber
 
     # --- datagrams and time -------------------------------------------------------------------------------
@@ -335,8 +334,7 @@ class Engine:
             room = self._rooms[app_id, room_id] = Room(app_id, room_id, self._emit)
         return room
 
-    def _stream(self, room: Room, user_id: UserId, number: int) -> Stream:
-        key = (user_id, number)
+    def _stream(self, room: Room, key: StreamKey) -> Stream:
         stream = room.streams.get(key)
         if stream is None:
 
@@ -382,11 +380,6 @@ class Engine:
         self._publishing.pop(entry.peer.id, None)
         entry.room.unpublish(entry.peer.id)
         entry.room.leave(entry.peer.id, clock_us())
-
-
-def _unsubscribe(subscriber: SubscriberLink) -> None:
-    subscriber.stream.unsubscribe(subscriber)
-    subscriber.stream.watched -= 1
 
 
 def _refused(request: Watch | Publish, error: SdpError) -> Refused:

@@ -98,7 +98,7 @@ class Peers:
         entry = self._entries[peer_id] = PeerEntry(peer, room, user_id, holder, stream, agreed.lead)
         self._shares.take(holder)
         self._name(entry)
-        stream.watched += 1
+        stream.hold()
         room.enter(user_id, peer_id)
         return entry
 
@@ -119,7 +119,7 @@ class Peers:
             return
         self._try(peer, peer.close)
         self._shares.give_back(entry.holder)
-        entry.stream.watched -= 1
+        entry.stream.release()
         for name in entry.names:
             del self._by_name[name]
         for address in peer.addresses:

@@ -12,12 +12,14 @@ from typing import Any
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.limits import MOST_ENDED_AT_ONCE, MOST_HOLDERS, MOST_ROOM_USERS
+from sluice.core.rooms import StreamIndex
 from sluice.process.control import PublishedStream, RoomChanged, Roster, RosterUser
-from sluice.rooms.engine.stream import PublisherState, Stream
+from sluice.process.documents import Publisher
+from sluice.rooms.engine.stream import Stream
 
 LINGER_US = 5_000_000
 
-StreamKey = tuple[UserId, int]
+StreamKey = tuple[UserId, StreamIndex]
 
 
 @dataclass(slots=True)
@@ -183,11 +185,13 @@ class Room:
         self.unpublish(run_id)
         self.leave(run_id, now_us, linger=False)
 
-    def state_of(self, key: StreamKey) -> PublisherState:
+    def publisher_of(self, key: StreamKey) -> Publisher:
         publication = self.publications.get(key) or Publication("")
         kinds = publication.kinds | set(publication.trouble)
         present = key[0] in self._users
-        return PublisherState(present, "video" in kinds, "audio" in kinds, dict(publication.trouble))
+        return Publisher(
+            present=present, video="video" in kinds, audio="audio" in kinds, trouble=publication.trouble
+        )
 
     def on_timer(self, now_us: int) -> None:
         """To be called a few times a second."""
@@ -204,7 +208,7 @@ class Room:
     def forget_idle_streams(self) -> None:
         """A stream that nobody publishes, watches or subscribes to holds nothing worth keeping."""
         for key, stream in list(self.streams.items()):
-            if key not in self.publications and not stream.watched:
+            if key not in self.publications and not stream.held:
                 del self.streams[key]
 
     @property
@@ -236,7 +240,7 @@ class Room:
         for key, stream in self.streams.items():
             if key[0] == user_id:
                 for subscriber in stream.subscribers:
-                    subscriber.tell(self.state_of(key))
+                    subscriber.tell(self.publisher_of(key))
 
 
 class Place:

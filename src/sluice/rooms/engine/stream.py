@@ -16,10 +16,10 @@ publisher is asked for a key frame first; many make none when asked, and then th
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from sluice.process.link import KEY_FRAME, PAST, FrameType, pack_parts
+from sluice.process.documents import Publisher
+from sluice.process.link import KEY_FRAME, PAST
 from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.history import History
 from sluice.rooms.engine.viewer import Viewer
@@ -44,28 +44,17 @@ _RESUME_GAP_US = 20_000
 NEAR_KEY_FRAME_US = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class PublisherState:
-    """What a subscriber is told of the user whose stream it is: whether it is in the room, which kinds of the
-    stream are published, and what is wrong with one of them (by kind)."""
-
-    present: bool
-    video: bool
-    audio: bool
-    trouble: dict[str, str] = field(default_factory=dict)
-
-
 class Subscriber(Protocol):
-    """`data` is a whole frame of a frame link."""
+    """Payloads are those of a frame link (`process.link`), times are of the stream's clock."""
 
-    def tell(self, state: PublisherState) -> None: ...
+    def tell(self, publisher: Publisher) -> None: ...
 
-    def send_video(self, data: bytes, *, key: bool) -> None: ...
+    def send_video(self, payload: bytes, clock_us: int, *, key: bool) -> None: ...
 
-    def send_audio(self, data: bytes) -> None: ...
+    def send_audio(self, payload: bytes, clock_us: int) -> None: ...
 
-    def send_group(self, data: list[bytes]) -> None:
-        """The current group of pictures, whose last one is the newest of the stream."""
+    def send_group(self, frames: Sequence[tuple[bytes, int, int]]) -> None:
+        """The current group of pictures (payload, time, flags); its last picture is the stream's newest."""
         ...
 
 
@@ -76,7 +65,6 @@ class Stream:
         self.viewers: list[Viewer] = []
         self.subscribers: list[Subscriber] = []
         self.key_frame_us = NEAR_KEY_FRAME_US  #: how long the publisher has for a key frame
-        self.watched = 0  #: peers and subscribers that hold this stream, connected or not
         self._request_key_frame = request_key_frame
         self._asked_key_at = -_KEY_FRAME_PAUSE_US
         self.history = History()
@@ -92,6 +80,20 @@ class Stream:
         self._last_clock_us = 0
         self._key_needed = True
         self._newest_at_us = 0
+        self._holders = 0
+
+    # --- who needs it ------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """A peer or a subscriber needs this stream, connected or not. Each gives it back with `release`."""
+        self._holders += 1
+
+    def release(self) -> None:
+        self._holders -= 1
+
+    @property
+    def held(self) -> bool:
+        return self._holders > 0
 
     # --- publisher ----------------------------------------------------------------------------------------
 
@@ -119,9 +121,9 @@ class Stream:
         self._newest_at_us = now_us
         clock_us = self._clock(media_us, now_us)
         if self.subscribers:
-            data = pack_parts(FrameType.VIDEO, _with_lengths(nal_units), clock_us, KEY_FRAME if key else 0)
+            unit = _with_lengths(nal_units)
             for subscriber in self.subscribers:
-                subscriber.send_video(data, key=key)
+                subscriber.send_video(unit, clock_us, key=key)
         frame = self._frame(payloads, clock_us, key)
         self.history.keep(frame)
         if key:
@@ -136,10 +138,8 @@ class Stream:
     def audio(self, payload: bytes, media_us: int, now_us: int) -> None:
         """One Opus packet."""
         clock_us = self._clock(media_us, now_us)
-        if self.subscribers:
-            data = pack_parts(FrameType.AUDIO, (payload,), clock_us)
-            for subscriber in self.subscribers:
-                subscriber.send_audio(data)
+        for subscriber in self.subscribers:
+            subscriber.send_audio(payload, clock_us)
         timestamp = (self._audio_base + clock_us * 6 // 125) & 0xFFFFFFFF  # 48 kHz
         sequence, ssrc = self._audio_sequence, self.sources.audio
         self._audio_sequence = sequence + 1
@@ -199,15 +199,20 @@ class Stream:
             del self._waiting[viewer]
             viewer.begin_with(group, self._rate(group))
         if wanting and sum(frame.size for frame in group) <= _MOST_PACKED_BYTES:
-            data = _packed(group)
+            frames = _past(group)
             for subscriber in wanting:
                 del self._wanting[subscriber]
-                subscriber.send_group(data)
+                subscriber.send_group(frames)
 
     def leave(self, viewer: Viewer) -> None:
         if viewer in self.viewers:
             self.viewers.remove(viewer)
             self._waiting.pop(viewer, None)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """The subscriber gets all that comes from now on, and holds the stream until `unsubscribe`."""
+        self.hold()
+        self.subscribers.append(subscriber)
 
     def want_group(self, subscriber: Subscriber, now_us: int) -> None:
         """The subscriber cannot go on without a key frame, or the current group."""
@@ -217,6 +222,7 @@ class Stream:
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self.subscribers.remove(subscriber)
         self._wanting.pop(subscriber, None)
+        self.release()
 
     def ask_key_frame(self, now_us: int) -> None:
         """Asks the publisher, at most every half second."""
@@ -269,16 +275,16 @@ def _lasts_us(group: list[Frame]) -> int:
     return group[-1].clock_us - group[0].clock_us
 
 
-def _with_lengths(nal_units: Sequence[NalUnit]) -> list[NalUnit]:
-    """The parts of an access unit as frame links carry it: each NAL unit behind its length in 4 bytes."""
-    return [part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)]
+def _with_lengths(nal_units: Sequence[NalUnit]) -> bytes:
+    """An access unit as frame links carry it: each NAL unit behind its length in 4 bytes."""
+    return b"".join([part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)])
 
 
-def _packed(group: list[Frame]) -> list[bytes]:
-    """Frames of a frame link, with times so close before the newest that all of it is the past at once."""
-    data = []
+def _past(group: list[Frame]) -> list[tuple[bytes, int, int]]:
+    """The group for subscribers, with times so close before the newest that all of it is past at once."""
+    frames = []
     for n, frame in enumerate(reversed(group)):
-        parts = _with_lengths(nal_units_of(frame.payloads))
         at_us = group[-1].clock_us - n * _PAST_STEP_US
-        data.append(pack_parts(FrameType.VIDEO, parts, at_us, PAST | (KEY_FRAME if frame.key else 0)))
-    return data[::-1]
+        flags = PAST | (KEY_FRAME if frame.key else 0)
+        frames.append((_with_lengths(nal_units_of(frame.payloads)), at_us, flags))
+    return frames[::-1]
