@@ -13,12 +13,8 @@ from sluice.core.callbacks import CallbackNotFound, EventKind, Registration, Reg
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BotId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
-from sluice.core.rooms import LinkAddress
-from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
-from sluice.process.channel import ChannelClosed
-from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
-from sluice.process.supervisor import ChildSpec
-from sluice.rooms.port import (
+from sluice.core.rooms import (
+    LinkAddress,
     PatchAnswer,
     PatchOutcome,
     PeerAnswer,
@@ -29,6 +25,10 @@ from sluice.rooms.port import (
     RosterEntry,
     WatchOffer,
 )
+from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
+from sluice.process.channel import ChannelClosed
+from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
+from sluice.process.supervisor import ChildSpec
 from sluice.store.registrations import create as create_registration
 from sluice.store.schema import apps, metadata
 from sluice.store.thread import WAKEUPS

@@ -12,12 +12,12 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import RoomError
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.core.rooms import StreamIndex
-from sluice.rooms.port import RoomEvent, RoomEventKind, RosterEntry, StreamMedia
+from sluice.core.rooms import PublishedStream, RoomEvent, RoomEventKind, RosterEntry, StreamIndex, StreamMedia
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import call
 
+CAMERA, SCREEN = StreamIndex.CAMERA, StreamIndex.SCREEN
 NOW = 1_800_000_000
 APP = App(AppId("a" * 24), "key")
 PATH = f"/rooms/{APP.app_id}/room/events"
@@ -111,15 +111,18 @@ def test_a_header_wins_over_the_address() -> None:
 def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
     async def scenario() -> str:
         rooms = FakeRooms()
-        rooms.users = (RosterEntry(UserId("relay"), (StreamIndex.CAMERA,)), RosterEntry(UserId("viewer"), ()))
+        rooms.users = (
+            RosterEntry(UserId("relay"), (PublishedStream(CAMERA),)),
+            RosterEntry(UserId("viewer"), ()),
+        )
         reader = Reader(rooms)
         reading = asyncio.create_task(reader.run())
         await reader.until("roster")
         assert rooms.present == ["viewer"]
         rooms.told.put_nowait(RoomEvent(RoomEventKind.LEFT, UserId("relay")))
-        rooms.told.put_nowait(RoomEvent(RoomEventKind.PUBLISHED, UserId("anna"), StreamIndex.SCREEN))
+        rooms.told.put_nowait(RoomEvent(RoomEventKind.PUBLISHED, UserId("anna"), SCREEN))
         media = StreamMedia(("audio",), {"video": "no key frame has come yet"})
-        rooms.told.put_nowait(RoomEvent(RoomEventKind.MEDIA, UserId("anna"), StreamIndex.SCREEN, media=media))
+        rooms.told.put_nowait(RoomEvent(RoomEventKind.MEDIA, UserId("anna"), SCREEN, media=media))
         await reader.until("event: media")
         rooms.told.put_nowait(None)
         async with asyncio.timeout(5):

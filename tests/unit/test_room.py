@@ -3,8 +3,8 @@
 import pytest
 
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.core.rooms import StreamIndex
-from sluice.process.control import PublishedStream, RoomChanged
+from sluice.core.rooms import PublishedStream, StreamIndex, StreamMedia
+from sluice.process.control import RoomChanged
 from sluice.process.documents import Publisher
 from sluice.rooms.engine.room import LINGER_US, Place, Room
 from sluice.rooms.engine.stream import Stream
@@ -20,10 +20,11 @@ class Told:
         self.room = Room(AppId("app"), RoomId("room"), self._take)
         self._told: list[str] = []
 
-    def _take(self, change: RoomChanged) -> None:
+    def _take(self, message: RoomChanged) -> None:
+        change = message.change
         assert (change.app_id, change.room_id) == ("app", "room")
         stream = "" if change.stream is None else f" {change.stream}"
-        self._told.append(f"{change.kind} {change.user_id}{stream}")
+        self._told.append(f"{change.kind.value} {change.user_id}{stream}")
         self.newest = change
 
     def take(self) -> list[str]:
@@ -136,20 +137,18 @@ def test_what_flows_and_what_is_wrong_is_told_of_each_kind(told: Told) -> None:
     told.take()
     place.trouble("video", "no key frame")
     assert told.take() == ["published relay 0"], "who could be seen if all were well is there"
-    assert (told.newest.media, told.newest.trouble) == ((), {"video": "no key frame"})
+    assert told.newest.media == StreamMedia((), {"video": "no key frame"})
     assert room.publisher_of(KEY) == Publisher(present=True, video=True, trouble={"video": "no key frame"})
     place.flow("audio")
     place.flow("video")
     assert told.take() == ["media relay 0", "media relay 0"]
-    assert (told.newest.media, told.newest.trouble) == (("audio", "video"), {})
+    assert told.newest.media == StreamMedia(("audio", "video"))
     place.trouble("video", "it stands still")
     assert room.roster().users[0].streams == (
-        PublishedStream(
-            stream=StreamIndex.CAMERA, media=("audio", "video"), trouble={"video": "it stands still"}
-        ),
+        PublishedStream(StreamIndex.CAMERA, StreamMedia(("audio", "video"), {"video": "it stands still"})),
     )
     place.cease("video")
-    assert (told.newest.media, told.newest.trouble) == (("audio",), {})
+    assert told.newest.media == StreamMedia(("audio",))
     assert room.publisher_of(KEY) == Publisher(present=True, audio=True)
     place.cease("audio")
     assert told.take() == ["media relay 0", "media relay 0", "unpublished relay 0"]

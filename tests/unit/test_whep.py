@@ -12,8 +12,7 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.core.rooms import StreamIndex
-from sluice.rooms.port import WatchOffer
+from sluice.core.rooms import StreamIndex, WatchOffer
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import Answer, call

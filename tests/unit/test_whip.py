@@ -9,8 +9,7 @@ from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.core.rooms import StreamIndex
-from sluice.rooms.port import PatchAnswer, PatchOutcome, PeerPatch, PublishOffer
+from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerPatch, PublishOffer, StreamIndex
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import Answer, call
@@ -167,7 +166,7 @@ def test_trickled_candidates_are_taken(whip: Whip) -> None:
             RoomId("room"),
             UserId("anna"),
             PeerId("peer_1"),
-            ["ice-0", "ice-1", 'W/"ice-2'],
+            ("ice-0", "ice-1", 'W/"ice-2'),
             "a=candidate:1",
         )
     ]
@@ -178,7 +177,7 @@ def test_a_restart_is_answered_with_our_new_side(whip: Whip) -> None:
     answer = whip.patch(if_match="*")
     assert (answer.status, answer.headers["etag"], answer.body) == (200, '"ice-2"', b"a=ice-ufrag:ice-2")
     assert answer.headers["content-type"] == FRAGMENT
-    assert whip.rooms.patches[0].etags == ["*"]
+    assert whip.rooms.patches[0].etags == ("*",)
 
 
 @pytest.mark.parametrize(

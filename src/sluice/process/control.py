@@ -1,7 +1,8 @@
 """The control messages between the node and its room and media processes: the one schema that they share.
 
-Messages are small JSON documents; frames never travel here (see `process.link`). Requests and their
-answers are paired by `process.channel`, so no message carries a correlation id of its own.
+Messages are small JSON documents. Frames travel between media and room processes (`process.link`), and what
+those two say to each other is the schema's other half, `process.documents`. Requests and their answers are
+paired by `process.channel`, so no message carries a correlation id of its own.
 """
 
 from typing import Annotated, Any, Literal
@@ -9,7 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from sluice.core.ids import AppId, RoomId, RunId, UserId
-from sluice.core.rooms import LinkAddress, StreamIndex
+from sluice.core.rooms import (
+    LinkAddress,
+    PatchAnswer,
+    PeerAnswer,
+    PeerPatch,
+    PublishOffer,
+    RoomChange,
+    RosterEntry,
+    StreamIndex,
+    WatchOffer,
+)
 from sluice.process.documents import Document
 
 # --- every process -> node ------------------------------------------------------------------------------
@@ -33,42 +44,24 @@ class NotStarted(Document):
 
 
 class Watch(Document):
-    """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refused. `address` is
-    where the offer came from, empty where nobody knows."""
+    """Answered by Answer or Refused."""
 
     type: Literal["watch"] = "watch"
-    app_id: str
-    room_id: str
-    user_id: str
-    stream: StreamIndex
-    viewer: str
-    sdp: str
-    address: str = ""
+    offer: WatchOffer
 
 
 class Publish(Document):
-    """`user_id` offers to publish stream `stream`; `kinds` (audio, video) are those that its token allows.
-    Answered by Answer or Refused."""
+    """Answered by Answer or Refused."""
 
     type: Literal["publish"] = "publish"
-    app_id: str
-    room_id: str
-    user_id: str
-    stream: StreamIndex
-    kinds: tuple[str, ...]
-    sdp: str
-    address: str = ""
+    offer: PublishOffer
 
 
 class PatchPeer(Document):
-    """Trickled candidates or an ICE restart of a peer of `user_id` (RFC 9725 4.3). `etags` are those of the
-    ICE sessions that it may meet, ``*`` any. Answered by Patched or Refused."""
+    """Answered by Patched or Refused."""
 
     type: Literal["patch_peer"] = "patch_peer"
-    peer_id: str
-    user_id: str
-    etags: tuple[str, ...]
-    fragment: str
+    patch: PeerPatch
 
 
 class PeerSends(Document):
@@ -139,24 +132,17 @@ class Expel(Document):
 
 
 class Answer(Document):
-    """`etag` names the ICE session of the peer."""
+    """To Watch and Publish."""
 
     type: Literal["answer"] = "answer"
-    peer_id: str
-    etag: str
-    sdp: str
+    answer: PeerAnswer
 
 
 class Patched(Document):
-    """`taken`: nothing to say; `restarted`: with our side of the new ICE session; `stale`: of an older one;
-    `unknown`: no such peer; `replaced`: it ended because another publisher took its stream; `ended`: it
-    exceeded its budgets, as `why` says."""
+    """To PatchPeer."""
 
     type: Literal["patched"] = "patched"
-    outcome: Literal["taken", "restarted", "stale", "unknown", "replaced", "ended"]
-    why: str = ""
-    etag: str = ""
-    fragment: str = ""
+    answer: PatchAnswer
 
 
 class Refused(Document):
@@ -175,47 +161,20 @@ class Done(Document):
     found: bool
 
 
-class PublishedStream(Document):
-    """`media` is what flows in it (also a kind that stands still), `trouble` what is wrong with a kind that
-    is being sent, for people."""
-
-    stream: StreamIndex
-    media: tuple[str, ...]
-    trouble: dict[str, str]
-
-
-class RosterUser(Document):
-    user_id: str
-    streams: tuple[PublishedStream, ...]
-
-
 class Roster(Document):
-    """Everyone in a room after its change number `change`."""
+    """Everyone in a room after its change `number`."""
 
     type: Literal["roster"] = "roster"
-    change: int
-    users: tuple[RosterUser, ...]
+    number: int
+    users: tuple[RosterEntry, ...]
 
 
 class RoomChanged(Document):
-    """Something in a room changed; `kind` is joined, left, published, media or unpublished. `change` counts
-    the changes of the room, so that a reader of the roster knows which it has seen.
-
-    `device` belongs to joined (``server`` for a virtual user, else what is known), `why` to left, `media` and
-    `trouble` to published, and to media, which tells that they changed (see PublishedStream).
-    """
+    """`number` counts the changes of the room, so that a reader of its roster knows which are in it."""
 
     type: Literal["room_changed"] = "room_changed"
-    change: int
-    app_id: str
-    room_id: str
-    kind: str
-    user_id: str
-    stream: StreamIndex | None = None
-    device: str = ""
-    why: Literal["left", "dropped", "removed"] = "left"
-    media: tuple[str, ...] = ()
-    trouble: dict[str, str] = Field(default_factory=dict)
+    number: int
+    change: RoomChange
 
 
 # --- node -> media process ------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import structlog
 from sluice.core.fairness import PEER_SEATS, Holder, SeatLimits
 from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
 from sluice.core.limits import ANNOUNCEMENTS_PER_S
+from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerAnswer, PeerPatch, PublishOffer, WatchOffer
 from sluice.process.control import (
     Answer,
     AskRoster,
@@ -90,15 +91,16 @@ class Engine:
 
     def watch(self, request: Watch) -> Answer | Refused:
         """Answers a WHEP offer and begins to wait for the peer."""
+        asked = request.offer
         try:
-            agreed = agree_to_watch(request.sdp)
+            agreed = agree_to_watch(asked.sdp)
         except SdpError as error:
-            return _refused(request, error)
-        holder = Holder((request.app_id, request.room_id), request.viewer, request.address)
-        room = self._room(AppId(request.app_id), RoomId(request.room_id))
-        if why := self._peers.refusal(holder) or room.why_full(UserId(request.viewer)):
+            return _refused(asked, error)
+        holder = Holder((asked.app_id, asked.room_id), asked.viewer, asked.address)
+        room = self._room(asked.app_id, asked.room_id)
+        if why := self._peers.refusal(holder) or room.why_full(asked.viewer):
             return _busy(why)
-        stream = self._stream(room, (UserId(request.user_id), request.stream))
+        stream = self._stream(room, (asked.user_id, asked.stream))
         video, opus = agreed.video, agreed.opus  # the offer itself is large, and not needed any more
 
         def begin(connection: Connection, now_us: int) -> Role:
@@ -118,21 +120,22 @@ class Engine:
         sdp = make_watch_answer(
             agreed.offer, agreed.transport, local, video, opus, stream.sources, agreed.faults
         )
-        return Answer(peer_id=entry.peer.id, etag=local.ufrag, sdp=sdp)
+        return Answer(answer=PeerAnswer(entry.peer.id, local.ufrag, sdp))
 
     def publish(self, request: Publish) -> Answer | Refused:
         """Answers a WHIP offer. From now on the stream is this peer's: who published it before is ended."""
+        asked = request.offer
         try:
-            agreed = agree_to_publish(request.sdp, request.kinds)
+            agreed = agree_to_publish(asked.sdp, asked.kinds)
         except NotAllowed as error:
             return Refused(field="token", why=str(error), forbidden=True)
         except SdpError as error:
-            return _refused(request, error)
-        holder = Holder((request.app_id, request.room_id), request.user_id, request.address)
-        room = self._room(AppId(request.app_id), RoomId(request.room_id))
-        if why := self._peers.refusal(holder) or room.why_full(UserId(request.user_id)):
+            return _refused(asked, error)
+        holder = Holder((asked.app_id, asked.room_id), asked.user_id, asked.address)
+        room = self._room(asked.app_id, asked.room_id)
+        if why := self._peers.refusal(holder) or room.why_full(asked.user_id):
             return _busy(why)
-        key = UserId(request.user_id), request.stream
+        key = asked.user_id, asked.stream
         stream, peer_id = self._stream(room, key), new_peer_id()
         terms = publish_terms(agreed)
 
@@ -152,32 +155,37 @@ class Engine:
         stream.reset(_FAR_KEY_FRAME_US)
         local = self._peers.local(entry)
         sdp = make_publish_answer(agreed.offer, agreed.transport, local, agreed.video, agreed.opus)
-        return Answer(peer_id=peer_id, etag=local.ufrag, sdp=sdp)
+        return Answer(answer=PeerAnswer(peer_id, local.ufrag, sdp))
 
     def patch_peer(self, request: PatchPeer) -> Patched | Refused:
         """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
-        entry = self._peers.get(request.peer_id)
-        if entry is None or entry.user_id != request.user_id:
-            user_id, why = self._ended.get(request.peer_id, ("", ""))
-            if why and user_id == request.user_id:
-                return Patched(outcome="ended", why=why)
-            return Patched(outcome="replaced" if request.peer_id in self._retired else "unknown")
+        patch = request.patch
+        entry = self._peers.get(patch.peer_id)
+        if entry is None or entry.user_id != patch.user_id:
+            return _patched(self._why_gone(patch))
         try:
-            fragment = parse_fragment(request.fragment)
+            fragment = parse_fragment(patch.fragment)
         except SdpError as error:
             return Refused(field="fragment", why=str(error))
-        peer, anyhow = entry.peer, "*" in request.etags
-        if not anyhow and peer.ufrag not in request.etags:
-            return Patched(outcome="stale")
+        peer, anyhow = entry.peer, "*" in patch.etags
+        if not anyhow and peer.ufrag not in patch.etags:
+            return _patched(PatchAnswer(PatchOutcome.STALE))
         if fragment.ufrag in ("", peer.remote_ufrag):
-            return Patched(outcome="taken")
+            return _patched(PatchAnswer(PatchOutcome.TAKEN))
         if not anyhow:
             return Refused(field="fragment", why="an ICE restart must come with the header If-Match: *")
         if not peer.announcements.take(1, clock_us()):
             return _busy(_TOO_MANY_ANNOUNCEMENTS)
         self._peers.restart(entry, fragment.ufrag)
         made = make_fragment(entry.lead, self._peers.local(entry))
-        return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
+        return _patched(PatchAnswer(PatchOutcome.RESTARTED, peer.ufrag, made))
+
+    def _why_gone(self, patch: PeerPatch) -> PatchAnswer:
+        user_id, why = self._ended.get(patch.peer_id, ("", ""))
+        if why and user_id == patch.user_id:
+            return PatchAnswer(PatchOutcome.ENDED, why=why)
+        replaced = patch.peer_id in self._retired
+        return PatchAnswer(PatchOutcome.REPLACED if replaced else PatchOutcome.UNKNOWN)
 
     def peer_sends(self, request: PeerSends) -> Done | Refused:
         entry, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
@@ -210,7 +218,7 @@ class Engine:
 
     def roster(self, request: AskRoster) -> Roster:
         room = self._rooms.get((AppId(request.app_id), RoomId(request.room_id)))
-        return room.roster() if room is not None else Roster(change=0, users=())
+        return room.roster() if room is not None else Roster(number=0, users=())
 
     def expel(self, request: Expel) -> Done:
         user_id = UserId(request.user_id) if request.user_id else None
@@ -382,9 +390,13 @@ class Engine:
         entry.room.leave(entry.peer.id, clock_us())
 
 
-def _refused(request: Watch | Publish, error: SdpError) -> Refused:
-    """Many clients show the status alone: the text is in our log too."""
-    log.info("x offer", room=request.room_id, user=request.user_id, why=str(error))
+def _patched(answer: PatchAnswer) -> Patched:
+    return Patched(answer=answer)
+
+
+def _refused(offer: WatchOffer | PublishOffer, error: SdpError) -> Refused:
+    """Many clients show the status alone, so the text is in our log too."""
+    log.info("x offer", room=offer.room_id, user=offer.user_id, why=str(error))
     return Refused(field="offer", why=str(error))
 
 

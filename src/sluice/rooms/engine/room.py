@@ -12,8 +12,15 @@ from typing import Any
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.limits import MOST_ENDED_AT_ONCE, MOST_HOLDERS, MOST_ROOM_USERS
-from sluice.core.rooms import StreamIndex
-from sluice.process.control import PublishedStream, RoomChanged, Roster, RosterUser
+from sluice.core.rooms import (
+    PublishedStream,
+    RoomChange,
+    RoomEventKind,
+    RosterEntry,
+    StreamIndex,
+    StreamMedia,
+)
+from sluice.process.control import RoomChanged, Roster
 from sluice.process.documents import Publisher
 from sluice.rooms.engine.stream import Stream
 
@@ -42,8 +49,8 @@ class Publication:
         return bool(self.kinds or self.trouble)
 
     @property
-    def media(self) -> tuple[str, ...]:
-        return tuple(sorted(self.kinds))
+    def media(self) -> StreamMedia:
+        return StreamMedia(tuple(sorted(self.kinds)), dict(self.trouble))
 
 
 class Room:
@@ -73,7 +80,7 @@ class Room:
         presence = self._users.get(user_id)
         if presence is None:
             presence = self._users[user_id] = _Presence()
-            self._tell("joined", user_id, device=device)
+            self._tell(RoomEventKind.JOINED, user_id, device=device)
         presence.holders.add(holder)
         presence.leaves_at_us = None
 
@@ -94,7 +101,7 @@ class Room:
         )
         for user_id in list(islice(late, MOST_ENDED_AT_ONCE)):
             del self._users[user_id]
-            self._tell("left", user_id)
+            self._tell(RoomEventKind.LEFT, user_id)
 
     def expel(self, user_id: UserId | None) -> set[str]:
         """The user leaves at once with what he publishes, or all do; what held them here has no place now."""
@@ -107,20 +114,16 @@ class Room:
             if user_id in (None, name):
                 ended |= presence.holders
                 del self._users[name]
-                self._tell("left", name, why="removed")
+                self._tell(RoomEventKind.LEFT, name, why="removed")
         return ended
 
     def roster(self) -> Roster:
         streams: dict[UserId, list[PublishedStream]] = {}
         for (publisher, stream), publication in sorted(self.publications.items(), key=_number):
             if publication.visible:
-                streams.setdefault(publisher, []).append(
-                    PublishedStream(stream=stream, media=publication.media, trouble=publication.trouble)
-                )
-        users = (
-            RosterUser(user_id=user_id, streams=tuple(streams.get(user_id, ()))) for user_id in self._users
-        )
-        return Roster(change=self._changes, users=tuple(users))
+                streams.setdefault(publisher, []).append(PublishedStream(stream, publication.media))
+        users = (RosterEntry(user_id, tuple(streams.get(user_id, ()))) for user_id in self._users)
+        return Roster(number=self._changes, users=tuple(users))
 
     # --- streams ------------------------------------------------------------------------------------------
 
@@ -146,14 +149,14 @@ class Room:
         publication.trouble.pop(kind, None)
         # A peer's user is there already: who joins by his first frame is a virtual user.
         self.enter(key[0], publication.publisher, device="server")
-        self._tell_media(key, "media" if seen else "published")
+        self._tell_media(key, RoomEventKind.MEDIA if seen else RoomEventKind.PUBLISHED)
 
     def trouble(self, key: StreamKey, kind: str, text: str) -> None:
         """This kind is sent, and nobody can see or hear it, for the reason in `text`."""
         publication = self.publications[key]
         seen = publication.visible
         publication.trouble[kind] = text
-        self._tell_media(key, "media" if seen else "published")
+        self._tell_media(key, RoomEventKind.MEDIA if seen else RoomEventKind.PUBLISHED)
 
     def cease(self, key: StreamKey, kind: str) -> None:
         """The publisher has ended this kind; it may begin it again."""
@@ -163,9 +166,9 @@ class Room:
         if kind == "video" and key in self.streams:
             self.streams[key].end_pictures()
         if publication.visible:
-            self._tell_media(key, "media")
+            self._tell_media(key, RoomEventKind.MEDIA)
         else:
-            self._tell("unpublished", key[0], stream=key[1])
+            self._tell(RoomEventKind.UNPUBLISHED, key[0], stream=key[1])
 
     def unpublish(self, publisher: str) -> None:
         """Its streams end; it may still hold its user."""
@@ -178,7 +181,7 @@ class Room:
         if key in self.streams:
             self.streams[key].reset()
         if publication.visible:
-            self._tell("unpublished", key[0], stream=key[1])
+            self._tell(RoomEventKind.UNPUBLISHED, key[0], stream=key[1])
 
     def retire(self, run_id: str, now_us: int) -> None:
         """The run is over: its stream and its user go."""
@@ -215,24 +218,14 @@ class Room:
     def empty(self) -> bool:
         return not (self._users or self.streams or self.publications)
 
-    def _tell_media(self, key: StreamKey, kind: str) -> None:
-        publication = self.publications[key]
-        trouble = dict(publication.trouble)
-        self._tell(kind, key[0], stream=key[1], media=publication.media, trouble=trouble)
+    def _tell_media(self, key: StreamKey, kind: RoomEventKind) -> None:
+        self._tell(kind, key[0], stream=key[1], media=self.publications[key].media)
 
-    def _tell(self, kind: str, user_id: UserId, **details: Any) -> None:
-        """`details` are fields of RoomChanged."""
+    def _tell(self, kind: RoomEventKind, user_id: UserId, **details: Any) -> None:
+        """`details` are fields of RoomChange."""
         self._changes += 1
-        self._emit(
-            RoomChanged(
-                change=self._changes,
-                app_id=self.app_id,
-                room_id=self.room_id,
-                kind=kind,
-                user_id=user_id,
-                **details,
-            )
-        )
+        change = RoomChange(self.app_id, self.room_id, kind, user_id, **details)
+        self._emit(RoomChanged(number=self._changes, change=change))
         self._inform(user_id)
 
     def _inform(self, user_id: UserId) -> None:
