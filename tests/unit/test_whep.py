@@ -142,7 +142,7 @@ def test_a_ban_that_comes_while_the_user_is_let_in_ends_the_peer(whep: Whep) -> 
     whep.bans.on_ask = ban_once_he_is_in
     assert whep.post().status == 403
     assert len(whep.rooms.offers) == 1
-    assert whep.rooms.peers == set()
+    assert not whep.rooms.peers
 
 
 @pytest.mark.parametrize("body", [(b"x" * 40_000,) * 9, (b"v=0\xff",)])

@@ -28,6 +28,7 @@ def token(*privileges: Privilege, room: str = "room", user: str = "anna") -> str
 class Whip:
     def __init__(self, *ice_servers: IceServer) -> None:
         self.rooms = FakeRooms()
+        self.rooms.patched = PatchAnswer(PatchOutcome.TAKEN)
         self.now = float(NOW)
         self.app = Router(routes(self.rooms, Apps([APP]), FakeBans(), lambda: self.now, ice_servers))
 
@@ -218,7 +219,7 @@ def test_a_patch_of_another_type_is_415(whip: Whip) -> None:
 
 
 def test_a_publisher_says_what_it_sends(whip: Whip) -> None:
-    whip.rooms.peers.add(PeerId("peer_1"))
+    whip.post()
     assert whip.patch(kind="application/json", if_match=None, body=b'{"sends": ["audio"]}').status == 204
     assert whip.rooms.sends == [{"audio"}]
     whip.rooms.peers.clear()
