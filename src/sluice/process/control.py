@@ -65,7 +65,7 @@ class PatchPeer(Document):
 
 
 class PeerSends(Document):
-    """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on; answered
+    """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on. Answered
     by Done (whether there is such a peer)."""
 
     type: Literal["peer_sends"] = "peer_sends"
@@ -85,7 +85,7 @@ class ClosePeer(Document):
 
 
 class Enter(Document):
-    """A user's event stream opens; answered by Roster. `presence` names it for Leave."""
+    """A user opens an event stream. Answered by Roster or Refused. `presence` names the stream for Leave."""
 
     type: Literal["enter"] = "enter"
     app_id: str
@@ -95,6 +95,8 @@ class Enter(Document):
 
 
 class Leave(Document):
+    """An event stream has ended."""
+
     type: Literal["leave"] = "leave"
     app_id: str
     room_id: str
@@ -102,7 +104,8 @@ class Leave(Document):
 
 
 class Retire(Document):
-    """The run is over: its virtual user leaves the room, whatever happened to its link."""
+    """The run is over: its virtual user leaves the room, whatever has become of its link. A notice; asked
+    for, it is answered by Done."""
 
     type: Literal["retire"] = "retire"
     app_id: str
@@ -111,7 +114,7 @@ class Retire(Document):
 
 
 class AskRoster(Document):
-    """Who is in a room; answered by Roster, empty where there is no such room."""
+    """Who is in a room? Answered by Roster, which is empty where there is no such room."""
 
     type: Literal["ask_roster"] = "ask_roster"
     app_id: str
@@ -119,8 +122,8 @@ class AskRoster(Document):
 
 
 class Expel(Document):
-    """Users of an app leave at once: their peers and publications end. An empty `room_id` stands for all
-    rooms, an empty `user_id` for all users; answered by Done (whether anybody was there)."""
+    """Users of an app leave at once; their peers and publications end. An empty `room_id` stands for all
+    rooms, an empty `user_id` for all users. Answered by Done (whether anybody was there)."""
 
     type: Literal["expel"] = "expel"
     app_id: str
@@ -146,7 +149,7 @@ class Patched(Document):
 
 
 class Refused(Document):
-    """The request cannot be served; `field` and `why` as in core.errors.BadInput. `busy`: not now,
+    """The request cannot be served; `field` and `why` are those of core.errors.BadInput. `busy`: not now.
     `forbidden`: not with this token."""
 
     type: Literal["refusal"] = "refusal"
@@ -183,8 +186,8 @@ class RoomChanged(Document):
 class RelayJob(Document):
     """Everything that a media process needs to run one relay, also after a crash in mid-play.
 
-    `link` is where the room is reached. `position_us` and `pass_number` say where to go
-    on; `idle_s` is what is left of the idle time.
+    `link` is where the room is reached. `position_us` and `pass_number` say where it goes on; `idle_s` is
+    what is left of the idle time.
     """
 
     run_id: RunId
@@ -226,9 +229,9 @@ class UpdateSession(Document):
 
 
 class ControlSession(Document):
-    """Changes how a running relay plays; None leaves a thing as it is. A position is one of the current pass.
-    Answered by Done (whether the run is here) or by Refused, which changes nothing and names its fields as
-    the native API does (pause, seek_s, volume, normalize)."""
+    """Changes how a running relay plays; what is None stays as it is. A position is one in the current pass.
+    Answered by Done (whether the run is here), or by Refused: then nothing has changed, and `field` is named
+    as in the native API (pause, seek_s, volume, normalize)."""
 
     type: Literal["control_session"] = "control_session"
     run_id: str
@@ -241,8 +244,8 @@ class ControlSession(Document):
 class PushJob(Document):
     """Everything that a media process needs to push one user's stream to a CDN, also after a crash.
 
-    `idle_s` is what is left of the idle time, `key_frame_s` the longest distance of key frames that is
-    borne without asking for one, `connected_before` whether the first attempt lies behind it.
+    `idle_s` is what is left of the idle time. When key frames are further apart than `key_frame_s`, one is
+    asked for. `connected_before`: it has tried to reach the CDN before.
     """
 
     run_id: RunId
@@ -281,8 +284,8 @@ class Accepted(Document):
 
 
 class Planned(Document):
-    """What happens to the tracks of a source now (core.plan.Plan.document), with `notes`: what was left out,
-    or is played in place of something, in words."""
+    """What happens to the tracks of a source now (core.plan.Plan.document). Its `notes` say in words what was
+    left out, or is played instead of something else."""
 
     type: Literal["planned"] = "planned"
     run_id: str
@@ -306,8 +309,8 @@ class Lost(Document):
 
 
 class StageChanged(Document):
-    """A push is at another step (core.push.PushStage); `text` says why where it is not obvious, and `reason`
-    (core.lifecycle.Reason) where callers are told that."""
+    """A push is at another step (core.push.PushStage). `text` says why where that is not obvious; `reason`
+    (core.lifecycle.Reason) is set where callers are told why."""
 
     type: Literal["stage_changed"] = "stage_changed"
     run_id: str
@@ -317,7 +320,7 @@ class StageChanged(Document):
 
 
 class Finished(Document):
-    """The session is over and holds nothing any more."""
+    """The session is over and has given back all it held."""
 
     type: Literal["finished"] = "finished"
     run_id: str

@@ -1,4 +1,9 @@
-"""The node's side of our own room engine: which room process has a room, requests to it, events from it."""
+"""The node's side of our own room engine: knows which process has a room, asks it, and passes on what it
+tells.
+
+Rooms are spread over the processes by their names. A process that dies loses its rooms; the next one begins
+empty.
+"""
 
 import asyncio
 import secrets
@@ -217,7 +222,7 @@ class RoomProcesses:
 
 
 def _is_peer_id(text: str) -> bool:
-    """Whether it can be one: what a caller names as a peer is any text."""
+    """Whether a text of a caller can be the id of a peer."""
     return len(text) <= MOST_PEER_ID_CHARACTERS
 
 
@@ -228,7 +233,7 @@ def _check_size(sdp: str, what: str) -> None:
 
 
 def _answer(reply: Message) -> PeerAnswer:
-    """Raises what a refusal means."""
+    """Raises what a refusal stands for."""
     if isinstance(reply, Answer):
         return reply.answer
     raise _refused(reply)
@@ -245,7 +250,7 @@ def _refused(reply: Message) -> Exception:
 
 
 def _offer(queue: _Waiting, change: RoomChanged | None) -> None:
-    """Puts a change, or the end where there is no more room: a reader that falls behind begins again."""
+    """Puts a change. A reader that has fallen behind gets the end instead, and begins again."""
     if change is None or queue.full():
         while not queue.empty():
             queue.get_nowait()

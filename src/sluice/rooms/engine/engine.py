@@ -1,7 +1,7 @@
 """The engine of one room process: rooms, peers and links together, datagrams in, datagrams out.
 
-It has no loop of its own: `on_datagram` and the links' frames drive it, `on_timer` (a few times a second)
-and `drain` (while backlogs exist) bring the time. The peers themselves are in `peers`.
+It has no loop of its own. Datagrams (`on_datagram`) and the frames of links drive it; `on_timer` (a few times
+a second) and `drain` (while there are backlogs) bring the time. The peers themselves are in `peers`.
 """
 
 import secrets
@@ -56,13 +56,13 @@ log = structlog.get_logger()
 
 _MOST_RETIRED = 4096
 _TOO_MANY_ANNOUNCEMENTS = f"more than {ANNOUNCEMENTS_PER_S} change of this peer a second; try again later"
-#: How long a browser far away has to make a key frame, before a lost picture is repaired without.
+#: How long a browser far away has for a key frame, before a lost picture is repaired without one.
 _FAR_KEY_FRAME_US = 500_000
 
 
 class Engine:
-    """`emit` gets the changes of all rooms; `start_drain` is called when a first backlog appears. Pictures
-    that are kept for who comes late take `most_kept_bytes` in all; `seats` are the fair shares of peers."""
+    """`emit` gets the changes of all rooms. `start_drain` is called when the first backlog appears. Pictures
+    are kept for viewers who come late, `most_kept_bytes` in all. `seats` are the fair shares of peers."""
 
     def __init__(
         self,
@@ -123,7 +123,8 @@ class Engine:
         return Answer(answer=PeerAnswer(entry.peer.id, local.ufrag, sdp))
 
     def publish(self, request: Publish) -> Answer | Refused:
-        """Answers a WHIP offer. From now on the stream is this peer's: who published it before is ended."""
+        """Answers a WHIP offer. From now on the stream is this peer's; whoever published it before is
+        ended."""
         asked = request.offer
         try:
             agreed = agree_to_publish(asked.sdp, asked.kinds)
@@ -158,7 +159,8 @@ class Engine:
         return Answer(answer=PeerAnswer(peer_id, local.ufrag, sdp))
 
     def patch_peer(self, request: PatchPeer) -> Patched | Refused:
-        """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
+        """Takes trickled candidates, which need no answer since we send no checks, or restarts ICE (RFC 9725
+        4.3)."""
         patch = request.patch
         entry = self._peers.get(patch.peer_id)
         if entry is None or entry.user_id != patch.user_id:
@@ -266,7 +268,7 @@ class Engine:
         return room, stream
 
     def link_lost(self, link: PublisherLink) -> None:
-        """The user stays: the node says when the run is over (Retire), or another link goes on."""
+        """The user stays: the node says when the run is over (Retire), or its next link goes on."""
         if self._links.get(link.hello.run_id) is link:
             del self._links[link.hello.run_id]
 
@@ -323,7 +325,7 @@ class Engine:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _take_stream(self, room: Room, key: StreamKey, publisher: str) -> None:
-        """The newest publisher of a stream has it; the one before must not take it back."""
+        """The newest publisher of a stream has it. The one before is ended and must not take it back."""
         replaced = room.publish(key, publisher)
         if replaced is None:
             return
@@ -356,14 +358,14 @@ class Engine:
         return stream
 
     def _close_run(self, run_id: str) -> None:
-        """Remembers the run, so that frames still on their way do not bring its user back."""
+        """Ends its link, and remembers the run, so that frames on their way do not bring its user back."""
         self._note_retired(run_id)
         link = self._links.pop(run_id, None)
         if link is not None:
             link.close()
 
     def _end_room(self, room: Room) -> None:
-        """Whoever is in it comes back to a new one."""
+        """Ends all that is in it; its users come back to a new room."""
         self._peers.end_all(room)
         for link in list(self._links.values()):
             if (link.hello.app_id, link.hello.room_id) == (room.app_id, room.room_id):

@@ -16,7 +16,8 @@ from sluice.process.link import HEAD, FrameParser, FrameType, LinkError, LinkFra
 
 log = structlog.get_logger()
 
-_CONTROL, _END = FrameType.CONTROL, FrameType.END
+#: Plain numbers: they are compared for each frame.
+_CONTROL, _END = int(FrameType.CONTROL), int(FrameType.END)
 #: Bytes that may wait on a link for each channel that frames are sent over. The channels of a link are read
 #: by one event loop: if one of them is late, all are, so what counts is the sum.
 MOST_WAITING = 4 << 20
@@ -83,7 +84,7 @@ class LinkChannel:
         """What was written still goes."""
         if not self.closed:
             self.closed = True
-            self._link.write((pack_frame(_END, b"", channel=self._number),))
+            self._link.write((pack_frame(FrameType.END, b"", channel=self._number),))
 
     def lost(self) -> None:
         """The other side is done with it."""

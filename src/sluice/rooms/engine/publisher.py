@@ -15,6 +15,7 @@ from sluice.rooms.engine.room import Room
 from sluice.rooms.engine.stream import Stream
 from sluice.wire.h264 import split_avcc
 
+_VIDEO = int(FrameType.VIDEO)  # a plain number: it is compared for each frame
 _KINDS: dict[int, str] = {FrameType.VIDEO: "video", FrameType.AUDIO: "audio"}
 
 
@@ -54,7 +55,7 @@ class PublisherLink:
         if kind not in self._flowing:
             self._flowing.add(kind)
             room.flow(self.hello.key, kind)
-        if frame.type == FrameType.VIDEO:
+        if frame.type == _VIDEO:
             units = split_avcc(frame.payload, 4)
             stream.video(units, frame.media_us, bool(frame.flags & KEY_FRAME), self._clock_us())
         else:

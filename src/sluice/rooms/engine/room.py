@@ -1,8 +1,9 @@
-"""A room: its users, why each is in it, and its streams. No socket, no clock: time is an argument.
+"""A room: its users, what holds each of them in it, and its streams. No socket, no clock: time is an
+argument.
 
-A user is in the room from its first holder to its last. Holders are event streams and peers, after whose
-end the user lingers for a few seconds (a browser that reloads does not leave), and relay runs, whose end
-is final at once. Who publishes a stream is named by its run or by its peer.
+A user is in the room from its first holder to its last. Holders are event streams, peers and relay runs.
+After an event stream or a peer has ended, the user lingers for a few seconds, so that a browser that reloads
+does not leave; the end of a run is final at once. A publisher is named by its run or by its peer.
 """
 
 from collections.abc import Callable
@@ -37,8 +38,8 @@ class _Presence:
 
 @dataclass(slots=True)
 class Publication:
-    """What a run or a peer publishes: `kinds` (video, audio) are those that have flowed and were not ended,
-    `trouble` says what is wrong with a kind that is being sent. The first of either makes it visible."""
+    """What a run or a peer publishes. `kinds` (video, audio) have flowed and were not ended; `trouble` says
+    what is wrong with a kind that is being sent. The first of either makes the publication visible."""
 
     publisher: str
     kinds: set[str] = field(default_factory=set)
@@ -68,7 +69,7 @@ class Room:
     # --- users --------------------------------------------------------------------------------------------
 
     def why_full(self, user_id: UserId) -> str:
-        """Why the user cannot enter (once more); empty when he can."""
+        """Why the user cannot enter, or cannot enter once more; empty when he can."""
         presence = self._users.get(user_id)
         if presence is None and len(self._users) >= MOST_ROOM_USERS:
             return f"this room has {MOST_ROOM_USERS} users, as many as it may; try again later"
@@ -93,7 +94,7 @@ class Room:
         self.expire(now_us)
 
     def expire(self, now_us: int) -> None:
-        """Users whose time has come leave, a part of a crowd at a time."""
+        """Users whose time is up leave; of a crowd only so many at once."""
         late = (
             user_id
             for user_id, presence in self._users.items()
@@ -104,7 +105,8 @@ class Room:
             self._tell(RoomEventKind.LEFT, user_id)
 
     def expel(self, user_id: UserId | None) -> set[str]:
-        """The user leaves at once with what he publishes, or all do; what held them here has no place now."""
+        """The user leaves at once with what he publishes; without `user_id` all users do. Returns what held
+        them here, and has to end."""
         ended: set[str] = set()
         for key, publication in list(self.publications.items()):
             if user_id in (None, key[0]):
@@ -128,8 +130,8 @@ class Room:
     # --- streams ------------------------------------------------------------------------------------------
 
     def publish(self, key: StreamKey, publisher: str) -> str | None:
-        """The publisher takes the stream; returns the one that it replaces, if there is another, who still
-        has to leave."""
+        """The publisher takes the stream. Returns the other publisher that it replaces, if there is one, who
+        still has to leave."""
         before = self.publications.get(key)
         if before is not None and before.publisher == publisher:
             return None
@@ -139,8 +141,8 @@ class Room:
         return before.publisher if before is not None else None
 
     def flow(self, key: StreamKey, kind: str) -> None:
-        """The publication's first frame of this kind, or the first after trouble: from now on it and its user
-        are there."""
+        """A frame of this kind flows, the first of the publication or the first after trouble. From now on
+        the publication and its user are there."""
         publication = self.publications[key]
         if kind in publication.kinds and kind not in publication.trouble:
             return
@@ -152,7 +154,7 @@ class Room:
         self._tell_media(key, RoomEventKind.MEDIA if seen else RoomEventKind.PUBLISHED)
 
     def trouble(self, key: StreamKey, kind: str, text: str) -> None:
-        """This kind is sent, and nobody can see or hear it, for the reason in `text`."""
+        """This kind is sent, but nobody can see or hear it; `text` says why."""
         publication = self.publications[key]
         seen = publication.visible
         publication.trouble[kind] = text
@@ -171,7 +173,7 @@ class Room:
             self._tell(RoomEventKind.UNPUBLISHED, key[0], stream=key[1])
 
     def unpublish(self, publisher: str) -> None:
-        """Its streams end; it may still hold its user."""
+        """The publisher's streams end; it may still hold its user."""
         for key, publication in list(self.publications.items()):
             if publication.publisher == publisher:
                 self._unpublish(key)
@@ -237,8 +239,8 @@ class Room:
 
 
 class Place:
-    """A publisher's place in a room, for what it tells of its media (`supply.Listener`). What comes when
-    another has taken the stream is of no interest any more."""
+    """Takes what a publisher tells of its media (`supply.Listener`) into its room, until another publisher
+    has taken the stream."""
 
     def __init__(self, room: Room, key: StreamKey, publisher: str) -> None:
         self._room, self._key, self._publisher = room, key, publisher

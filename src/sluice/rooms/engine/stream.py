@@ -7,11 +7,11 @@ loss the next one goes on with the same numbers, on the clock of this stream.
 The clock: microseconds of the process's monotonic clock. The first frame of an attachment is set to now;
 everything later follows the media's own time. Sender reports use the same clock for both tracks.
 
-Beside its viewers a stream has subscribers (sessions that push it somewhere): they get the same access units
-and Opus packets as they came, with the time of the stream's clock.
+Beside its viewers a stream has subscribers, sessions that push it somewhere. They get access units and Opus
+packets as they came, with the time of the stream's clock.
 
-Who comes late begins with the current group of pictures. Where it is long, or is not kept any more, the
-publisher is asked for a key frame first; many make none when asked, and then the group must do.
+A viewer who comes late begins with the current group of pictures. If that is long or not kept any more, the
+publisher is asked for a key frame first. Many publishers make none when asked; then the group must do.
 """
 
 import random
@@ -26,9 +26,9 @@ from sluice.rooms.engine.viewer import Viewer
 from sluice.wire.rtp import NalUnit, h264_payloads, nal_units_of
 from sluice.wire.sdp_answer import Sources
 
-#: A longer group of pictures is shown to who comes late only if the publisher makes no key frame when asked.
+#: A longer group of pictures is shown to a late viewer only if the publisher makes no key frame when asked.
 _LONG_US = 10_500_000
-#: A repair's time stamps lie between two live ones, a tick apart.
+#: The time stamps of a repair lie between two live ones, a tick apart, so it can have so many frames.
 _MOST_REPAIR_FRAMES = 1000
 #: The distance of the pictures of a group that a subscriber is sent: the least that FLV knows.
 _PAST_STEP_US = 1000
@@ -98,19 +98,20 @@ class Stream:
     # --- publisher ----------------------------------------------------------------------------------------
 
     def reset(self, key_frame_us: int = NEAR_KEY_FRAME_US) -> None:
-        """A publisher (again) takes or leaves the stream: the next clock is mapped by its first frame, the
-        next video begins with a key frame, because nothing before it can be a reference any more."""
+        """A publisher takes the stream, takes it again, or leaves it. The next first frame sets the clock
+        anew, and the next video begins with a key frame, because no earlier picture can be a reference."""
         self.key_frame_us = key_frame_us
         self._offset_us = None
         self.end_pictures()
 
     def end_pictures(self) -> None:
-        """No picture of before is shown to anybody who comes now; the next begins with a key frame."""
+        """Whoever comes from now on is shown no earlier picture; the next one shown is a key frame."""
         self._key_needed = True
         self.history.give_way()
 
     def video(self, nal_units: Sequence[NalUnit], media_us: int, key: bool, now_us: int) -> None:
-        """One access unit at media time `media_us`, sent to all viewers that can start or go on with it."""
+        """One access unit at media time `media_us`; it goes to all viewers that can start or go on with
+        it."""
         if self._key_needed and not key:
             self.ask_key_frame(now_us)
             return
@@ -185,7 +186,8 @@ class Stream:
         self.viewers.append(viewer)
 
     def on_timer(self, now_us: int) -> None:
-        """To be called a few times a second: who has waited long enough for a key frame gets what is kept."""
+        """To be called a few times a second. Whoever has waited long enough for a key frame gets what is
+        kept."""
         if not self._waiting and not self._wanting:
             return
         viewers = [viewer for viewer, at_us in self._waiting.items() if now_us - at_us >= self.key_frame_us]
@@ -231,9 +233,9 @@ class Stream:
             self._request_key_frame()
 
     def repair(self, viewer: Viewer, now_us: int) -> None:
-        """Sends the current GOP to the viewer once more, if it is kept whole and not long. Not while the
-        source stands still: a browser asks for a picture then because none comes, and the old ones would put
-        it behind."""
+        """Sends the current group of pictures to the viewer once more, if it is kept whole and not long. It
+        does nothing while the source stands still: a browser then asks for a picture because none comes, and
+        old ones would put it behind."""
         group = self._group()
         if 0 < len(group) <= _MOST_REPAIR_FRAMES and now_us - self._newest_at_us <= _STANDS_STILL_US:
             viewer.repair(group, self._rate(group), self._video_sequence)
@@ -265,8 +267,8 @@ class Stream:
 
     @staticmethod
     def _rate(group: list[Frame]) -> float:
-        """Packets per second of the video, from what a joiner is sent. More than it is where little is known:
-        one who catches up slower than the stream runs never arrives."""
+        """Packets per second of the video, estimated from what a joiner is sent. Where little is known the
+        estimate is high, because a joiner who catches up slower than the stream runs never arrives."""
         seconds = max(_lasts_us(group), _FRAME_US) / 1e6
         return sum(len(frame.payloads) for frame in group) / seconds
 
