@@ -25,14 +25,18 @@ from benchmarks.clip import Clip, read_clip, sample_file
 from benchmarks.peers import Count, Receivers
 from benchmarks.processes import cpu_ns
 from benchmarks.report import median, print_table, write_json
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.rooms import LinkAddress, StreamIndex, WatchOffer
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import GRID_S
-from sluice.media.sink.room import RoomLinks
+from sluice.media.sink.room import RoomSink
 from sluice.process.child import configure_logging
 from sluice.process.control import Answer, Watch
+from sluice.process.documents import Hello
 from sluice.process.supervisor import ChildSpec, Supervised
 
 _HOST = "127.0.0.1"
-_APP, _ROOM, _USER = "a" * 24, "fanout", "publisher"
+_APP, _ROOM, _USER = AppId("a" * 24), RoomId("fanout"), UserId("publisher")
 _BAR_US, _BAR_SHARE = 6.0, 0.25
 _WARM_UP_S = 2.0
 _GRID_US = int(GRID_S * 1e6)
@@ -152,7 +156,13 @@ async def room_process(folder: Path) -> AsyncIterator[tuple[Supervised, str]]:
 async def publish(clip: Clip, link_path: str) -> None:
     """Sends the clip in real time, again and again, on the grid that media processes keep."""
     hello = {"app_id": _APP, "room_id": _ROOM, "user_id": _USER, "stream": 0, "run_id": "run"}
-    link = await RoomLinks().open(link_path, hello, on_end=lambda _: None, on_key_frame=lambda: None)
+    link = await RoomSink.open(
+        FrameLinks(),
+        LinkAddress(link_path),
+        Hello.model_validate(hello),
+        on_end=lambda _: None,
+        on_key_frame=lambda: None,
+    )
     loop = asyncio.get_running_loop()
     started, passed_us = loop.time(), 0
     while True:
@@ -172,11 +182,11 @@ async def measure_ours(clip: Clip, options: argparse.Namespace) -> Outcome:
 
             async def answer(offer: str) -> str:
                 reply = await room.request(
-                    Watch(app_id=_APP, room_id=_ROOM, user_id=_USER, stream=0, viewer="viewer", sdp=offer)
+                    Watch(offer=WatchOffer(_APP, _ROOM, _USER, StreamIndex.CAMERA, UserId("viewer"), offer))
                 )
                 if not isinstance(reply, Answer):
                     raise RuntimeError(f"the room process refused a viewer: {reply}")
-                return reply.sdp
+                return reply.answer.sdp
 
             try:
                 await connect_all(receivers, answer)

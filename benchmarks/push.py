@@ -21,11 +21,14 @@ import psutil
 from benchmarks.clip import Clip, read_clip, sample_file
 from benchmarks.fanout import room_process
 from benchmarks.report import median, print_table, write_json
+from sluice.core.rooms import LinkAddress
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import GRID_S
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.sink.room import RoomLinks
+from sluice.media.sink.room import RoomSink
 from sluice.process.child import configure_logging
 from sluice.process.control import Message, Progress, PushJob, StartPush
+from sluice.process.documents import Hello
 from sluice.process.link import FrameType
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.wire.h264 import split_avcc
@@ -98,9 +101,13 @@ async def publishers(clip: Clip, link_path: str, count: int) -> AsyncIterator[No
 
 
 async def _publish(clip: Clip, link_path: str, n: int) -> None:
-    place = {"app_id": _APP, "room_id": _ROOM, "user_id": f"user-{n}", "stream": 0}
-    link = await RoomLinks().open(
-        link_path, place | {"run_id": f"relay-{n}"}, on_end=lambda _: None, on_key_frame=lambda: None
+    place = {"app_id": _APP, "room_id": _ROOM, "user_id": f"user-{n}", "stream": 0, "run_id": f"relay-{n}"}
+    link = await RoomSink.open(
+        FrameLinks(),
+        LinkAddress(link_path),
+        Hello.model_validate(place),
+        on_end=lambda _: None,
+        on_key_frame=lambda: None,
     )
 
     def send(kind: FrameType, payload: bytes, media_us: int, key: bool) -> None:
@@ -169,17 +176,8 @@ async def measure_ours(clip: Clip, nginx: Nginx, options: argparse.Namespace) ->
 
 
 def _job(n: int, url: str, link: str) -> PushJob:
-    return PushJob(
-        run_id=f"run_{n}",
-        app_id=_APP,
-        room_id=_ROOM,
-        user_id=f"user-{n}",
-        stream=0,
-        url=url,
-        media_type=0,
-        idle_s=60,
-        link=link,
-    )
+    fields = {"run_id": f"run_{n}", "app_id": _APP, "room_id": _ROOM, "user_id": f"user-{n}", "stream": 0}
+    return PushJob.model_validate(fields | {"url": url, "media_type": 0, "idle_s": 60, "link": link})
 
 
 def _check(counts: dict[str, Progress], options: argparse.Namespace) -> None:

@@ -1,33 +1,49 @@
 """Hand-written fakes, one per port, that keep the port's promises in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, insert, select
 from sqlalchemy.pool import StaticPool
 
 from sluice.core.callbacks import CallbackNotFound, EventKind, Registration, RegistrationRefused
-from sluice.core.errors import TaskNotFound
+from sluice.core.errors import AccessRefused, BadInput, TaskNotFound
 from sluice.core.ids import AppId, BotId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
-from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
-from sluice.process.channel import ChannelClosed
-from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
-from sluice.process.supervisor import ChildSpec
-from sluice.rooms.port import (
+from sluice.core.rooms import (
+    LinkAddress,
     PatchAnswer,
     PatchOutcome,
     PeerAnswer,
     PeerPatch,
+    PublishedStream,
     PublishOffer,
+    RoomChange,
     RoomEvent,
     RoomEventKind,
     RosterEntry,
+    StreamIndex,
+    StreamMedia,
     WatchOffer,
 )
+from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
+from sluice.process.channel import ChannelClosed
+from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
+from sluice.process.supervisor import ChildSpec
+from sluice.rooms.port import RoomListener
 from sluice.store.registrations import create as create_registration
 from sluice.store.schema import apps, metadata
 from sluice.store.thread import WAKEUPS
@@ -152,85 +168,236 @@ def _document(task: Task[Any]) -> dict[str, object]:
     return {"id": task.id, "kind": task.kind.value, "state": task.state.value, "task_id": task.task_id}
 
 
+_RoomKey = tuple[AppId, RoomId]
+_SOUND = StreamMedia(("audio",))
+
+
+class _FakeRoom:
+    """Who is in a room by which holders, what is published, and who reads its events."""
+
+    def __init__(self) -> None:
+        self.holders: dict[UserId, set[str]] = {}
+        self.streams: dict[tuple[UserId, StreamIndex], tuple[str, StreamMedia]] = {}  #: with the publisher
+        self.readers: dict[asyncio.Queue[RoomEvent | None], UserId] = {}
+
+    def roster(self) -> tuple[RosterEntry, ...]:
+        return tuple(RosterEntry(user_id, tuple(self._streams_of(user_id))) for user_id in self.holders)
+
+    def _streams_of(self, user_id: UserId) -> Iterator[PublishedStream]:
+        for stream in StreamIndex:
+            if (user_id, stream) in self.streams:
+                yield PublishedStream(stream, self.streams[user_id, stream][1])
+
+
 class FakeRooms:
-    """`sluice.rooms.port.RoomEngine`: answers every offer, and tells what the test puts into `events_of`."""
+    """`sluice.rooms.port.Rooms` in memory. An offer is one if it begins with v=0. Who has nothing left that
+    holds him in a room leaves it at once. `play` is what a media session does, `lose` what a crash does."""
 
     def __init__(self) -> None:
         self.offers: list[WatchOffer | PublishOffer] = []
-        self.peers: set[PeerId] = set()
+        self.peers: dict[PeerId, tuple[_RoomKey, UserId]] = {}
         self.closed: list[UserId] = []  #: who has ended a peer
         self.patches: list[PeerPatch] = []
-        self.patched = PatchAnswer(PatchOutcome.TAKEN)  #: what the next patches are answered
+        #: What patches are answered, instead of the truth.
+        self.patched: PatchAnswer | None = None
         self.sends: list[set[str]] = []  #: what peers said that they send
-        self.users: tuple[RosterEntry, ...] = ()
         self.expelled: list[tuple[RoomId | None, UserId | None]] = []
-        self.present: list[UserId] = []  #: who holds an event stream
-        self.told: asyncio.Queue[RoomEvent | None] = asyncio.Queue()  #: None ends the stream
-        #: Raised by the next request, to play a failure.
+        #: Raised by requests, to play a failure.
         self.error: Exception | None = None
+        self._rooms: dict[_RoomKey, _FakeRoom] = {}
+        self._publishing: set[PeerId] = set()
+        self._replaced: set[str] = set()
+        self._listener: RoomListener | None = None
+        self._numbers = count(1)
+
+    @property
+    def present(self) -> list[UserId]:
+        """Who holds an event stream."""
+        return [user for room in self._rooms.values() for user in room.readers.values()]
+
+    # --- what sessions and crashes do ---------------------------------------------------------------------
+
+    def enter(self, app_id: AppId, room_id: RoomId, user_id: UserId, holder: str, device: str = "") -> None:
+        key = app_id, room_id
+        holders = self._rooms.setdefault(key, _FakeRoom()).holders
+        if user_id not in holders:
+            self._tell(RoomChange(*key, RoomEventKind.JOINED, user_id, device=device))
+        holders.setdefault(user_id, set()).add(holder)
+
+    def play(
+        self,
+        app_id: AppId,
+        room_id: RoomId,
+        user_id: UserId,
+        run_id: RunId,
+        media: StreamMedia = _SOUND,
+        stream: StreamIndex = StreamIndex.CAMERA,
+    ) -> None:
+        """The run's session publishes this from now on."""
+        self.enter(app_id, room_id, user_id, run_id, device="server")
+        streams = self._rooms[app_id, room_id].streams
+        kind = RoomEventKind.MEDIA if (user_id, stream) in streams else RoomEventKind.PUBLISHED
+        streams[user_id, stream] = run_id, media
+        self._tell(RoomChange(app_id, room_id, kind, user_id, stream, media=media))
+
+    def lose(self) -> None:
+        """All rooms are gone, as when the process that had them died."""
+        lost, self._rooms = self._rooms, {}
+        self.peers.clear()
+        if self._listener is not None:
+            self._listener.on_loss(lambda app_id, room_id: True)
+        for room in lost.values():
+            for reader in room.readers:
+                reader.put_nowait(None)
+
+    # --- the port -----------------------------------------------------------------------------------------
+
+    def listen(self, listener: RoomListener) -> None:
+        self._listener = listener
+
+    def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
+        return LinkAddress(f"link of {app_id} {room_id}")
+
+    def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
+        self._drop((app_id, room_id), run_id)
 
     async def watch(self, offer: WatchOffer) -> PeerAnswer:
-        return self._answer(offer)
+        return self._answer(offer, offer.viewer)
 
     async def publish(self, offer: PublishOffer) -> PeerAnswer:
-        return self._answer(offer)
+        for kind in ("audio", "video"):
+            if f"m={kind}" in offer.sdp and kind not in offer.kinds:
+                raise AccessRefused(f"the token does not allow {kind}", known=True)
+        answer = self._answer(offer, offer.user_id)
+        for peer_id in self._publishing & set(self.peers):
+            if self.peers[peer_id] == self.peers[answer.peer_id]:
+                self._replaced.add(peer_id)
+                self._end(peer_id)
+        self._publishing.add(answer.peer_id)
+        return answer
 
-    def _answer(self, offer: WatchOffer | PublishOffer) -> PeerAnswer:
-        if self.error is not None:
-            raise self.error
+    def _answer(self, offer: WatchOffer | PublishOffer, user_id: UserId) -> PeerAnswer:
+        self._fail()
+        if not offer.sdp.startswith("v=0"):
+            raise BadInput("offer", "must begin with v=0")
         self.offers.append(offer)
-        answer = PeerAnswer(PeerId(f"peer_{len(self.offers)}"), f"ice-{len(self.offers)}", "v=0 answer")
-        self.peers.add(answer.peer_id)
+        number = next(self._numbers)
+        answer = PeerAnswer(PeerId(f"peer_{number}"), f"ice-{number}", "v=0 answer")
+        self.peers[answer.peer_id] = (offer.app_id, offer.room_id), user_id
+        self.enter(offer.app_id, offer.room_id, user_id, answer.peer_id)
         return answer
 
     async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
-        if self.error is not None:
-            raise self.error
+        self._fail()
         self.patches.append(patch)
-        return self.patched
+        if self.patched is not None:
+            return self.patched
+        if self.peers.get(patch.peer_id) == ((patch.app_id, patch.room_id), patch.user_id):
+            return PatchAnswer(PatchOutcome.TAKEN)
+        replaced = patch.peer_id in self._replaced
+        return PatchAnswer(PatchOutcome.REPLACED if replaced else PatchOutcome.UNKNOWN)
 
     async def peer_sends(
         self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId, kinds: Collection[str]
     ) -> bool:
-        if self.error is not None:
-            raise self.error
+        self._fail()
         self.sends.append(set(kinds))
-        return peer_id in self.peers
+        theirs = self.peers.get(peer_id) == ((app_id, room_id), user_id)
+        return theirs and peer_id in self._publishing
 
     async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:
-        if self.error is not None:
-            raise self.error
-        found = peer_id in self.peers
-        self.peers.discard(peer_id)
-        self.closed += [user_id] if found else []
-        return found
+        self._fail()
+        if self.peers.get(peer_id) != ((app_id, room_id), user_id):
+            return False
+        self._end(peer_id)
+        self.closed.append(user_id)
+        return True
 
     async def roster(self, app_id: AppId, room_id: RoomId) -> tuple[RosterEntry, ...]:
-        if self.error is not None:
-            raise self.error
-        return self.users
+        self._fail()
+        room = self._rooms.get((app_id, room_id))
+        return room.roster() if room is not None else ()
 
     async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
-        if self.error is not None:
-            raise self.error
+        self._fail()
         self.expelled.append((room_id, user_id))
+        for key, room in self._rooms.items():
+            if key[0] == app_id and room_id in (None, key[1]):
+                for name in [name for name in room.holders if user_id in (None, name)]:
+                    self._leave(key, name, why="removed")
 
     @asynccontextmanager
     async def events(
         self, app_id: AppId, room_id: RoomId, user_id: UserId
     ) -> AsyncIterator[AsyncIterator[RoomEvent]]:
+        self._fail()
+        holder = f"events_{next(self._numbers)}"
+        self.enter(app_id, room_id, user_id, holder)
+        room = self._rooms[app_id, room_id]
+        told: asyncio.Queue[RoomEvent | None] = asyncio.Queue()
+        room.readers[told] = user_id
+        told.put_nowait(RoomEvent(RoomEventKind.ROSTER, roster=room.roster()))
+        for entry in room.roster():
+            for published in entry.streams:
+                told.put_nowait(_media_event(entry.user_id, published.stream, published.media))
+        try:
+            yield _until_none(told)
+        finally:
+            del room.readers[told]
+            self._drop((app_id, room_id), holder)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _fail(self) -> None:
         if self.error is not None:
             raise self.error
-        self.present.append(user_id)
-        try:
-            yield self._events()
-        finally:
-            self.present.remove(user_id)
 
-    async def _events(self) -> AsyncIterator[RoomEvent]:
-        yield RoomEvent(RoomEventKind.ROSTER, roster=self.users)
-        while (told := await self.told.get()) is not None:
-            yield told
+    def _end(self, peer_id: PeerId) -> None:
+        key, _ = self.peers.pop(peer_id)
+        self._drop(key, peer_id)
+
+    def _drop(self, key: _RoomKey, holder: str) -> None:
+        """The holder is gone, and with the last one its user."""
+        room = self._rooms.get(key)
+        for user_id in [name for name, holders in room.holders.items() if holder in holders] if room else ():
+            self._unpublish(key, user_id, holder)
+            self._rooms[key].holders[user_id].discard(holder)
+            if not self._rooms[key].holders[user_id]:
+                self._leave(key, user_id)
+
+    def _leave(self, key: _RoomKey, user_id: UserId, why: Literal["left", "removed"] = "left") -> None:
+        room = self._rooms[key]
+        for holder in room.holders.pop(user_id):
+            self.peers.pop(PeerId(holder), None)
+            self._unpublish(key, user_id, holder)
+        self._tell(RoomChange(*key, RoomEventKind.LEFT, user_id, why=why))
+        for reader, name in room.readers.items():
+            if name == user_id:
+                reader.put_nowait(None)
+
+    def _unpublish(self, key: _RoomKey, user_id: UserId, publisher: str) -> None:
+        streams = self._rooms[key].streams
+        for name in [name for name, (who, _) in streams.items() if (who, name[0]) == (publisher, user_id)]:
+            del streams[name]
+            self._tell(RoomChange(*key, RoomEventKind.UNPUBLISHED, *name))
+
+    def _tell(self, change: RoomChange) -> None:
+        if self._listener is not None:
+            self._listener.on_change(change)
+        for reader in self._rooms[change.app_id, change.room_id].readers:
+            if change.kind is not RoomEventKind.MEDIA:
+                reader.put_nowait(RoomEvent(change.kind, change.user_id, change.stream))
+            if change.stream is not None and change.kind is not RoomEventKind.UNPUBLISHED:
+                reader.put_nowait(_media_event(change.user_id, change.stream, change.media))
+
+
+def _media_event(user_id: UserId, stream: StreamIndex, media: StreamMedia) -> RoomEvent:
+    return RoomEvent(RoomEventKind.MEDIA, user_id, stream, media=media)
+
+
+async def _until_none(told: "asyncio.Queue[RoomEvent | None]") -> AsyncIterator[RoomEvent]:
+    while (event := await told.get()) is not None:
+        yield event
 
 
 class FakeBans:
@@ -304,8 +471,8 @@ class FakeRunRooms:
     def __init__(self) -> None:
         self.retired: list[RunId] = []
 
-    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
-        return f"link of {app_id} {room_id}"
+    def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
+        return LinkAddress(f"link of {app_id} {room_id}")
 
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
         self.retired.append(run_id)

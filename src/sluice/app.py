@@ -51,6 +51,7 @@ from sluice.net.post import Poster
 from sluice.process.descriptors import Share, raise_limit, share_of_callers
 from sluice.process.supervisor import ChildSpec
 from sluice.rooms.client import RoomProcesses
+from sluice.rooms.port import Rooms
 from sluice.store.apps import AppRegistry
 from sluice.store.bans import BanList
 from sluice.store.bots import BotRegistry
@@ -146,9 +147,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
 
 
 @asynccontextmanager
-async def _callbacks(
-    settings: Settings, store: Store, rooms: RoomProcesses
-) -> AsyncIterator[CallbackService]:
+async def _callbacks(settings: Settings, store: Store, rooms: Rooms) -> AsyncIterator[CallbackService]:
     """Delivers while it is open; what happens in rooms is written into the outbox."""
     forms: dict[Dialect, Form] = {
         Dialect.VOLCENGINE: VolcengineForm(settings.callbacks.retry),
@@ -161,7 +160,7 @@ async def _callbacks(
         CallbackService(store, poster, forms, time.time, registered) as callbacks,
         RoomEvents(store, time.time) as room_events,
     ):
-        rooms.on_change, rooms.on_loss = room_events.on_change, room_events.on_loss
+        rooms.listen(room_events)
         yield callbacks
 
 

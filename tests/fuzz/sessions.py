@@ -18,7 +18,8 @@ from sluice.core.fairness import PEER_SEATS, Holder
 from sluice.core.ids import PeerId, UserId
 from sluice.process.channel import Channel
 from sluice.process.control import Done, Message
-from sluice.process.link import FrameParser, LinkError, pack_control, parse_control
+from sluice.process.documents import KeyFrameRequest, pack_document, read_document
+from sluice.process.link import FrameParser, LinkError
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.negotiation import agree_to_watch
 from sluice.rooms.engine.peer import Connection
@@ -69,7 +70,7 @@ def _rtp_of(choices: Choices) -> bytes:
 
 def _publishing(data: bytes) -> None:
     choices, sender = Choices(data), Sender()
-    sender.got.video = sender.got.audio = cast(list[bytes], _Void())
+    sender.got.video = sender.got.audio = cast(list[int], _Void())
     while choices:
         action = choices.number(1)
         match action & 3:
@@ -354,7 +355,7 @@ def _link(data: bytes) -> None:
     while choices:
         for frame in parser.feed(choices.some()):
             try:
-                parse_control(frame.payload)
+                read_document(frame.payload)
             except LinkError:
                 continue
 
@@ -374,5 +375,5 @@ TARGETS = {
     ),
     "front": Target(_front, (), lambda: _FRONT_SEEDS, free_s=0.5, us_per_byte=2000, longest=1024),
     "channel": Target(_channel, (), lambda: (_channel_seed(),), us_per_byte=60),
-    "link": Target(_link, (LinkError,), lambda: (b"\xff" + pack_control({"type": "open"}) * 8,)),
+    "link": Target(_link, (LinkError,), lambda: (b"\xff" + pack_document(KeyFrameRequest(), 0) * 8,)),
 }

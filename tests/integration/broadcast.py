@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
 from itertools import count
-from typing import Any
 
 import av
 import numpy as np
@@ -20,13 +19,20 @@ from av.audio.frame import AudioFrame
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
+from sluice.process.documents import (
+    GroupRequest,
+    KeyFrameRequest,
+    LinkDocument,
+    Publisher,
+    Subscribe,
+    pack_document,
+    read_document,
+)
 from sluice.process.link import (
     KEY_FRAME,
     FrameParser,
     FrameType,
-    pack_control,
     pack_frame,
-    parse_control,
 )
 from sluice.wire.h264 import split_annexb
 
@@ -40,11 +46,11 @@ class Room:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.subscriptions: list[dict[str, Any]] = []
+        self.subscriptions: list[Subscribe] = []
         self.key_frame_requests = 0
-        self.publisher: dict[str, Any] = {"present": False, "video": False, "audio": False}
+        self.publisher = Publisher()
         self.on_key_frame_request: Callable[[], None] = lambda: None
-        self._writers: list[asyncio.StreamWriter] = []
+        self._subscribers: set[tuple[asyncio.StreamWriter, int]] = set()  #: with the number of their channel
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -54,47 +60,52 @@ class Room:
         """As when the process dies."""
         assert self._server is not None
         self._server.close()
-        for writer in self._writers:
+        for writer, _ in self._subscribers:
             writer.transport.abort()
-        self._writers.clear()
+        self._subscribers.clear()
 
     @property
     def subscribers(self) -> int:
-        return len(self._writers)
+        return len(self._subscribers)
 
     def say(self, *, present: bool, video: bool, audio: bool, **trouble: str) -> None:
         """`trouble` says what is wrong with a kind, as ``video_wrong`` and ``audio_wrong``."""
         wrong = {name.removesuffix("_wrong"): text for name, text in trouble.items()}
-        self.publisher = {"present": present, "video": video, "audio": audio, "trouble": wrong}
-        self._send(pack_control({"publisher": self.publisher}))
+        self.publisher = Publisher(present=present, video=video, audio=audio, trouble=wrong)
+        for writer, channel in self._subscribers:
+            writer.write(pack_document(self.publisher, channel))
 
     def video(self, units: list[bytes], media_us: int, *, key: bool) -> None:
         payload = b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
-        self._send(pack_frame(FrameType.VIDEO, payload, media_us, KEY_FRAME if key else 0))
+        self._send(FrameType.VIDEO, payload, media_us, KEY_FRAME if key else 0)
 
     def audio(self, packet: bytes, media_us: int) -> None:
-        self._send(pack_frame(FrameType.AUDIO, packet, media_us))
+        self._send(FrameType.AUDIO, packet, media_us)
 
-    def _send(self, data: bytes) -> None:
-        for writer in self._writers:
-            writer.write(data)
+    def _send(self, kind: FrameType, payload: bytes, media_us: int, flags: int = 0) -> None:
+        for writer, channel in self._subscribers:
+            writer.write(pack_frame(kind, payload, media_us, flags, channel))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         parser = FrameParser()
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             while data := await reader.read(1 << 16):
                 for frame in parser.feed(data):
-                    document = parse_control(frame.payload)
-                    if "subscribe" in document:
-                        self.subscriptions.append(document["subscribe"])
-                        self._writers.append(writer)
-                        writer.write(pack_control({"publisher": self.publisher}))
-                    if document.get("key_frame"):
-                        self.key_frame_requests += 1
-                        self.on_key_frame_request()
+                    if frame.type == FrameType.END:
+                        self._subscribers.discard((writer, frame.channel))
+                    else:
+                        self._take(read_document(frame.payload), writer, frame.channel)
         writer.close()
-        with contextlib.suppress(ValueError):
-            self._writers.remove(writer)
+        self._subscribers = {one for one in self._subscribers if one[0] is not writer}
+
+    def _take(self, document: LinkDocument, writer: asyncio.StreamWriter, channel: int) -> None:
+        if isinstance(document, Subscribe):
+            self.subscriptions.append(document)
+            self._subscribers.add((writer, channel))
+            writer.write(pack_document(self.publisher, channel))
+        elif isinstance(document, KeyFrameRequest | GroupRequest):
+            self.key_frame_requests += 1
+            self.on_key_frame_request()
 
 
 class Broadcaster:

@@ -11,6 +11,8 @@ import sys
 from typing import Any
 
 from sluice.core.errors import BadInput
+from sluice.core.ids import PeerId
+from sluice.core.rooms import PeerAnswer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import Answer, Leave, Message, Ready, Refused
@@ -26,7 +28,7 @@ def spec(**config: object) -> ChildSpec:
 async def child(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     async def answer(message: Message) -> Message:
         if message.type == "close_peer":
-            return Answer(peer_id=str(os.getpid()), etag="", sdp="")
+            return Answer(answer=PeerAnswer(PeerId(str(os.getpid())), "", ""))
         return Refused(field="request", why=message.type)
 
     def take(message: Message) -> None:

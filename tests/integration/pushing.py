@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.media.push.session import Push, PushLimits
 from sluice.media.push.tap import Taps
 from sluice.media.relay.attempt import MediaContext
-from sluice.media.sink.room import RoomLinks
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Lost, Message, Progress, PushJob, StageChanged
@@ -70,25 +70,27 @@ class Pushing:
         self.pushes: list[Reporter] = []
         self._dialer = Dialer(AddressPolicy(["127.0.0.0/8", "::1/128"]), tls)
         self._pacer = Pacer()
-        self._taps = Taps(self._pacer)
+        self._links = FrameLinks()
+        self._taps = Taps(self._links, self._pacer)
 
     def begin(self, url: str, limits: PushLimits = QUICK, **changes: object) -> Reporter:
-        job = PushJob(
-            run_id=f"run_{len(self.pushes)}",
-            app_id="app",
-            room_id="room",
-            user_id="user",
-            stream=0,
-            url=url,
-            media_type=0,
-            idle_s=10,
-            link=self.room.path,
-        ).model_copy(update=changes)
+        fields = {
+            "run_id": f"run_{len(self.pushes)}",
+            "app_id": "app",
+            "room_id": "room",
+            "user_id": "user",
+            "stream": 0,
+            "url": url,
+            "media_type": 0,
+            "idle_s": 10,
+            "link": self.room.path,
+        }
+        job = PushJob.model_validate(fields | changes)
 
         def make(report: Callable[[Message], None]) -> Push:
             # No push uses threads: FFmpeg only encodes its sound.
             threads = ThreadPoolExecutor(1)
-            shop = MediaContext(self._dialer, RoomLinks(), self._pacer, threads, threads, report)
+            shop = MediaContext(self._dialer, self._links, self._pacer, threads, threads, report)
             return Push(job, shop, self._taps, limits)
 
         self.pushes.append(Reporter(make))

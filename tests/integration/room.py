@@ -24,17 +24,21 @@ from av.frame import Frame
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.rooms import LinkAddress, PeerAnswer, PublishOffer, StreamIndex, WatchOffer
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.sink.room import RoomLinks
+from sluice.media.sink.room import RoomSink
 from sluice.process.child import run_child
 from sluice.process.control import Answer, ClosePeer, Done, Message, Publish, RoomChanged, Watch
+from sluice.process.documents import Hello
 from sluice.process.link import FrameType
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.rooms.engine import peer, room
 from sluice.rooms.engine.__main__ import RoomProcess
 from sluice.wire.h264 import split_annexb
 
-APP, ROOM, USER = "app", "room", "relay"
+APP, ROOM, USER = AppId("app"), RoomId("room"), UserId("relay")
 CONSENT_S = 1.5
 FRAME_US = 40_000
 _SPEED = 4  #: times real time that publishers send at
@@ -68,17 +72,17 @@ class RoomServer:
 
     async def watch(self, sdp: str, *, user: str = USER, viewer: str = "anna") -> Message:
         return await self.process.request(
-            Watch(app_id=APP, room_id=ROOM, user_id=user, stream=0, viewer=viewer, sdp=sdp)
+            Watch(offer=WatchOffer(APP, ROOM, UserId(user), StreamIndex.CAMERA, UserId(viewer), sdp))
         )
 
     async def publish(
         self, sdp: str, *, user: str = USER, stream: int = 0, kinds: tuple[str, ...] = ("audio", "video")
     ) -> Message:
         return await self.process.request(
-            Publish(app_id=APP, room_id=ROOM, user_id=user, stream=stream, kinds=kinds, sdp=sdp)
+            Publish(offer=PublishOffer(APP, ROOM, UserId(user), StreamIndex(stream), kinds, sdp))
         )
 
-    async def close(self, peer: Answer | None, user: str = "anna", room: str = ROOM) -> bool:
+    async def close(self, peer: PeerAnswer | None, user: str = "anna", room: str = ROOM) -> bool:
         """Whether there was such a peer of the user."""
         assert peer is not None
         request = ClosePeer(app_id=APP, room_id=room, user_id=user, peer_id=peer.peer_id)
@@ -88,9 +92,10 @@ class RoomServer:
 
     def _take(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):
+            change, kinds = message.change, message.change.media.kinds
             # Told again when the second kind of media flows.
-            more = f" {'+'.join(message.media)}" if len(message.media) > 1 else ""
-            self.changes.append(f"{message.kind} {message.user_id}{more}")
+            more = f" {'+'.join(kinds)}" if len(kinds) > 1 else ""
+            self.changes.append(f"{change.kind.value} {change.user_id}{more}")
             self._wake = asyncio.ensure_future(self._notify())
 
     async def _notify(self) -> None:
@@ -143,10 +148,11 @@ class Publisher:
 
     async def connect(self) -> None:
         self.end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        hello: dict[str, object] = {"app_id": APP, "room_id": ROOM, "user_id": USER, "stream": 0}
-        self.link = await RoomLinks().open(
-            self._link,
-            hello | {"run_id": self.run_id},
+        hello = {"app_id": APP, "room_id": ROOM, "user_id": USER, "stream": 0, "run_id": self.run_id}
+        self.link = await RoomSink.open(
+            FrameLinks(),
+            LinkAddress(self._link),
+            Hello.model_validate(hello),
             on_end=self.end.set_result,
             on_key_frame=lambda: None,
         )
@@ -179,7 +185,7 @@ class Viewer:
         self.peer = RTCPeerConnection()
         self.slices: list[str] = []
         self.sounds = 0
-        self.answer: Answer | None = None
+        self.answer: PeerAnswer | None = None
         self._server, self._name, self._user = server, name, user
         self._sink = MediaBlackhole()
 
@@ -191,13 +197,13 @@ class Viewer:
         offer = edit(self.peer.localDescription.sdp)
         reply = await self._server.watch(offer, user=self._user, viewer=self._name)
         assert isinstance(reply, Answer), reply
-        self.answer = reply
+        self.answer = reply.answer
 
         @self.peer.on("track")
         def on_track(track: MediaStreamTrack) -> None:
             self._sink.addTrack(track)
 
-        await self.peer.setRemoteDescription(RTCSessionDescription(reply.sdp, "answer"))
+        await self.peer.setRemoteDescription(RTCSessionDescription(reply.answer.sdp, "answer"))
         await self._sink.start()
 
     async def until(self, count: int) -> None:

@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.media.relay.attempt import MediaContext
 from sluice.media.relay.session import Session
-from sluice.media.sink.room import RoomLinks
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
-from sluice.process.link import FrameParser, FrameType, LinkFrame, pack_control, parse_control
+from sluice.process.documents import Hello, LinkDocument, pack_document, read_document
+from sluice.process.link import FrameParser, FrameType, LinkFrame
 
 _M = TypeVar("_M")
 
@@ -22,15 +23,16 @@ class FakeRoom:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.hellos: list[dict[str, object]] = []
+        self.hellos: list[Hello] = []
         self.frames: list[LinkFrame] = []
         self._writers: list[asyncio.StreamWriter] = []
+        self._channel = 0  #: that was opened last
 
     async def open(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, self.path)
 
-    def tell(self, document: dict[str, object]) -> None:
-        self._writers[-1].write(pack_control(document))
+    def tell(self, document: LinkDocument) -> None:
+        self._writers[-1].write(pack_document(document, self._channel))
 
     def drop(self) -> None:
         """Breaks the link that was made last."""
@@ -51,7 +53,10 @@ class FakeRoom:
             while data := await reader.read(1 << 16):
                 for frame in parser.feed(data):
                     if frame.type == FrameType.CONTROL:
-                        self.hellos.append(parse_control(frame.payload)["hello"])
+                        document = read_document(frame.payload)
+                        assert isinstance(document, Hello)
+                        self.hellos.append(document)
+                        self._channel = frame.channel
                     elif frame.type != FrameType.END:
                         self.frames.append(frame)
         except ConnectionError:
@@ -68,7 +73,7 @@ class Stage:
         self.reports: list[Message] = []
         self._shop = MediaContext(
             dialer=Dialer(AddressPolicy(allow)),
-            links=RoomLinks(),
+            links=FrameLinks(),
             pacer=Pacer(),
             executor=executor,
             opening=executor,
@@ -77,19 +82,19 @@ class Stage:
         self._news = asyncio.Condition()
 
     def begin(self, url: str, **changes: object) -> None:
-        job = RelayJob(
-            run_id="run_1",
-            app_id="app",
-            room_id="room",
-            user_id="relay",
-            url=url,
-            media_type=0,
-            stream_mode=1,
-            loop=False,
-            idle_s=5,
-            link=self.room.path,
-        )
-        self.session = Session(job.model_copy(update=changes), self._shop)
+        fields = {
+            "run_id": "run_1",
+            "app_id": "app",
+            "room_id": "room",
+            "user_id": "relay",
+            "url": url,
+            "media_type": 0,
+            "stream_mode": 1,
+            "loop": False,
+            "idle_s": 5,
+            "link": self.room.path,
+        }
+        self.session = Session(RelayJob.model_validate(fields | changes), self._shop)
         self.running = asyncio.create_task(self.session.run())
 
     async def end(self) -> tuple[str, str]:

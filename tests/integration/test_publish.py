@@ -18,14 +18,16 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.mediastreams import AudioStreamTrack
 from av.video.frame import VideoFrame
 
+from sluice.core.ids import UserId
+from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerAnswer, PeerPatch
 from sluice.process.control import Answer, Patched, PatchPeer, Refused, Retire
+from sluice.process.documents import KeyFrameRequest, LinkDocument, Subscribe, pack_document, read_document
+from sluice.process.documents import Publisher as PublisherDocument
 from sluice.process.link import (
     KEY_FRAME,
     FrameParser,
     FrameType,
     LinkFrame,
-    pack_control,
-    parse_control,
 )
 from sluice.wire.h264 import NAL_PPS, NAL_SPS, split_avcc
 from tests.integration.lossy import LossyRelay, lossy_relay
@@ -90,7 +92,7 @@ class Browser:
     def __init__(self, server: RoomServer, camera: Camera, user: str = "anna") -> None:
         self.peer = RTCPeerConnection()
         self.camera = camera
-        self.answer: Answer | None = None
+        self.answer: PeerAnswer | None = None
         self.user = user
         self._server = server
 
@@ -99,7 +101,7 @@ class Browser:
         kinds: tuple[str, ...] = BOTH,
         relay: LossyRelay | None = None,
         edit: Callable[[str], str] = str,
-    ) -> Answer:
+    ) -> PeerAnswer:
         for kind in kinds:
             track = self.camera if kind == "video" else AudioStreamTrack()
             self.peer.addTransceiver(track, direction="sendonly")
@@ -107,10 +109,10 @@ class Browser:
         offer = edit(self.peer.localDescription.sdp)
         reply = await self._server.publish(offer, user=self.user, kinds=kinds)
         assert isinstance(reply, Answer), reply
-        self.answer = reply
-        sdp = relay.rewrite(reply.sdp) if relay else reply.sdp
+        self.answer = reply.answer
+        sdp = relay.rewrite(self.answer.sdp) if relay else self.answer.sdp
         await self.peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        return reply
+        return self.answer
 
     async def end(self) -> None:
         await self._server.close(self.answer, self.user)
@@ -142,17 +144,20 @@ def assert_part_of(received: list[str], sent: list[str]) -> None:
 
 
 class Session:
-    """Subscribes over the frame socket; `states` are the documents about the publisher."""
+    """Subscribes over the frame socket; `states` is what it was told of the publisher."""
 
     def __init__(self) -> None:
         self.frames: list[LinkFrame] = []
-        self.states: list[dict[str, object]] = []
+        self.states: list[PublisherDocument] = []
         self._news = asyncio.Condition()
 
     async def connect(self, server: RoomServer, user: str) -> None:
         self._reader, self.writer = await asyncio.open_unix_connection(server.link)
-        hello = {"app_id": APP, "room_id": ROOM, "user_id": user, "stream": 0}
-        self.writer.write(pack_control({"subscribe": hello}))
+        stream = {"app_id": APP, "room_id": ROOM, "user_id": user, "stream": 0}
+        self.tell(Subscribe.model_validate(stream))
+
+    def tell(self, document: LinkDocument) -> None:
+        self.writer.write(pack_document(document, 0))
 
     async def run(self) -> None:
         parser = FrameParser()
@@ -160,16 +165,17 @@ class Session:
             async with self._news:
                 for frame in parser.feed(data):
                     if frame.type == FrameType.CONTROL:
-                        self.states.append(parse_control(frame.payload)["publisher"])
+                        document = read_document(frame.payload)
+                        assert isinstance(document, PublisherDocument)
+                        self.states.append(document)
                     else:
                         self.frames.append(frame)
                 self._news.notify_all()
 
     async def until(self, **state: bool) -> None:
         async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(
-                lambda: bool(self.states) and self.states[-1] == state | {"trouble": {}}
-            )
+            wanted = PublisherDocument.model_validate(state)
+            await self._news.wait_for(lambda: self.states[-1:] == [wanted])
 
     async def until_frames(self, count: int) -> None:
         async with asyncio.timeout(20), self._news:
@@ -270,7 +276,7 @@ async def test_lost_packets_are_repeated(server: RoomServer, monkeypatch: pytest
         await anna.publish(relay=relay)
         await server.until("published anna")
         async with subscribed(server, "anna") as session:
-            session.writer.write(pack_control({"key_frame": True}))
+            session.tell(KeyFrameRequest())
             await session.until_frames(20)
             asked, relay.loss_to_node = anna.camera.asked, 0.1
             await session.until_frames(400)
@@ -328,10 +334,9 @@ async def test_the_second_connection_replaces_the_first(
             await closed.wait()
         await viewer.until(seen + 30)
         assert viewer.sources() == sources, "one stream for the viewer, whoever publishes it"
-        patch = PatchPeer(
-            peer_id=answer.peer_id, user_id="anna", etags=("*",), fragment="a=x\r\nm=a 9 b 1\r\n"
-        )
-        assert await server.process.request(patch) == Patched(outcome="replaced")
+        patch = PeerPatch(APP, ROOM, UserId("anna"), answer.peer_id, ("*",), "a=x\r\nm=a 9 b 1\r\n")
+        replaced = Patched(answer=PatchAnswer(PatchOutcome.REPLACED))
+        assert await server.process.request(PatchPeer(patch=patch)) == replaced
     assert server.changes.count("published anna") == 2
     assert "left anna" not in server.changes
 
@@ -387,7 +392,7 @@ async def test_a_session_gets_the_publishers_frames_and_is_told_of_its_publisher
             assert_part_of(session.slices(), anna.camera.sent)
             assert all(a.media_us < b.media_us for a, b in pairwise(pictures))
             asked = anna.camera.asked
-            session.writer.write(pack_control({"key_frame": True}))
+            session.tell(KeyFrameRequest())
             await session.until_frames(len(session.frames) + 60)
             assert anna.camera.asked == asked + 1
             await anna.end()
@@ -425,28 +430,27 @@ async def test_patches(server: RoomServer, monkeypatch: pytest.MonkeyPatch) -> N
             if line.startswith("a=ice-ufrag")
         )
 
-        async def patch(etag: str, fragment: str, *, user: str = "anna") -> Patched | Refused:
-            reply = await server.process.request(
-                PatchPeer(peer_id=answer.peer_id, user_id=user, etags=(etag,), fragment=fragment)
-            )
+        async def patch(etag: str, fragment: str, *, user: str = "anna") -> PatchAnswer | Refused:
+            asked = PeerPatch(APP, ROOM, UserId(user), answer.peer_id, (etag,), fragment)
+            reply = await server.process.request(PatchPeer(patch=asked))
             assert isinstance(reply, Patched | Refused)
-            return reply
+            return reply.answer if isinstance(reply, Patched) else reply
 
         same = f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:p\r\n"
         new = "a=ice-ufrag:other\r\na=ice-pwd:p\r\n"
-        assert await patch(answer.etag, same) == Patched(outcome="taken")
-        assert await patch("another", same) == Patched(outcome="stale")
-        assert await patch(answer.etag, same, user="bert") == Patched(outcome="unknown")
+        assert await patch(answer.etag, same) == PatchAnswer(PatchOutcome.TAKEN)
+        assert await patch("another", same) == PatchAnswer(PatchOutcome.STALE)
+        assert await patch(answer.etag, same, user="bert") == PatchAnswer(PatchOutcome.UNKNOWN)
         assert isinstance(await patch(answer.etag, new), Refused)
         assert isinstance(await patch("*", "nonsense"), Refused)
         restarted = await patch("*", new)
-        assert isinstance(restarted, Patched)
-        assert restarted.outcome == "restarted"
+        assert isinstance(restarted, PatchAnswer)
+        assert restarted.outcome is PatchOutcome.RESTARTED
         assert restarted.etag != answer.etag
         assert f"a=ice-ufrag:{restarted.etag}\r\n" in restarted.fragment
-        assert await patch(answer.etag, same) == Patched(outcome="stale")
-        assert await patch(restarted.etag, new) == Patched(outcome="taken")
+        assert await patch(answer.etag, same) == PatchAnswer(PatchOutcome.STALE)
+        assert await patch(restarted.etag, new) == PatchAnswer(PatchOutcome.TAKEN)
         async with watching(server, monkeypatch, "anna") as viewer:
             await viewer.until(10)  # the session before it serves until the new one does
         assert await server.close(answer)
-        assert await patch("*", new) == Patched(outcome="unknown")
+        assert await patch("*", new) == PatchAnswer(PatchOutcome.UNKNOWN)

@@ -88,9 +88,8 @@ class TestMedia:
         assert push.stages == ["waiting", "connecting", "publishing", "pushing"]
         assert (len(push.of(Flowing)), push.lost) == (1, ["waiting_for_publisher"])
         assert [plan.plan["video"]["action"] for plan in push.of(Planned)] == ["copy"]
-        assert stage.room.subscriptions == [
-            {"app_id": "app", "room_id": "room", "user_id": "user", "stream": 0}
-        ]
+        (subscribed,) = stage.room.subscriptions
+        assert (subscribed.app_id, subscribed.room_id, *subscribed.key) == ("app", "room", "user", 0)
 
     async def test_key_frames_are_asked_for_at_the_start_and_in_time(
         self, stage: Pushing, server: Cdn

@@ -187,17 +187,18 @@ async def test_a_media_process_pushes(stage: Pushing, nginx: Nginx, tmp_path: Pa
         on_death=lambda process: None,
     )
     await process.start()
-    job = PushJob(
-        run_id="run_1",
-        app_id="app",
-        room_id="room",
-        user_id="user",
-        stream=0,
-        url=nginx.rtmp("process"),
-        media_type=0,
-        idle_s=10,
-        link=stage.room.path,
-    )
+    fields = {
+        "run_id": "run_1",
+        "app_id": "app",
+        "room_id": "room",
+        "user_id": "user",
+        "stream": 0,
+        "url": nginx.rtmp("process"),
+        "media_type": 0,
+        "idle_s": 10,
+        "link": stage.room.path,
+    }
+    job = PushJob.model_validate(fields)
     try:
         with playing(Broadcaster(stage.room)):
             process.notify(StartPush(job=job))

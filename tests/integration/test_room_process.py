@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.limits import MOST_MESSAGE_BYTES
+from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerPatch
 from sluice.process.channel import Channel
 from sluice.process.control import Done, Message, Patched, PatchPeer, Retire
 from sluice.process.owned import is_owned
@@ -103,7 +105,7 @@ async def test_no_message_ends_the_process(tmp_path: Path) -> None:
         room.writer.write(b"x" * (MOST_MESSAGE_BYTES + 400_000))
         room.writer.write(struct.pack("!IBI", 9, 0, 0) + b"{'no': 1}")
         await room.writer.drain()
-        patch = PatchPeer(peer_id="x", user_id="u", etags=("y" * 4_000_000,), fragment="")
-        reply: Message = await room.channel.request(patch)
-        assert reply == Patched(outcome="unknown")
+        patch = PeerPatch(AppId("app"), RoomId("room"), UserId("u"), PeerId("x"), ("y" * 4_000_000,), "")
+        reply: Message = await room.channel.request(PatchPeer(patch=patch))
+        assert reply == Patched(answer=PatchAnswer(PatchOutcome.UNKNOWN))
         assert await room.channel.request(WHO) == Done(found=True)

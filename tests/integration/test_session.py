@@ -17,6 +17,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
 from sluice.process.control import Flowing, Lost, Planned, Progress
+from sluice.process.documents import Hello, KeyFrameRequest, Replaced
 from sluice.process.link import KEY_FRAME, FrameType
 from tests.integration.clips import make_mp4
 from tests.integration.stage import FakeRoom, Stage
@@ -105,7 +106,7 @@ async def test_a_file_is_played_to_its_end(stage: Stage, files: str, clips: Path
     assert stage.of(Lost) == []
     room = stage.room
     hello = {"app_id": "app", "room_id": "room", "user_id": "relay", "stream": 0, "run_id": "run_1"}
-    assert room.hellos == [hello]
+    assert room.hellos == [Hello.model_validate(hello)]
     video, audio = room.of(FrameType.VIDEO), room.of(FrameType.AUDIO)
     for frame, unit in zip(video, source_units(clips / "one.mp4"), strict=True):
         assert frame.payload.endswith(unit), "the source's bytes, behind SPS and PPS at key frames"
@@ -311,8 +312,8 @@ async def test_a_loop_of_sound_that_no_decoder_takes_is_given_up(
 async def test_another_publisher_in_its_place_is_the_end(stage: Stage, files: str) -> None:
     stage.begin(f"{files}/long.mp4")
     await stage.until(lambda: bool(stage.room.frames))
-    stage.room.tell({"key_frame": True})  # a copy cannot make one
-    stage.room.tell({"replaced": True})
+    stage.room.tell(KeyFrameRequest())  # a copy cannot make one
+    stage.room.tell(Replaced())
     assert await stage.end() == ("replaced", "the same user entered the room from elsewhere")
 
 

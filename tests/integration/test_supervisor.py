@@ -59,7 +59,7 @@ class Watched:
     async def pid(self) -> int:
         reply = await self.supervised.request(WHO)
         assert isinstance(reply, Answer)
-        return int(reply.peer_id)
+        return int(reply.answer.peer_id)
 
     async def _notify(self) -> None:
         async with self._news:

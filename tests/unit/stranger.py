@@ -13,6 +13,8 @@ from aioice import stun
 from pylibsrtp import Policy, Session
 
 from sluice.core.fairness import PEER_SEATS, SeatLimits
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.rooms import PublishOffer, StreamIndex, WatchOffer
 from sluice.process.control import Answer, ClosePeer, Message, Publish, RoomChanged, Watch
 from sluice.rooms.engine.dtls import Dtls, DtlsIdentity
 from sluice.rooms.engine.engine import Engine
@@ -88,18 +90,19 @@ class Stranger:
     ) -> None:
         self.house, self.address = house, cast(Address, ("127.0.0.1", port))
         self._dtls: Dtls | None = None
-        where = {"app_id": "app", "room_id": room, "stream": 0, "sdp": offer(publishes=publishes)}
+        stream = AppId("app"), RoomId(room), UserId(user), StreamIndex.CAMERA
+        sdp = offer(publishes=publishes)
         reply: Message
         if publishes:
-            reply = house.engine.publish(Publish(user_id=user, kinds=("audio", "video"), **where))  # type: ignore[arg-type]
+            reply = house.engine.publish(Publish(offer=PublishOffer(*stream, ("audio", "video"), sdp)))
         else:
-            reply = house.engine.watch(Watch(user_id=user, viewer=name, **where))  # type: ignore[arg-type]
+            reply = house.engine.watch(Watch(offer=WatchOffer(*stream, UserId(name), sdp)))
         assert isinstance(reply, Answer), reply
-        self.peer_id, self.answer = reply.peer_id, reply.sdp
+        self.peer_id, self.answer = reply.answer.peer_id, reply.answer.sdp
         self.end = ClosePeer(
             app_id="app", room_id=room, user_id=user if publishes else name, peer_id=self.peer_id
         )
-        self.ufrag, self.password = _value(reply.sdp, "ice-ufrag"), _value(reply.sdp, "ice-pwd")
+        self.ufrag, self.password = _value(self.answer, "ice-ufrag"), _value(self.answer, "ice-pwd")
 
     def check(self, address: Address | None = None, *, password: str = "", use: bool = True) -> None:
         """An ICE check from this address, genuine unless the password is another."""

@@ -106,7 +106,7 @@ async def test_a_notice_never_overtakes_the_request_before_it() -> None:
     async def enter(message: Message) -> Message:
         await asyncio.sleep(0)
         order.append(message.type)
-        return Roster(change=0, users=())
+        return Roster(number=0, users=())
 
     pair = Pair(enter, on_notice=lambda message: order.append(message.type))
     asking = asyncio.create_task(pair.near.request(ENTER))

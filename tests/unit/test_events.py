@@ -10,9 +10,9 @@ from starlette.types import Message
 from sluice.api import events
 from sluice.core.apps import App, Apps
 from sluice.core.errors import RoomError
-from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.ids import AppId, RoomId, RunId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.rooms.port import RoomEvent, RoomEventKind, RosterEntry, StreamMedia
+from sluice.core.rooms import StreamIndex, StreamMedia
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import call
@@ -109,18 +109,17 @@ def test_a_header_wins_over_the_address() -> None:
 
 def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
     async def scenario() -> str:
-        rooms = FakeRooms()
-        rooms.users = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
+        rooms, room = FakeRooms(), (APP.app_id, RoomId("room"))
+        rooms.play(*room, UserId("relay"), RunId("run_1"))
         reader = Reader(rooms)
         reading = asyncio.create_task(reader.run())
-        await reader.until("roster")
-        assert rooms.present == ["viewer"]
-        rooms.told.put_nowait(RoomEvent(RoomEventKind.LEFT, UserId("relay")))
-        rooms.told.put_nowait(RoomEvent(RoomEventKind.PUBLISHED, UserId("anna"), 1))
-        media = StreamMedia(("audio",), {"video": "no key frame has come yet"})
-        rooms.told.put_nowait(RoomEvent(RoomEventKind.MEDIA, UserId("anna"), 1, media=media))
         await reader.until("event: media")
-        rooms.told.put_nowait(None)
+        assert rooms.present == ["viewer"]
+        rooms.retire(*room, RunId("run_1"))
+        media = StreamMedia(("audio",), {"video": "no key frame has come yet"})
+        rooms.play(*room, UserId("anna"), RunId("run_2"), media, StreamIndex.SCREEN)
+        await reader.until("no key frame")
+        rooms.lose()
         async with asyncio.timeout(5):
             await reading
         assert rooms.present == []
@@ -129,7 +128,10 @@ def test_roster_first_then_changes_until_the_rooms_end_it() -> None:
     assert asyncio.run(scenario()) == (
         'event: roster\ndata: {"users": [{"user_id": "relay", "streams": [0]}, '
         '{"user_id": "viewer", "streams": []}]}\n\n'
+        'event: media\ndata: {"user_id": "relay", "stream": 0, "media": ["audio"], "trouble": {}}\n\n'
+        'event: unpublished\ndata: {"user_id": "relay", "stream": 0}\n\n'
         'event: left\ndata: {"user_id": "relay"}\n\n'
+        'event: joined\ndata: {"user_id": "anna"}\n\n'
         'event: published\ndata: {"user_id": "anna", "stream": 1}\n\n'
         'event: media\ndata: {"user_id": "anna", "stream": 1, "media": ["audio"], '
         '"trouble": {"video": "no key frame has come yet"}}\n\n'

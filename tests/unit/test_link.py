@@ -1,11 +1,25 @@
 """The frame link: frames survive any split of the stream, and nothing unbounded or foreign gets through."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.core.ids import RunId
+from sluice.core.rooms import StreamIndex
+from sluice.process.documents import (
+    GroupRequest,
+    Hello,
+    KeyFrameRequest,
+    LinkDocument,
+    Publisher,
+    Replaced,
+    Subscribe,
+    pack_document,
+    read_document,
+)
 from sluice.process.link import (
     HEAD,
     KEY_FRAME,
@@ -15,9 +29,7 @@ from sluice.process.link import (
     FrameType,
     LinkError,
     LinkFrame,
-    pack_control,
     pack_frame,
-    parse_control,
 )
 
 frames = st.builds(
@@ -63,13 +75,45 @@ def test_a_reader_that_stops_in_the_middle_loses_nothing() -> None:
     assert [frame.payload for frame in parser.feed(b"")] == [b"2"]
 
 
-def test_control() -> None:
-    (frame,) = FrameParser().feed(pack_control({"key_frame": True}))
-    assert frame.type == FrameType.CONTROL
-    assert parse_control(frame.payload) == {"key_frame": True}
+STREAM: Any = {"app_id": "app", "room_id": "room", "user_id": "anna", "stream": 1}
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"1", b"\xff\xfe"])
-def test_what_is_no_control_document(payload: bytes) -> None:
-    with pytest.raises(LinkError, match="control frame"):
-        parse_control(payload)
+@pytest.mark.parametrize(
+    "document",
+    [
+        Hello(**STREAM, run_id=RunId("run")),
+        Subscribe(**STREAM),
+        Publisher(present=True, video=True, trouble={"video": "no key frame has come yet"}),
+        KeyFrameRequest(),
+        GroupRequest(),
+        Replaced(),
+    ],
+)
+def test_documents(document: LinkDocument) -> None:
+    (frame,) = FrameParser().feed(pack_document(document, 7))
+    assert (frame.type, frame.channel) == (FrameType.CONTROL, 7)
+    assert read_document(frame.payload) == document
+
+
+def test_golden_document() -> None:
+    said = read_document(
+        b'{"type":"hello","app_id":"a","room_id":"r","user_id":"u","stream":0,"run_id":"run"}'
+    )
+    assert isinstance(said, Hello)
+    assert said.key == ("u", StreamIndex.CAMERA)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"", b"{", b"[]", b"1", b"\xff\xfe", b"{}", b'{"type": "other"}', b"[" * 100_000),
+        b'{"type": "subscribe", "app_id": "a", "room_id": "r", "user_id": "u"}',
+        b'{"type": "subscribe", "app_id": "a", "room_id": "r", "user_id": "u", "stream": 2}',
+        b'{"type": "hello", "app_id": ["a"], "room_id": "r", "user_id": "u", "stream": 0, "run_id": "x"}',
+        b'{"type": "hello", "app_id": "a", "room_id": "r", "user_id": "u", "stream": 0}',
+        b'{"type": "publisher", "trouble": 1}',
+    ],
+)
+def test_what_is_no_document(payload: bytes) -> None:
+    with pytest.raises(LinkError, match="outside the schema"):
+        read_document(payload)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from sluice.callbacks.rooms import RoomEvents
 from sluice.core.callbacks import STALE_S, CallbackEvent, EventKind
 from sluice.core.errors import BadInput
-from sluice.core.ids import AppId, BusinessId
-from sluice.process.control import RoomChanged
+from sluice.core.ids import AppId, BusinessId, RoomId, UserId
+from sluice.core.rooms import RoomChange, RoomEventKind
 from sluice.store import outbox, registrations
 from sluice.store.outbox import OutboxEntry
 from sluice.store.thread import Store
@@ -166,8 +166,8 @@ async def test_an_app_has_so_many_registrations(box: Outbox) -> None:
 async def test_what_happens_in_rooms_is_written_in_its_order(box: Outbox) -> None:
     now = NOW
 
-    def change(kind: str, user: str) -> RoomChanged:
-        return RoomChanged(change=1, app_id=APP, room_id="room", kind=kind, user_id=user)
+    def change(kind: str, user: str) -> RoomChange:
+        return RoomChange(AppId(APP), RoomId("room"), RoomEventKind(kind), UserId(user))
 
     async with RoomEvents(cast(Store, box.store), lambda: now) as rooms:
         for user in ("anna", "bob"):

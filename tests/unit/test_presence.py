@@ -4,11 +4,15 @@ from typing import Any
 
 from sluice.callbacks.presence import Presence
 from sluice.core.callbacks import CallbackEvent, EventKind
-from sluice.process.control import RoomChanged
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.rooms import RoomChange, RoomEventKind, StreamIndex, StreamMedia
+
+CAMERA, SCREEN = StreamIndex.CAMERA, StreamIndex.SCREEN
 
 
-def change(kind: str, user: str = "anna", room: str = "room", **fields: Any) -> RoomChanged:
-    return RoomChanged(change=1, app_id="app", room_id=room, kind=kind, user_id=user, **fields)
+def change(kind: str, user: str = "anna", room: str = "room", **fields: Any) -> RoomChange:
+    media = StreamMedia(fields.pop("media", ()), fields.pop("wrong", {}))
+    return RoomChange(AppId("app"), RoomId(room), RoomEventKind(kind), UserId(user), media=media, **fields)
 
 
 def kinds(events: list[CallbackEvent]) -> list[EventKind]:
@@ -33,21 +37,21 @@ def test_a_room_is_there_from_its_first_user_to_its_last() -> None:
 def test_what_begins_and_ends_in_a_stream() -> None:
     presence = Presence()
     presence.handle(change("joined"), 0.0)
-    began = presence.handle(change("published", stream=1, media=("audio", "video")), 1.0)
+    began = presence.handle(change("published", stream=SCREEN, media=("audio", "video")), 1.0)
     assert kinds(began) == [EventKind.AUDIO_STARTED, EventKind.VIDEO_STARTED]
     assert began[0].data["stream"] == 1
-    muted = presence.handle(change("media", stream=1, media=("video",)), 2.0)
+    muted = presence.handle(change("media", stream=SCREEN, media=("video",)), 2.0)
     assert kinds(muted) == [EventKind.AUDIO_STOPPED]
     still = {"video": "it stands still"}
-    assert presence.handle(change("media", stream=1, media=("video",), trouble=still), 3.0) == []
-    assert kinds(presence.handle(change("unpublished", stream=1), 4.0)) == [EventKind.VIDEO_STOPPED]
-    assert presence.handle(change("published", stream=0), 5.0) == [], "nobody knows what flows"
+    assert presence.handle(change("media", stream=SCREEN, media=("video",), wrong=still), 3.0) == []
+    assert kinds(presence.handle(change("unpublished", stream=SCREEN), 4.0)) == [EventKind.VIDEO_STOPPED]
+    assert presence.handle(change("published", stream=CAMERA), 5.0) == [], "nobody knows what flows"
 
 
 def test_who_leaves_stops_capturing() -> None:
     presence = Presence()
     presence.handle(change("joined"), 0.0)
-    presence.handle(change("published", stream=0, media=("audio",)), 1.0)
+    presence.handle(change("published", stream=CAMERA, media=("audio",)), 1.0)
     assert kinds(presence.handle(change("left"), 2.0)) == [
         *(EventKind.AUDIO_STOPPED, EventKind.USER_LEFT, EventKind.ROOM_DESTROYED)
     ]
@@ -67,5 +71,5 @@ def test_changes_of_strangers_make_nothing() -> None:
     presence = Presence()
     assert presence.handle(change("left"), 0.0) == []
     presence.handle(change("joined"), 0.0)
-    assert presence.handle(change("published", "bob", stream=0, media=("audio",)), 0.0) == []
+    assert presence.handle(change("published", "bob", stream=CAMERA, media=("audio",)), 0.0) == []
     assert kinds(presence.handle(change("joined"), 1.0)) == [EventKind.USER_JOINED]

@@ -1,16 +1,17 @@
 """A publishing peer without its transport: packets in, access units out to a viewer, feedback back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 
 from sluice.core.ids import PeerId
+from sluice.process.documents import Publisher
 from sluice.rooms.engine.conduct import Conduct
 from sluice.rooms.engine.peer import Connection
 from sluice.rooms.engine.publishing import Publishing, PublishTerms
-from sluice.rooms.engine.stream import PublisherState, Stream
+from sluice.rooms.engine.stream import Stream
 from sluice.wire.rtcp import Goodbye, Nack, PictureLoss, Reception, SenderReport, parse
 from sluice.wire.rtp import MAX_PAYLOAD, audio_header, h264_payloads, headers
 from sluice.wire.sdp import AudioFormat, VideoFormat
@@ -41,23 +42,23 @@ class Told:
 
 
 class Subscriber:
-    """Counts what the stream gives out."""
+    """Keeps the times of what the stream gives out."""
 
     def __init__(self) -> None:
-        self.video: list[bytes] = []
-        self.audio: list[bytes] = []
+        self.video: list[int] = []
+        self.audio: list[int] = []
 
-    def tell(self, state: PublisherState) -> None:
+    def tell(self, publisher: Publisher) -> None:
         pass
 
-    def send_video(self, data: bytes, *, key: bool) -> None:
-        self.video.append(data)
+    def send_video(self, payload: bytes, clock_us: int, *, key: bool) -> None:
+        self.video.append(clock_us)
 
-    def send_audio(self, data: bytes) -> None:
-        self.audio.append(data)
+    def send_audio(self, payload: bytes, clock_us: int) -> None:
+        self.audio.append(clock_us)
 
-    def send_group(self, data: list[bytes]) -> None:
-        self.video += data
+    def send_group(self, frames: Sequence[tuple[bytes, int, int]]) -> None:
+        self.video += [clock_us for _, clock_us, _ in frames]
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Sender:
     def __post_init__(self) -> None:
         self.got = Subscriber()
         self.stream = Stream("name", lambda: self.role.ask_key_frame())
-        self.stream.subscribers.append(self.got)
+        self.stream.subscribe(self.got)
         terms = PublishTerms(
             VideoFormat(VIDEO, RTX, "", self.feedback),
             AudioFormat(OPUS, ()),
@@ -362,9 +363,5 @@ def test_lips_follow_the_voice(sender: Sender) -> None:
             at = sender.now_us - 50 * S
             early = SenderReport(VIDEO_SSRC, ntp, (at + 80 * MS) * 9 // 100)
             sender.role.on_rtcp([early, SenderReport(AUDIO_SSRC, ntp, at * 6 // 125)], sender.now_us)
-    times = [
-        int.from_bytes(data[8:16], "big", signed=True)
-        for data in (sender.got.video[-1], sender.got.audio[-1])
-    ]
     captured_apart = 20 * MS  # the last picture belongs to the last sound but one
-    assert times[1] - times[0] == captured_apart + 80 * MS
+    assert sender.got.audio[-1] - sender.got.video[-1] == captured_apart + 80 * MS

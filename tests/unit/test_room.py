@@ -3,12 +3,14 @@
 import pytest
 
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.process.control import PublishedStream, RoomChanged
+from sluice.core.rooms import PublishedStream, StreamIndex, StreamMedia
+from sluice.process.control import RoomChanged
+from sluice.process.documents import Publisher
 from sluice.rooms.engine.room import LINGER_US, Place, Room
-from sluice.rooms.engine.stream import PublisherState, Stream
+from sluice.rooms.engine.stream import Stream
 
 ANNA, RELAY = UserId("anna"), UserId("relay")
-KEY = (RELAY, 0)
+KEY = (RELAY, StreamIndex.CAMERA)
 
 
 class Told:
@@ -18,10 +20,11 @@ class Told:
         self.room = Room(AppId("app"), RoomId("room"), self._take)
         self._told: list[str] = []
 
-    def _take(self, change: RoomChanged) -> None:
+    def _take(self, message: RoomChanged) -> None:
+        change = message.change
         assert (change.app_id, change.room_id) == ("app", "room")
         stream = "" if change.stream is None else f" {change.stream}"
-        self._told.append(f"{change.kind} {change.user_id}{stream}")
+        self._told.append(f"{change.kind.value} {change.user_id}{stream}")
         self.newest = change
 
     def take(self) -> list[str]:
@@ -117,7 +120,7 @@ def test_a_second_publisher_replaces_the_first(told: Told) -> None:
 
 def test_two_streams_of_a_user(told: Told) -> None:
     room = told.room
-    for stream in (1, 0):
+    for stream in (StreamIndex.SCREEN, StreamIndex.CAMERA):
         room.publish((RELAY, stream), f"run_{stream}")
         room.flow((RELAY, stream), "video")
     assert told.roster() == {"relay": (0, 1)}
@@ -134,19 +137,19 @@ def test_what_flows_and_what_is_wrong_is_told_of_each_kind(told: Told) -> None:
     told.take()
     place.trouble("video", "no key frame")
     assert told.take() == ["published relay 0"], "who could be seen if all were well is there"
-    assert (told.newest.media, told.newest.trouble) == ((), {"video": "no key frame"})
-    assert room.state_of(KEY) == PublisherState(True, True, False, {"video": "no key frame"})
+    assert told.newest.media == StreamMedia((), {"video": "no key frame"})
+    assert room.publisher_of(KEY) == Publisher(present=True, video=True, trouble={"video": "no key frame"})
     place.flow("audio")
     place.flow("video")
     assert told.take() == ["media relay 0", "media relay 0"]
-    assert (told.newest.media, told.newest.trouble) == (("audio", "video"), {})
+    assert told.newest.media == StreamMedia(("audio", "video"))
     place.trouble("video", "it stands still")
     assert room.roster().users[0].streams == (
-        PublishedStream(stream=0, media=("audio", "video"), trouble={"video": "it stands still"}),
+        PublishedStream(StreamIndex.CAMERA, StreamMedia(("audio", "video"), {"video": "it stands still"})),
     )
     place.cease("video")
-    assert (told.newest.media, told.newest.trouble) == (("audio",), {})
-    assert room.state_of(KEY) == PublisherState(True, False, True)
+    assert told.newest.media == StreamMedia(("audio",))
+    assert room.publisher_of(KEY) == Publisher(present=True, audio=True)
     place.cease("audio")
     assert told.take() == ["media relay 0", "media relay 0", "unpublished relay 0"]
     place.flow("audio")
@@ -160,11 +163,11 @@ def test_what_flows_and_what_is_wrong_is_told_of_each_kind(told: Told) -> None:
 def test_streams_without_publisher_and_viewer_are_forgotten(told: Told) -> None:
     room = told.room
     stream = room.streams[KEY] = Stream("name", lambda: None)
-    stream.watched = 1
+    stream.hold()
     room.forget_idle_streams()
     assert not room.empty
     room.publish(KEY, "run_1")
-    stream.watched = 0
+    stream.release()
     room.forget_idle_streams()
     assert KEY in room.streams
     room.retire("run_1", 0)

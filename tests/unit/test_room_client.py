@@ -5,11 +5,11 @@ import pytest
 from sluice.core.errors import BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.limits import MOST_ETAGS, MOST_OFFER_BYTES
+from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerPatch, StreamIndex, WatchOffer
 from sluice.process.channel import ChannelBusy, ChannelClosed, MessageRefused
 from sluice.process.control import Message, Patched, PatchPeer
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.rooms.client import RoomProcesses
-from sluice.rooms.port import PatchOutcome, PeerPatch, WatchOffer
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 
     async def request(process: Supervised, message: Message) -> Message:
         messages.append(message)
-        return Patched(outcome="taken")
+        return Patched(answer=PatchAnswer(PatchOutcome.TAKEN))
 
     monkeypatch.setattr(Supervised, "request", request)
     return messages
@@ -56,7 +56,7 @@ async def test_tags_that_can_be_none_of_ours_are_left_out(rooms: RoomProcesses, 
     await rooms.patch_peer(patch("ours", "y" * 4_400_000))
     (message,) = asked
     assert isinstance(message, PatchPeer)
-    assert message.etags == ("ours",)
+    assert message.patch.etags == ("ours",)
     with pytest.raises(BadInput, match=f"If-Match: must name at most {MOST_ETAGS} ETags"):
         await rooms.patch_peer(patch(*("a",) * (MOST_ETAGS + 1)))
 
@@ -68,7 +68,7 @@ async def test_what_is_too_large_is_refused_with_the_limit(
     with pytest.raises(BadInput, match=f"at most {MOST_OFFER_BYTES} bytes"):
         await rooms.patch_peer(patch("a", fragment=large))
     with pytest.raises(BadInput, match=f"at most {MOST_OFFER_BYTES} bytes"):
-        await rooms.watch(WatchOffer(APP, ROOM, USER, 0, USER, large))
+        await rooms.watch(WatchOffer(APP, ROOM, USER, StreamIndex.CAMERA, USER, large))
     assert asked == []
 
 

@@ -12,6 +12,8 @@ from structlog.testing import capture_logs
 
 from sluice.core import limits
 from sluice.core.fairness import PEER_SEATS
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.rooms import PatchOutcome, PeerPatch, StreamIndex, WatchOffer
 from sluice.process.control import (
     Answer,
     ClosePeer,
@@ -103,11 +105,9 @@ class Stage:
 
     def why_gone(self, who: Stranger) -> str:
         """What its resource says; empty while it is there."""
-        reply = self.house.engine.patch_peer(
-            PatchPeer(peer_id=who.peer_id, user_id="eve", etags=("*",), fragment="m=audio 9 RTP/AVP 0\r\n")
-        )
+        reply = self.house.engine.patch_peer(_patch(who, "m=audio 9 RTP/AVP 0\r\n"))
         assert isinstance(reply, Patched)
-        return reply.why if reply.outcome == "ended" else ""
+        return reply.answer.why if reply.answer.outcome is PatchOutcome.ENDED else ""
 
     def others_are_well(self) -> bool:
         return self.there(self.anna) and self.there(self.innocent)
@@ -256,13 +256,8 @@ def test_what_a_publisher_says_of_itself_is_told_to_the_room_within_bounds(time:
     assert len(stage.house.changes) - told <= 2 * limits.ANNOUNCEMENTS_AT_ONCE
     for _ in stage.seconds(3):
         pass
-    restart = PatchPeer(
-        peer_id=stage.eve.peer_id, user_id="eve", etags=("*",), fragment="a=ice-ufrag:x\r\na=ice-pwd:y\r\n"
-    )
     restarts = [
-        stage.house.engine.patch_peer(
-            restart.model_copy(update={"fragment": f"a=ice-ufrag:{n}\r\na=ice-pwd:y\r\n"})
-        ).type
+        stage.house.engine.patch_peer(_patch(stage.eve, f"a=ice-ufrag:{n}\r\na=ice-pwd:y\r\n")).type
         for n in range(9)
     ]
     assert restarts.count("patched") in (2, 3, 4)
@@ -522,9 +517,16 @@ def test_a_defect_in_a_room_ends_that_room_alone(time: Time, monkeypatch: pytest
 # --- seats ------------------------------------------------------------------------------------------------
 
 
+def _patch(who: Stranger, fragment: str) -> PatchPeer:
+    return PatchPeer(
+        patch=PeerPatch(AppId("app"), RoomId("room"), UserId("eve"), who.peer_id, ("*",), fragment)
+    )
+
+
 def _watch(viewer: str, room: str = "room") -> Watch:
     sdp = offer(publishes=False)
-    return Watch(app_id="app", room_id=room, user_id="anna", stream=0, viewer=viewer, sdp=sdp)
+    stream = AppId("app"), RoomId(room), UserId("anna"), StreamIndex.CAMERA
+    return Watch(offer=WatchOffer(*stream, UserId(viewer), sdp))
 
 
 def test_seats_of_a_process_and_of_a_room_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -542,7 +544,7 @@ def test_seats_of_a_process_and_of_a_room_are_bounded(monkeypatch: pytest.Monkey
     assert "serves 5 peers" in last.why
     first = answers[0]
     assert isinstance(first, Answer)
-    engine.close_peer(ClosePeer(app_id="app", room_id="room", user_id="v0", peer_id=first.peer_id))
+    engine.close_peer(ClosePeer(app_id="app", room_id="room", user_id="v0", peer_id=first.answer.peer_id))
     assert not isinstance(engine.watch(_watch("v")), Refused)
 
 

@@ -1,51 +1,65 @@
 """A subscriber of a stream: what it is told of its publisher, which frames it gets, and its bound."""
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
-from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.ids import AppId, RoomId, RunId, UserId
+from sluice.core.rooms import StreamIndex
+from sluice.process.documents import (
+    GroupRequest,
+    Hello,
+    KeyFrameRequest,
+    LinkDocument,
+    Publisher,
+    Subscribe,
+)
 from sluice.process.link import (
     KEY_FRAME,
     PAST,
-    FrameParser,
     FrameType,
     LinkError,
     LinkFrame,
-    pack_control,
-    pack_frame,
-    parse_control,
 )
 from sluice.rooms.engine.link import LinkChannel
 from sluice.rooms.engine.room import Room
 from sluice.rooms.engine.stream import Stream
-from sluice.rooms.engine.subscriber import SubscriberLink, Subscription
+from sluice.rooms.engine.subscriber import SubscriberLink
 from sluice.wire.h264 import split_avcc
 
 ANNA = UserId("anna")
-KEY = (ANNA, 0)
+KEY, SCREEN = (ANNA, StreamIndex.CAMERA), (ANNA, StreamIndex.SCREEN)
 IDR, P = b"\x65\x88idr", b"\x41\x9ap"
 
 
-class Link:
-    """A frame link whose other end reads when the test says so."""
+class Channel:
+    """Keeps what it is given; a test says when it is full."""
 
     def __init__(self) -> None:
-        self.buffered = 0
-        self._written = b""
+        self.full = False
+        self._told: list[LinkDocument] = []
+        self._sent: list[LinkFrame] = []
 
-    def write(self, data: bytes) -> None:
-        self._written += data
+    def expect_frames(self) -> None:
+        pass
 
-    def tell(self, document: dict[str, object]) -> None:
-        self.write(pack_control(document))
+    def send(self, kind: FrameType, payload: bytes, media_us: int, flags: int = 0) -> None:
+        self._sent.append(LinkFrame(kind, flags, media_us, payload))
+
+    def send_whole(self, kind: FrameType, frames: list[tuple[bytes, int, int]]) -> None:
+        for payload, media_us, flags in frames:
+            self.send(kind, payload, media_us, flags)
+
+    def tell(self, document: LinkDocument) -> None:
+        self._told.append(document)
 
     def read(self) -> list[LinkFrame]:
-        written, self._written = self._written, b""
-        return list(FrameParser().feed(written))
+        sent, self._sent = self._sent, []
+        return sent
 
-    def documents(self) -> list[dict[str, Any]]:
-        return [parse_control(frame.payload) for frame in self.read() if frame.type == FrameType.CONTROL]
+    def documents(self) -> list[LinkDocument]:
+        told, self._told = self._told, []
+        return told
 
 
 class Scene:
@@ -56,16 +70,16 @@ class Scene:
         self.lost: list[SubscriberLink] = []
         self.room = Room(AppId("app"), RoomId("room"), lambda change: None)
         self.stream = self.room.streams[KEY] = Stream("name", self._ask)
-        self.link = Link()
+        self.link = Channel()
         self.subscriber = SubscriberLink(
             cast(LinkChannel, self.link),
-            Subscription(AppId("app"), RoomId("room"), ANNA, 0),
+            Subscribe(app_id=AppId("app"), room_id=RoomId("room"), user_id=ANNA, stream=StreamIndex.CAMERA),
             self.stream,
             on_lost=self.lost.append,
             clock_us=lambda: 5_000_000,
         )
-        self.stream.subscribers.append(self.subscriber)
-        self.subscriber.tell(self.room.state_of(KEY))
+        self.stream.subscribe(self.subscriber)
+        self.subscriber.tell(self.room.publisher_of(KEY))
         self._now_us = 5_000_000
 
     def picture(self, *, key: bool = False) -> None:
@@ -81,9 +95,9 @@ def scene() -> Scene:
     return Scene()
 
 
-def state(present: bool, video: bool, audio: bool, *, still: str = "") -> dict[str, Any]:
+def state(present: bool, video: bool, audio: bool, *, still: str = "") -> Publisher:
     trouble = {"video": still} if still else {}
-    return {"publisher": {"present": present, "video": video, "audio": audio, "trouble": trouble}}
+    return Publisher(present=present, video=video, audio=audio, trouble=trouble)
 
 
 def test_it_is_told_of_its_publisher_at_once_and_of_each_change_once(scene: Scene) -> None:
@@ -93,8 +107,8 @@ def test_it_is_told_of_its_publisher_at_once_and_of_each_change_once(scene: Scen
     room.enter(UserId("bert"), "events_2")
     assert scene.link.documents() == [state(True, False, False)]
     room.publish(KEY, "peer_1")
-    room.publish((ANNA, 1), "peer_2")
-    room.flow((ANNA, 1), "video")
+    room.publish(SCREEN, "peer_2")
+    room.flow(SCREEN, "video")
     assert scene.link.documents() == [], "nothing of this stream has flowed"
     room.flow(KEY, "audio")
     room.flow(KEY, "video")
@@ -111,9 +125,9 @@ def test_it_is_told_of_its_publisher_at_once_and_of_each_change_once(scene: Scen
 
 
 def test_frames_come_as_the_room_gets_them_from_the_next_key_frame_on(scene: Scene) -> None:
-    scene.stream.subscribers.clear()
+    scene.stream.unsubscribe(scene.subscriber)
     scene.picture(key=True)
-    scene.stream.subscribers.append(scene.subscriber)
+    scene.stream.subscribe(scene.subscriber)
     scene.link.read()
     scene.picture()
     scene.stream.audio(b"opus", 5_060_000, 5_060_000)
@@ -129,23 +143,32 @@ def test_frames_come_as_the_room_gets_them_from_the_next_key_frame_on(scene: Sce
 
 
 def test_a_key_frame_may_be_asked_for(scene: Scene) -> None:
-    ask = LinkFrame(FrameType.CONTROL, 0, 0, b'{"key_frame": true}')
-    scene.subscriber.take(ask)
-    scene.subscriber.take(ask)
+    scene.subscriber.on_document(KeyFrameRequest())
+    scene.subscriber.on_document(KeyFrameRequest())
     assert scene.asked == 1, "not more often than viewers may"
-    scene.subscriber.take(LinkFrame(FrameType.CONTROL, 0, 0, b'{"other": 1}'))
-    scene.subscriber.take(LinkFrame(FrameType.VIDEO, 0, 0, b""))
-    with pytest.raises(LinkError):
-        scene.subscriber.take(LinkFrame(FrameType.CONTROL, 0, 0, b"{"))
+
+
+def test_what_a_subscriber_does_not_say(scene: Scene) -> None:
+    hello = Hello(
+        app_id=AppId("app"),
+        room_id=RoomId("room"),
+        user_id=ANNA,
+        stream=StreamIndex.CAMERA,
+        run_id=RunId("run"),
+    )
+    for document in (hello, Publisher()):
+        with pytest.raises(LinkError, match=f"says {document.type}"):
+            scene.subscriber.on_document(document)
+    with pytest.raises(LinkError, match="sends frames"):
+        scene.subscriber.on_frame(LinkFrame(FrameType.VIDEO, 0, 0, b""))
 
 
 def test_one_that_cannot_begin_gets_the_group_where_no_key_frame_comes(scene: Scene) -> None:
-    begin = LinkFrame(FrameType.CONTROL, 0, 0, b'{"key_frame": true, "begin": true}')
     scene.picture(key=True)
     for _ in range(4):
         scene.picture()
     live = scene.link.read()[-5:]
-    scene.subscriber.take(begin)
+    scene.subscriber.on_document(GroupRequest())
     assert scene.asked == 1
     scene.stream.on_timer(5_050_000)
     assert scene.link.read() == [], "the publisher has a moment for a key frame"
@@ -154,29 +177,18 @@ def test_one_that_cannot_begin_gets_the_group_where_no_key_frame_comes(scene: Sc
     assert [frame.payload for frame in group] == [frame.payload for frame in live]
     assert [frame.flags for frame in group] == [KEY_FRAME | PAST] + [PAST] * 4
     assert [live[-1].media_us - frame.media_us for frame in group] == [4000, 3000, 2000, 1000, 0]
-    scene.subscriber.take(begin)
+    scene.subscriber.on_document(GroupRequest())
     scene.stream.on_timer(6_000_000)
     assert scene.link.read() == [], "not again at once"
-
-
-def test_a_group_may_be_more_than_what_else_may_wait(scene: Scene) -> None:
-    scene.picture(key=True)
-    scene.subscriber.send_group([pack_frame(FrameType.VIDEO, bytes(5 << 20))])
-    scene.link.buffered = 5 << 20
-    scene.picture()
-    assert (scene.subscriber.dropped, len(scene.link.read())) == (0, 4)
-    scene.link.buffered = 10 << 20
-    scene.picture()
-    assert scene.subscriber.dropped == 1
 
 
 def test_one_that_does_not_keep_up_loses_frames_up_to_a_key_frame(scene: Scene) -> None:
     scene.picture(key=True)
     scene.link.read()
-    scene.link.buffered = (4 << 20) + 1
+    scene.link.full = True
     scene.picture()
     scene.stream.audio(b"opus", 5_200_000, 5_200_000)
-    scene.link.buffered = 0
+    scene.link.full = False
     scene.picture()
     scene.stream.audio(b"opus", 5_220_000, 5_220_000)
     assert [frame.type for frame in scene.link.read()] == [FrameType.AUDIO]
@@ -190,9 +202,3 @@ def test_one_that_does_not_keep_up_loses_frames_up_to_a_key_frame(scene: Scene) 
 def test_the_end_is_told_once(scene: Scene) -> None:
     scene.subscriber.lost()
     assert scene.lost == [scene.subscriber]
-
-
-@pytest.mark.parametrize("document", [None, [], {}, {"app_id": "a"}, {"run_id": "r"}])
-def test_a_subscription_must_be_whole(document: object) -> None:
-    with pytest.raises(LinkError):
-        Subscription.of(document)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sluice.core.ids import BusinessId, TaskId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.core.push import PushStage, push_report
+from sluice.core.rooms import StreamIndex
 from sluice.core.tasks import LIFETIME_S, Dialect, MediaType, PushSpec, Task
 from sluice.process.control import Accepted, Flowing, Lost, StageChanged
 from sluice.store.schema import outbox
@@ -35,7 +36,7 @@ async def node(anyio_backend: str) -> AsyncIterator[Node]:
 
 
 async def push(node: Node, task_id: str = "push", user_id: str = "anna", stream: int = 0) -> Task[PushSpec]:
-    spec = PushSpec(URL, stream, MediaType.AUDIO, 20)
+    spec = PushSpec(URL, StreamIndex(stream), MediaType.AUDIO, 20)
     identity = (APP, ROOM, TaskId(task_id), UserId(user_id), BusinessId(""))
     task, created = await node.tasks.start(StartRequest(Dialect.VOLCENGINE, *identity, spec))
     assert created

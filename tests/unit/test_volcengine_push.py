@@ -12,6 +12,7 @@ import structlog
 
 from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
+from sluice.core.rooms import StreamIndex
 from sluice.core.tasks import Kind, MediaType, PushSpec
 from tests.unit.asgi import Answer
 from tests.unit.test_volcengine_gateway import APP, NOW, FakeGateway, error_of
@@ -79,7 +80,7 @@ def spec_of(gateway: FakeGateway, **changes: object) -> PushSpec:
 
 
 def test_defaults(gateway: FakeGateway) -> None:
-    assert spec_of(gateway) == PushSpec(URL, 0, MediaType.AUDIO_VIDEO, 180)
+    assert spec_of(gateway) == PushSpec(URL, StreamIndex.CAMERA, MediaType.AUDIO_VIDEO, 180)
     run = gateway.tasks.runs[-1]
     assert (run.kind, run.user_id, run.business_id) == (Kind.PUSH, "user1", "")
 
@@ -89,7 +90,7 @@ def test_all_fields(gateway: FakeGateway) -> None:
     stream = {"UserId": "user2", "StreamType": 1}
     url = "rtmps://cdn.example:4443/app/inst/key"
     spec = spec_of(gateway, Control=control, Stream=stream, BusinessId="b", PushURL=url)
-    assert spec == PushSpec(url, 1, MediaType.AUDIO, 86_400)
+    assert spec == PushSpec(url, StreamIndex.SCREEN, MediaType.AUDIO, 86_400)
     assert gateway.tasks.runs[-1].business_id == "b"
 
 

@@ -7,9 +7,8 @@ from urllib.parse import urlencode
 import pytest
 
 from sluice.core.errors import BadInput, RoomError
-from sluice.core.ids import UserId
+from sluice.core.ids import RoomId, RunId, UserId
 from sluice.core.lifecycle import Reason, State
-from sluice.rooms.port import RosterEntry
 from tests.unit.asgi import Answer
 from tests.unit.test_volcengine_gateway import APP, NOW, FakeGateway, error_of
 from tests.unit.test_volcengine_push import start as start_push
@@ -34,7 +33,9 @@ def ban(gateway: FakeGateway, version: str = "2023-11-01", **fields: Any) -> Ans
 
 @pytest.mark.parametrize("version", ["2023-08-01", "2023-11-01"])
 def test_online_users(gateway: FakeGateway, version: str) -> None:
-    gateway.rooms.users = (RosterEntry(UserId("relay"), (0,)), RosterEntry(UserId("viewer"), ()))
+    room = APP.app_id, RoomId("Room1")
+    gateway.rooms.play(*room, UserId("relay"), RunId("run"))
+    gateway.rooms.enter(*room, UserId("viewer"), "peer")
     assert online(gateway, version).json()["Result"] == {
         "RoomExists": True,
         "TotalUser": 2,

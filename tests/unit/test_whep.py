@@ -12,7 +12,7 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.rooms.port import WatchOffer
+from sluice.core.rooms import StreamIndex, WatchOffer
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import Answer, call
@@ -62,7 +62,9 @@ def test_an_offer_is_answered(whep: Whep) -> None:
     assert answer.headers["location"] == f"{PATH}/peer_1"
     assert answer.headers["etag"] == '"ice-1"'
     assert whep.rooms.offers == [
-        WatchOffer(APP.app_id, RoomId("room"), UserId("publisher"), 0, UserId("viewer"), "v=0 offer")
+        WatchOffer(
+            APP.app_id, RoomId("room"), UserId("publisher"), StreamIndex.CAMERA, UserId("viewer"), "v=0 offer"
+        )
     ]
 
 
@@ -140,7 +142,7 @@ def test_a_ban_that_comes_while_the_user_is_let_in_ends_the_peer(whep: Whep) -> 
     whep.bans.on_ask = ban_once_he_is_in
     assert whep.post().status == 403
     assert len(whep.rooms.offers) == 1
-    assert whep.rooms.peers == set()
+    assert not whep.rooms.peers
 
 
 @pytest.mark.parametrize("body", [(b"x" * 40_000,) * 9, (b"v=0\xff",)])

@@ -9,7 +9,7 @@ from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.rooms.port import PatchAnswer, PatchOutcome, PeerPatch, PublishOffer
+from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerPatch, PublishOffer, StreamIndex
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import Answer, call
@@ -28,6 +28,7 @@ def token(*privileges: Privilege, room: str = "room", user: str = "anna") -> str
 class Whip:
     def __init__(self, *ice_servers: IceServer) -> None:
         self.rooms = FakeRooms()
+        self.rooms.patched = PatchAnswer(PatchOutcome.TAKEN)
         self.now = float(NOW)
         self.app = Router(routes(self.rooms, Apps([APP]), FakeBans(), lambda: self.now, ice_servers))
 
@@ -61,7 +62,7 @@ def test_an_offer_is_answered(whip: Whip) -> None:
     assert "link" not in answer.headers
     kinds = ("audio", "video")
     assert whip.rooms.offers == [
-        PublishOffer(APP.app_id, RoomId("room"), UserId("anna"), 0, kinds, "v=0 offer")
+        PublishOffer(APP.app_id, RoomId("room"), UserId("anna"), StreamIndex.CAMERA, kinds, "v=0 offer")
     ]
 
 
@@ -166,7 +167,7 @@ def test_trickled_candidates_are_taken(whip: Whip) -> None:
             RoomId("room"),
             UserId("anna"),
             PeerId("peer_1"),
-            ["ice-0", "ice-1", 'W/"ice-2'],
+            ("ice-0", "ice-1", 'W/"ice-2'),
             "a=candidate:1",
         )
     ]
@@ -177,7 +178,7 @@ def test_a_restart_is_answered_with_our_new_side(whip: Whip) -> None:
     answer = whip.patch(if_match="*")
     assert (answer.status, answer.headers["etag"], answer.body) == (200, '"ice-2"', b"a=ice-ufrag:ice-2")
     assert answer.headers["content-type"] == FRAGMENT
-    assert whip.rooms.patches[0].etags == ["*"]
+    assert whip.rooms.patches[0].etags == ("*",)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_a_patch_of_another_type_is_415(whip: Whip) -> None:
 
 
 def test_a_publisher_says_what_it_sends(whip: Whip) -> None:
-    whip.rooms.peers.add(PeerId("peer_1"))
+    whip.post()
     assert whip.patch(kind="application/json", if_match=None, body=b'{"sends": ["audio"]}').status == 204
     assert whip.rooms.sends == [{"audio"}]
     whip.rooms.peers.clear()

@@ -21,8 +21,9 @@ from sluice.core.apps import Apps
 from sluice.core.errors import SluiceError
 from sluice.core.fairness import Holder
 from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.rooms import RoomEvent, RoomEventKind
 from sluice.process.owned import part
-from sluice.rooms.port import Bans, RoomEngine, RoomEvent, RoomEventKind
+from sluice.rooms.port import Bans, RoomEngine
 
 _KEEP_ALIVE_S = 15.0
 
@@ -106,7 +107,8 @@ def _text(event: RoomEvent) -> str:
         document["user_id"] = event.user_id
     else:
         document["users"] = [
-            {"user_id": entry.user_id, "streams": list(entry.streams)} for entry in event.roster
+            {"user_id": entry.user_id, "streams": [published.stream for published in entry.streams]}
+            for entry in event.roster
         ]
     if event.stream is not None:
         document["stream"] = event.stream

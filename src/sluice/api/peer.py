@@ -25,7 +25,8 @@ from sluice.core.fairness import Holder, TooOften
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.limits import MOST_IF_MATCH_BYTES, MOST_OFFER_BYTES
-from sluice.rooms.port import Bans, PatchOutcome, PeerAnswer, PeerPatch, RoomEngine
+from sluice.core.rooms import PatchOutcome, PeerAnswer, PeerPatch, StreamIndex
+from sluice.rooms.port import Bans, RoomEngine
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -125,7 +126,7 @@ class PeerResource:
                 user_id=user_id,
                 peer_id=_peer_id(request),
                 # Weak tags keep their W/ and match nothing (RFC 9110 13.1.1).
-                etags=[etag.strip().strip('"') for etag in if_match.split(",")],
+                etags=tuple(etag.strip().strip('"') for etag in if_match.split(",")),
                 fragment=fragment,
             )
         )
@@ -220,12 +221,12 @@ def _sends_of(text: str) -> set[str]:
     return sends
 
 
-def stream_of(request: Request) -> int:
-    """Stream 0 is the camera, 1 the screen. Raises BadInput."""
+def stream_of(request: Request) -> StreamIndex:
+    """Raises BadInput."""
     name = request.query_params.get("stream", "camera")
     if name not in ("camera", "screen"):
         raise BadInput("stream", "must be camera or screen")
-    return 0 if name == "camera" else 1
+    return StreamIndex[name.upper()]
 
 
 def _peer_id(request: Request) -> PeerId:

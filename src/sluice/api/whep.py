@@ -16,7 +16,8 @@ from sluice.api.peer import SDP, PeerResource, body_of, stream_of
 from sluice.core.apps import Apps
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.rooms.port import Bans, RoomEngine, WatchOffer
+from sluice.core.rooms import WatchOffer
+from sluice.rooms.port import Bans, RoomEngine
 
 
 def routes(

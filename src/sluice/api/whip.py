@@ -17,7 +17,8 @@ from sluice.api.peer import SDP, PeerResource, body_of, stream_of
 from sluice.core.apps import Apps
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, RoomId
-from sluice.rooms.port import Bans, PublishOffer, RoomEngine
+from sluice.core.rooms import PublishOffer
+from sluice.rooms.port import Bans, RoomEngine
 
 
 def routes(

@@ -1,7 +1,7 @@
-"""What the changes of rooms make of events: who came and went, what is captured, which rooms there are.
+"""Makes events of the changes of rooms: who came and went, what is captured, which rooms there are.
 
-A room is created by the first user in it and destroyed by the last. The room process tells the changes of a
-room in their order. Pure: time is an argument. Knows the users of all rooms, as the room processes do.
+A room is created by the first user in it and destroyed by the last. The changes of a room come in their
+order. Pure: time is an argument. It knows the users of all rooms, as the room engine does.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 from sluice.core.callbacks import CallbackEvent, EventKind, room_order_key
 from sluice.core.ids import AppId, BusinessId, RoomId
-from sluice.process.control import RoomChanged
+from sluice.core.rooms import RoomChange, RoomEventKind, StreamIndex
 
 _RoomKey = tuple[AppId, RoomId]
 _STARTED = {"audio": EventKind.AUDIO_STARTED, "video": EventKind.VIDEO_STARTED}
@@ -21,7 +21,8 @@ _STOPPED = {"audio": EventKind.AUDIO_STOPPED, "video": EventKind.VIDEO_STOPPED}
 class _User:
     device: str
     joined_at: float
-    media: dict[int, tuple[str, ...]] = field(default_factory=dict)  #: of each stream, what flows in it
+    #: The kinds that flow in each of his streams.
+    media: dict[StreamIndex, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -34,18 +35,18 @@ class Presence:
     def __init__(self) -> None:
         self._rooms: dict[_RoomKey, _Room] = {}
 
-    def handle(self, change: RoomChanged, now: float) -> list[CallbackEvent]:
-        key = (AppId(change.app_id), RoomId(change.room_id))
-        if change.kind == "joined":
+    def handle(self, change: RoomChange, now: float) -> list[CallbackEvent]:
+        key = change.app_id, change.room_id
+        if change.kind is RoomEventKind.JOINED:
             return list(self._join(key, change, now))
         room = self._rooms.get(key)
         user = room.users.get(change.user_id) if room is not None else None
         if room is None or user is None:
             return []
-        if change.kind == "left":
+        if change.kind is RoomEventKind.LEFT:
             return list(self._leave(key, room, change.user_id, change.why, now))
-        media = change.media if change.kind in ("published", "media") else ()
-        return list(_capture(key, change.user_id, user, change.stream or 0, media, now))
+        stream = change.stream or StreamIndex.CAMERA
+        return list(_capture(key, change.user_id, user, stream, change.media.kinds, now))
 
     def lose(self, lost: Callable[[AppId, RoomId], bool], now: float) -> list[CallbackEvent]:
         """The rooms that are `lost` are gone, with everybody in them."""
@@ -57,7 +58,7 @@ class Presence:
             for event in self._leave(key, room, user_id, "dropped", now)
         ]
 
-    def _join(self, key: _RoomKey, change: RoomChanged, now: float) -> Iterator[CallbackEvent]:
+    def _join(self, key: _RoomKey, change: RoomChange, now: float) -> Iterator[CallbackEvent]:
         room = self._rooms.get(key)
         if room is None:
             room = self._rooms[key] = _Room(now)
@@ -86,7 +87,7 @@ class Presence:
 
 
 def _capture(
-    key: _RoomKey, user_id: str, user: _User, stream: int, media: tuple[str, ...], now: float
+    key: _RoomKey, user_id: str, user: _User, stream: StreamIndex, media: tuple[str, ...], now: float
 ) -> Iterator[CallbackEvent]:
     """What began and what ended in a stream, told by what flows in it now."""
     before = user.media.pop(stream, ())

@@ -1,7 +1,7 @@
 """Writes what happens in rooms into the outbox, in the order in which it happened.
 
-The changes are not the store's own, so they wait in memory until they are durable; a few at most, unless the
-store stands still. More than CAPACITY are dropped and counted.
+No transaction of the store makes these events, so they wait in memory until they are durable: a few at most,
+unless the store stands still. What comes beyond CAPACITY is dropped and counted.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from sluice.callbacks.presence import Presence
 from sluice.core.callbacks import CallbackEvent
 from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, RoomId
-from sluice.process.control import RoomChanged
+from sluice.core.rooms import RoomChange
 from sluice.process.owned import own
 from sluice.store.outbox import enqueue
 from sluice.store.thread import Store
@@ -30,8 +30,8 @@ _PAUSE_AFTER_TROUBLE_S = 1.0
 
 
 class RoomEvents:
-    """An async context manager; `on_change` and `on_loss` are the rooms' to call while it is open. On leaving
-    it tells that everybody left: the room processes end with the node."""
+    """An async context manager that listens to the rooms (rooms.port.RoomListener) while it is open. On
+    leaving it tells that everybody left, because the room engine ends with the node."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
@@ -55,11 +55,11 @@ class RoomEvents:
         if self._writer is not None:
             await self._writer
 
-    def on_change(self, change: RoomChanged) -> None:
+    def on_change(self, change: RoomChange) -> None:
         self._add(self._presence.handle(change, self._clock()))
 
     def on_loss(self, lost: Callable[[AppId, RoomId], bool]) -> None:
-        """The process of these rooms is gone."""
+        """These rooms are gone, with everybody in them."""
         self._add(self._presence.lose(lost, self._clock()))
 
     def _add(self, events: list[CallbackEvent]) -> None:
@@ -71,7 +71,7 @@ class RoomEvents:
         self._more.set()
 
     async def _write(self) -> None:
-        """Until the end, at which it writes what is left or gives it up."""
+        """Runs until the end. Then it writes what is left, or gives it up when the store fails."""
         while self._waiting or not self._closing:
             await self._more.wait()
             self._more.clear()

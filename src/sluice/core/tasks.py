@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
+from sluice.core.rooms import StreamIndex
 
 #: A file is opened so long before its scheduled start; `start_at` may lie at most so far ahead.
 OPEN_AHEAD_S = 5.0
@@ -69,13 +70,13 @@ class RelaySpec:
 
 @dataclass(frozen=True, slots=True)
 class PushSpec:
-    """Where a user's stream is pushed to; `stream` is 0 (camera) or 1 (screen)."""
+    """Where one of a user's streams is pushed to."""
 
     start_at: ClassVar[int] = 0  #: always at once
     begin_s: ClassVar[int] = 0
     lifetime_s: ClassVar[None] = None
     url: str
-    stream: int = 0
+    stream: StreamIndex = StreamIndex.CAMERA
     media_type: MediaType = MediaType.AUDIO_VIDEO
     max_idle_s: int = 180
 

@@ -15,12 +15,12 @@ from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
 from sluice.media.allocations import bound_allocations, bound_memory, give_back
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.media.push.session import Push
 from sluice.media.push.tap import Taps
 from sluice.media.relay.attempt import MediaContext
 from sluice.media.relay.session import Session
-from sluice.media.sink.room import RoomLinks
 from sluice.media.threads import Threads
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
@@ -54,14 +54,14 @@ class MediaProcess:
         self._sessions: dict[str, tuple[Session | Push, asyncio.Task[None]]] = {}
         self._context = MediaContext(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
-            links=RoomLinks(),
+            links=FrameLinks(),
             pacer=Pacer(),
             executor=Threads(MOST_PLAYING_THREADS, "playing"),
             opening=Threads(MOST_OPENING_THREADS, "opening"),
             report=self._channel.notify,
         )
         self._most_mb = _most_mb(config)
-        self._taps = Taps(self._context.pacer)
+        self._taps = Taps(self._context.links, self._context.pacer)
         self._giving_back: asyncio.TimerHandle | None = None
         watch("the pacer", self._context.pacer.stands_still)
 

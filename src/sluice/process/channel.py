@@ -2,12 +2,13 @@
 
 A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure, 4 ping, 5 pong), request number
 u32, JSON (none in the last three; a pong says in plain text why the process is not well, nothing if it is).
-Either side may send notices; `request` waits for the one answer of its number. Answers are never waited for
-without a deadline, and everything that waits fails when the peer is gone. What arrives is handled one by one
-in the order it was sent: a notice that takes back a request never overtakes it.
+Either side may send notices; `request` waits for the one answer of its number. Every wait has a deadline, and
+all of them fail when the peer is gone. What arrives is handled one by one in the order in which it was sent,
+so a notice that takes back a request never overtakes it.
 
 No message ends a process. One that is too large is refused where it is made; if one comes all the same, it is
-read over. One that cannot be read, or that the receiver fails at, is logged, and fails for who waits for it.
+skipped. A message that cannot be read, or that the receiver fails at, is logged, and whoever waits for its
+answer is told.
 """
 
 import asyncio
@@ -46,8 +47,8 @@ class ChannelBusy(ChannelClosed):
 
 
 class Channel:
-    """One end. `on_notice` gets what needs no answer, `on_request` returns the answer; while it works
-    nothing else is taken, so it must not ask over the same channel."""
+    """One end. `on_notice` gets what needs no answer; `on_request` returns the answer. Nothing else is taken
+    while `on_request` works, so it must not ask over the same channel."""
 
     def __init__(
         self,
@@ -66,22 +67,22 @@ class Channel:
         self._closed = False
 
     def notify(self, message: Message) -> None:
-        """Sends without waiting. Messages to a peer that is gone are dropped: its end is told elsewhere."""
+        """Sends without waiting. A message to a peer that is gone is dropped; its end is told elsewhere."""
         try:
             self._write(_NOTICE, 0, _encoded(message))
         except MessageRefused as error:
             log.error("x notice", notice=message.type, why=str(error))
 
     async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
-        """Raises ChannelClosed when the peer is gone, silent or busy, or failed at it; MessageRefused when it
-        cannot be sent."""
+        """The answer. Raises ChannelClosed when the peer is gone, silent or busy, or failed at the request;
+        MessageRefused when it cannot be sent."""
         answer = await self._ask(_REQUEST, _encoded(message), deadline_s)
         assert not isinstance(answer, str)  # noqa: S101 - only a pong is text
         return answer
 
     async def ping(self, *, deadline_s: float) -> str:
-        """Returns when the peer's event loop has answered: why that process is not well, empty when it is.
-        Raises ChannelSilent, and ChannelClosed when the peer is gone."""
+        """Asks the peer's event loop. Returns why that process is not well, empty when it is. Raises
+        ChannelSilent, and ChannelClosed when the peer is gone."""
         answer = await self._ask(_PING, b"", deadline_s)
         assert isinstance(answer, str)  # noqa: S101 - a ping's
         return answer
@@ -169,7 +170,7 @@ class Channel:
             future.set_result(result)
 
     def _fail(self, kind: int, number: int, why: str) -> None:
-        """A message that came and cannot be taken: who waits for it hears that."""
+        """A message cannot be taken; whoever waits for it is told."""
         log.error("x control message", why=why)
         if kind == _REQUEST:
             self._write(_FAILURE, number, b"")

@@ -1,7 +1,7 @@
-"""The start of a child process: dies with its parent, speaks over the inherited control socket.
+"""The start of a child process, which dies with its parent and speaks over the inherited control socket.
 
-PR_SET_PDEATHSIG watches the *thread* that forked, so the node spawns from its main thread; the parent may
-already be gone when the child asks for the signal, hence the look at getppid() afterwards.
+PR_SET_PDEATHSIG watches the *thread* that forked, so the node spawns from its main thread. The parent may
+already be gone when the child asks for that signal, so the child looks at getppid() afterwards.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ def configure_logging(level: str) -> None:
 def _mask_addresses(
     logger: Any, method: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Texts of libraries and servers may hold addresses; who knows that he logs one has masked it already."""
+    """Masks addresses in texts of libraries and servers. Code that knows that it logs one has masked it."""
     return {name: mask_text(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
@@ -71,7 +71,8 @@ def run_child(main: ChildMain) -> None:
 
 
 async def _serve(main: ChildMain, config: dict[str, Any]) -> int:
-    """The exit status. A setting that cannot be used is told to the node, which says it in one line."""
+    """Runs the child; its exit status. The node is told of a setting that cannot be used, and says it in one
+    line."""
     log_stray_errors()
     control = socket.socket(fileno=config["control_fd"])
     reader, writer = await asyncio.open_connection(sock=control)

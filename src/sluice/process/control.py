@@ -1,29 +1,39 @@
 """The control messages between the node and its room and media processes: the one schema that they share.
 
-Messages are small JSON documents; frames never travel here (see `process.link`). Requests and their
-answers are paired by `process.channel`, so no message carries a correlation id of its own.
+Messages are small JSON documents. Frames travel between media and room processes (`process.link`), and what
+those two say to each other is the schema's other half, `process.documents`. Requests and their answers are
+paired by `process.channel`, so no message carries a correlation id of its own.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+from sluice.core.ids import AppId, RoomId, RunId, UserId
+from sluice.core.rooms import (
+    LinkAddress,
+    PatchAnswer,
+    PeerAnswer,
+    PeerPatch,
+    PublishOffer,
+    RoomChange,
+    RosterEntry,
+    StreamIndex,
+    WatchOffer,
+)
+from sluice.process.documents import Document
 
 # --- every process -> node ------------------------------------------------------------------------------
 
 
-class Ready(_Message):
+class Ready(Document):
     """The process serves. `media_port` is the bound UDP port of a room process, 0 elsewhere."""
 
     type: Literal["ready"] = "ready"
     media_port: int = 0
 
 
-class NotStarted(_Message):
+class NotStarted(Document):
     """The last word of a process that cannot start: `why`, for the operator."""
 
     type: Literal["not_started"] = "not_started"
@@ -33,47 +43,29 @@ class NotStarted(_Message):
 # --- node -> room process -------------------------------------------------------------------------------
 
 
-class Watch(_Message):
-    """`viewer` offers to watch stream `stream` of `user_id`; answered by Answer or Refused. `address` is
-    where the offer came from, empty where nobody knows."""
+class Watch(Document):
+    """Answered by Answer or Refused."""
 
     type: Literal["watch"] = "watch"
-    app_id: str
-    room_id: str
-    user_id: str
-    stream: int
-    viewer: str
-    sdp: str
-    address: str = ""
+    offer: WatchOffer
 
 
-class Publish(_Message):
-    """`user_id` offers to publish stream `stream`; `kinds` (audio, video) are those that its token allows.
-    Answered by Answer or Refused."""
+class Publish(Document):
+    """Answered by Answer or Refused."""
 
     type: Literal["publish"] = "publish"
-    app_id: str
-    room_id: str
-    user_id: str
-    stream: int
-    kinds: tuple[str, ...]
-    sdp: str
-    address: str = ""
+    offer: PublishOffer
 
 
-class PatchPeer(_Message):
-    """Trickled candidates or an ICE restart of a peer of `user_id` (RFC 9725 4.3). `etags` are those of the
-    ICE sessions that it may meet, ``*`` any. Answered by Patched or Refused."""
+class PatchPeer(Document):
+    """Answered by Patched or Refused."""
 
     type: Literal["patch_peer"] = "patch_peer"
-    peer_id: str
-    user_id: str
-    etags: tuple[str, ...]
-    fragment: str
+    patch: PeerPatch
 
 
-class PeerSends(_Message):
-    """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on; answered
+class PeerSends(Document):
+    """A publishing peer of `user_id` says which kinds of media (audio, video) it sends from now on. Answered
     by Done (whether there is such a peer)."""
 
     type: Literal["peer_sends"] = "peer_sends"
@@ -82,7 +74,7 @@ class PeerSends(_Message):
     kinds: tuple[str, ...]
 
 
-class ClosePeer(_Message):
+class ClosePeer(Document):
     """A peer of `user_id` in this room ends. Answered by Done."""
 
     type: Literal["close_peer"] = "close_peer"
@@ -92,8 +84,8 @@ class ClosePeer(_Message):
     peer_id: str
 
 
-class Enter(_Message):
-    """A user's event stream opens; answered by Roster. `presence` names it for Leave."""
+class Enter(Document):
+    """A user opens an event stream. Answered by Roster or Refused. `presence` names the stream for Leave."""
 
     type: Literal["enter"] = "enter"
     app_id: str
@@ -102,15 +94,18 @@ class Enter(_Message):
     presence: str
 
 
-class Leave(_Message):
+class Leave(Document):
+    """An event stream has ended."""
+
     type: Literal["leave"] = "leave"
     app_id: str
     room_id: str
     presence: str
 
 
-class Retire(_Message):
-    """The run is over: its virtual user leaves the room, whatever happened to its link."""
+class Retire(Document):
+    """The run is over: its virtual user leaves the room, whatever has become of its link. A notice; asked
+    for, it is answered by Done."""
 
     type: Literal["retire"] = "retire"
     app_id: str
@@ -118,17 +113,17 @@ class Retire(_Message):
     run_id: str
 
 
-class AskRoster(_Message):
-    """Who is in a room; answered by Roster, empty where there is no such room."""
+class AskRoster(Document):
+    """Who is in a room? Answered by Roster, which is empty where there is no such room."""
 
     type: Literal["ask_roster"] = "ask_roster"
     app_id: str
     room_id: str
 
 
-class Expel(_Message):
-    """Users of an app leave at once: their peers and publications end. An empty `room_id` stands for all
-    rooms, an empty `user_id` for all users; answered by Done (whether anybody was there)."""
+class Expel(Document):
+    """Users of an app leave at once; their peers and publications end. An empty `room_id` stands for all
+    rooms, an empty `user_id` for all users. Answered by Done (whether anybody was there)."""
 
     type: Literal["expel"] = "expel"
     app_id: str
@@ -139,29 +134,22 @@ class Expel(_Message):
 # --- room process -> node -------------------------------------------------------------------------------
 
 
-class Answer(_Message):
-    """`etag` names the ICE session of the peer."""
+class Answer(Document):
+    """To Watch and Publish."""
 
     type: Literal["answer"] = "answer"
-    peer_id: str
-    etag: str
-    sdp: str
+    answer: PeerAnswer
 
 
-class Patched(_Message):
-    """`taken`: nothing to say; `restarted`: with our side of the new ICE session; `stale`: of an older one;
-    `unknown`: no such peer; `replaced`: it ended because another publisher took its stream; `ended`: it
-    exceeded its budgets, as `why` says."""
+class Patched(Document):
+    """To PatchPeer."""
 
     type: Literal["patched"] = "patched"
-    outcome: Literal["taken", "restarted", "stale", "unknown", "replaced", "ended"]
-    why: str = ""
-    etag: str = ""
-    fragment: str = ""
+    answer: PatchAnswer
 
 
-class Refused(_Message):
-    """The request cannot be served; `field` and `why` as in core.errors.BadInput. `busy`: not now,
+class Refused(Document):
+    """The request cannot be served; `field` and `why` are those of core.errors.BadInput. `busy`: not now.
     `forbidden`: not with this token."""
 
     type: Literal["refusal"] = "refusal"
@@ -171,68 +159,41 @@ class Refused(_Message):
     forbidden: bool = False
 
 
-class Done(_Message):
+class Done(Document):
     type: Literal["done"] = "done"
     found: bool
 
 
-class PublishedStream(_Message):
-    """`media` is what flows in it (also a kind that stands still), `trouble` what is wrong with a kind that
-    is being sent, for people."""
-
-    stream: int
-    media: tuple[str, ...]
-    trouble: dict[str, str]
-
-
-class RosterUser(_Message):
-    user_id: str
-    streams: tuple[PublishedStream, ...]
-
-
-class Roster(_Message):
-    """Everyone in a room after its change number `change`."""
+class Roster(Document):
+    """Everyone in a room after its change `number`."""
 
     type: Literal["roster"] = "roster"
-    change: int
-    users: tuple[RosterUser, ...]
+    number: int
+    users: tuple[RosterEntry, ...]
 
 
-class RoomChanged(_Message):
-    """Something in a room changed; `kind` is joined, left, published, media or unpublished. `change` counts
-    the changes of the room, so that a reader of the roster knows which it has seen.
-
-    `device` belongs to joined (``server`` for a virtual user, else what is known), `why` to left, `media` and
-    `trouble` to published, and to media, which tells that they changed (see PublishedStream).
-    """
+class RoomChanged(Document):
+    """`number` counts the changes of the room, so that a reader of its roster knows which are in it."""
 
     type: Literal["room_changed"] = "room_changed"
-    change: int
-    app_id: str
-    room_id: str
-    kind: str
-    user_id: str
-    stream: int | None = None
-    device: str = ""
-    why: Literal["left", "dropped", "removed"] = "left"
-    media: tuple[str, ...] = ()
-    trouble: dict[str, str] = {}
+    number: int
+    change: RoomChange
 
 
 # --- node -> media process ------------------------------------------------------------------------------
 
 
-class RelayJob(_Message):
+class RelayJob(Document):
     """Everything that a media process needs to run one relay, also after a crash in mid-play.
 
-    `link` is the path of the room process's frame socket. `position_us` and `pass_number` say where to go
-    on; `idle_s` is what is left of the idle time.
+    `link` is where the room is reached. `position_us` and `pass_number` say where it goes on; `idle_s` is
+    what is left of the idle time.
     """
 
-    run_id: str
-    app_id: str
-    room_id: str
-    user_id: str
+    run_id: RunId
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
     url: str
     media_type: int
     stream_mode: int
@@ -243,7 +204,7 @@ class RelayJob(_Message):
     bitrate_kbps: int | None = None
     idle_s: float
     start_at: float = 0.0  #: Unix time before which no packet may leave
-    link: str
+    link: LinkAddress
     position_us: int = 0
     pass_number: int = 1
     plays: int = 1  #: the last pass's number, where it does not loop
@@ -255,22 +216,22 @@ class RelayJob(_Message):
     headers: dict[str, str] = Field(default_factory=dict, repr=False)  #: further ones
 
 
-class StartSession(_Message):
+class StartSession(Document):
     type: Literal["start_session"] = "start_session"
     job: RelayJob
 
 
-class UpdateSession(_Message):
+class UpdateSession(Document):
     """The run goes on with another source; its user stays in the room."""
 
     type: Literal["update_session"] = "update_session"
     job: RelayJob
 
 
-class ControlSession(_Message):
-    """Changes how a running relay plays; None leaves a thing as it is. A position is one of the current pass.
-    Answered by Done (whether the run is here) or by Refused, which changes nothing and names its fields as
-    the native API does (pause, seek_s, volume, normalize)."""
+class ControlSession(Document):
+    """Changes how a running relay plays; what is None stays as it is. A position is one in the current pass.
+    Answered by Done (whether the run is here), or by Refused: then nothing has changed, and `field` is named
+    as in the native API (pause, seek_s, volume, normalize)."""
 
     type: Literal["control_session"] = "control_session"
     run_id: str
@@ -280,32 +241,32 @@ class ControlSession(_Message):
     normalize: bool | None = None
 
 
-class PushJob(_Message):
+class PushJob(Document):
     """Everything that a media process needs to push one user's stream to a CDN, also after a crash.
 
-    `idle_s` is what is left of the idle time, `key_frame_s` the longest distance of key frames that is
-    borne without asking for one, `connected_before` whether the first attempt lies behind it.
+    `idle_s` is what is left of the idle time. When key frames are further apart than `key_frame_s`, one is
+    asked for. `connected_before`: it has tried to reach the CDN before.
     """
 
-    run_id: str
-    app_id: str
-    room_id: str
-    user_id: str
-    stream: int
+    run_id: RunId
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    stream: StreamIndex
     url: str
     media_type: int
     idle_s: float
     key_frame_s: float = 4.0
-    link: str
+    link: LinkAddress
     connected_before: bool = False
 
 
-class StartPush(_Message):
+class StartPush(Document):
     type: Literal["start_push"] = "start_push"
     job: PushJob
 
 
-class StopSession(_Message):
+class StopSession(Document):
     """Answered by a Finished report of the run."""
 
     type: Literal["stop_session"] = "stop_session"
@@ -315,30 +276,30 @@ class StopSession(_Message):
 # --- media process -> node ------------------------------------------------------------------------------
 
 
-class Accepted(_Message):
+class Accepted(Document):
     """The session exists; a crash of the process from now on may be its doing."""
 
     type: Literal["accepted"] = "accepted"
     run_id: str
 
 
-class Planned(_Message):
-    """What happens to the tracks of a source now (core.plan.Plan.document), with `notes`: what was left out,
-    or is played in place of something, in words."""
+class Planned(Document):
+    """What happens to the tracks of a source now (core.plan.Plan.document). Its `notes` say in words what was
+    left out, or is played instead of something else."""
 
     type: Literal["planned"] = "planned"
     run_id: str
     plan: dict[str, Any]
 
 
-class Flowing(_Message):
+class Flowing(Document):
     """Packets leave (again)."""
 
     type: Literal["flowing"] = "flowing"
     run_id: str
 
 
-class Lost(_Message):
+class Lost(Document):
     """No packet leaves any more, or the source cannot be opened yet; the session goes on trying."""
 
     type: Literal["lost"] = "lost"
@@ -347,9 +308,9 @@ class Lost(_Message):
     text: str
 
 
-class StageChanged(_Message):
-    """A push is at another step (core.push.PushStage); `text` says why where it is not obvious, and `reason`
-    (core.lifecycle.Reason) where callers are told that."""
+class StageChanged(Document):
+    """A push is at another step (core.push.PushStage). `text` says why where that is not obvious; `reason`
+    (core.lifecycle.Reason) is set where callers are told why."""
 
     type: Literal["stage_changed"] = "stage_changed"
     run_id: str
@@ -358,8 +319,8 @@ class StageChanged(_Message):
     reason: str = ""
 
 
-class Finished(_Message):
-    """The session is over and holds nothing any more."""
+class Finished(Document):
+    """The session is over and has given back all it held."""
 
     type: Literal["finished"] = "finished"
     run_id: str
@@ -367,7 +328,7 @@ class Finished(_Message):
     text: str
 
 
-class Progress(_Message):
+class Progress(Document):
     """Once a second while a session lives. Counters are totals of this session."""
 
     type: Literal["progress"] = "progress"

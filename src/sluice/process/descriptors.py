@@ -1,6 +1,6 @@
 """How many files and sockets this process may have, and how many of them are for callers.
 
-What is not for them stays for children that are started again, the store, callbacks, and the operator.
+The others are for children that are started again, the store, callbacks, and the operator.
 """
 
 import resource
@@ -14,15 +14,16 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What callers may take: `connections` that are open, and `backlog`, those that are accepted at once
-    before anybody has counted them."""
+    """What callers may take: open `connections`, and a `backlog` of those that are accepted at once, before
+    they are counted."""
 
     connections: int
     backlog: int
 
 
 def raise_limit() -> int:
-    """The number of descriptors that this process may have, after it was raised to what the system allows."""
+    """Raises the number of descriptors that this process may have to what the system allows; the new
+    number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < most:

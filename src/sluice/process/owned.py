@@ -1,8 +1,7 @@
-"""Background work with an owner: it is held until it ends, and nothing of it ends in silence.
+"""Background work with an owner: it is held until it ends, and no error of it is lost.
 
-Whether a process is well is a fact of the whole process, as its log is: it is kept for each event loop. A
-child tells it in its answers to pings (process.channel), and is ended and started again when it is not; the
-node tells it at `/healthz`.
+Whether a process is well concerns the whole process, so it is kept for each event loop. A child that is not
+well says so in its answers to pings (process.channel), and is replaced; the node says it at `/healthz`.
 """
 
 import asyncio
@@ -17,7 +16,8 @@ log = structlog.get_logger()
 
 _T = TypeVar("_T")
 
-#: So many looks in a row must find that something stands still: one look may come before a late timer.
+#: So many looks in a row must find that something stands still, because a single one may precede a late
+#: timer.
 _LOOKS = 3
 #: Errors of callbacks that are logged in a minute: a stranger may cause one with each packet.
 _MOST_TOLD = 20
@@ -43,8 +43,8 @@ def _here() -> _Household:
 
 
 def own(work: Coroutine[Any, Any, _T], name: str, *, vital: bool = True) -> asyncio.Task[_T]:
-    """Runs `work` in the background. An error that ends it is logged; where it is `vital`, the process is not
-    well from then on. Work of one caller, session or peer is not: its end is theirs alone."""
+    """Runs `work` in the background. An error that ends it is logged; if it is `vital`, the process is not
+    well from then on. Work for one caller, session or peer is not vital: its end concerns them alone."""
     household = _here()
     task = asyncio.get_running_loop().create_task(work, name=name)
     household.tasks.add(task)
@@ -62,7 +62,7 @@ def own(work: Coroutine[Any, Any, _T], name: str, *, vital: bool = True) -> asyn
 
 
 def part(work: Awaitable[_T], name: str) -> asyncio.Task[_T]:
-    """A part of what its maker does, who waits for it and takes its error."""
+    """Runs a part of what the caller does; the caller waits for it and takes its error."""
     task: asyncio.Task[_T] = asyncio.ensure_future(work)
     task.set_name(name)
     household = _here()
@@ -72,7 +72,8 @@ def part(work: Awaitable[_T], name: str) -> asyncio.Task[_T]:
 
 
 def log_stray_errors() -> None:
-    """Errors of the loop's callbacks, and of tasks that nobody asked, go to the log, bounded in number."""
+    """Logs errors of the loop's callbacks and of tasks that nobody waits for, a bounded number each
+    minute."""
 
     def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         household, minute = _households.setdefault(loop, _Household()), int(loop.time() // 60)
@@ -89,13 +90,13 @@ def is_owned(task: "asyncio.Task[Any]") -> bool:
 
 
 def watch(name: str, stands_still: Callable[[], bool]) -> None:
-    """Asks at each look at the process whether a timer stands still. Say yes only after some seconds:
-    machines under load are late."""
+    """From now on each look at the process asks whether a timer stands still. It should say so only after
+    some seconds, because machines under load are late."""
     _here().watched[name] = stands_still
 
 
 def trouble() -> str | None:
-    """One look: why this process is not well, None if it is."""
+    """Looks at the process once: why it is not well, None if it is."""
     household = _here()
     if household.ended is not None:
         return household.ended

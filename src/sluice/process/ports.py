@@ -1,4 +1,4 @@
-"""Ports of ours: why one cannot be bound, in words for whoever starts the node."""
+"""Why one of our ports cannot be bound, in words for whoever starts the node."""
 
 import errno
 import os

@@ -1,7 +1,7 @@
 """Supervision: starts a child process, hands out its control channel, restarts what dies or hangs.
 
-A `Supervised` owns one child at a time. Deaths are told to `on_death` at once, the next life to `on_ready`;
-a child that keeps dying is started again with a growing pause.
+A `Supervised` owns one child at a time. `on_death` is told of a death at once, `on_ready` of the next life. A
+child that keeps dying is started again after growing pauses.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from sluice.process.owned import own, part
 
 log = structlog.get_logger()
 
-#: Pause before start number n within a minute of deaths; the last one stays.
+#: The pause before a start, by the number of deaths in the last minute; the last one stays.
 _RESTART_PAUSES_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _READY_DEADLINE_S = 30.0
-#: Deaths before a child first serves that end its start.
+#: A start is given up after so many deaths before the child first serves.
 _MOST_DEATHS_AT_START = 3
 _STOP_DEADLINE_S = 5.0
 _PING_PAUSE_S = 2.0
-#: A child whose event loop does not answer for so long hangs; it is killed, so that its work goes on in the
-#: next. Far above what a machine under load takes.
+#: A child whose event loop does not answer for so long hangs, and is killed; its work goes on in the next
+#: one. It is far more than a machine under load takes.
 _HANG_S = 15.0
-#: Of a core, while it does not answer: a child that waits for its machine has had less.
+#: The part of a core that a child uses while it hangs; a child that waits for its machine gets less.
 _BUSY = 0.6
 _LATE_S = 0.1
 
@@ -65,8 +65,8 @@ class Supervised:
         until_next: Callable[[], Awaitable[object]] | None = None,
         spins_s: float | None = None,
     ) -> None:
-        """`until_next` returns when the next life may begin. A child that does not answer for `spins_s` while
-        it has a core most of the time hangs."""
+        """`until_next` returns when the next life may begin. A child hangs, too, when it does not answer for
+        `spins_s` and has a core most of that time."""
         self.spec = spec
         self.channel: Channel | None = None
         self.pid: int | None = None

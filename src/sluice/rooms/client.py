@@ -1,10 +1,16 @@
-"""The node's side of our own room engine: which room process has a room, requests to it, events from it."""
+"""The node's side of our own room engine: knows which process has a room, asks it, and passes on what it
+tells.
+
+Rooms are spread over the processes by their names. A process that dies loses its rooms; the next one begins
+empty.
+"""
 
 import asyncio
 import secrets
 import zlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
@@ -14,6 +20,20 @@ from sluice.core.limits import (
     MOST_ETAGS,
     MOST_OFFER_BYTES,
     MOST_PEER_ID_CHARACTERS,
+)
+from sluice.core.rooms import (
+    LinkAddress,
+    PatchAnswer,
+    PatchOutcome,
+    PeerAnswer,
+    PeerPatch,
+    PublishOffer,
+    RoomEvent,
+    RoomEventKind,
+    RosterEntry,
+    StreamIndex,
+    StreamMedia,
+    WatchOffer,
 )
 from sluice.process.channel import ChannelBusy, ChannelClosed, MessageRefused
 from sluice.process.control import (
@@ -29,7 +49,6 @@ from sluice.process.control import (
     PatchPeer,
     PeerSends,
     Publish,
-    PublishedStream,
     Refused,
     Retire,
     RoomChanged,
@@ -37,41 +56,26 @@ from sluice.process.control import (
     Watch,
 )
 from sluice.process.supervisor import ChildSpec, Supervised
-from sluice.rooms.port import (
-    PatchAnswer,
-    PatchOutcome,
-    PeerAnswer,
-    PeerPatch,
-    PublishOffer,
-    RoomEvent,
-    RoomEventKind,
-    RosterEntry,
-    StreamMedia,
-    WatchOffer,
-)
+from sluice.rooms.port import RoomListener
 
 #: Events that may wait for one reader; a slower one is cut off and comes back to a fresh roster.
 _MOST_WAITING = 256
 
-_Watcher = asyncio.Queue[RoomChanged | None]
+#: What waits for one reader; None is the end.
+_Waiting = asyncio.Queue[RoomChanged | None]
 
 
 class RoomProcesses:
-    """Implements rooms.port.RoomEngine and rooms.port.RunRooms on supervised room processes.
-
-    `on_change` gets every change of every room, `on_loss` which rooms went with their process; set them
-    before `start`.
-    """
+    """Implements rooms.port.Rooms on supervised room processes."""
 
     def __init__(self, specs: list[ChildSpec]) -> None:
-        self.on_change: Callable[[RoomChanged], None] = lambda change: None
-        self.on_loss: Callable[[Callable[[AppId, RoomId], bool]], None] = lambda lost: None
+        self._listener: RoomListener | None = None
         self._processes = [
             Supervised(spec, on_notice=self._on_notice, on_ready=lambda _: None, on_death=self._on_death)
             for spec in specs
         ]
-        self._links = {spec.name: str(spec.config["link"]) for spec in specs}
-        self._watchers: dict[tuple[str, str], dict[_Watcher, str]] = {}
+        self._links = {spec.name: LinkAddress(spec.config["link"]) for spec in specs}
+        self._readers: dict[tuple[str, str], dict[_Waiting, str]] = {}  #: of a room's events, and their users
 
     async def start(self) -> None:
         await asyncio.gather(*(process.start() for process in self._processes))
@@ -79,13 +83,16 @@ class RoomProcesses:
     async def stop(self) -> None:
         await asyncio.gather(*(process.stop() for process in self._processes))
 
+    def listen(self, listener: RoomListener) -> None:
+        self._listener = listener
+
     @property
     def processes(self) -> tuple[Supervised, ...]:
         return tuple(self._processes)
 
     # --- sessions -----------------------------------------------------------------------------------------
 
-    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
+    def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         return self._links[self._process_of(app_id, room_id).spec.name]
 
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
@@ -95,44 +102,25 @@ class RoomProcesses:
     # --- peers and events ---------------------------------------------------------------------------------
 
     async def watch(self, offer: WatchOffer) -> PeerAnswer:
-        request = Watch(
-            app_id=offer.app_id,
-            room_id=offer.room_id,
-            user_id=offer.user_id,
-            stream=offer.stream,
-            viewer=offer.viewer,
-            sdp=_bounded(offer.sdp, "offer"),
-            address=offer.address,
-        )
-        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
+        _check_size(offer.sdp, "offer")
+        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), Watch(offer=offer)))
 
     async def publish(self, offer: PublishOffer) -> PeerAnswer:
-        request = Publish(
-            app_id=offer.app_id,
-            room_id=offer.room_id,
-            user_id=offer.user_id,
-            stream=offer.stream,
-            kinds=offer.kinds,
-            sdp=_bounded(offer.sdp, "offer"),
-            address=offer.address,
-        )
-        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), request))
+        _check_size(offer.sdp, "offer")
+        return _answer(await self._ask(self._process_of(offer.app_id, offer.room_id), Publish(offer=offer)))
 
     async def patch_peer(self, patch: PeerPatch) -> PatchAnswer:
         if not _is_peer_id(patch.peer_id):
             return PatchAnswer(PatchOutcome.UNKNOWN)
         if len(patch.etags) > MOST_ETAGS:
             raise BadInput("If-Match", f"must name at most {MOST_ETAGS} ETags")
-        request = PatchPeer(
-            peer_id=patch.peer_id,
-            user_id=patch.user_id,
-            # Ours are shorter: the others match nothing.
-            etags=tuple(etag for etag in patch.etags if len(etag) <= MOST_ETAG_CHARACTERS),
-            fragment=_bounded(patch.fragment, "fragment"),
-        )
+        _check_size(patch.fragment, "fragment")
+        # Ours are shorter: the others match nothing.
+        etags = tuple(etag for etag in patch.etags if len(etag) <= MOST_ETAG_CHARACTERS)
+        request = PatchPeer(patch=replace(patch, etags=etags))
         reply = await self._ask(self._process_of(patch.app_id, patch.room_id), request)
         if isinstance(reply, Patched):
-            return PatchAnswer(PatchOutcome(reply.outcome), reply.etag, reply.fragment, reply.why)
+            return reply.answer
         raise _refused(reply)
 
     async def peer_sends(
@@ -162,10 +150,10 @@ class RoomProcesses:
     ) -> AsyncIterator[AsyncIterator[RoomEvent]]:
         process = self._process_of(app_id, room_id)
         presence = f"events_{secrets.token_hex(8)}"
-        queue: _Watcher = asyncio.Queue(_MOST_WAITING)
+        queue: _Waiting = asyncio.Queue(_MOST_WAITING)
         # Before the roster is asked for: what it has already is left out by its number, nothing is missed.
-        watchers = self._watchers.setdefault((app_id, room_id), {})
-        watchers[queue] = user_id
+        readers = self._readers.setdefault((app_id, room_id), {})
+        readers[queue] = user_id
         try:
             reply = await self._ask(
                 process, Enter(app_id=app_id, room_id=room_id, user_id=user_id, presence=presence)
@@ -174,15 +162,15 @@ class RoomProcesses:
                 raise _refused(reply)
             yield _events(reply, queue)
         finally:
-            del watchers[queue]
-            if not watchers:
-                self._watchers.pop((app_id, room_id), None)
+            del readers[queue]
+            if not readers:
+                self._readers.pop((app_id, room_id), None)
             process.notify(Leave(app_id=app_id, room_id=room_id, presence=presence))
 
     async def roster(self, app_id: AppId, room_id: RoomId) -> tuple[RosterEntry, ...]:
         reply = await self._ask(self._process_of(app_id, room_id), AskRoster(app_id=app_id, room_id=room_id))
         assert isinstance(reply, Roster)  # noqa: S101 - the schema's answer to AskRoster
-        return _entries(reply)
+        return reply.users
 
     async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
         request = Expel(app_id=app_id, room_id=room_id or "", user_id=user_id or "")
@@ -190,9 +178,9 @@ class RoomProcesses:
         # A process that is gone has taken its peers with it.
         living = [process for process in processes if process.ready is not None]
         await asyncio.gather(*(self._ask(process, request) for process in living))
-        for (app, room), watchers in self._watchers.items():
+        for (app, room), readers in self._readers.items():
             if app == app_id and room_id in (None, room):
-                for queue, user in watchers.items():
+                for queue, user in readers.items():
                     if user_id in (None, user):
                         _offer(queue, None)
 
@@ -215,34 +203,39 @@ class RoomProcesses:
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):
-            self.on_change(message)
-            for queue in self._watchers.get((message.app_id, message.room_id), ()):
+            change = message.change
+            if self._listener is not None:
+                self._listener.on_change(change)
+            for queue in self._readers.get((change.app_id, change.room_id), ()):
                 _offer(queue, message)
 
     def _on_death(self, process: Supervised) -> None:
-        self.on_loss(lambda app_id, room_id: self._process_of(app_id, room_id) is process)
-        for (app_id, room_id), queues in self._watchers.items():
-            if self._process_of(app_id, room_id) is process:
+        def lost(app_id: str, room_id: str) -> bool:
+            return self._process_of(app_id, room_id) is process
+
+        if self._listener is not None:
+            self._listener.on_loss(lost)
+        for (app_id, room_id), queues in self._readers.items():
+            if lost(app_id, room_id):
                 for queue in queues:
                     _offer(queue, None)
 
 
 def _is_peer_id(text: str) -> bool:
-    """Whether it can be one: what a caller names as a peer is any text."""
+    """Whether a text of a caller can be the id of a peer."""
     return len(text) <= MOST_PEER_ID_CHARACTERS
 
 
-def _bounded(sdp: str, what: str) -> str:
+def _check_size(sdp: str, what: str) -> None:
     """Raises BadInput for one that is too large."""
     if len(sdp) > MOST_OFFER_BYTES:
         raise BadInput(what, f"must have at most {MOST_OFFER_BYTES} bytes")
-    return sdp
 
 
 def _answer(reply: Message) -> PeerAnswer:
-    """Raises what a refusal means."""
+    """Raises what a refusal stands for."""
     if isinstance(reply, Answer):
-        return PeerAnswer(PeerId(reply.peer_id), reply.etag, reply.sdp)
+        return reply.answer
     raise _refused(reply)
 
 
@@ -256,8 +249,8 @@ def _refused(reply: Message) -> Exception:
     return BadInput(reply.field, reply.why)
 
 
-def _offer(queue: _Watcher, change: RoomChanged | None) -> None:
-    """Puts a change, or the end where there is no more room: a reader that falls behind begins again."""
+def _offer(queue: _Waiting, change: RoomChanged | None) -> None:
+    """Puts a change. A reader that has fallen behind gets the end instead, and begins again."""
     if change is None or queue.full():
         while not queue.empty():
             queue.get_nowait()
@@ -265,28 +258,20 @@ def _offer(queue: _Watcher, change: RoomChanged | None) -> None:
     queue.put_nowait(change)
 
 
-async def _events(roster: Roster, queue: _Watcher) -> AsyncIterator[RoomEvent]:
-    yield RoomEvent(RoomEventKind.ROSTER, roster=_entries(roster))
+async def _events(roster: Roster, queue: _Waiting) -> AsyncIterator[RoomEvent]:
+    yield RoomEvent(RoomEventKind.ROSTER, roster=roster.users)
     for user in roster.users:
-        for stream in user.streams:
-            yield _media_event(UserId(user.user_id), stream.stream, stream)
-    while (change := await queue.get()) is not None:
-        if change.change <= roster.change:
+        for published in user.streams:
+            yield _media_event(user.user_id, published.stream, published.media)
+    while (message := await queue.get()) is not None:
+        if message.number <= roster.number:
             continue
-        user_id = UserId(change.user_id)
-        if change.kind != "media":
-            yield RoomEvent(RoomEventKind(change.kind), user_id=user_id, stream=change.stream)
-        if change.kind in ("published", "media"):
-            yield _media_event(user_id, change.stream, change)
+        change = message.change
+        if change.kind is not RoomEventKind.MEDIA:
+            yield RoomEvent(change.kind, user_id=change.user_id, stream=change.stream)
+        if change.kind in (RoomEventKind.PUBLISHED, RoomEventKind.MEDIA):
+            yield _media_event(change.user_id, change.stream, change.media)
 
 
-def _media_event(user_id: UserId, stream: int | None, told: PublishedStream | RoomChanged) -> RoomEvent:
-    media = StreamMedia(told.media, told.trouble)
+def _media_event(user_id: UserId, stream: StreamIndex | None, media: StreamMedia) -> RoomEvent:
     return RoomEvent(RoomEventKind.MEDIA, user_id=user_id, stream=stream, media=media)
-
-
-def _entries(roster: Roster) -> tuple[RosterEntry, ...]:
-    return tuple(
-        RosterEntry(UserId(user.user_id), tuple(stream.stream for stream in user.streams))
-        for user in roster.users
-    )

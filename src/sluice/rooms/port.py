@@ -1,124 +1,31 @@
-"""What the HTTP surface may ask of the room engine; `rooms.client` answers for our own engine.
+"""What a node asks of its room engine, and is told by it. Its nouns are in `core.rooms`.
 
-A second engine (another SFU) is a second implementation of `RoomEngine`.
+HTTP knows `RoomEngine` and `Bans`, tasks know `RunRooms`, and callbacks listen (`RoomListener`). Our own
+engine is `rooms.client` with the processes of `rooms.engine`; another one (another SFU) is a second
+implementation of `Rooms`, which `app` makes instead.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Protocol
 
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
-
-
-class RoomEventKind(Enum):
-    ROSTER = "roster"
-    JOINED = "joined"
-    LEFT = "left"
-    PUBLISHED = "published"
-    MEDIA = "media"
-    UNPUBLISHED = "unpublished"
-
-
-@dataclass(frozen=True, slots=True)
-class RosterEntry:
-    """A user in a room; `streams` are the published ones (0 camera, 1 screen)."""
-
-    user_id: UserId
-    streams: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamMedia:
-    """What is in a stream: `kinds` (audio, video) that its publisher sends, and what is `wrong` with one of
-    them, by kind and for people. A kind that never could be decoded is in `wrong` alone."""
-
-    kinds: tuple[str, ...] = ()
-    wrong: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RoomEvent:
-    """`roster` is filled for the kind ROSTER, `user_id` for the others, `stream` for those of a stream, and
-    `media` for MEDIA, which follows each published stream, and again when it changes."""
-
-    kind: RoomEventKind
-    user_id: UserId | None = None
-    stream: int | None = None
-    roster: tuple[RosterEntry, ...] = ()
-    media: StreamMedia = StreamMedia()
-
-
-@dataclass(frozen=True, slots=True)
-class WatchOffer:
-    """A WHEP offer of `viewer`, who wants to watch `user_id`."""
-
-    app_id: AppId
-    room_id: RoomId
-    user_id: UserId
-    stream: int
-    viewer: UserId
-    sdp: str
-    address: str = ""  #: of the caller
-
-
-@dataclass(frozen=True, slots=True)
-class PublishOffer:
-    """A WHIP offer of `user_id`, whose token allows these kinds (video, audio)."""
-
-    app_id: AppId
-    room_id: RoomId
-    user_id: UserId
-    stream: int
-    kinds: tuple[str, ...]
-    sdp: str
-    address: str = ""  #: of the caller
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAnswer:
-    """`etag` names the ICE session, which a restart changes."""
-
-    peer_id: PeerId
-    etag: str
-    sdp: str
-
-
-@dataclass(frozen=True, slots=True)
-class PeerPatch:
-    """What `user_id` tells of its peer later: an ICE fragment (RFC 8840 9). `etags` are those of the ICE
-    sessions that it may meet, ``*`` any."""
-
-    app_id: AppId
-    room_id: RoomId
-    user_id: UserId
-    peer_id: PeerId
-    etags: Collection[str]
-    fragment: str
-
-
-class PatchOutcome(Enum):
-    TAKEN = "taken"
-    RESTARTED = "restarted"
-    STALE = "stale"
-    UNKNOWN = "unknown"
-    REPLACED = "replaced"
-    ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class PatchAnswer:
-    """`etag` and `fragment` are our side of the new ICE session, for RESTARTED; `why` is for ENDED, and for
-    people."""
-
-    outcome: PatchOutcome
-    etag: str = ""
-    fragment: str = ""
-    why: str = ""
+from sluice.core.rooms import (
+    LinkAddress,
+    PatchAnswer,
+    PeerAnswer,
+    PeerPatch,
+    PublishOffer,
+    RoomChange,
+    RoomEvent,
+    RosterEntry,
+    WatchOffer,
+)
 
 
 class RoomEngine(Protocol):
+    """What HTTP asks for."""
+
     async def watch(self, offer: WatchOffer) -> PeerAnswer:
         """Answers a WHEP offer. Raises BadInput for an offer that cannot be answered, Overloaded when there
         is no room for another peer, RoomError when the room's process is not there."""
@@ -136,8 +43,8 @@ class RoomEngine(Protocol):
     async def peer_sends(
         self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId, kinds: Collection[str]
     ) -> bool:
-        """The user's publishing peer sends these kinds from now on, and the others no more. False when there
-        is no such peer. Raises RoomError, and Overloaded when it says so too often."""
+        """From now on the user's publishing peer sends these kinds, and no others. False when there is no
+        such peer. Raises RoomError, and Overloaded when it says so too often."""
         ...
 
     async def close_peer(self, app_id: AppId, room_id: RoomId, user_id: UserId, peer_id: PeerId) -> bool:
@@ -147,8 +54,9 @@ class RoomEngine(Protocol):
     def events(
         self, app_id: AppId, room_id: RoomId, user_id: UserId
     ) -> AbstractAsyncContextManager[AsyncIterator[RoomEvent]]:
-        """Presence of `user_id` for as long as the context is open; the first event is the roster.
-        The iterator ends when the room's process is gone or the reader is too slow."""
+        """The user is in the room for as long as the context is open. The first event is the roster, with
+        him. The iterator ends when he is expelled, when the room is lost, or when the reader is too slow.
+        Entering raises RoomError, and Overloaded when there is no room for him."""
         ...
 
     async def roster(self, app_id: AppId, room_id: RoomId) -> tuple[RosterEntry, ...]:
@@ -161,9 +69,41 @@ class RoomEngine(Protocol):
         ...
 
 
+class RunRooms(Protocol):
+    """What tasks ask for."""
+
+    def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
+        """Where media sessions reach the room."""
+        ...
+
+    def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
+        """The run is over: its virtual user leaves."""
+        ...
+
+
+class RoomListener(Protocol):
+    """Who is told of every room."""
+
+    def on_change(self, change: RoomChange) -> None:
+        """The changes of one room come in their order."""
+        ...
+
+    def on_loss(self, lost: Callable[[AppId, RoomId], bool]) -> None:
+        """The rooms that are `lost` are gone, with everybody in them; nothing else is told of that."""
+        ...
+
+
+class Rooms(RoomEngine, RunRooms, Protocol):
+    """All that a room engine is to its node."""
+
+    def listen(self, listener: RoomListener) -> None:
+        """From now on this listener is told, instead of the one before."""
+        ...
+
+
 class Bans(Protocol):
-    """Who may not enter. Whoever lets a user in asks before and, so that no ban slips through between, again
-    once he is in."""
+    """Who may not enter. Whoever lets a user in asks before, and asks again when he is in, so that no ban
+    slips through in between."""
 
     async def ban(
         self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None, until: float | None
@@ -173,15 +113,3 @@ class Bans(Protocol):
         ...
 
     async def barred(self, app_id: AppId, room_id: RoomId, user_id: UserId) -> bool: ...
-
-
-class RunRooms(Protocol):
-    """What the tasks need of the rooms."""
-
-    def link_of(self, app_id: AppId, room_id: RoomId) -> str:
-        """The path of the frame socket of the process that has the room."""
-        ...
-
-    def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
-        """The run is over: its virtual user leaves."""
-        ...

@@ -32,6 +32,7 @@ from sluice.core.callbacks import task_events
 from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
 from sluice.core.push import PushStage
+from sluice.core.rooms import StreamIndex
 from sluice.core.tasks import (
     Dialect,
     Kind,
@@ -406,6 +407,7 @@ def _spec_of(row: Row[Any]) -> Spec:
     spec = dict(row.spec)
     spec["media_type"] = MediaType(spec["media_type"])
     if row.kind == Kind.PUSH.value:
+        spec["stream"] = StreamIndex(spec["stream"])
         return PushSpec(**spec)
     spec["stream_mode"] = StreamMode(spec["stream_mode"])
     return RelaySpec(**spec)

@@ -5,6 +5,7 @@ from typing import Any
 from sluice.core.lifecycle import State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
+from sluice.core.rooms import LinkAddress
 from sluice.core.tasks import PushSpec, RelaySpec, Task
 from sluice.process.control import PushJob, RelayJob, StartPush, StartSession
 from sluice.tasks.runs import Run
@@ -14,16 +15,15 @@ _LEAST_IDLE_S = 1.0
 
 
 def start_message(
-    run: Run, link: str, now: float, headers: RequestHeaders = PLAIN
+    run: Run, link: LinkAddress, now: float, headers: RequestHeaders = PLAIN
 ) -> StartSession | StartPush:
-    """`link` is the path of the frame socket of the process that has the room; a relay's source is asked with
-    `headers`."""
+    """`link` is where the room is reached; a relay's source is asked with `headers`."""
     if isinstance(run.task.spec, PushSpec):
         return StartPush(job=_push_job(run.task, link))
     return StartSession(job=relay_job(run, link, now, headers))
 
 
-def relay_job(run: Run, link: str, now: float, headers: RequestHeaders = PLAIN) -> RelayJob:
+def relay_job(run: Run, link: LinkAddress, now: float, headers: RequestHeaders = PLAIN) -> RelayJob:
     task: Task[RelaySpec] = run.task
     return RelayJob(
         run_id=task.id,
@@ -53,7 +53,7 @@ def relay_job(run: Run, link: str, now: float, headers: RequestHeaders = PLAIN) 
     )
 
 
-def _push_job(task: Task[PushSpec], link: str) -> PushJob:
+def _push_job(task: Task[PushSpec], link: LinkAddress) -> PushJob:
     tried = task.stage not in (PushStage.NONE, PushStage.WAITING)
     return PushJob(
         run_id=task.id,

@@ -20,6 +20,7 @@ from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
+from sluice.core.rooms import LinkAddress
 from sluice.core.tasks import OPEN_AHEAD_S, Kind, PushSpec, RelaySpec, S, Task, kind_of
 from sluice.process.control import (
     Accepted,
@@ -342,7 +343,7 @@ class TaskService:
             if self._is_waiting(run):
                 self._place(run)
 
-    def _link_of(self, run: Run) -> str:
+    def _link_of(self, run: Run) -> LinkAddress:
         return self._rooms.link_of(run.task.app_id, run.task.room_id)
 
     def _come_due(self, run: Run) -> None:

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sluice.client import CallFailed
+from sluice.core.ids import AppId, RoomId, UserId
+from sluice.core.rooms import LinkAddress, StreamIndex
+from sluice.media.frame_link import FrameLinks
 from sluice.media.source.room import StreamAddress, Subscription
+from sluice.process.documents import Subscribe
 from sluice.process.link import LinkFrame
 from tests.acceptance.node import ServedNode
 
-USER = "source"
+USER = UserId("source")
 _POLL_S = 0.1
 
 
@@ -73,11 +77,11 @@ class Recording:
         return "\n".join(f"{seen.state} {seen.reason}: {seen.text} {seen.plan}" for seen in self.seen)
 
 
-def frame_socket(node: ServedNode) -> str:
+def frame_socket(node: ServedNode) -> LinkAddress:
     """The path of the room process's frame socket; the node has one such process."""
     (process,) = node.children("sluice.rooms.engine")
     (path,) = {c.laddr for c in process.net_connections("unix") if str(c.laddr).endswith(".sock")}
-    return str(path)
+    return LinkAddress(str(path))
 
 
 class Desk:
@@ -92,9 +96,18 @@ class Desk:
     async def record(self, room: str, url: str, seconds: float, **start: Any) -> Recording:
         """Plays `url` until its end, or for so many seconds and then stops it."""
         recording = Recording(time.monotonic())
-        address = StreamAddress(self._link, self.node.credentials.app_id, room, USER, 0)
-        subscription = await Subscription.connect(
-            address, on_publisher=lambda _: None, on_frames=recording.take, on_end=lambda: None
+        stream = Subscribe(
+            app_id=AppId(self.node.credentials.app_id),
+            room_id=RoomId(room),
+            user_id=USER,
+            stream=StreamIndex.CAMERA,
+        )
+        subscription = await Subscription.open(
+            FrameLinks(),
+            StreamAddress(self._link, stream),
+            on_publisher=lambda _: None,
+            on_frames=recording.take,
+            on_end=lambda: None,
         )
         try:
             recording.began_s = time.monotonic()

@@ -27,6 +27,7 @@ from sluice.core.apps import App
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
 from sluice.core.push import push_report
+from sluice.core.rooms import StreamIndex
 from sluice.core.tasks import Dialect, Kind, MediaType, PushSpec, Task
 from sluice.tasks.port import StartRequest, Tasks
 from sluice.wire.rtmp_url import RtmpUrl
@@ -90,7 +91,7 @@ class StartPushSingleStreamToCDN(TaskRequest):
             business_id=BusinessId(self.business_id),
             spec=PushSpec(
                 url=self.push_url,
-                stream=self.stream.stream_type,
+                stream=StreamIndex(self.stream.stream_type),
                 media_type=MediaType(self.control.media_type),
                 max_idle_s=self.control.max_idle_time,
             ),

@@ -29,9 +29,10 @@ from sluice.media.push.tap import Outlet, Taps
 from sluice.media.relay.attempt import MediaContext
 from sluice.media.relay.session import Outcome
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
-from sluice.media.source.room import Publisher, StreamAddress
+from sluice.media.source.room import StreamAddress
 from sluice.media.units import Unit
 from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, PushJob, StageChanged
+from sluice.process.documents import Publisher, Subscribe
 from sluice.process.owned import part
 
 log = structlog.get_logger()
@@ -90,7 +91,8 @@ class Push:
         job = self._job
         log.info("push begins", run=job.run_id, url=mask_url(job.url))
         self._context.report(Planned(run_id=job.run_id, plan=_plan(job).document()))
-        address = StreamAddress(job.link, job.app_id, job.room_id, job.user_id, job.stream)
+        stream = Subscribe(app_id=job.app_id, room_id=job.room_id, user_id=job.user_id, stream=job.stream)
+        address = StreamAddress(job.link, stream)
         key_frame_s = job.key_frame_s if self._pictures else math.inf
         self._outlet = self._taps.outlet(address, self, key_frame_s=key_frame_s)
         self.on_publisher(self._outlet.publisher)

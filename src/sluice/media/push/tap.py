@@ -12,10 +12,12 @@ from typing import Protocol
 import structlog
 
 from sluice.core.key_frames import KeyFrames
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.media.push.conversion import Conversion
-from sluice.media.source.room import Publisher, StreamAddress, Subscription
+from sluice.media.source.room import StreamAddress, Subscription
 from sluice.media.units import AudioHeaders, Unit
+from sluice.process.documents import Publisher
 from sluice.process.link import KEY_FRAME, FrameType, LinkFrame
 from sluice.process.owned import own
 
@@ -36,8 +38,9 @@ class Listener(Protocol):
 
 
 class Tap:
-    def __init__(self, address: StreamAddress, pacer: Pacer) -> None:
+    def __init__(self, links: FrameLinks, address: StreamAddress, pacer: Pacer) -> None:
         self.publisher = Publisher()
+        self._links = links
         self._address = address
         self._pacer = pacer
         self._loop = asyncio.get_running_loop()
@@ -49,7 +52,7 @@ class Tap:
         self._outlets: list[Outlet] = []
         self._open: list[Outlet] = []
         self._ticking = False
-        self._task = own(self._subscribe(), f"tap of {address.user_id}", vital=False)
+        self._task = own(self._subscribe(), f"tap of {address.stream.user_id}", vital=False)
 
     # --- what outlets do -----------------------------------------------------------------------------------
 
@@ -97,14 +100,15 @@ class Tap:
             while True:
                 gone = asyncio.Event()
                 try:
-                    self._link = await Subscription.connect(
+                    self._link = await Subscription.open(
+                        self._links,
                         self._address,
                         on_publisher=self._on_publisher,
                         on_frames=self._on_frames,
                         on_end=gone.set,
                     )
                     await gone.wait()
-                    log.info("room link lost", room_id=self._address.room_id)
+                    log.info("room link lost", room_id=self._address.stream.room_id)
                 except OSError:
                     pass  # the room process starts again
                 self._link = None
@@ -197,14 +201,14 @@ class Outlet:
 class Taps:
     """All taps of a media process."""
 
-    def __init__(self, pacer: Pacer) -> None:
-        self._pacer = pacer
+    def __init__(self, links: FrameLinks, pacer: Pacer) -> None:
+        self._links, self._pacer = links, pacer
         self._taps: dict[StreamAddress, Tap] = {}
 
     def outlet(self, address: StreamAddress, listener: Listener, *, key_frame_s: float) -> Outlet:
         """`key_frame_s`: the longest distance of key frames that is borne without asking for one."""
         if address not in self._taps:
-            self._taps[address] = Tap(address, self._pacer)
+            self._taps[address] = Tap(self._links, address, self._pacer)
         return Outlet(self._taps[address], listener, key_frame_s, lambda: self._forget(address))
 
     def _forget(self, address: StreamAddress) -> None:

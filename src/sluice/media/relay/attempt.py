@@ -14,13 +14,13 @@ from typing import Any
 from sluice.core.plan import Plan, Probe
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.tasks import MediaType, RelaySpec
+from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.relay.playback import Playback, Send, play_live
 from sluice.media.relay.read_ahead import FileReadAhead, LiveReadAhead, ReadAhead, Resumable
 from sluice.media.relay.repeats import Repeats
-from sluice.media.sink.room import RoomLinks
 from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker, in_time
@@ -43,7 +43,7 @@ class MediaContext:
     """What all sessions of a media process share."""
 
     dialer: Dialer
-    links: RoomLinks
+    links: FrameLinks
     pacer: Pacer
     executor: Executor  #: for who plays
     opening: Executor  #: for sources that are not open yet

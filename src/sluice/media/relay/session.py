@@ -21,13 +21,14 @@ from sluice.core.masking import mask_url
 from sluice.core.plan import Plan
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
+from sluice.core.rooms import StreamIndex
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 from sluice.media.flow import Flow
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.relay.attempt import Attempt, AttemptHost, Begin, MediaContext
 from sluice.media.relay.repeats import Repeats
-from sluice.media.sink.room import RoomLink
+from sluice.media.sink.room import RoomSink
 from sluice.media.source.hls_playlist import Part
 from sluice.process.control import (
     ControlSession,
@@ -39,6 +40,7 @@ from sluice.process.control import (
     Refused,
     RelayJob,
 )
+from sluice.process.documents import Hello
 from sluice.process.link import FrameType
 from sluice.process.owned import part
 
@@ -105,7 +107,7 @@ class Session:
         self._cause: SourceError | None = None
         self._sent_at = 0.0
         self._progress_at = 0.0
-        self._link: RoomLink | None = None
+        self._link: RoomSink | None = None
         self._position = (job.position_us, job.pass_number)
         self._played: Part | None = None
         self._totals = [0, 0, 0, 0]
@@ -294,8 +296,7 @@ class Session:
             await asyncio.sleep(pause_s(ROOM_PAUSES_S, self._looks))
             self._looks += 1
             with contextlib.suppress(OSError):
-                transport, _ = await self._loop.create_unix_connection(asyncio.Protocol, self._job.link)
-                transport.close()
+                await self._context.links.check(self._job.link)
                 return
 
     async def _until_start(self) -> None:
@@ -340,17 +341,21 @@ class Session:
         """Plays through a new link, until the source or the link ends."""
         job = self._job
         link_end: asyncio.Future[bool] = self._loop.create_future()
-        hello: dict[str, object] = {
-            "app_id": job.app_id,
-            "room_id": job.room_id,
-            "user_id": job.user_id,
-            "stream": 0,
-            "run_id": job.run_id,
-        }
+        hello = Hello(
+            app_id=job.app_id,
+            room_id=job.room_id,
+            user_id=job.user_id,
+            stream=StreamIndex.CAMERA,
+            run_id=job.run_id,
+        )
         try:
             # Before the first frame is due: one that finds no link would be lost, and with it a whole GOP.
-            self._link = await self._context.links.open(
-                job.link, hello, on_end=link_end.set_result, on_key_frame=self._request_key_frame
+            self._link = await RoomSink.open(
+                self._context.links,
+                job.link,
+                hello,
+                on_end=link_end.set_result,
+                on_key_frame=self._request_key_frame,
             )
         except OSError as error:
             raise _RoomGone from error

@@ -1,12 +1,12 @@
-"""The room process: one UDP port for its peers, one unix socket for the sessions that publish into
-its rooms or subscribe to them.
+"""The room process: one UDP port for its peers, and one unix socket for the sessions that publish into its
+rooms or subscribe to them.
 
 Configuration (see process.supervisor.ChildSpec): host, port, public_ips, link, most_kept_mb,
 seats (the fields of SeatLimits).
 
-Whatever runs here has an owner: `run` waits for its tasks, and ends with the first that ends, with its error
-where there is one, so that the process is started again; so it is when its timer stands still. What one peer,
-room or session makes go wrong ends that alone (see `engine`).
+Whatever runs here has an owner. `run` ends with the first of its tasks that ends, and with its error; then
+the process is started again. It is also started again when its timer stands still. What goes wrong with one
+peer, room or session ends that one alone (see `engine`).
 """
 
 import asyncio
@@ -51,7 +51,7 @@ _DRAIN_S = 0.002
 
 
 class RoomProcess:
-    """Ties the engine to the loop: wait, one step of the engine, again."""
+    """Ties the engine to the loop: wait, take one step of the engine, repeat."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Raises BadInput for a port that cannot be used."""
@@ -168,7 +168,8 @@ class RoomProcess:
 
 
 def _allow_many_sockets() -> int:
-    """One for each peer: as many as the system lets this process have, which are so many."""
+    """Raises the limit of descriptors as far as the system allows, since each peer has a socket; the new
+    limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

@@ -1,7 +1,7 @@
 """How a peer behaves: what it does beyond its budgets is dropped, and a peer that goes on with it is ended.
 
-A budget fills by time and is drawn on by what is done for the peer, so that no peer can hold the process, and
-bursts that honest peers make pass. Pure: time is an argument.
+A budget fills with time, and whatever is done for the peer draws on it. So no peer can occupy the process,
+and the bursts of honest peers pass. Pure: time is an argument.
 """
 
 import structlog
@@ -17,7 +17,7 @@ _PAUSE_US = 1_500_000
 
 
 class TokenBucket:
-    """`rate` a second, `at_once` after a rest."""
+    """Lets `rate` through each second, and `at_once` after a rest."""
 
     __slots__ = ("_at_once", "_at_us", "_left", "_rate_us")
 
@@ -27,7 +27,7 @@ class TokenBucket:
         self._at_us = 0
 
     def take(self, amount: float, now_us: int) -> bool:
-        """False when nothing is left. What is taken may be more than is left: then the next has to wait."""
+        """False when nothing is left. More may be taken than is left; then the next has to wait longer."""
         left = self._left + (now_us - self._at_us) * self._rate_us
         self._at_us = now_us
         if left > self._at_once:
@@ -55,7 +55,7 @@ class Conduct:
         self._since_us = self._newest_us = -_PAUSE_US
 
     def exceed(self, what: str, now_us: int) -> None:
-        """Something was dropped, because the peer does more of it than `what` says, for people."""
+        """Something was dropped because the peer does too much; `what` names the limit, for people."""
         self.dropped += 1
         if now_us - self._newest_us > _PAUSE_US:
             self._since_us = now_us

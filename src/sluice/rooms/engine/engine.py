@@ -1,20 +1,20 @@
 """The engine of one room process: rooms, peers and links together, datagrams in, datagrams out.
 
-It has no loop of its own: `on_datagram` and the links' frames drive it, `on_timer` (a few times a second)
-and `drain` (while backlogs exist) bring the time. The peers themselves are in `peers`.
+It has no loop of its own. Datagrams (`on_datagram`) and the frames of links drive it; `on_timer` (a few times
+a second) and `drain` (while there are backlogs) bring the time. The peers themselves are in `peers`.
 """
 
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
 from sluice.core.fairness import PEER_SEATS, Holder, SeatLimits
 from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
 from sluice.core.limits import ANNOUNCEMENTS_PER_S
+from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerAnswer, PeerPatch, PublishOffer, WatchOffer
 from sluice.process.control import (
     Answer,
     AskRoster,
@@ -33,6 +33,7 @@ from sluice.process.control import (
     Roster,
     Watch,
 )
+from sluice.process.documents import Hello, LinkDocument, Subscribe
 from sluice.process.link import LinkError
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.history import settle
@@ -40,12 +41,12 @@ from sluice.rooms.engine.link import LinkChannel, LinkEnd
 from sluice.rooms.engine.negotiation import NotAllowed, agree_to_publish, agree_to_watch, publish_terms
 from sluice.rooms.engine.peer import Connection, Role
 from sluice.rooms.engine.peers import PeerEntry, Peers, clock_us
-from sluice.rooms.engine.publisher import Hello, PublisherLink
+from sluice.rooms.engine.publisher import PublisherLink
 from sluice.rooms.engine.publishing import Publishing
 from sluice.rooms.engine.room import Place, Room, StreamKey
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
-from sluice.rooms.engine.subscriber import SubscriberLink, Subscription
+from sluice.rooms.engine.subscriber import SubscriberLink
 from sluice.rooms.engine.viewer import Viewer
 from sluice.rooms.engine.watching import Watching
 from sluice.wire.sdp import SdpError, parse_fragment
@@ -55,13 +56,13 @@ log = structlog.get_logger()
 
 _MOST_RETIRED = 4096
 _TOO_MANY_ANNOUNCEMENTS = f"more than {ANNOUNCEMENTS_PER_S} change of this peer a second; try again later"
-#: How long a browser far away has to make a key frame, before a lost picture is repaired without.
+#: How long a browser far away has for a key frame, before a lost picture is repaired without one.
 _FAR_KEY_FRAME_US = 500_000
 
 
 class Engine:
-    """`emit` gets the changes of all rooms; `start_drain` is called when a first backlog appears. Pictures
-    that are kept for who comes late take `most_kept_bytes` in all; `seats` are the fair shares of peers."""
+    """`emit` gets the changes of all rooms. `start_drain` is called when the first backlog appears. Pictures
+    are kept for viewers who come late, `most_kept_bytes` in all. `seats` are the fair shares of peers."""
 
     def __init__(
         self,
@@ -90,15 +91,16 @@ class Engine:
 
     def watch(self, request: Watch) -> Answer | Refused:
         """Answers a WHEP offer and begins to wait for the peer."""
+        asked = request.offer
         try:
-            agreed = agree_to_watch(request.sdp)
+            agreed = agree_to_watch(asked.sdp)
         except SdpError as error:
-            return _refused(request, error)
-        holder = Holder((request.app_id, request.room_id), request.viewer, request.address)
-        room = self._room(AppId(request.app_id), RoomId(request.room_id))
-        if why := self._peers.refusal(holder) or room.why_full(UserId(request.viewer)):
+            return _refused(asked, error)
+        holder = Holder((asked.app_id, asked.room_id), asked.viewer, asked.address)
+        room = self._room(asked.app_id, asked.room_id)
+        if why := self._peers.refusal(holder) or room.why_full(asked.viewer):
             return _busy(why)
-        stream = self._stream(room, UserId(request.user_id), request.stream)
+        stream = self._stream(room, (asked.user_id, asked.stream))
         video, opus = agreed.video, agreed.opus  # the offer itself is large, and not needed any more
 
         def begin(connection: Connection, now_us: int) -> Role:
@@ -118,22 +120,24 @@ class Engine:
         sdp = make_watch_answer(
             agreed.offer, agreed.transport, local, video, opus, stream.sources, agreed.faults
         )
-        return Answer(peer_id=entry.peer.id, etag=local.ufrag, sdp=sdp)
+        return Answer(answer=PeerAnswer(entry.peer.id, local.ufrag, sdp))
 
     def publish(self, request: Publish) -> Answer | Refused:
-        """Answers a WHIP offer. From now on the stream is this peer's: who published it before is ended."""
+        """Answers a WHIP offer. From now on the stream is this peer's; whoever published it before is
+        ended."""
+        asked = request.offer
         try:
-            agreed = agree_to_publish(request.sdp, request.kinds)
+            agreed = agree_to_publish(asked.sdp, asked.kinds)
         except NotAllowed as error:
             return Refused(field="token", why=str(error), forbidden=True)
         except SdpError as error:
-            return _refused(request, error)
-        holder = Holder((request.app_id, request.room_id), request.user_id, request.address)
-        room = self._room(AppId(request.app_id), RoomId(request.room_id))
-        if why := self._peers.refusal(holder) or room.why_full(UserId(request.user_id)):
+            return _refused(asked, error)
+        holder = Holder((asked.app_id, asked.room_id), asked.user_id, asked.address)
+        room = self._room(asked.app_id, asked.room_id)
+        if why := self._peers.refusal(holder) or room.why_full(asked.user_id):
             return _busy(why)
-        key = UserId(request.user_id), request.stream
-        stream, peer_id = self._stream(room, *key), new_peer_id()
+        key = asked.user_id, asked.stream
+        stream, peer_id = self._stream(room, key), new_peer_id()
         terms = publish_terms(agreed)
 
         def begin(connection: Connection, now_us: int) -> Role:
@@ -152,32 +156,38 @@ class Engine:
         stream.reset(_FAR_KEY_FRAME_US)
         local = self._peers.local(entry)
         sdp = make_publish_answer(agreed.offer, agreed.transport, local, agreed.video, agreed.opus)
-        return Answer(peer_id=peer_id, etag=local.ufrag, sdp=sdp)
+        return Answer(answer=PeerAnswer(peer_id, local.ufrag, sdp))
 
     def patch_peer(self, request: PatchPeer) -> Patched | Refused:
-        """Trickled candidates, which need no answer (we send no checks), or an ICE restart (RFC 9725 4.3)."""
-        entry = self._peers.get(request.peer_id)
-        if entry is None or entry.user_id != request.user_id:
-            user_id, why = self._ended.get(request.peer_id, ("", ""))
-            if why and user_id == request.user_id:
-                return Patched(outcome="ended", why=why)
-            return Patched(outcome="replaced" if request.peer_id in self._retired else "unknown")
+        """Takes trickled candidates, which need no answer since we send no checks, or restarts ICE (RFC 9725
+        4.3)."""
+        patch = request.patch
+        entry = self._peers.get(patch.peer_id)
+        if entry is None or entry.user_id != patch.user_id:
+            return _patched(self._why_gone(patch))
         try:
-            fragment = parse_fragment(request.fragment)
+            fragment = parse_fragment(patch.fragment)
         except SdpError as error:
             return Refused(field="fragment", why=str(error))
-        peer, anyhow = entry.peer, "*" in request.etags
-        if not anyhow and peer.ufrag not in request.etags:
-            return Patched(outcome="stale")
+        peer, anyhow = entry.peer, "*" in patch.etags
+        if not anyhow and peer.ufrag not in patch.etags:
+            return _patched(PatchAnswer(PatchOutcome.STALE))
         if fragment.ufrag in ("", peer.remote_ufrag):
-            return Patched(outcome="taken")
+            return _patched(PatchAnswer(PatchOutcome.TAKEN))
         if not anyhow:
             return Refused(field="fragment", why="an ICE restart must come with the header If-Match: *")
         if not peer.announcements.take(1, clock_us()):
             return _busy(_TOO_MANY_ANNOUNCEMENTS)
         self._peers.restart(entry, fragment.ufrag)
         made = make_fragment(entry.lead, self._peers.local(entry))
-        return Patched(outcome="restarted", etag=peer.ufrag, fragment=made)
+        return _patched(PatchAnswer(PatchOutcome.RESTARTED, peer.ufrag, made))
+
+    def _why_gone(self, patch: PeerPatch) -> PatchAnswer:
+        user_id, why = self._ended.get(patch.peer_id, ("", ""))
+        if why and user_id == patch.user_id:
+            return PatchAnswer(PatchOutcome.ENDED, why=why)
+        replaced = patch.peer_id in self._retired
+        return PatchAnswer(PatchOutcome.REPLACED if replaced else PatchOutcome.UNKNOWN)
 
     def peer_sends(self, request: PeerSends) -> Done | Refused:
         entry, publishing = self._peers.get(request.peer_id), self._publishing.get(request.peer_id)
@@ -210,7 +220,7 @@ class Engine:
 
     def roster(self, request: AskRoster) -> Roster:
         room = self._rooms.get((AppId(request.app_id), RoomId(request.room_id)))
-        return room.roster() if room is not None else Roster(change=0, users=())
+        return room.roster() if room is not None else Roster(number=0, users=())
 
     def expel(self, request: Expel) -> Done:
         user_id = UserId(request.user_id) if request.user_id else None
@@ -234,13 +244,13 @@ class Engine:
 
     # --- links of sessions --------------------------------------------------------------------------------
 
-    def open_end(self, link: LinkChannel, document: dict[str, Any]) -> LinkEnd:
-        """What a new link is for, by its first document. Raises LinkError."""
-        if "hello" in document:
-            return PublisherLink(link, Hello.of(document["hello"]), self, clock_us)
-        if "subscribe" in document and link.number == 0:  # what it gets is packed once for all subscribers
-            return self._subscribe(link, Subscription.of(document["subscribe"]))
-        raise LinkError("the link says neither hello nor subscribe")
+    def open_end(self, link: LinkChannel, document: LinkDocument) -> LinkEnd:
+        """What a new channel is for, by its first document. Raises LinkError."""
+        if isinstance(document, Hello):
+            return PublisherLink(link, document, self, clock_us)
+        if isinstance(document, Subscribe):
+            return self._subscribe(link, document)
+        raise LinkError(f"the channel begins with {document.type}")
 
     def link_opened(self, link: PublisherLink, hello: Hello) -> tuple[Room, Stream] | None:
         """The room and stream that the link publishes into; None when its run is over already."""
@@ -252,23 +262,22 @@ class Engine:
         if before is not None:
             before.close()
         self._links[hello.run_id] = link
-        stream = self._stream(room, hello.user_id, hello.stream)
+        stream = self._stream(room, hello.key)
         stream.reset()
         log.info("< link", run=hello.run_id, room=hello.room_id, user=hello.user_id)
         return room, stream
 
     def link_lost(self, link: PublisherLink) -> None:
-        """The user stays: the node says when the run is over (Retire), or another link goes on."""
+        """The user stays: the node says when the run is over (Retire), or its next link goes on."""
         if self._links.get(link.hello.run_id) is link:
             del self._links[link.hello.run_id]
 
-    def _subscribe(self, link: LinkChannel, subscription: Subscription) -> SubscriberLink:
-        room = self._room(subscription.app_id, subscription.room_id)
-        stream = self._stream(room, subscription.user_id, subscription.stream)
-        subscriber = SubscriberLink(link, subscription, stream, on_lost=_unsubscribe, clock_us=clock_us)
-        stream.watched += 1
-        stream.subscribers.append(subscriber)
-        subscriber.tell(room.state_of(subscription.key))
+    def _subscribe(self, link: LinkChannel, subscribe: Subscribe) -> SubscriberLink:
+        room = self._room(subscribe.app_id, subscribe.room_id)
+        stream = self._stream(room, subscribe.key)
+        subscriber = SubscriberLink(link, subscribe, stream, on_lost=stream.unsubscribe, clock_us=clock_us)
+        stream.subscribe(subscriber)
+        subscriber.tell(room.publisher_of(subscribe.key))
         return subscriber
 
     # --- datagrams and time -------------------------------------------------------------------------------
@@ -316,7 +325,7 @@ class Engine:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _take_stream(self, room: Room, key: StreamKey, publisher: str) -> None:
-        """The newest publisher of a stream has it; the one before must not take it back."""
+        """The newest publisher of a stream has it. The one before is ended and must not take it back."""
         replaced = room.publish(key, publisher)
         if replaced is None:
             return
@@ -335,8 +344,7 @@ class Engine:
             room = self._rooms[app_id, room_id] = Room(app_id, room_id, self._emit)
         return room
 
-    def _stream(self, room: Room, user_id: UserId, number: int) -> Stream:
-        key = (user_id, number)
+    def _stream(self, room: Room, key: StreamKey) -> Stream:
         stream = room.streams.get(key)
         if stream is None:
 
@@ -350,14 +358,14 @@ class Engine:
         return stream
 
     def _close_run(self, run_id: str) -> None:
-        """Remembers the run, so that frames still on their way do not bring its user back."""
+        """Ends its link, and remembers the run, so that frames on their way do not bring its user back."""
         self._note_retired(run_id)
         link = self._links.pop(run_id, None)
         if link is not None:
             link.close()
 
     def _end_room(self, room: Room) -> None:
-        """Whoever is in it comes back to a new one."""
+        """Ends all that is in it; its users come back to a new room."""
         self._peers.end_all(room)
         for link in list(self._links.values()):
             if (link.hello.app_id, link.hello.room_id) == (room.app_id, room.room_id):
@@ -384,14 +392,13 @@ class Engine:
         entry.room.leave(entry.peer.id, clock_us())
 
 
-def _unsubscribe(subscriber: SubscriberLink) -> None:
-    subscriber.stream.unsubscribe(subscriber)
-    subscriber.stream.watched -= 1
+def _patched(answer: PatchAnswer) -> Patched:
+    return Patched(answer=answer)
 
 
-def _refused(request: Watch | Publish, error: SdpError) -> Refused:
-    """Many clients show the status alone: the text is in our log too."""
-    log.info("x offer", room=request.room_id, user=request.user_id, why=str(error))
+def _refused(offer: WatchOffer | PublishOffer, error: SdpError) -> Refused:
+    """Many clients show the status alone, so the text is in our log too."""
+    log.info("x offer", room=offer.room_id, user=offer.user_id, why=str(error))
     return Refused(field="offer", why=str(error))
 
 

@@ -1,4 +1,4 @@
-"""An access unit as it leaves for viewers: RTP payloads, numbered once, with headers made once."""
+"""An access unit as viewers are sent it: RTP payloads that are numbered once, with headers made once."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
-"""What is kept of a stream's video: the current group of pictures for who comes late, and what NACKs ask for.
+"""What is kept of a stream's video: the current group of pictures for late viewers, and what NACKs ask for.
 
-The group is kept whole from its key frame on, whatever its length, until it is longer than a late viewer can
-be shown in haste, or the process needs the memory for others (`settle`). Before and without it a few seconds
-stay. Pure.
+The group is kept whole from its key frame on. It is given up when it is longer than a late viewer can be
+shown in haste, or when the process needs the memory for others (`settle`). Beside the group, or without one,
+the last few seconds stay. Pure.
 """
 
 from bisect import bisect_right
@@ -12,7 +12,7 @@ from itertools import islice
 
 from sluice.rooms.engine.frame import Frame
 
-#: Frames of the longest group that is worth keeping: who comes late sees it in haste, which takes its time.
+#: Frames of the longest group that is worth keeping: a late viewer is shown it in haste, which takes time.
 MOST_GROUP_FRAMES = 3000
 #: What stays beside the group.
 _MOST_BYTES = 4 << 20

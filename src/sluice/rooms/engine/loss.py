@@ -1,20 +1,20 @@
 """Whether a viewer's network takes video, from its receiver reports (RFC 3550 6.4.1). Pure: time is told.
 
 Lasting loss above 10 % stops the video: retransmissions would only add to what the network drops, and the
-sound is worth more. While there is no video the reports about the sound tell when the network has
-recovered. A viewer that relapses soon waits twice as long the next time, so that a network too narrow for
-the video does not flap. One bad second is none: after a blackout everything that was in it counts as lost.
+sound is worth more. While there is no video, the reports about the sound tell when the network has recovered.
+A viewer that relapses soon waits twice as long the next time, so that video does not come and go on a network
+that is too narrow for it. One bad second does not count: after a blackout all that was sent in it is lost.
 """
 
 from sluice.wire.rtcp import Reception
 
 _BAD, _GOOD = 0.10, 0.05
 _BAD_WINDOWS = 3
-#: A receiver that does not know its round-trip time (RFC 3611 would tell) asks again after 100 ms only, which
-#: shows. Where little is lost, copies cost little and save it from that: at 3 % loss two of them are lost for
-#: one packet in 1,100, three for one in 37,000.
+#: A receiver that does not know its round-trip time (RFC 3611 would tell it) asks again only after 100 ms,
+#: and people see that. Where little is lost, copies cost little and prevent it: at 3 % loss both of two
+#: copies are lost for one packet in 1,100, all of three for one in 37,000.
 _COPIES = 3
-#: Browsers send a report with every NACK, about a handful of packets; what they say is added up.
+#: Browsers send a report with every NACK, about a few packets only, so reports are added up.
 _VIDEO_WINDOW_US, _AUDIO_WINDOW_US, _LEAST_PACKETS = 1_000_000, 4_000_000, 20
 #: The least pause, doubled for each relapse within `_PROOF_US`.
 _PAUSE_US, _LONGEST_PAUSE_US = 4_000_000, 64_000_000

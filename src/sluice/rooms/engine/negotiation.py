@@ -1,7 +1,7 @@
 """What an offer and we agree on: which of its sections are taken, and how. No state, no socket.
 
-An offer is judged whole: whoever gets an answer can connect with it. SdpError says to the sender of an offer
-what is wrong with it, NotAllowed which right its token lacks.
+An offer is judged as a whole, so whoever gets an answer can connect with it. SdpError tells the sender of an
+offer what is wrong with it; NotAllowed tells which right the token lacks.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -33,8 +33,8 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The formats are None for kinds that are not taken; `faults` says why, by the places of sections. `lead`
-    are the lines that name the section at the head of the bundle."""
+    """What was agreed on. A format is None where its kind is not taken. `faults` says why sections are not
+    taken, by their places. `lead` are the lines that name the section at the head of the bundle."""
 
     offer: Offer
     transport: Transport
@@ -45,8 +45,8 @@ class Agreement:
 
 
 def agree_to_watch(sdp: str) -> Agreement:
-    """Whatever of H.264 and Opus the peer can receive, from the first section of each kind that fits.
-    Raises SdpError."""
+    """Takes the first section of each kind in which the peer can receive H.264 or Opus. Raises SdpError when
+    there is none."""
     offer = parse_offer(sdp)
     faults: dict[int, str] = {}
     video = _first_that_fits(choose_video, offer, "video", faults)
@@ -72,8 +72,8 @@ def _first_that_fits(
 
 
 def agree_to_publish(sdp: str, allowed: Collection[str]) -> Agreement:
-    """One section of video and one of audio; what is offered and cannot be taken is refused, lest a person
-    speaks to nobody. Raises SdpError and NotAllowed."""
+    """Takes one section of video and one of audio. If one that is offered cannot be taken, the whole offer is
+    refused, so that nobody speaks and is not heard. Raises SdpError and NotAllowed."""
     offer = parse_offer(sdp)
     videos, audios = offer.places("video", SENDS), offer.places("audio", SENDS)
     if not videos and not audios:

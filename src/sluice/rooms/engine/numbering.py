@@ -1,10 +1,10 @@
 """How one viewer's packets are numbered: the stream's own numbers, moved where this viewer's part differs.
 
 What a viewer is not sent (video that it cannot take at the moment) must leave no gap, and what it is sent
-again (a GOP, for want of a key frame) must have new numbers: a receiver takes each number once, and GCM
-must never see two packets under one. A span is a row of frames that lie a fixed distance from the
-stream's numbers; a new one begins where the distance changes. Only the last few are remembered, which is
-longer than any receiver asks for a packet again.
+again (a GOP, when no key frame comes) must have new numbers: a receiver takes each number once, and GCM must
+never see two packets under one number. A span is a row of frames whose numbers are a fixed distance from the
+stream's; a new span begins where the distance changes. Only the last few are remembered, which covers all
+that a receiver may ask for again.
 
 All numbers here are extended: they never wrap.
 """
@@ -46,7 +46,7 @@ class Numbering:
         self._spans.append(span)
 
     def index_shift(self, span: NumberSpan) -> int:
-        """What the SRTP index of a packet is more than the stream's number of it."""
+        """The SRTP index of a packet minus the stream's number of it."""
         return span.shift - self._base
 
     def find(self, number: int, end: int) -> tuple[NumberSpan, int] | None:

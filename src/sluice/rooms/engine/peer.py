@@ -1,7 +1,7 @@
-"""One WebRTC peer: ICE-lite (RFC 8445 2.5), DTLS-SRTP, and whose turn it is to end.
+"""One WebRTC peer: ICE-lite (RFC 8445 2.5), DTLS-SRTP, and when it ends.
 
-The engine gives it datagrams and time; it answers through the media socket. What it does once it is connected
-is its role's (`watching`, `publishing`). A peer ends when it says so, when its handshake fails or takes too
+The engine gives it datagrams and time; it answers through the media socket. Once it is connected, its role
+does the rest (`watching`, `publishing`). A peer ends when it says so, when its handshake fails or takes too
 long, when its consent checks stay away (RFC 7675), and when it goes on exceeding its budgets (`conduct`).
 """
 
@@ -71,8 +71,8 @@ class Phase(Enum):
 
 
 class Role(Protocol):
-    """What a connected peer is there for. All calls come from the engine's one thread. RTP is not decrypted
-    for one that does not take it."""
+    """What a connected peer is there for. All calls come from the engine's one thread. RTP is decrypted only
+    for a role that takes it."""
 
     takes_rtp: ClassVar[bool]
 
@@ -117,9 +117,8 @@ class Peer:
         self.id = peer_id
         self.phase = Phase.CONNECTING
         self.conduct = Conduct(peer_id)
-        self.addresses: dict[
-            Address, None
-        ] = {}  #: from which it has shown its password, the newest check last
+        #: From which it has shown its password, the newest check last.
+        self.addresses: dict[Address, None] = {}
         self.passwords: dict[str, str] = {}  #: ours by our user names, the newest last
         self.remote_ufrag = ""  #: names the peer's side of the ICE session
         self.restart(transport.ufrag)
@@ -152,7 +151,7 @@ class Peer:
         return next(reversed(self.passwords))
 
     def restart(self, remote_ufrag: str) -> None:
-        """New names for a new ICE session (RFC 8445 9); the one before it serves until the new one does."""
+        """New names for a new ICE session (RFC 8445 9). The old session serves until the new one does."""
         self.passwords = dict(list(self.passwords.items())[-1:])
         # RFC 8839 5.4: letters, digits, + and / only; at least 24 and 128 bits at random.
         self.passwords[secrets.token_hex(8)] = secrets.token_hex(16)
@@ -168,8 +167,8 @@ class Peer:
         return address == self._address and now_us - self._heard_us < _PRESENT_US
 
     def may_check(self, address: Address, now_us: int) -> bool:
-        """Whether a check in its name is looked at: most of a flood ends here. Checks from other addresses
-        may be those of a forger, and do not touch what comes from where the peer is."""
+        """Whether a check in its name is looked at; most of a flood ends here. Checks from other addresses
+        may be a forger's, so they have a budget of their own and do not use up the peer's."""
         if address not in self.addresses:
             return self._false_checks.take(1, now_us)
         if self._checks.take(1, now_us):
@@ -272,7 +271,7 @@ class Peer:
         self._role.on_rtcp(feedback, now_us)
 
     def _blame(self, what: str, now_us: int) -> None:
-        """For what was dropped, unless so much is forged that it need not be the peer's."""
+        """Holds what was dropped against the peer, unless so much is forged that it may be another's."""
         if self._forged.take(0, now_us):
             self.conduct.exceed(what, now_us)
 
@@ -303,7 +302,7 @@ class Peer:
             self._role.on_timer(now_us, unix_time)
 
     def close(self) -> None:
-        """Tells the peer, if it can still hear, and ends its role. The engine removes it."""
+        """Tells the peer, if it can still hear, and ends its role. `peers` removes it."""
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED

@@ -1,7 +1,7 @@
-"""All peers of a room process: who sits where, and whose a datagram is.
+"""All peers of a room process: their entries, and to which of them a datagram belongs.
 
-A peer is found by its ICE user name first and by the addresses that it has proven after that. Everything that
-can go wrong with one peer ends that peer, our own defects included.
+A peer is found by its ICE user name at first, and then by the addresses that it has proven. Whatever goes
+wrong with one peer, our own defects included, ends that peer alone.
 """
 
 import struct
@@ -41,8 +41,8 @@ def clock_us() -> int:
 
 @dataclass(slots=True)
 class PeerEntry:
-    """A peer's place: whose it is, on whose account it is counted, and the stream that it watches or
-    publishes. `lead` is as in Agreement, `names` are the ICE user names by which it is found."""
+    """A peer with its user, the account on which it is counted (`holder`), and the stream that it watches or
+    publishes. `lead` is as in Agreement; `names` are the ICE user names by which it is found."""
 
     peer: Peer
     room: Room
@@ -74,7 +74,7 @@ class Peers:
         self._by_address: dict[Address, Peer] = {}
 
     def refusal(self, holder: Holder) -> str:
-        """Why there is no entry for him; empty where there is one."""
+        """Why he cannot have another peer; empty where he can."""
         if len(self._entries) >= MOST_PEERS:
             return f"this room process serves {MOST_PEERS} peers, the most at once"
         return self._shares.refusal(holder)
@@ -98,7 +98,7 @@ class Peers:
         entry = self._entries[peer_id] = PeerEntry(peer, room, user_id, holder, stream, agreed.lead)
         self._shares.take(holder)
         self._name(entry)
-        stream.watched += 1
+        stream.hold()
         room.enter(user_id, peer_id)
         return entry
 
@@ -119,7 +119,7 @@ class Peers:
             return
         self._try(peer, peer.close)
         self._shares.give_back(entry.holder)
-        entry.stream.watched -= 1
+        entry.stream.release()
         for name in entry.names:
             del self._by_name[name]
         for address in peer.addresses:
@@ -127,7 +127,7 @@ class Peers:
         self._try(peer, partial(self._on_gone, entry))
 
     def _try(self, peer: Peer, work: Callable[[], None]) -> bool:
-        """False when it failed; then the peer has to go."""
+        """False when the work failed; then the peer has to go."""
         try:
             work()
         except Exception:  # root of a peer: our defect ends it, and nothing else
@@ -193,7 +193,7 @@ class Peers:
             self._find_at(peer, address)
 
     def _find_at(self, peer: Peer, address: Address) -> None:
-        """From now on what comes from there is the peer's."""
+        """From now on what comes from this address is the peer's."""
         self._by_address[address] = peer
         peer.addresses.pop(address, None)
         peer.addresses[address] = None

@@ -4,8 +4,8 @@ The way of a packet: header, transport-wide number, jitter buffer, depacketizer,
 congestion feedback ten times a second (without it browsers send little and in small pictures), NACKs at once,
 key frame requests where a picture is lost or somebody wants one, and a receiver report each second.
 
-Pictures that come in decoding order (B-frames) are refused, and that is told, while the sound goes on:
-browsers show what they get in the order in which it comes, and who encodes for a room can turn B-frames off.
+Pictures that come in decoding order (B-frames) are refused with a reason, while the sound goes on: browsers
+show pictures in the order in which they come, and whoever encodes for a room can turn B-frames off.
 """
 
 import random
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 _FEEDBACK_US = 100_000
 _REPORT_US = 1_000_000
-#: How often, at most, packets that arrive make us look at what waits.
+#: What waits is looked at when a packet arrives, but not more often than this.
 _POLL_US = 10_000
 #: A picture that only waits for the next one to begin leaves when nothing has come for so long.
 _PICTURE_WAIT_US = 50_000
@@ -51,7 +51,7 @@ _B_FRAMES = (
     "its pictures are refused: they come in decoding order (B-frames), which browsers cannot show in real "
     "time; turn B-frames off in the encoder (x264: bframes=0 or tune=zerolatency), then publish again"
 )
-#: What a publisher with too many pictures sends for so long is not looked at.
+#: After too many pictures the video of a publisher is not looked at for so long.
 _REST_US = 100_000
 #: NAL units are counted by so many, since most packets have one or a part of one.
 _UNITS_AT_ONCE = 100
@@ -211,7 +211,8 @@ class Publishing:
             self._stream.video(unit.nal_units, media_us, unit.key, now_us)
 
     def _begin_anew(self, excess: str, now_us: int) -> None:
-        """Pictures are left out, because there are too many: what follows refers to them."""
+        """Too many pictures: some are left out, and since others refer to them, a key frame must come
+        first."""
         self._connection.conduct.exceed(excess, now_us)
         self._rest_until_us = now_us + _REST_US
         self._depacketizer = H264Depacketizer(self._parameter_sets)
@@ -309,7 +310,7 @@ class Publishing:
         return [source for source in (self._video, self._audio) if source is not None]
 
     def _send(self, packet: bytes) -> None:
-        """Feedback alone where that is agreed on, else behind an empty report (RFC 4585 3.1)."""
+        """Sends feedback alone where that was agreed on, otherwise behind an empty report (RFC 4585 3.1)."""
         if not self._reduced_size:
             packet = rtcp.receiver_report(self._ssrc, [], self._stream.sources.cname) + packet
         self._connection.send_rtcp(packet)

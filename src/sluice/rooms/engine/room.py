@@ -1,8 +1,9 @@
-"""A room: its users, why each is in it, and its streams. No socket, no clock: time is an argument.
+"""A room: its users, what holds each of them in it, and its streams. No socket, no clock: time is an
+argument.
 
-A user is in the room from its first holder to its last. Holders are event streams and peers, after whose
-end the user lingers for a few seconds (a browser that reloads does not leave), and relay runs, whose end
-is final at once. Who publishes a stream is named by its run or by its peer.
+A user is in the room from its first holder to its last. Holders are event streams, peers and relay runs.
+After an event stream or a peer has ended, the user lingers for a few seconds, so that a browser that reloads
+does not leave; the end of a run is final at once. A publisher is named by its run or by its peer.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,21 @@ from typing import Any
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.limits import MOST_ENDED_AT_ONCE, MOST_HOLDERS, MOST_ROOM_USERS
-from sluice.process.control import PublishedStream, RoomChanged, Roster, RosterUser
-from sluice.rooms.engine.stream import PublisherState, Stream
+from sluice.core.rooms import (
+    PublishedStream,
+    RoomChange,
+    RoomEventKind,
+    RosterEntry,
+    StreamIndex,
+    StreamMedia,
+)
+from sluice.process.control import RoomChanged, Roster
+from sluice.process.documents import Publisher
+from sluice.rooms.engine.stream import Stream
 
 LINGER_US = 5_000_000
 
-StreamKey = tuple[UserId, int]
+StreamKey = tuple[UserId, StreamIndex]
 
 
 @dataclass(slots=True)
@@ -28,8 +38,8 @@ class _Presence:
 
 @dataclass(slots=True)
 class Publication:
-    """What a run or a peer publishes: `kinds` (video, audio) are those that have flowed and were not ended,
-    `trouble` says what is wrong with a kind that is being sent. The first of either makes it visible."""
+    """What a run or a peer publishes. `kinds` (video, audio) have flowed and were not ended; `trouble` says
+    what is wrong with a kind that is being sent. The first of either makes the publication visible."""
 
     publisher: str
     kinds: set[str] = field(default_factory=set)
@@ -40,8 +50,8 @@ class Publication:
         return bool(self.kinds or self.trouble)
 
     @property
-    def media(self) -> tuple[str, ...]:
-        return tuple(sorted(self.kinds))
+    def media(self) -> StreamMedia:
+        return StreamMedia(tuple(sorted(self.kinds)), dict(self.trouble))
 
 
 class Room:
@@ -59,7 +69,7 @@ class Room:
     # --- users --------------------------------------------------------------------------------------------
 
     def why_full(self, user_id: UserId) -> str:
-        """Why the user cannot enter (once more); empty when he can."""
+        """Why the user cannot enter, or cannot enter once more; empty when he can."""
         presence = self._users.get(user_id)
         if presence is None and len(self._users) >= MOST_ROOM_USERS:
             return f"this room has {MOST_ROOM_USERS} users, as many as it may; try again later"
@@ -71,7 +81,7 @@ class Room:
         presence = self._users.get(user_id)
         if presence is None:
             presence = self._users[user_id] = _Presence()
-            self._tell("joined", user_id, device=device)
+            self._tell(RoomEventKind.JOINED, user_id, device=device)
         presence.holders.add(holder)
         presence.leaves_at_us = None
 
@@ -84,7 +94,7 @@ class Room:
         self.expire(now_us)
 
     def expire(self, now_us: int) -> None:
-        """Users whose time has come leave, a part of a crowd at a time."""
+        """Users whose time is up leave; of a crowd only so many at once."""
         late = (
             user_id
             for user_id, presence in self._users.items()
@@ -92,10 +102,11 @@ class Room:
         )
         for user_id in list(islice(late, MOST_ENDED_AT_ONCE)):
             del self._users[user_id]
-            self._tell("left", user_id)
+            self._tell(RoomEventKind.LEFT, user_id)
 
     def expel(self, user_id: UserId | None) -> set[str]:
-        """The user leaves at once with what he publishes, or all do; what held them here has no place now."""
+        """The user leaves at once with what he publishes; without `user_id` all users do. Returns what held
+        them here, and has to end."""
         ended: set[str] = set()
         for key, publication in list(self.publications.items()):
             if user_id in (None, key[0]):
@@ -105,26 +116,22 @@ class Room:
             if user_id in (None, name):
                 ended |= presence.holders
                 del self._users[name]
-                self._tell("left", name, why="removed")
+                self._tell(RoomEventKind.LEFT, name, why="removed")
         return ended
 
     def roster(self) -> Roster:
         streams: dict[UserId, list[PublishedStream]] = {}
         for (publisher, stream), publication in sorted(self.publications.items(), key=_number):
             if publication.visible:
-                streams.setdefault(publisher, []).append(
-                    PublishedStream(stream=stream, media=publication.media, trouble=publication.trouble)
-                )
-        users = (
-            RosterUser(user_id=user_id, streams=tuple(streams.get(user_id, ()))) for user_id in self._users
-        )
-        return Roster(change=self._changes, users=tuple(users))
+                streams.setdefault(publisher, []).append(PublishedStream(stream, publication.media))
+        users = (RosterEntry(user_id, tuple(streams.get(user_id, ()))) for user_id in self._users)
+        return Roster(number=self._changes, users=tuple(users))
 
     # --- streams ------------------------------------------------------------------------------------------
 
     def publish(self, key: StreamKey, publisher: str) -> str | None:
-        """The publisher takes the stream; returns the one that it replaces, if there is another, who still
-        has to leave."""
+        """The publisher takes the stream. Returns the other publisher that it replaces, if there is one, who
+        still has to leave."""
         before = self.publications.get(key)
         if before is not None and before.publisher == publisher:
             return None
@@ -134,8 +141,8 @@ class Room:
         return before.publisher if before is not None else None
 
     def flow(self, key: StreamKey, kind: str) -> None:
-        """The publication's first frame of this kind, or the first after trouble: from now on it and its user
-        are there."""
+        """A frame of this kind flows, the first of the publication or the first after trouble. From now on
+        the publication and its user are there."""
         publication = self.publications[key]
         if kind in publication.kinds and kind not in publication.trouble:
             return
@@ -144,14 +151,14 @@ class Room:
         publication.trouble.pop(kind, None)
         # A peer's user is there already: who joins by his first frame is a virtual user.
         self.enter(key[0], publication.publisher, device="server")
-        self._tell_media(key, "media" if seen else "published")
+        self._tell_media(key, RoomEventKind.MEDIA if seen else RoomEventKind.PUBLISHED)
 
     def trouble(self, key: StreamKey, kind: str, text: str) -> None:
-        """This kind is sent, and nobody can see or hear it, for the reason in `text`."""
+        """This kind is sent, but nobody can see or hear it; `text` says why."""
         publication = self.publications[key]
         seen = publication.visible
         publication.trouble[kind] = text
-        self._tell_media(key, "media" if seen else "published")
+        self._tell_media(key, RoomEventKind.MEDIA if seen else RoomEventKind.PUBLISHED)
 
     def cease(self, key: StreamKey, kind: str) -> None:
         """The publisher has ended this kind; it may begin it again."""
@@ -161,12 +168,12 @@ class Room:
         if kind == "video" and key in self.streams:
             self.streams[key].end_pictures()
         if publication.visible:
-            self._tell_media(key, "media")
+            self._tell_media(key, RoomEventKind.MEDIA)
         else:
-            self._tell("unpublished", key[0], stream=key[1])
+            self._tell(RoomEventKind.UNPUBLISHED, key[0], stream=key[1])
 
     def unpublish(self, publisher: str) -> None:
-        """Its streams end; it may still hold its user."""
+        """The publisher's streams end; it may still hold its user."""
         for key, publication in list(self.publications.items()):
             if publication.publisher == publisher:
                 self._unpublish(key)
@@ -176,18 +183,20 @@ class Room:
         if key in self.streams:
             self.streams[key].reset()
         if publication.visible:
-            self._tell("unpublished", key[0], stream=key[1])
+            self._tell(RoomEventKind.UNPUBLISHED, key[0], stream=key[1])
 
     def retire(self, run_id: str, now_us: int) -> None:
         """The run is over: its stream and its user go."""
         self.unpublish(run_id)
         self.leave(run_id, now_us, linger=False)
 
-    def state_of(self, key: StreamKey) -> PublisherState:
+    def publisher_of(self, key: StreamKey) -> Publisher:
         publication = self.publications.get(key) or Publication("")
         kinds = publication.kinds | set(publication.trouble)
         present = key[0] in self._users
-        return PublisherState(present, "video" in kinds, "audio" in kinds, dict(publication.trouble))
+        return Publisher(
+            present=present, video="video" in kinds, audio="audio" in kinds, trouble=publication.trouble
+        )
 
     def on_timer(self, now_us: int) -> None:
         """To be called a few times a second."""
@@ -204,31 +213,21 @@ class Room:
     def forget_idle_streams(self) -> None:
         """A stream that nobody publishes, watches or subscribes to holds nothing worth keeping."""
         for key, stream in list(self.streams.items()):
-            if key not in self.publications and not stream.watched:
+            if key not in self.publications and not stream.held:
                 del self.streams[key]
 
     @property
     def empty(self) -> bool:
         return not (self._users or self.streams or self.publications)
 
-    def _tell_media(self, key: StreamKey, kind: str) -> None:
-        publication = self.publications[key]
-        trouble = dict(publication.trouble)
-        self._tell(kind, key[0], stream=key[1], media=publication.media, trouble=trouble)
+    def _tell_media(self, key: StreamKey, kind: RoomEventKind) -> None:
+        self._tell(kind, key[0], stream=key[1], media=self.publications[key].media)
 
-    def _tell(self, kind: str, user_id: UserId, **details: Any) -> None:
-        """`details` are fields of RoomChanged."""
+    def _tell(self, kind: RoomEventKind, user_id: UserId, **details: Any) -> None:
+        """`details` are fields of RoomChange."""
         self._changes += 1
-        self._emit(
-            RoomChanged(
-                change=self._changes,
-                app_id=self.app_id,
-                room_id=self.room_id,
-                kind=kind,
-                user_id=user_id,
-                **details,
-            )
-        )
+        change = RoomChange(self.app_id, self.room_id, kind, user_id, **details)
+        self._emit(RoomChanged(number=self._changes, change=change))
         self._inform(user_id)
 
     def _inform(self, user_id: UserId) -> None:
@@ -236,12 +235,12 @@ class Room:
         for key, stream in self.streams.items():
             if key[0] == user_id:
                 for subscriber in stream.subscribers:
-                    subscriber.tell(self.state_of(key))
+                    subscriber.tell(self.publisher_of(key))
 
 
 class Place:
-    """A publisher's place in a room, for what it tells of its media (`supply.Listener`). What comes when
-    another has taken the stream is of no interest any more."""
+    """Takes what a publisher tells of its media (`supply.Listener`) into its room, until another publisher
+    has taken the stream."""
 
     def __init__(self, room: Room, key: StreamKey, publisher: str) -> None:
         self._room, self._key, self._publisher = room, key, publisher

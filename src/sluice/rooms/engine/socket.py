@@ -1,11 +1,11 @@
-"""The UDP port of a room process: one for all peers, segmented sends (GSO), counters for what fails.
+"""The UDP port of a room process: one for all peers, with segmented sends (GSO) and a count of what fails.
 
 A peer that media flows to has a path: a socket of its own on the same port, connected to the peer's address.
 The kernel then looks up its route once instead of for each send, and Python parses no address. Everything
 also works without a path, through the shared socket.
 
-`send_runs` is the innermost part of the per-packet path. A full socket buffer is counted and never waited
-for: what is late is worth nothing, and a receiver that misses it asks again.
+`send_runs` is the innermost part of the per-packet path. When a socket buffer is full, the packet is dropped
+and counted, never waited for: what is late is worth nothing, and a receiver that misses it asks again.
 """
 
 import errno
@@ -24,7 +24,8 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 
 
 class MediaSocket:
-    """`watch` and `unwatch` are called with each path's socket: whoever reads the shared one reads it too."""
+    """`watch` and `unwatch` are called with each path's socket; whoever reads the shared one reads it,
+    too."""
 
     def __init__(
         self,

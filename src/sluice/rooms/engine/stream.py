@@ -7,28 +7,28 @@ loss the next one goes on with the same numbers, on the clock of this stream.
 The clock: microseconds of the process's monotonic clock. The first frame of an attachment is set to now;
 everything later follows the media's own time. Sender reports use the same clock for both tracks.
 
-Beside its viewers a stream has subscribers (sessions that push it somewhere): they get the same access units
-and Opus packets as they came, with the time of the stream's clock.
+Beside its viewers a stream has subscribers, sessions that push it somewhere. They get access units and Opus
+packets as they came, with the time of the stream's clock.
 
-Who comes late begins with the current group of pictures. Where it is long, or is not kept any more, the
-publisher is asked for a key frame first; many make none when asked, and then the group must do.
+A viewer who comes late begins with the current group of pictures. If that is long or not kept any more, the
+publisher is asked for a key frame first. Many publishers make none when asked; then the group must do.
 """
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from sluice.process.link import KEY_FRAME, PAST, FrameType, pack_parts
+from sluice.process.documents import Publisher
+from sluice.process.link import KEY_FRAME, PAST
 from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.history import History
 from sluice.rooms.engine.viewer import Viewer
 from sluice.wire.rtp import NalUnit, h264_payloads, nal_units_of
 from sluice.wire.sdp_answer import Sources
 
-#: A longer group of pictures is shown to who comes late only if the publisher makes no key frame when asked.
+#: A longer group of pictures is shown to a late viewer only if the publisher makes no key frame when asked.
 _LONG_US = 10_500_000
-#: A repair's time stamps lie between two live ones, a tick apart.
+#: The time stamps of a repair lie between two live ones, a tick apart, so it can have so many frames.
 _MOST_REPAIR_FRAMES = 1000
 #: The distance of the pictures of a group that a subscriber is sent: the least that FLV knows.
 _PAST_STEP_US = 1000
@@ -44,28 +44,17 @@ _RESUME_GAP_US = 20_000
 NEAR_KEY_FRAME_US = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class PublisherState:
-    """What a subscriber is told of the user whose stream it is: whether it is in the room, which kinds of the
-    stream are published, and what is wrong with one of them (by kind)."""
-
-    present: bool
-    video: bool
-    audio: bool
-    trouble: dict[str, str] = field(default_factory=dict)
-
-
 class Subscriber(Protocol):
-    """`data` is a whole frame of a frame link."""
+    """Payloads are those of a frame link (`process.link`), times are of the stream's clock."""
 
-    def tell(self, state: PublisherState) -> None: ...
+    def tell(self, publisher: Publisher) -> None: ...
 
-    def send_video(self, data: bytes, *, key: bool) -> None: ...
+    def send_video(self, payload: bytes, clock_us: int, *, key: bool) -> None: ...
 
-    def send_audio(self, data: bytes) -> None: ...
+    def send_audio(self, payload: bytes, clock_us: int) -> None: ...
 
-    def send_group(self, data: list[bytes]) -> None:
-        """The current group of pictures, whose last one is the newest of the stream."""
+    def send_group(self, frames: Sequence[tuple[bytes, int, int]]) -> None:
+        """The current group of pictures (payload, time, flags); its last picture is the stream's newest."""
         ...
 
 
@@ -76,7 +65,6 @@ class Stream:
         self.viewers: list[Viewer] = []
         self.subscribers: list[Subscriber] = []
         self.key_frame_us = NEAR_KEY_FRAME_US  #: how long the publisher has for a key frame
-        self.watched = 0  #: peers and subscribers that hold this stream, connected or not
         self._request_key_frame = request_key_frame
         self._asked_key_at = -_KEY_FRAME_PAUSE_US
         self.history = History()
@@ -92,23 +80,38 @@ class Stream:
         self._last_clock_us = 0
         self._key_needed = True
         self._newest_at_us = 0
+        self._holders = 0
+
+    # --- who needs it ------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """A peer or a subscriber needs this stream, connected or not. Each gives it back with `release`."""
+        self._holders += 1
+
+    def release(self) -> None:
+        self._holders -= 1
+
+    @property
+    def held(self) -> bool:
+        return self._holders > 0
 
     # --- publisher ----------------------------------------------------------------------------------------
 
     def reset(self, key_frame_us: int = NEAR_KEY_FRAME_US) -> None:
-        """A publisher (again) takes or leaves the stream: the next clock is mapped by its first frame, the
-        next video begins with a key frame, because nothing before it can be a reference any more."""
+        """A publisher takes the stream, takes it again, or leaves it. The next first frame sets the clock
+        anew, and the next video begins with a key frame, because no earlier picture can be a reference."""
         self.key_frame_us = key_frame_us
         self._offset_us = None
         self.end_pictures()
 
     def end_pictures(self) -> None:
-        """No picture of before is shown to anybody who comes now; the next begins with a key frame."""
+        """Whoever comes from now on is shown no earlier picture; the next one shown is a key frame."""
         self._key_needed = True
         self.history.give_way()
 
     def video(self, nal_units: Sequence[NalUnit], media_us: int, key: bool, now_us: int) -> None:
-        """One access unit at media time `media_us`, sent to all viewers that can start or go on with it."""
+        """One access unit at media time `media_us`; it goes to all viewers that can start or go on with
+        it."""
         if self._key_needed and not key:
             self.ask_key_frame(now_us)
             return
@@ -119,9 +122,9 @@ class Stream:
         self._newest_at_us = now_us
         clock_us = self._clock(media_us, now_us)
         if self.subscribers:
-            data = pack_parts(FrameType.VIDEO, _with_lengths(nal_units), clock_us, KEY_FRAME if key else 0)
+            unit = _with_lengths(nal_units)
             for subscriber in self.subscribers:
-                subscriber.send_video(data, key=key)
+                subscriber.send_video(unit, clock_us, key=key)
         frame = self._frame(payloads, clock_us, key)
         self.history.keep(frame)
         if key:
@@ -136,10 +139,8 @@ class Stream:
     def audio(self, payload: bytes, media_us: int, now_us: int) -> None:
         """One Opus packet."""
         clock_us = self._clock(media_us, now_us)
-        if self.subscribers:
-            data = pack_parts(FrameType.AUDIO, (payload,), clock_us)
-            for subscriber in self.subscribers:
-                subscriber.send_audio(data)
+        for subscriber in self.subscribers:
+            subscriber.send_audio(payload, clock_us)
         timestamp = (self._audio_base + clock_us * 6 // 125) & 0xFFFFFFFF  # 48 kHz
         sequence, ssrc = self._audio_sequence, self.sources.audio
         self._audio_sequence = sequence + 1
@@ -185,7 +186,8 @@ class Stream:
         self.viewers.append(viewer)
 
     def on_timer(self, now_us: int) -> None:
-        """To be called a few times a second: who has waited long enough for a key frame gets what is kept."""
+        """To be called a few times a second. Whoever has waited long enough for a key frame gets what is
+        kept."""
         if not self._waiting and not self._wanting:
             return
         viewers = [viewer for viewer, at_us in self._waiting.items() if now_us - at_us >= self.key_frame_us]
@@ -199,15 +201,20 @@ class Stream:
             del self._waiting[viewer]
             viewer.begin_with(group, self._rate(group))
         if wanting and sum(frame.size for frame in group) <= _MOST_PACKED_BYTES:
-            data = _packed(group)
+            frames = _past(group)
             for subscriber in wanting:
                 del self._wanting[subscriber]
-                subscriber.send_group(data)
+                subscriber.send_group(frames)
 
     def leave(self, viewer: Viewer) -> None:
         if viewer in self.viewers:
             self.viewers.remove(viewer)
             self._waiting.pop(viewer, None)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """The subscriber gets all that comes from now on, and holds the stream until `unsubscribe`."""
+        self.hold()
+        self.subscribers.append(subscriber)
 
     def want_group(self, subscriber: Subscriber, now_us: int) -> None:
         """The subscriber cannot go on without a key frame, or the current group."""
@@ -217,6 +224,7 @@ class Stream:
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self.subscribers.remove(subscriber)
         self._wanting.pop(subscriber, None)
+        self.release()
 
     def ask_key_frame(self, now_us: int) -> None:
         """Asks the publisher, at most every half second."""
@@ -225,9 +233,9 @@ class Stream:
             self._request_key_frame()
 
     def repair(self, viewer: Viewer, now_us: int) -> None:
-        """Sends the current GOP to the viewer once more, if it is kept whole and not long. Not while the
-        source stands still: a browser asks for a picture then because none comes, and the old ones would put
-        it behind."""
+        """Sends the current group of pictures to the viewer once more, if it is kept whole and not long. It
+        does nothing while the source stands still: a browser then asks for a picture because none comes, and
+        old ones would put it behind."""
         group = self._group()
         if 0 < len(group) <= _MOST_REPAIR_FRAMES and now_us - self._newest_at_us <= _STANDS_STILL_US:
             viewer.repair(group, self._rate(group), self._video_sequence)
@@ -259,8 +267,8 @@ class Stream:
 
     @staticmethod
     def _rate(group: list[Frame]) -> float:
-        """Packets per second of the video, from what a joiner is sent. More than it is where little is known:
-        one who catches up slower than the stream runs never arrives."""
+        """Packets per second of the video, estimated from what a joiner is sent. Where little is known the
+        estimate is high, because a joiner who catches up slower than the stream runs never arrives."""
         seconds = max(_lasts_us(group), _FRAME_US) / 1e6
         return sum(len(frame.payloads) for frame in group) / seconds
 
@@ -269,16 +277,16 @@ def _lasts_us(group: list[Frame]) -> int:
     return group[-1].clock_us - group[0].clock_us
 
 
-def _with_lengths(nal_units: Sequence[NalUnit]) -> list[NalUnit]:
-    """The parts of an access unit as frame links carry it: each NAL unit behind its length in 4 bytes."""
-    return [part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)]
+def _with_lengths(nal_units: Sequence[NalUnit]) -> bytes:
+    """An access unit as frame links carry it: each NAL unit behind its length in 4 bytes."""
+    return b"".join([part for nal in nal_units for part in (len(nal).to_bytes(4, "big"), nal)])
 
 
-def _packed(group: list[Frame]) -> list[bytes]:
-    """Frames of a frame link, with times so close before the newest that all of it is the past at once."""
-    data = []
+def _past(group: list[Frame]) -> list[tuple[bytes, int, int]]:
+    """The group for subscribers, with times so close before the newest that all of it is past at once."""
+    frames = []
     for n, frame in enumerate(reversed(group)):
-        parts = _with_lengths(nal_units_of(frame.payloads))
         at_us = group[-1].clock_us - n * _PAST_STEP_US
-        data.append(pack_parts(FrameType.VIDEO, parts, at_us, PAST | (KEY_FRAME if frame.key else 0)))
-    return data[::-1]
+        flags = PAST | (KEY_FRAME if frame.key else 0)
+        frames.append((_with_lengths(nal_units_of(frame.payloads)), at_us, flags))
+    return frames[::-1]

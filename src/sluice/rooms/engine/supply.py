@@ -1,16 +1,16 @@
 """What a publisher sends, judged for each kind of media: which kinds exist, and what is wrong with one.
 
 A kind (``video``, ``audio``) exists from its first packet on, decodable or not, until the publisher says that
-it is over: with RTCP's goodbye, or by `says`, since a browser's page can say nothing in RTP. One that exists,
-and of which nothing usable went on for a while, is in trouble, with a text for people. Pure: time is an
-argument.
+it is over: with RTCP's goodbye, or by `says`, since a browser's page can say nothing in RTP. A kind that
+exists is in trouble when nothing usable of it has come for a while; a text says why, for people. Pure: time
+is an argument.
 """
 
 from collections.abc import Collection
 from typing import Protocol
 
-#: A kind that exists is in trouble when nothing of it went on for this long. Where it comes less often (a
-#: slide every five seconds), twice its last interval counts instead.
+#: A kind is in trouble when nothing usable of it has come for this long. Where it comes less often (a slide
+#: every five seconds), twice its last interval counts instead.
 STILL_US = 2_000_000
 #: Packets that were on their way when a kind ended do not bring it back.
 _LATE_US = 500_000
@@ -28,7 +28,7 @@ class Listener(Protocol):
         ...
 
     def cease(self, kind: str) -> None:
-        """It is over, as the publisher wanted."""
+        """The publisher has ended this kind."""
         ...
 
     def trouble(self, kind: str, text: str) -> None: ...
@@ -57,7 +57,7 @@ class Supply:
         self._arrived_us[kind] = now_us
 
     def left(self, kind: str, now_us: int) -> None:
-        """Usable media of this kind went on."""
+        """Usable media of this kind has gone on to the stream."""
         if kind in self._arrived_us:
             self._step_us[kind] = now_us - self._left_us[kind]
             self._left_us[kind] = now_us
@@ -67,7 +67,7 @@ class Supply:
                 self._listener.flow(kind)
 
     def refuse(self, kind: str, text: str) -> None:
-        """What comes of this kind is of no use to anybody, now and later."""
+        """Nothing of this kind is of use to anybody from now on."""
         self._refused[kind] = text
         self._trouble(kind, text)
 

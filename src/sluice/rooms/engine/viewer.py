@@ -1,7 +1,7 @@
 """The sending side of one watching peer: seals the stream's packets with its own keys and sends them.
 
-Live frames go out at once. What must not go out at once (the GOP for a late joiner, a large key frame over
-a real network) waits in the backlog, and later frames behind it; `drain` sends it at a bounded rate.
+Live frames go out at once. The GOP for a late joiner and a large key frame over a real network must not: they
+wait in the backlog, and later frames wait behind them. `drain` sends the backlog at a bounded rate.
 
 A joiner's GOP lies in the past and keeps its own timestamps: browsers show what is late in haste and stay at
 the live frame, whereas squeezed timestamps look like a network that grows slower (measured in Chromium,
@@ -34,14 +34,14 @@ _BURST_PACKETS = 24
 #: Over loopback the only limit is the receiver's socket buffer.
 _LOOPBACK_PACKETS_PER_S = 30_000.0
 _CATCH_UP_FACTOR = 4.0
-#: Chromium holds 800 frames that are not decoded yet; beyond, it forgets them all and stands still until the
-#: next key frame. So a long group goes out no faster than lets a decoder of this speed hold less than that.
+#: Chromium holds 800 frames that are not decoded yet. Beyond, it forgets them all and stands still until the
+#: next key frame. So a long group goes out so slowly that a decoder of this speed never holds that many.
 _MOST_HELD_FRAMES, _DECODED_PER_S = 700, 200.0
 _KEY_FRAME_SPREAD_S = 0.033
 #: A group with more frames to go than this is left for a new key frame.
 _WORTH_SKIPPING = 50
 _MOST_BACKLOG_FRAMES = 1000
-#: The rest of a longer group is left out when a key frame comes; a shorter one is soon over.
+#: When a key frame comes, the rest of a longer group is left out; a shorter one is soon over.
 _LONG_GROUP_FRAMES = 300
 
 #: The kept frame, and the index in it, of the stream's packet with this (extended) number.

@@ -1,4 +1,4 @@
-"""The role of a peer that watches: its viewer gets the stream, its feedback says what the viewer lacks."""
+"""The role of a peer that watches: its viewer gets the stream, and its feedback says what is missing."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -19,7 +19,7 @@ from sluice.wire.srtp import GCM_TAG, GcmSender
 log = structlog.get_logger()
 
 _REPORT_US = 1_000_000
-#: Between two repairs, each of which is a whole group of pictures: doubled for one that soon follows another.
+#: The pause after a repair, which sends a whole group of pictures. It is doubled when another follows soon.
 _REPAIR_PAUSE_US, _LONGEST_REPAIR_PAUSE_US = 1_000_000, 32_000_000
 _TOO_MANY_NACKED = f"it asks for more than {NACKED_PER_S} packets a second again"
 _TOO_MANY_REPEATS = "it asks for more packets again than half of what it is sent"
@@ -53,7 +53,8 @@ class Watching:
         self._connection = connection
         self._stream = stream
         self._report_at_us = 0
-        #: Pictures, sound: players join them when they have a report of each, so each begins with one.
+        #: Pictures, sound. Players synchronise the two when they have a report of each, so each begins with
+        #: one.
         self._reported = (False, False)
         self._loss = LossWatch()
         self._video_paused = False
@@ -118,7 +119,8 @@ class Watching:
             self._picture_lost = now_us, self._stream.newest_key
 
     def _repair(self, now_us: int) -> None:
-        """A copied source makes no key frame when asked: the last one, and all since, is sent again."""
+        """A copied source makes no key frame when asked, so the last one and all that followed is sent
+        again."""
         if self._picture_lost is None or now_us < self._repair_at_us:
             return
         lost_us, newest_key = self._picture_lost
