@@ -180,12 +180,15 @@ def test_a_push_tells_its_start_its_stages_and_its_end(
     assert kinds(task_events(change, LATER, staged=staged)) == told
 
 
-def test_an_event_of_a_push_has_the_figures_of_its_document() -> None:
+def test_an_event_of_a_push_has_its_state_stage_and_reason() -> None:
     ended = task(State.ENDED, push=True, reason=Reason.IDLE_TIMEOUT, stage=PushStage.WAITING)
     (event,) = task_events(ended, LATER)
     assert event.order_key == "push/app/b1/room/task"
-    assert (event.data["status"], event.data["push_stream_state"]) == (3, 6)
-    assert event.data["stop_reason"] == "IdleTimeOut"
+    assert (event.data["state"], event.data["stage"], event.data["reason"]) == (
+        "ended",
+        "waiting",
+        "idle_timeout",
+    )
 
 
 def deliveries(plan: RetryPlan, takes_s: float = 0.0) -> list[float]:

@@ -157,7 +157,7 @@ def test_states_of_a_relay(change: dict[str, Any], status: int, message: str, re
     ],
 )
 def test_pushes(kind: EventKind, name: str) -> None:
-    push = relay(state="ended", status=3, push_stream_state=6, stop_reason="IdleTimeOut", text="nobody came")
+    push = relay(state="ended", stage="waiting", reason="idle_timeout", text="nobody came")
     told = document(kind, **push)
     assert told["EventType"] == name
     assert json.loads(told["EventData"]) == {
@@ -175,6 +175,12 @@ def test_pushes(kind: EventKind, name: str) -> None:
     }
     failed = data_of(kind, **push | {"state": "failed"})
     assert (failed["Code"], failed["ErrorMessage"]) == (1, "nobody came")
+
+
+def test_a_push_that_an_earlier_release_wrote_down() -> None:
+    push = relay(state="stopping", status=2, push_stream_state=6, stop_reason="", text="")
+    data = data_of(EventKind.PUSH_STATE, **push)
+    assert (data["Status"], data["PushStreamState"], data["StopReason"]) == (2, 6, "")
 
 
 def test_rooms_and_users() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from typer.main import get_command
 
+from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER
 from sluice.cli import cli
 from sluice.core.lifecycle import Reason, mermaid
 
@@ -144,7 +145,7 @@ def options(command: Any) -> Iterator[Any]:
 
 
 def test_reasons_can_be_told_apart() -> None:
-    numbers = [reason.number for reason in Reason if reason.number]
+    numbers = [number for number in REASON_NUMBER.values() if number]
     assert len(set(numbers)) == len(numbers)
     assert len({reason.code for reason in Reason}) == len(Reason)
     assert all(reason.text for reason in Reason if reason is not Reason.NONE)

@@ -8,7 +8,7 @@ came with it, or to nobody.
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -16,7 +16,7 @@ from sluice.core.errors import Culprit, SluiceError
 from sluice.core.http_url import HttpUrl
 from sluice.core.ids import AppId, BusinessId, RoomId
 from sluice.core.lifecycle import Reason, State
-from sluice.core.push import PushStage, push_report
+from sluice.core.push import PushStage
 from sluice.core.tasks import Dialect, PushSpec, RelaySpec, Task
 
 
@@ -227,8 +227,7 @@ def _push_events(task: Task[PushSpec], now: float, *, staged: bool) -> tuple[Cal
         kinds = (EventKind.PUSH_STOPPED,)
     else:
         kinds = ()  # its stages tell
-    report = push_report(task.state, task.stage, task.reason)
-    data = _data_of(task, now) | asdict(report) | {"stalled": task.stage is PushStage.STALLED}
+    data = _data_of(task, now) | {"stage": task.stage.code, "stalled": task.stage is PushStage.STALLED}
     return tuple(_event(kind, task, data, now) for kind in kinds)
 
 

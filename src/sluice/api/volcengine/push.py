@@ -23,10 +23,10 @@ from sluice.api.volcengine.fields import (
     whole,
 )
 from sluice.api.volcengine.relay import ALREADY_STARTED
+from sluice.callbacks.forms.volcengine_numbers import push_report
 from sluice.core.apps import App
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
-from sluice.core.push import push_report
 from sluice.core.tasks import Dialect, Kind, MediaType, PushSpec, Task
 from sluice.tasks.port import StartRequest, Tasks
 from sluice.wire.rtmp_url import RtmpUrl

@@ -34,10 +34,10 @@ from sluice.api.volcengine.fields import (
     missing,
     whole,
 )
+from sluice.callbacks.forms.volcengine_numbers import RELAY_STATUS
 from sluice.core.apps import App
 from sluice.core.errors import AccessRefused
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
-from sluice.core.lifecycle import RELAY_STATUS
 from sluice.core.masking import mask_url
 from sluice.core.sources import check_source_url
 from sluice.core.tasks import (

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from sluice.core.lifecycle import RELAY_STATUS, Reason, State
+from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER, RELAY_STATUS
+from sluice.core.lifecycle import Reason, State
 from sluice.store.outbox import OutboxEntry
 
 EVENT_TYPE = "RelayStreamStateChanged"
@@ -26,5 +27,5 @@ def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
         "StartTimeStamp": data["start_at"],
         "Msg": message,
         "Vid": data["run_id"],
-        "Reason": Reason.of(data["reason"]).number if has_reason else 0,
+        "Reason": REASON_NUMBER[Reason.of(data["reason"])] if has_reason else 0,
     }
