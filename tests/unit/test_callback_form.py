@@ -10,6 +10,7 @@ from sluice.callbacks.forms.form import NobodyRegistered
 from sluice.callbacks.forms.volcengine import EVENT_NAMES, EVENT_TYPES, VolcengineForm, events_of, names_of
 from sluice.core.callbacks import LONG_RETRY, EventKind, Registration
 from sluice.core.ids import AppId, BusinessId
+from sluice.core.plan import ONLY_H264_IS_COPIED
 from sluice.core.tasks import Dialect
 from sluice.store.outbox import OutboxEntry
 from sluice.wire.callback_bodies import Envelope, data_text, nonce_of, rfc3339, signature
@@ -145,6 +146,12 @@ def test_the_secret_is_that_of_now() -> None:
 def test_states_of_a_relay(change: dict[str, Any], status: int, message: str, reason: int) -> None:
     data = data_of(EventKind.RELAY_STATE, **change)
     assert (data["Status"], data["Msg"], data["Reason"], data["Vid"]) == (status, message, reason, "v1")
+
+
+def test_what_cannot_be_copied_is_told_in_the_words_of_the_call() -> None:
+    text = f"the source's video is VP9; {ONLY_H264_IS_COPIED}"
+    data = data_of(EventKind.RELAY_STATE, **relay(state="failed", reason="source_unsupported", text=text))
+    assert data["Msg"] == "the source's video is VP9; StreamMode 1 copies and takes only H.264"
 
 
 @pytest.mark.parametrize(

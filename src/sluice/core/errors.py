@@ -10,7 +10,8 @@ SluiceError
 ├── DestinationError   the CDN (or the way to it) failed; transient or permanent
 ├── RoomError          the room refused or lost something
 └── Overloaded         we have no room for this now
-    └── LimitReached   … the operator allows no more of it at once
+    └── LimitReached   … no more of it is allowed at once
+        └── TooManyBans
 """
 
 from enum import Enum
@@ -112,3 +113,11 @@ class Overloaded(SluiceError):
 
 class LimitReached(Overloaded):
     culprit = Culprit.CALLER
+
+
+class TooManyBans(LimitReached):
+    """An app may have `most` bans in force at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} bans of this app are in force; lift some, or close whole rooms")
+        self.most = most

@@ -17,6 +17,9 @@ from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 #: Channels of an Opus packet (RFC 6716); more are several streams in one, which RTP does not carry.
 OPUS_CHANNELS = 2
 
+#: The end of a refusal, which dialects may put into the words of their callers.
+ONLY_H264_IS_COPIED = "only H.264 can be copied"
+
 
 @dataclass(frozen=True, slots=True)
 class VideoTrack:
@@ -125,9 +128,9 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
             "be played"
         )
     if spec.stream_mode is StreamMode.TRANSCODE:
-        return TrackPlan(TrackAction.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
+        return TrackPlan(TrackAction.TRANSCODE, f"asked for, source is {title}")
     if track.codec != "h264":
-        raise unsupported(f"the source's video is {title}; StreamMode 1 copies and takes only H.264")
+        raise unsupported(f"the source's video is {title}; {ONLY_H264_IS_COPIED}")
     if track.has_b_frames:
         return TrackPlan(
             TrackAction.TRANSCODE, "source has B-frames, which browsers cannot show in real time"

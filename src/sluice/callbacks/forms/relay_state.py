@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER, RELAY_STATUS
 from sluice.core.lifecycle import Reason, State
+from sluice.core.plan import ONLY_H264_IS_COPIED
 from sluice.store.outbox import OutboxEntry
 
 EVENT_TYPE = "RelayStreamStateChanged"
@@ -17,7 +18,7 @@ def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
     data = entry.data
     state = State(data["state"])
     has_reason = not state.live or state is State.RECOVERING
-    message = data["text"] if has_reason else _AGAIN if data["again"] else ""
+    message = _in_callers_words(data["text"]) if has_reason else _AGAIN if data["again"] else ""
     return {
         "RoomId": data["room_id"],
         "TaskId": data["task_id"],
@@ -29,3 +30,8 @@ def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
         "Vid": data["run_id"],
         "Reason": REASON_NUMBER[Reason.of(data["reason"])] if has_reason else 0,
     }
+
+
+def _in_callers_words(text: str) -> str:
+    """The core's text, with the field by which a caller of this API asks for a copy."""
+    return text.replace(ONLY_H264_IS_COPIED, "StreamMode 1 copies and takes only H.264")
