@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -27,6 +28,8 @@ from sluice.core.limits import MOST_NATIVE_BODY_BYTES
 from sluice.core.tasks import FULL_VOLUME
 from sluice.process.owned import trouble
 from sluice.tasks.port import PlaybackChange, Tasks
+
+log = structlog.get_logger(__name__)
 
 
 class ErrorDetail(BaseModel):
@@ -183,6 +186,8 @@ def routes(tasks: Tasks, operator: Operator) -> APIRouter:
 
 def _failure(error: SluiceError) -> JSONResponse:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    if error.culprit.is_defect:
+        log.error("x call", code=type(error).__name__, exc_info=error)
     if isinstance(error, AccessRefused) and error.known:
         status = 403
     message = str(error) if status != 500 else "internal error; the log of the node tells more"

@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -26,6 +27,8 @@ from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.limits import MOST_IF_MATCH_BYTES, MOST_OFFER_BYTES
 from sluice.rooms.port import Bans, PatchOutcome, PeerAnswer, PeerPatch, RoomEngine
+
+log = structlog.get_logger(__name__)
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -183,6 +186,8 @@ def refused(error: SluiceError, request: Request, admission: Admission) -> Respo
             admission.fail(address_of(request))
         except TooOften as often:
             error = often
+    if error.culprit.is_defect:
+        log.error("x call", path=request.url.path, exc_info=error)
     status = 415 if isinstance(error, _WrongType) else status_of(error)
     headers = dict(_HINTS.get(status, {}))
     if isinstance(error, TooOften):

@@ -143,10 +143,8 @@ class Courier:
             async with self._tools.slots.take(shares):
                 began_at = self._tools.clock()
                 await self._post(post)
-        except NobodyRegistered as failure:
-            error, hopeless = str(failure), True
-        except PostFailed as failure:
-            error = str(failure)
+        except (NobodyRegistered, PostFailed) as failure:
+            error, hopeless = str(failure), not failure.transient
         except Exception:  # a fault of ours is tried again as one of the receiver
             log.exception("a callback could not be made", event_id=entry.event_id)
             error = "internal error; the log of the node tells more"

@@ -1,4 +1,8 @@
-"""Errors of the core, each with a culprit that decides status, retry and log level.
+"""Errors of the core. What follows from an error is decided by three things:
+
+* its class decides the status and the code that a caller is told, in one table of each dialect;
+* its culprit decides whether the log shows it as a defect of ours, with the trace;
+* `transient` decides whether we try again. The culprit says so, unless an error knows better.
 
 SluiceError
 ├── BadInput           the caller sent something outside the contract
@@ -6,9 +10,9 @@ SluiceError
 │   └── TaskNotFound   … a task that is not live
 ├── NotNow             what the caller asked for does not fit the state that the thing is in
 ├── AccessRefused      a token or key does not allow this
-├── SourceError        the source (or the way to it) failed; transient or permanent
-├── DestinationError   the CDN (or the way to it) failed; transient or permanent
-├── RoomError          the room refused or lost something
+├── SourceError        the source (or the way to it) failed
+├── DestinationError   the CDN (or the way to it) failed
+├── RoomError          the room's process is not there, or lost something
 └── Overloaded         we have no room for this now
     └── LimitReached   … no more of it is allowed at once
         └── TooManyBans
@@ -20,16 +24,30 @@ from sluice.core.lifecycle import Reason
 
 
 class Culprit(Enum):
-    CALLER = "caller"
-    SOURCE = "source"
-    DESTINATION = "destination"
-    US = "us"
+    """Whose fault an error is: (name, whether another try may help, whether it is a defect of ours)."""
+
+    def __init__(self, code: str, transient: bool, is_defect: bool) -> None:
+        self.code = code
+        self.transient = transient
+        self.is_defect = is_defect
+
+    CALLER = ("caller", False, False)
+    SOURCE = ("source", True, False)
+    DESTINATION = ("destination", True, False)
+    LOAD = ("load", True, False)  #: nobody's: too much at once, or a process that is being started again
+    US = ("us", True, True)
 
 
 class SluiceError(Exception):
     """Base; `str(error)` tells a person what happened and what to do."""
 
     culprit = Culprit.US
+    _transient: bool | None = None  #: set by an error that knows better than its culprit
+
+    @property
+    def transient(self) -> bool:
+        """Whether another try may help."""
+        return self.culprit.transient if self._transient is None else self._transient
 
 
 class BadInput(SluiceError):
@@ -76,8 +94,8 @@ class SourceError(SluiceError):
     def __init__(self, reason: Reason, text: str, *, transient: bool, denied: bool = False) -> None:
         super().__init__(text)
         self.reason = reason
-        self.transient = transient
         self.denied = denied
+        self._transient = transient
 
 
 def unsupported(text: str) -> SourceError:
@@ -98,17 +116,19 @@ class DestinationError(SluiceError):
     def __init__(self, reason: Reason, text: str, *, transient: bool) -> None:
         super().__init__(text)
         self.reason = reason
-        self.transient = transient
+        self._transient = transient
 
 
 class RoomError(SluiceError):
+    culprit = Culprit.LOAD
+
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(text)
         self.reason = reason
 
 
 class Overloaded(SluiceError):
-    pass
+    culprit = Culprit.LOAD
 
 
 class LimitReached(Overloaded):

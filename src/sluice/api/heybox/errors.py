@@ -40,13 +40,12 @@ class BotApiError(SluiceError):
     """The call fails with this row; `fill` fills its message. `why` is for the log alone, but for the rule
     that a parameter breaks: its bot is told."""
 
-    culprit = Culprit.CALLER
-
     def __init__(self, row: Row, *fill: str, why: str = "") -> None:
         message = row.message % fill
         super().__init__(f"{message} ({why})" if row is INVALID and why else message)
         self.row = row
         self.why = why
+        self.culprit = Culprit.US if row is INTERNAL_ERROR else Culprit.CALLER
 
 
 def to_refusal(error: SluiceError) -> BotApiError:

@@ -98,7 +98,7 @@ class BotGateway:
             return
         except SluiceError as error:
             refusal = to_refusal(error)
-            if refusal.row is INTERNAL_ERROR or not self._lines.take(network_of(call.address), call.now):
+            if refusal.culprit.is_defect or not self._lines.take(network_of(call.address), call.now):
                 _log_refusal(call, refusal, error)
             response = failure(refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
@@ -152,7 +152,7 @@ def _log_refusal(call: _Call, refusal: BotApiError, error: SluiceError) -> None:
     fields: dict[str, object] = {"path": _path_of(call), "caller": call.address}
     if call.bot is not None:
         fields["bot"] = call.bot.bot_id
-    if refusal.row is INTERNAL_ERROR:
+    if refusal.culprit.is_defect:
         log.error("x call", **fields, exc_info=error)
     else:
         log.info("x call", **fields, msg=str(refusal), why=refusal.why)

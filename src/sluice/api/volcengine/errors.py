@@ -82,15 +82,15 @@ INTERNAL_ERROR = Row("InternalError", 500, "internal error")
 class OpenApiError(SluiceError):
     """The call fails with this row; `fill` fills its message."""
 
-    culprit = Culprit.CALLER
-
     def __init__(self, row: Row, *fill: str) -> None:
         super().__init__(row.message % fill)
         self.row = row
+        self.culprit = Culprit.US if row is INTERNAL_ERROR else Culprit.CALLER
 
 
 def to_refusal(error: SluiceError) -> OpenApiError:
-    """What the caller is told of an error of the core."""
+    """What the caller is told of an error of the core. A refusal says whether the error was a defect of ours:
+    then nobody but the log is told what it was."""
     match error:
         case OpenApiError():
             return error

@@ -74,7 +74,7 @@ class Gateway:
         except SluiceError as error:
             refusal = to_refusal(error)
             caller = network_of(scope["client"][0]) if scope.get("client") else ""
-            if refusal.row is INTERNAL_ERROR or not self._lines.take(caller, now):
+            if refusal.culprit.is_defect or not self._lines.take(caller, now):
                 _log_refusal(metadata, refusal, error, scope)
             response = failure(metadata, refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
@@ -197,7 +197,7 @@ def _log_refusal(metadata: Metadata, refusal: OpenApiError, error: SluiceError, 
         "code": refusal.row.code,
         "caller": caller[0] if caller else None,
     }
-    if refusal.row is INTERNAL_ERROR:
+    if refusal.culprit.is_defect:
         log.error("x call", **fields, exc_info=error)
     else:
         log.info("x call", **fields, why=str(error))
