@@ -22,7 +22,7 @@ from sluice.api.hosts import host_name
 from sluice.api.proxies import is_prefix
 from sluice.callbacks.forms.volcengine import events_of
 from sluice.core.bots import NO_LIMITS, StreamLimits
-from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan, check_url
+from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan
 from sluice.core.errors import BadInput
 from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.ice_servers import IceServer, parse_ice_server
@@ -44,6 +44,7 @@ from sluice.core.limits import (
     MOST_USER_PEERS,
     MOST_USER_STREAMS,
 )
+from sluice.core.urls import CALLBACK_URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,7 @@ class _Callback(BaseModel):
 
     app_id: Annotated[_Id, Field(min_length=1)]
     business_id: _Id = ""
-    url: Annotated[str, AfterValidator(check_url)]
+    url: Annotated[str, AfterValidator(CALLBACK_URL.check)]
     secret: Annotated[str, Field(min_length=1, max_length=256)]
     events: Annotated[tuple[str, ...], BeforeValidator(_parse_events)]
 

@@ -13,7 +13,6 @@ from sluice.core.callbacks import (
     CallbackEvent,
     EventKind,
     RetryPlan,
-    check_url,
     task_events,
     url_destination,
 )
@@ -216,23 +215,3 @@ def test_the_vendors_plan() -> None:
 def test_the_plan_of_a_minute() -> None:
     assert deliveries(MINUTE_RETRY) == [0, 10, 20, 30, 40, 50, 60]
     assert deliveries(MINUTE_RETRY, 5.0) == [0, 10, 20, 30, 40, 50, 60], "from the beginning of a try"
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["http://host", "https://user:pass@host:8443/path?query", "http://192.0.2.1/", "http://[2001:db8::1]/"],
-)
-def test_addresses_that_callbacks_can_go_to(url: str) -> None:
-    assert check_url(url) == url
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("", "host/path", "ftp://host/", "http://", "http:///path", "http://host:0/", "http://host:65536/"),
-        *("http://[::1/", "http://host/a b", "http://host/\r\nX: y", f"http://host/{'x' * 4096}"),
-    ],
-)
-def test_addresses_that_they_cannot(url: str) -> None:
-    with pytest.raises(ValueError, match="must"):
-        check_url(url)

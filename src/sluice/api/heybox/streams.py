@@ -22,12 +22,11 @@ from sluice.api.heybox.fields import Body, Id, Text, whole
 from sluice.core.addresses import AddressPolicy, is_address
 from sluice.core.apps import Apps, Feature
 from sluice.core.bots import Bot, Line, StreamLimits
-from sluice.core.callbacks import check_url
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import BotRoomId, BusinessId, ChannelId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
-from sluice.core.sources import check_source_url, host_of
 from sluice.core.tasks import FULL_VOLUME, LIFETIME_S, MediaType, RelaySpec, StreamMode
+from sluice.core.urls import CALLBACK_URL, SOURCE_URL, host_of
 from sluice.store.bots import BotRegistry
 from sluice.tasks.port import StartRequest, Tasks
 
@@ -43,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 def _callback_url(value: str) -> str:
-    return check_url(value) if value else value
+    return CALLBACK_URL.check(value) if value else value
 
 
 def _plays(value: int) -> int:
@@ -55,7 +54,7 @@ def _plays(value: int) -> int:
 class Push(Body):
     room_id: Id
     channel_id: Id
-    stream_url: Annotated[Text, AfterValidator(check_source_url)]
+    stream_url: Annotated[Text, AfterValidator(SOURCE_URL.check)]
     operator: Annotated[int, whole(1, 2**63 - 1, "a positive integer of 64 bits")]
     volume: Annotated[int, whole(0, FULL_VOLUME, f"0 to {FULL_VOLUME}")] = FULL_VOLUME
     callback_url: Annotated[str, AfterValidator(_callback_url)] = ""

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from sluice.api.volcengine.errors import INVALID_RTMP_ADDRESS, MISSING, TASK_NOT_FOUND, OpenApiError
 from sluice.api.volcengine.fields import (
-    UNSAFE,
     Fields,
     Id,
     Integer,
@@ -28,21 +27,14 @@ from sluice.core.apps import App
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
 from sluice.core.tasks import Dialect, Kind, MediaType, PushSpec, Task
+from sluice.core.urls import UrlRule
 from sluice.tasks.port import StartRequest, Tasks
 from sluice.wire.rtmp_url import RtmpUrl
 
-_MAX_URL_LENGTH = 4096
+#: A CDN's address has a host and an app; a stream's name may follow.
+_PUSH_URL = UrlRule("rtmp:// or rtmps://", RtmpUrl.parse)
 
 log = structlog.get_logger(__name__)
-
-
-def _usable(url: str) -> bool:
-    """An RTMP address with a host and an app, and nothing that could end a line."""
-    try:
-        RtmpUrl.parse(url)
-    except ValueError:
-        return False
-    return not UNSAFE.search(url) and len(url) <= _MAX_URL_LENGTH
 
 
 class PushedStream(Fields):
@@ -76,8 +68,10 @@ class StartPushSingleStreamToCDN(TaskRequest):
 
     @model_validator(mode="after")
     def _url_is_rtmp(self) -> "StartPushSingleStreamToCDN":
-        if not _usable(self.push_url):
-            raise OpenApiError(INVALID_RTMP_ADDRESS)
+        try:
+            _PUSH_URL.check(self.push_url)
+        except ValueError as error:
+            raise OpenApiError(INVALID_RTMP_ADDRESS) from error
         return self
 
     def push(self, app: App) -> StartRequest[PushSpec]:

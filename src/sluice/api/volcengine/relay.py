@@ -39,7 +39,6 @@ from sluice.core.apps import App
 from sluice.core.errors import AccessRefused
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
-from sluice.core.sources import check_source_url
 from sluice.core.tasks import (
     LONGEST_AHEAD_S,
     Dialect,
@@ -49,6 +48,7 @@ from sluice.core.tasks import (
     StreamMode,
     Task,
 )
+from sluice.core.urls import SOURCE_URL
 from sluice.tasks.port import StartRequest, Tasks
 from sluice.wire.token import Privilege, verify
 
@@ -67,7 +67,7 @@ log = structlog.get_logger(__name__)
 
 def _stream_url(value: str) -> str:
     try:
-        return check_source_url(value)
+        return SOURCE_URL.check(value)
     except ValueError as error:
         raise illegal(str(error)) from error
 
