@@ -111,6 +111,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                     credentials.admin_token, tries=settings.http.admin_tries, refusals=refusals
                 )
                 natives = [
+                    native.health_routes(),
                     native.routes(tasks, operator),
                     native_apps.routes(registry, operator),
                     native_bots.routes(bots, operator),

@@ -31,6 +31,7 @@ from sluice.terminal import (
     client_with,
     err,
     load_credentials,
+    node_client,
     out,
     print_document,
     print_json,
@@ -90,11 +91,14 @@ _HostsOption = Annotated[
     ),
 ]
 
+_LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]
+
 # --- nodes ------------------------------------------------------------------------------------------------
 
 
 @cli.command()
 def serve(  # noqa: PLR0913 - every setting is an option
+    context: typer.Context,
     data: DataOption = None,
     listen: Annotated[str | None, typer.Option(help="HTTP address. Default: 127.0.0.1:8080")] = None,
     media_port: Annotated[
@@ -138,9 +142,7 @@ def serve(  # noqa: PLR0913 - every setting is an option
         bool | None,
         typer.Option(help="Bots play only into channels that they made or `sluice channel set` named."),
     ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error. Default: info")
-    ] = None,
+    log_level: _LevelOption = None,
 ) -> None:
     """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml.
 
@@ -150,8 +152,8 @@ def serve(  # noqa: PLR0913 - every setting is an option
     fair shares of connections, peers, event streams and tries are settings too: most_… in sluice/config.py,
     which says what each is.
     """
-    options = locals()  # each parameter is the setting of its name
-    settings = settings_with({**options, "public_ip": tuple(public_ip) if public_ip else None})
+    # Each option has the name of its setting.
+    settings = settings_with({**context.params, "public_ip": tuple(public_ip) if public_ip else None})
     configure_logging(settings.log_level)
     uvloop.run(_serve(settings))
 
@@ -258,7 +260,7 @@ def token(
 @task_cli.command("list")
 def task_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
     """All tasks, newest first."""
-    document = client_with(url, load_credentials(data)).native("GET", "/tasks")
+    document = node_client(url, data).native("GET", "/tasks")
     # Not among the documents with --json, which are the node's.
     addresses = {
         "tasks": [task | {"address": task.get("source", task.get("target"))} for task in document["tasks"]]
@@ -278,7 +280,7 @@ def task_show(
     id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """One task."""
-    print_document(client_with(url, load_credentials(data)).native("GET", _task_path(id)), as_json)
+    print_document(node_client(url, data).native("GET", _task_path(id)), as_json)
 
 
 @task_cli.command("stop")
@@ -286,7 +288,7 @@ def task_stop(
     id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Stops a task."""
-    print_document(client_with(url, load_credentials(data)).native("POST", f"{_task_path(id)}/stop"), as_json)
+    print_document(node_client(url, data).native("POST", f"{_task_path(id)}/stop"), as_json)
 
 
 @task_cli.command("control")
@@ -311,7 +313,7 @@ def task_control(
     """Changes how a relay plays: all that is given, or nothing."""
     wanted = {"pause": pause, "seek_s": seek, "volume": volume, "normalize": normalize}
     body = {name: value for name, value in wanted.items() if value is not None}
-    client = client_with(url, load_credentials(data))
+    client = node_client(url, data)
     print_document(client.native("POST", f"{_task_path(id)}/control", body), as_json)
 
 
@@ -325,7 +327,7 @@ def callback_list(
 ) -> None:
     """Events, newest first."""
     query = urlencode({"limit": limit} | ({"state": state} if state else {}))
-    document = client_with(url, load_credentials(data)).native("GET", f"/callbacks?{query}")
+    document = node_client(url, data).native("GET", f"/callbacks?{query}")
     names = ("event_id", "event", "room_id", "task_id", "state", "attempts", "last_error", "url")
     print_rows(document, "callbacks", names, as_json)
 
@@ -336,4 +338,4 @@ def callback_replay(
 ) -> None:
     """Sends an event again, at once and outside the order."""
     path = f"/callbacks/{quote(event_id, safe='')}/replay"
-    print_document(client_with(url, load_credentials(data)).native("POST", path), as_json)
+    print_document(node_client(url, data).native("POST", path), as_json)

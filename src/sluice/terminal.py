@@ -42,6 +42,16 @@ def client_with(url: str, credentials: Credentials) -> Client:
     return Client(url.rstrip("/"), key, credentials.admin_token)
 
 
+def node_client(url: str, data: Path | None) -> Client:
+    """A client with the credentials of the data folder."""
+    return client_with(url, load_credentials(data))
+
+
+def switch(client: Client, path: str, as_json: bool, *, enabled: bool) -> None:
+    """Enables or disables what is at `path`, and prints it."""
+    print_document(client.native("PATCH", path, {"enabled": enabled}), as_json)
+
+
 def read_secret(path: Path | None) -> str | None:
     """What stands in the file, without the end of its line."""
     try:

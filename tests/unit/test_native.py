@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from sluice.api.native import routes
+from sluice.api.native import health_routes, routes
 from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
@@ -23,6 +23,7 @@ class Native:
     def __init__(self) -> None:
         self.tasks = FakeTasks(lambda: 1000.0)
         self.app = FastAPI()
+        self.app.include_router(health_routes())
         self.app.include_router(routes(self.tasks, Operator(ADMIN)))
 
     def add(self, task_id: str) -> Task[RelaySpec]:

@@ -41,6 +41,12 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
+class Document(BaseModel):
+    """A body or an answer of the operator's resources; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
 class TaskList(BaseModel):
     """A page of task documents, newest first."""
 
@@ -51,10 +57,8 @@ class TaskList(BaseModel):
 _LONGEST_S = 10 * 365 * 86400
 
 
-class ControlBody(BaseModel):
+class ControlBody(Document):
     """How a relay shall play from now on; what is left out stays as it is. All of it happens, or nothing."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     pause: StrictBool | None = None
     """Whether it stands still. Its user stays in the room, and its lifetime runs on. Not for live sources."""
@@ -136,8 +140,16 @@ async def _with_body(request: Request) -> Request:
     return Request(request.scope, receive)
 
 
-def routes(tasks: Tasks, operator: Operator) -> APIRouter:
-    """The router, to be included in the application without a prefix."""
+def operators_router(operator: Operator, path: str = "") -> APIRouter:
+    """A router below ``/api/v1`` whose routes only the operator may use; the application includes it without
+    a prefix."""
+    return APIRouter(
+        prefix=f"/api/v1{path}", route_class=NativeRoute, dependencies=operator.only, responses=FAILURES
+    )
+
+
+def health_routes() -> APIRouter:
+    """``/healthz``, for everybody."""
     api = APIRouter(route_class=NativeRoute)
 
     @api.get("/healthz", summary="Whether the node answers")
@@ -148,33 +160,31 @@ def routes(tasks: Tasks, operator: Operator) -> APIRouter:
             response.status_code = 503
         return Health(status=why or "ok")
 
-    @api.get(
-        "/api/v1/tasks", dependencies=operator.only, responses=FAILURES, summary="All tasks, newest first"
-    )
+    return api
+
+
+def routes(tasks: Tasks, operator: Operator) -> APIRouter:
+    """To be included in the application without a prefix."""
+    api = operators_router(operator, "/tasks")
+
+    @api.get("", summary="All tasks, newest first")
     async def list_tasks(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> TaskList:
         return TaskList(tasks=await tasks.list_documents(limit=limit, offset=offset))
 
-    @api.get("/api/v1/tasks/{id}", dependencies=operator.only, responses=FAILURES, summary="One task")
+    @api.get("/{id}", summary="One task")
     async def show_task(id: str) -> dict[str, Any]:
         return await tasks.document(RunId(id))
 
-    @api.post(
-        "/api/v1/tasks/{id}/stop", dependencies=operator.only, responses=FAILURES, summary="Stop a task"
-    )
+    @api.post("/{id}/stop", summary="Stop a task")
     async def stop_task(id: str) -> dict[str, Any]:
         """The task as it is after the order; its end may take a moment more."""
         await tasks.stop(RunId(id))
         return await tasks.document(RunId(id))
 
-    @api.post(
-        "/api/v1/tasks/{id}/control",
-        dependencies=operator.only,
-        responses=FAILURES,
-        summary="Pause, resume, seek, set volume and loudness of a relay",
-    )
+    @api.post("/{id}/control", summary="Pause, resume, seek, set volume and loudness of a relay")
     async def control_task(id: str, body: ControlBody) -> dict[str, Any]:
         """The task with the change in effect. What it cannot take in its state is refused with 409, what its
         source cannot do with 400."""
