@@ -3,9 +3,10 @@
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlencode
 
 import typer
@@ -39,6 +40,9 @@ from sluice.terminal import (
     settings_with,
 )
 from sluice.wire.token import Grant, Privilege, make
+
+if TYPE_CHECKING:
+    from sluice.demo_check import Figures
 
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
@@ -195,18 +199,30 @@ def demo(
 
 
 async def _demo(settings: Settings, *, check: bool) -> bool:
-    from sluice import demo as sample  # aiortc and FFmpeg are needed here alone
+    from sluice import demo as sample  # FFmpeg is needed here alone
 
+    measure = _demo_measure() if check else None
     stopped = wait_for_signal()
     async with sample.running_demo(settings) as (node, page):
-        if check:
-            figures = await sample.measure(node)
+        if measure is not None:
+            figures = await measure(node)
             out.print(f"{'ok' if figures.good else 'FAILED'}: {figures}", highlight=False, soft_wrap=True)
             return figures.good
         out.print("See and hear it at", page, soft_wrap=True, highlight=False)
         out.print("Ctrl-C ends it.")
         await stopped
         return True
+
+
+def _demo_measure() -> "Callable[[Node], Awaitable[Figures]]":
+    """Raises BadInput where the viewer is not installed."""
+    try:
+        from sluice.demo_check import measure
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            "--check", f"needs {error.name}; install it with: pip install 'sluice[demo]'"
+        ) from error
+    return measure
 
 
 # --- calls ------------------------------------------------------------------------------------------------
