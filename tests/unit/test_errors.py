@@ -36,7 +36,7 @@ LOST = Reason.SOURCE_INTERRUPTED
         (DestinationError(LOST, "lost", transient=False), False),
         (PostFailed("the answer is 500"), True),
         (Overloaded("full"), True),
-        (RoomError(LOST, "gone"), True),
+        (RoomError("gone"), True),
         (StoreError("closed"), True),
     ],
 )

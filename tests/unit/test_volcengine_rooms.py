@@ -56,7 +56,7 @@ def test_what_is_taken_and_not_used(gateway: FakeGateway) -> None:
 
 
 def test_the_room_has_to_be_there_to_be_asked(gateway: FakeGateway) -> None:
-    gateway.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again in a second")
+    gateway.rooms.error = RoomError("try again in a second")
     for answer in (online(gateway), ban(gateway, RoomId="Room1")):
         assert error_of(answer)[:2] == (503, "ServiceUnavailableTemp")
 

@@ -12,7 +12,6 @@ from sluice.api.whep import routes
 from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.core.lifecycle import Reason
 from sluice.rooms.port import WatchOffer
 from sluice.store.errors import StoreError
 from sluice.wire.token import Grant, Privilege, make
@@ -166,7 +165,7 @@ def test_what_the_rooms_say(whep: Whep) -> None:
     whep.rooms.error = BadInput("offer", "has no media section")
     answer = whep.post()
     assert (answer.status, answer.body) == (400, b"offer: has no media section")
-    whep.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again")
+    whep.rooms.error = RoomError("try again")
     answer = whep.post()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert end(whep, f"{PATH}/peer_1") == 503

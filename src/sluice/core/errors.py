@@ -122,10 +122,6 @@ class DestinationError(SluiceError):
 class RoomError(SluiceError):
     culprit = Culprit.LOAD
 
-    def __init__(self, reason: Reason, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
 
 class Overloaded(SluiceError):
     culprit = Culprit.LOAD
