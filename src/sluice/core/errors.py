@@ -6,9 +6,9 @@
 
 SluiceError
 ├── BadInput           the caller sent something outside the contract
-├── NotFound           the caller named something that there is not
+├── NotFound           the caller named something that does not exist
 │   └── TaskNotFound   … a task that is not live
-├── NotNow             what the caller asked for does not fit the state that the thing is in
+├── NotNow             the thing is in a state in which this cannot be done
 ├── AccessRefused      a token or key does not allow this
 ├── SourceError        the source (or the way to it) failed
 ├── DestinationError   the CDN (or the way to it) failed
@@ -51,7 +51,7 @@ class SluiceError(Exception):
 
 
 class BadInput(SluiceError):
-    """`field` is the path of the field in the caller's terms, `why` the rule it broke."""
+    """`field` is the path of the field in the caller's terms, `why` the rule that it broke."""
 
     culprit = Culprit.CALLER
 
@@ -74,7 +74,7 @@ class NotNow(SluiceError):
 
 
 class AccessRefused(SluiceError):
-    """`known` tells a valid credential without the right (403) from an invalid one (401)."""
+    """`known`: the credential is valid but does not give the right (403); else it is invalid (401)."""
 
     culprit = Culprit.CALLER
 

@@ -15,7 +15,7 @@ class PushStage(Enum):
     RECONNECTING = "reconnecting"  #: every later attempt, and the pauses between them
     PUBLISHING = "publishing"  #: connected, asking to publish
     PUSHING = "pushing"
-    STALLED = "stalled"  #: connected, and a kind of media that is published does not leave
+    STALLED = "stalled"  #: connected, but a kind of media that is published does not leave
 
     @classmethod
     def of(cls, code: str) -> "PushStage":
