@@ -12,7 +12,7 @@ from sluice.core.ids import AppId, RoomId, UserId
 from sluice.store.schema import bans
 from sluice.store.thread import Store
 
-#: So many bans of one app may be in force at once.
+#: Bans of one app that may be in force at once.
 MOST_BANS = 10_000
 
 _BARRED = (
