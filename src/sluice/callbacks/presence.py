@@ -1,7 +1,7 @@
-"""What the changes of rooms make of events: who came and went, what is captured, which rooms there are.
+"""Makes events of the changes in rooms: who came and went, what is captured, which rooms exist.
 
 A room is created by the first user in it and destroyed by the last. The room process tells the changes of a
-room in their order. Pure: time is an argument. Knows the users of all rooms, as the room processes do.
+room in order. Like the room processes it knows the users of all rooms. Pure: time is an argument.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,9 @@ _STOPPED = {"audio": EventKind.AUDIO_STOPPED, "video": EventKind.VIDEO_STOPPED}
 class _User:
     device: str
     joined_at: float
-    media: dict[int, tuple[str, ...]] = field(default_factory=dict)  #: of each stream, what flows in it
+    media: dict[int, tuple[str, ...]] = field(
+        default_factory=dict
+    )  #: the kinds of media that flow, by stream
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class Presence:
         return list(_capture(key, change.user_id, user, change.stream or 0, media, now))
 
     def lose(self, lost: Callable[[AppId, RoomId], bool], now: float) -> list[CallbackEvent]:
-        """The rooms that are `lost` are gone, with everybody in them."""
+        """The rooms for which `lost` is true are gone, with everybody in them."""
         return [
             event
             for key, room in list(self._rooms.items())
@@ -88,7 +90,7 @@ class Presence:
 def _capture(
     key: _RoomKey, user_id: str, user: _User, stream: int, media: tuple[str, ...], now: float
 ) -> Iterator[CallbackEvent]:
-    """What began and what ended in a stream, told by what flows in it now."""
+    """The kinds of media that began or ended in a stream, found from those that flow now."""
     before = user.media.pop(stream, ())
     if media:
         user.media[stream] = media
@@ -100,7 +102,7 @@ def _capture(
 
 def _event(kind: EventKind, key: _RoomKey, now: float, **data: Any) -> CallbackEvent:
     app_id, room_id = key
-    # Rooms belong to no business: the registration of the whole app is told.
+    # Rooms belong to no business, so the registration of the whole app is told.
     return CallbackEvent(
         kind, app_id, BusinessId(""), room_order_key(*key), {"room_id": room_id, "at": now, **data}, now
     )

@@ -1,7 +1,7 @@
 """Writes what happens in rooms into the outbox, in the order in which it happened.
 
-The changes are not the store's own, so they wait in memory until they are durable; a few at most, unless the
-store stands still. More than CAPACITY are dropped and counted.
+The changes happen outside the store, so they wait in memory until they are durable: only a few, unless the
+store stands still. Beyond CAPACITY they are dropped and counted.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ _PAUSE_AFTER_TROUBLE_S = 1.0
 
 
 class RoomEvents:
-    """An async context manager; `on_change` and `on_loss` are the rooms' to call while it is open. On leaving
-    it tells that everybody left: the room processes end with the node."""
+    """An async context manager. While it is open the rooms call `on_change` and `on_loss`. On leaving it
+    writes that everybody left, since the room processes end with the node."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
@@ -71,7 +71,7 @@ class RoomEvents:
         self._more.set()
 
     async def _write(self) -> None:
-        """Until the end, at which it writes what is left or gives it up."""
+        """Runs until the end, when it writes what is left or gives it up."""
         while self._waiting or not self._closing:
             await self._more.wait()
             self._more.clear()

@@ -49,7 +49,7 @@ def insert_bot(conn: Connection, bot: Bot, token: str | None, now: float) -> tup
     values: dict[str, Any] = {"created_at": now, "enabled": True, "name": bot.name, "app_id": bot.app_id}
     values |= {"line": bot.line.value, "rooms": sorted(bot.rooms)}
     # A token of ours carries the number, which is not known yet: its hash follows.
-    values["token_hash"] = hash_token(token or secrets.token_hex())  # a token of ours carries the number, which is not known yet
+    values["token_hash"] = hash_token(token or secrets.token_hex())
     try:
         number = conn.execute(insert(bots).values(values).returning(bots.c.bot_id)).scalar_one()
     except IntegrityError as error:

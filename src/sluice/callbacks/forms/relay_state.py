@@ -13,8 +13,8 @@ _AGAIN = "source reconnected"
 
 
 def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
-    """The mapping of states is that of section 4. A relay of which a kind of media has stopped runs on, with
-    the reason."""
+    """The data of the event; section 4 maps the states. A relay in which one kind of media has stopped is
+    still running, with a reason."""
     data = entry.data
     state = State(data["state"])
     has_reason = not state.live or state is State.RECOVERING

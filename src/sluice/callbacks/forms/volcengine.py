@@ -68,7 +68,7 @@ def events_of(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def names_of(events: Iterable[str]) -> list[str]:
-    """The EventList again."""
+    """The EventList from which `events_of` made these."""
     return [_NAME_BY_KIND.get(event, event) for event in events]
 
 
@@ -93,8 +93,8 @@ class VolcengineForm:
 
 
 def _push(entry: OutboxEntry) -> Mapping[str, object]:
-    """5.2: one superset of fields in all four events. A push of which one kind of media does not leave says
-    so in the fields that are for failures: its state alone would look as it does before the first picture."""
+    """5.2: all four events have the same fields. A push in which one kind of media is stalled says so in the
+    fields for failures: its state alone would be the same as before the first picture."""
     data = entry.data
     state = State(data["state"])
     stalled = state.live and state is not State.STOPPING and data.get("stalled", False)
