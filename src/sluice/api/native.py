@@ -2,7 +2,7 @@
 
 Bearer of `/api/v1` is the admin token. Every failure is `{"error": {"code", "message"}}`; the class of an
 error of the core decides code and status, in one table. The documents are those of `tasks.port`.
-Other resources are siblings (`native_apps`, `native_callbacks`).
+Other resources are siblings (`native_apps`, `native_bots`, `native_callbacks`).
 """
 
 import math
@@ -53,7 +53,7 @@ class TaskList(BaseModel):
     tasks: list[dict[str, Any]]
 
 
-#: No recording is longer, and a position in microseconds stays a 64-bit number.
+#: No recording is longer; a position in microseconds fits into 64 bits.
 _LONGEST_S = 10 * 365 * 86400
 
 
@@ -94,15 +94,15 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
 )
 
 
-#: What operations say about failures in the OpenAPI document.
+#: How operations describe failures in the OpenAPI document.
 FAILURES: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The call failed; the message says what to do"}
 }
 
 
 class NativeRoute(APIRoute):
-    """Lets the operator in, before a body is read and only then, and turns the errors of the core, and
-    FastAPI's about parameters, into the error document."""
+    """Checks the operator before a body is read. Turns the errors of the core, and FastAPI's about
+    parameters, into the error document."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -115,7 +115,7 @@ class NativeRoute(APIRoute):
                 for operator in operators:
                     operator.check(request)
                 return await handle(await _with_body(request))
-            except HTTPException as error:  # of a body that cannot be read
+            except HTTPException as error:  # the body cannot be read
                 return _failure(BadInput("body", str(error.detail)))
             except RequestValidationError as error:
                 first = error.errors()[0]
@@ -127,7 +127,7 @@ class NativeRoute(APIRoute):
 
 
 async def _with_body(request: Request) -> Request:
-    """The request with its body, which is read here. Raises BadInput for one over the limit."""
+    """The request with its body, which is read here. Raises BadInput for a body over the limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

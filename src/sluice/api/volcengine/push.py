@@ -1,7 +1,7 @@
 """The family of single pushes: one user's stream to a CDN (docs/contract/volcengine.md 9.1 to 9.3).
 
-A CDN that cannot be reached is no error of the call; it shows in the task. The address is returned as it was
-given, since who asks has signed with the key that gave it; logs and lists mask the stream key.
+A CDN that cannot be reached is no error of the call; it shows in the task. The caller gets the address back
+as he gave it, since he signs with keys of the same app; logs and lists mask the stream key.
 """
 
 from typing import Annotated
@@ -110,7 +110,7 @@ class GetPushSingleStreamToCDNTask(RoomRequest):
         return self
 
     def task_ids(self) -> tuple[str, ...]:
-        """Where to look, in this order (9.3): tasks of client SDKs are named after their user."""
+        """The task ids to try, in this order (9.3): tasks of client SDKs are named after their user."""
         if not self.task_id:
             return (self.user_id,)
         return (self.task_id, f"{self.user_id}@@{self.task_id}") if self.user_id else (self.task_id,)

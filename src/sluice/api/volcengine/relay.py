@@ -54,7 +54,7 @@ from sluice.wire.token import Privilege, verify
 
 ALREADY_STARTED = "The task has been started. Please do not call the startup task interface repeatedly"
 _SIZE_PX = (16, 1920)
-#: Its range counts only where video is transcoded.
+#: The range counts only if video is transcoded.
 _Size = Annotated[Integer, WithJsonSchema({"type": "integer", "minimum": 16, "maximum": 1920})]
 _PUBLISHED = {
     MediaType.AUDIO_VIDEO: (Privilege.PUBLISH_AUDIO, Privilege.PUBLISH_VIDEO),
@@ -75,7 +75,7 @@ def _stream_url(value: str) -> str:
 class Control(Fields):
     """What to play and how."""
 
-    # A field is checked with those before it in `info.data`.
+    # When a field is checked, those before it are in `info.data`.
     stream_url: Annotated[Text, AfterValidator(_stream_url)]
     """Address of the source: HLS, RTMP, MP4, FLV, TS and others."""
     media_type: Annotated[Integer, whole(0, 2)] = 0

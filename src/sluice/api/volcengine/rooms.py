@@ -1,7 +1,7 @@
 """Rooms and users: GetRoomOnlineUsers and BanRoomUser (docs/contract/volcengine.md 11).
 
-A ban is durable before anybody is removed, and whoever enters asks for bans after he is in: nobody slips
-through between the two.
+A ban is durable before anybody is removed, and whoever lets a user in asks for bans once more afterwards. So
+nobody slips through in between.
 """
 
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 class GetRoomOnlineUsers(RoomRequest):
     """Who is in a room. The virtual users of relays are among them."""
 
-    # Taken and not used: the form of the detailed answer is not known (11.1).
+    # Accepted but not used: the form of the detailed answer is not known (11.1).
     property: Boolean = False
     """Detailed user data; treated as false."""
     role_type: Integer | None = None
