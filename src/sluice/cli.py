@@ -173,7 +173,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def _show_credentials(node: Node, data: Path) -> None:
-    """Their secrets on a terminal alone: what is written elsewhere is kept, and read by others."""
+    """Prints the secrets only on a terminal: other outputs are kept, and read by others."""
     if not sys.stdout.isatty():
         text = f"First start: the app {node.credentials.app_id}; its keys stand in {data / FILE_NAME}"
         out.print(text, highlight=False, soft_wrap=True)
@@ -215,7 +215,7 @@ async def _demo(settings: Settings, *, check: bool) -> bool:
 
 
 def _demo_measure() -> "Callable[[Node], Awaitable[Figures]]":
-    """Raises BadInput where the viewer is not installed."""
+    """Raises BadInput if the viewer is not installed."""
     try:
         from sluice.demo_check import measure
     except ModuleNotFoundError as error:
@@ -277,7 +277,7 @@ def token(
 def task_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
     """All tasks, newest first."""
     document = node_client(url, data).native("GET", "/tasks")
-    # Not among the documents with --json, which are the node's.
+    # Only for people: with --json the node's documents are printed as they are.
     addresses = {
         "tasks": [task | {"address": task.get("source", task.get("target"))} for task in document["tasks"]]
     }

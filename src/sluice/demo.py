@@ -104,7 +104,7 @@ def _pictures() -> Any:
     for number in range(_CLIP_S * FRAME_RATE):
         frame = graph.vpull()
         frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
-        frame.pict_type = PictureType.NONE  # or the encoder would make every one a key frame
+        frame.pict_type = PictureType.NONE  # else the encoder would make each one a key frame
         yield frame
 
 

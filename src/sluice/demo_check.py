@@ -67,7 +67,7 @@ async def measure(node: Node) -> Figures:
         except TimeoutError:
             raise CheckFailed(f"no picture within {_DEADLINE_S:g} s") from None
         first = time.monotonic() - started
-        # The late joiner's group of pictures comes at once; what follows is the stream's own pace.
+        # A late viewer gets the present group of pictures at once; then the stream has its own pace.
         await asyncio.sleep(1)
         frames, began = counters.frames, time.monotonic()
         await asyncio.sleep(_MEASURE_S)
