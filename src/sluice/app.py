@@ -1,6 +1,6 @@
-"""The composition root of a node: makes the parts from the settings, starts them in order, ends in reverse.
+"""The composition root of a node: makes the parts, starts them in order, ends them in reverse.
 
-Everything that a node is can be read here; nothing else knows all parts.
+All parts of a node are here; no other module knows them all.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A running node. `first_start` tells that these credentials were made by it."""
+    """A running node. `first_start`: it made these credentials at this start."""
 
     url: str
     credentials: Credentials
@@ -83,7 +83,7 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
     """A node that serves while the context is open. Raises SluiceError and OSError when it cannot start."""
     listen, http = settings.listen, settings.http
     share = share_of_callers(raise_limit(), http.most_connections)
-    # First what another node or program may have: nothing is begun that would have to be ended again.
+    # First what another node or program may hold, before anything is begun that would have to be ended again.
     with held(settings.data), listening(listen.host, listen.port, http.tls) as listener:
         async with _running(settings, listener, share) as node:
             yield node
@@ -91,7 +91,7 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
 
 @asynccontextmanager
 async def _running(settings: Settings, listener: Listener, share: Share) -> AsyncIterator[Node]:
-    # A short path: unix socket names are limited to 107 bytes, data folders are not.
+    # A short path: names of unix sockets are limited to 107 bytes, those of data folders are not.
     run_folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     rooms = RoomProcesses(_room_specs(settings, run_folder))
     media = MediaPool(_media_specs(settings), settings.media.most_apart)
@@ -112,13 +112,14 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                     credentials.admin_token, tries=settings.http.admin_tries, refusals=refusals
                 )
                 natives = [
+                    native.health_routes(),
                     native.routes(tasks, operator),
                     native_apps.routes(registry, operator),
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
                 ]
                 closing = asyncio.Event()
-                # They stay: a tenth of the connections is for calls, the operator's among them.
+                # Event streams stay open: a tenth of the connections is kept for calls, also the operator's.
                 most_streams = max(1, share.connections * 9 // 10)
                 guard = Admission(settings.http.admission, refusals, most_streams=most_streams)
                 in_rooms = [
@@ -133,12 +134,12 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                 await tasks.open()
                 try:
                     async with serving(front, listener, share, refusals):
-                        # What is here stays. Each full collection would look through it: 70 ms of silence.
+                        # All present objects stay. Each full collection would visit them: 70 ms of silence.
                         gc.freeze()
                         try:
                             yield Node(listener.url, credentials, first_start)
                         finally:
-                            closing.set()  # event streams have no end of their own
+                            closing.set()  # event streams do not end by themselves
                 finally:
                     await tasks.close()
     finally:
@@ -148,7 +149,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
 
 @asynccontextmanager
 async def _callbacks(settings: Settings, store: Store, rooms: Rooms) -> AsyncIterator[CallbackService]:
-    """Delivers while it is open; what happens in rooms is written into the outbox."""
+    """Delivers callbacks while it is open, and writes the events of rooms into the outbox."""
     forms: dict[Dialect, Form] = {
         Dialect.VOLCENGINE: VolcengineForm(settings.callbacks.retry),
         Dialect.BOT_TRTC: TrtcForm(),
@@ -218,7 +219,7 @@ def _surface(
     natives: Iterable[APIRouter],
     in_rooms: Sequence[BaseRoute],
 ) -> ASGIApp:
-    """Everything that HTTP reaches; what nobody else answers is the signed dialect's."""
+    """Everything that HTTP reaches. The signed dialect answers what no other route takes."""
     app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     for router in natives:
         app.include_router(router)
@@ -237,7 +238,7 @@ def _surface(
     )
 
     async def surface(scope: Scope, receive: Receive, send: Send) -> None:
-        # The way through all other routes would take longer than a gateway itself.
+        # First the gateways: the way through all routes would take longer than they do.
         path: str = scope["path"]
         if path in ("", "/"):
             part: ASGIApp = gateway
@@ -251,7 +252,7 @@ def _surface(
 
 
 def _named(surface: ASGIApp, settings: Settings, refusals: Refusals) -> ASGIApp:
-    """As callers reach it: through proxies, and by the names that it has."""
+    """The surface behind trusted proxies, answering only to the names of the node."""
     http, base = settings.http, urlsplit(settings.http.base_url)
     if http.tls is None:
         names = (*http.hosts, *http.signed_hosts, *filter(None, [base.netloc]), settings.listen.host)

@@ -3,9 +3,10 @@
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlencode
 
 import typer
@@ -31,6 +32,7 @@ from sluice.terminal import (
     client_with,
     err,
     load_credentials,
+    node_client,
     out,
     print_document,
     print_json,
@@ -38,6 +40,9 @@ from sluice.terminal import (
     settings_with,
 )
 from sluice.wire.token import Grant, Privilege, make
+
+if TYPE_CHECKING:
+    from sluice.demo_check import Figures
 
 cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
@@ -90,11 +95,14 @@ _HostsOption = Annotated[
     ),
 ]
 
+_LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]
+
 # --- nodes ------------------------------------------------------------------------------------------------
 
 
 @cli.command()
 def serve(  # noqa: PLR0913 - every setting is an option
+    context: typer.Context,
     data: DataOption = None,
     listen: Annotated[str | None, typer.Option(help="HTTP address. Default: 127.0.0.1:8080")] = None,
     media_port: Annotated[
@@ -138,9 +146,7 @@ def serve(  # noqa: PLR0913 - every setting is an option
         bool | None,
         typer.Option(help="Bots play only into channels that they made or `sluice channel set` named."),
     ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error. Default: info")
-    ] = None,
+    log_level: _LevelOption = None,
 ) -> None:
     """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml.
 
@@ -150,8 +156,8 @@ def serve(  # noqa: PLR0913 - every setting is an option
     fair shares of connections, peers, event streams and tries are settings too: most_… in sluice/config.py,
     which says what each is.
     """
-    options = locals()  # each parameter is the setting of its name
-    settings = settings_with({**options, "public_ip": tuple(public_ip) if public_ip else None})
+    # Each option has the name of its setting.
+    settings = settings_with({**context.params, "public_ip": tuple(public_ip) if public_ip else None})
     configure_logging(settings.log_level)
     uvloop.run(_serve(settings))
 
@@ -167,7 +173,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def _show_credentials(node: Node, data: Path) -> None:
-    """Their secrets on a terminal alone: what is written elsewhere is kept, and read by others."""
+    """Prints the secrets only on a terminal: other outputs are kept, and read by others."""
     if not sys.stdout.isatty():
         text = f"First start: the app {node.credentials.app_id}; its keys stand in {data / FILE_NAME}"
         out.print(text, highlight=False, soft_wrap=True)
@@ -193,18 +199,30 @@ def demo(
 
 
 async def _demo(settings: Settings, *, check: bool) -> bool:
-    from sluice import demo as sample  # aiortc and FFmpeg are needed here alone
+    from sluice import demo as sample  # FFmpeg is needed here alone
 
+    measure = _demo_measure() if check else None
     stopped = wait_for_signal()
     async with sample.running_demo(settings) as (node, page):
-        if check:
-            figures = await sample.measure(node)
+        if measure is not None:
+            figures = await measure(node)
             out.print(f"{'ok' if figures.good else 'FAILED'}: {figures}", highlight=False, soft_wrap=True)
             return figures.good
         out.print("See and hear it at", page, soft_wrap=True, highlight=False)
         out.print("Ctrl-C ends it.")
         await stopped
         return True
+
+
+def _demo_measure() -> "Callable[[Node], Awaitable[Figures]]":
+    """Raises BadInput if the viewer is not installed."""
+    try:
+        from sluice.demo_check import measure
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            "--check", f"needs {error.name}; install it with: pip install 'sluice[demo]'"
+        ) from error
+    return measure
 
 
 # --- calls ------------------------------------------------------------------------------------------------
@@ -258,8 +276,8 @@ def token(
 @task_cli.command("list")
 def task_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
     """All tasks, newest first."""
-    document = client_with(url, load_credentials(data)).native("GET", "/tasks")
-    # Not among the documents with --json, which are the node's.
+    document = node_client(url, data).native("GET", "/tasks")
+    # Only for people: with --json the node's documents are printed as they are.
     addresses = {
         "tasks": [task | {"address": task.get("source", task.get("target"))} for task in document["tasks"]]
     }
@@ -278,7 +296,7 @@ def task_show(
     id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """One task."""
-    print_document(client_with(url, load_credentials(data)).native("GET", _task_path(id)), as_json)
+    print_document(node_client(url, data).native("GET", _task_path(id)), as_json)
 
 
 @task_cli.command("stop")
@@ -286,7 +304,7 @@ def task_stop(
     id: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Stops a task."""
-    print_document(client_with(url, load_credentials(data)).native("POST", f"{_task_path(id)}/stop"), as_json)
+    print_document(node_client(url, data).native("POST", f"{_task_path(id)}/stop"), as_json)
 
 
 @task_cli.command("control")
@@ -311,7 +329,7 @@ def task_control(
     """Changes how a relay plays: all that is given, or nothing."""
     wanted = {"pause": pause, "seek_s": seek, "volume": volume, "normalize": normalize}
     body = {name: value for name, value in wanted.items() if value is not None}
-    client = client_with(url, load_credentials(data))
+    client = node_client(url, data)
     print_document(client.native("POST", f"{_task_path(id)}/control", body), as_json)
 
 
@@ -325,7 +343,7 @@ def callback_list(
 ) -> None:
     """Events, newest first."""
     query = urlencode({"limit": limit} | ({"state": state} if state else {}))
-    document = client_with(url, load_credentials(data)).native("GET", f"/callbacks?{query}")
+    document = node_client(url, data).native("GET", f"/callbacks?{query}")
     names = ("event_id", "event", "room_id", "task_id", "state", "attempts", "last_error", "url")
     print_rows(document, "callbacks", names, as_json)
 
@@ -336,4 +354,4 @@ def callback_replay(
 ) -> None:
     """Sends an event again, at once and outside the order."""
     path = f"/callbacks/{quote(event_id, safe='')}/replay"
-    print_document(client_with(url, load_credentials(data)).native("POST", path), as_json)
+    print_document(node_client(url, data).native("POST", path), as_json)

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import typer
 
-from sluice.client import Client
 from sluice.terminal import (
     NODE_URL,
     DataOption,
@@ -17,9 +16,11 @@ from sluice.terminal import (
     client_with,
     given,
     load_credentials,
+    node_client,
     print_document,
     print_rows,
     read_secret,
+    switch,
 )
 
 app_cli = typer.Typer(no_args_is_help=True, help="Apps of a running node.")
@@ -29,7 +30,7 @@ key_cli = typer.Typer(no_args_is_help=True, help="Access keys of a running node,
 @app_cli.command("list")
 def app_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
     """All apps, oldest first."""
-    document = client_with(url, load_credentials(data)).native("GET", "/apps")
+    document = node_client(url, data).native("GET", "/apps")
     print_rows(document, "apps", ("app_id", "relay", "push"), as_json)
 
 
@@ -48,7 +49,7 @@ def app_create(
     """Makes an app and its first access key, and prints their secrets this once."""
     wanted = {"app_id": app_id, "app_key": read_secret(app_key_file)}
     wanted |= {"access_key": access_key, "secret_key": read_secret(secret_key_file)}
-    print_document(client_with(url, load_credentials(data)).native("POST", "/apps", given(wanted)), as_json)
+    print_document(node_client(url, data).native("POST", "/apps", given(wanted)), as_json)
 
 
 class Switch(StrEnum):
@@ -102,7 +103,7 @@ def key_list(
 ) -> None:
     """Access keys without their secrets, oldest first."""
     path = "/keys" if app is None else f"/keys?app_id={quote(app, safe='')}"
-    document = client_with(url, load_credentials(data)).native("GET", path)
+    document = node_client(url, data).native("GET", path)
     print_rows(document, "keys", ("access_key", "enabled", "app_ids"), as_json)
 
 
@@ -134,7 +135,7 @@ def key_disable(
     access_key: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Refuses the key until it is enabled again."""
-    _enable_key(client_with(url, load_credentials(data)), access_key, as_json, enabled=False)
+    switch(node_client(url, data), _key_path(access_key), as_json, enabled=False)
 
 
 @key_cli.command("enable")
@@ -142,15 +143,14 @@ def key_enable(
     access_key: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Accepts the key again."""
-    _enable_key(client_with(url, load_credentials(data)), access_key, as_json, enabled=True)
+    switch(node_client(url, data), _key_path(access_key), as_json, enabled=True)
 
 
 @key_cli.command("revoke")
 def key_revoke(access_key: str, url: UrlOption = NODE_URL, data: DataOption = None) -> None:
     """Deletes the key for ever."""
-    client_with(url, load_credentials(data)).native("DELETE", f"/keys/{quote(access_key, safe='')}")
+    node_client(url, data).native("DELETE", _key_path(access_key))
 
 
-def _enable_key(client: Client, access_key: str, as_json: bool, *, enabled: bool) -> None:
-    path = f"/keys/{quote(access_key, safe='')}"
-    print_document(client.native("PATCH", path, {"enabled": enabled}), as_json)
+def _key_path(access_key: str) -> str:
+    return f"/keys/{quote(access_key, safe='')}"

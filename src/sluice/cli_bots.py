@@ -16,9 +16,11 @@ from sluice.terminal import (
     client_with,
     given,
     load_credentials,
+    node_client,
     print_document,
     print_rows,
     read_secret,
+    switch,
 )
 
 bot_cli = typer.Typer(no_args_is_help=True, help="Bots of a running node, which play into channels.")
@@ -32,7 +34,7 @@ _AppOption = Annotated[
 @bot_cli.command("list")
 def bot_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
     """All bots without their tokens, in the order in which they were made."""
-    document = client_with(url, load_credentials(data)).native("GET", "/bots")
+    document = node_client(url, data).native("GET", "/bots")
     print_rows(document, "bots", ("bot_id", "name", "enabled", "line", "rooms", "app_id"), as_json)
 
 
@@ -63,7 +65,7 @@ def bot_disable(
     bot_id: int, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Refuses the bot's token until it is enabled again; its streams go on."""
-    _enable_bot(bot_id, url, data, as_json, enabled=False)
+    switch(node_client(url, data), f"/bots/{bot_id}", as_json, enabled=False)
 
 
 @bot_cli.command("enable")
@@ -71,13 +73,13 @@ def bot_enable(
     bot_id: int, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Accepts the bot's token again."""
-    _enable_bot(bot_id, url, data, as_json, enabled=True)
+    switch(node_client(url, data), f"/bots/{bot_id}", as_json, enabled=True)
 
 
 @bot_cli.command("delete")
 def bot_delete(bot_id: int, url: UrlOption = NODE_URL, data: DataOption = None) -> None:
     """Deletes the bot for ever; its streams go on until they end or `sluice task stop` ends them."""
-    client_with(url, load_credentials(data)).native("DELETE", f"/bots/{bot_id}")
+    node_client(url, data).native("DELETE", f"/bots/{bot_id}")
 
 
 @channel_cli.command("list")
@@ -90,7 +92,7 @@ def channel_list(
 ) -> None:
     """Channels that were made by bots or set here, newest first."""
     query = urlencode({"limit": limit} | given({"app_id": app}))
-    document = client_with(url, load_credentials(data)).native("GET", f"/channels?{query}")
+    document = node_client(url, data).native("GET", f"/channels?{query}")
     print_rows(document, "channels", ("channel_id", "line", "room_id", "name", "app_id"), as_json)
 
 
@@ -128,8 +130,3 @@ def _channel_path(app_id: str, channel_id: str) -> str:
 
 def _items(text: str | None) -> list[str] | None:
     return None if text is None else [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _enable_bot(bot_id: int, url: str, data: Path | None, as_json: bool, *, enabled: bool) -> None:
-    client = client_with(url, load_credentials(data))
-    print_document(client.native("PATCH", f"/bots/{bot_id}", {"enabled": enabled}), as_json)

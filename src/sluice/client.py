@@ -13,11 +13,11 @@ from sluice.core.errors import SluiceError
 from sluice.wire.signature import RequestHead, parse_query, sign
 
 _TIMEOUT_S = 15.0
-#: How servers say that they do not read an address to its end, and what none of them minds.
+#: The statuses for an address that is too long, and a length that all servers accept.
 _TOO_LONG, _LONG_URL = (400, 414, 431), 4000
-#: Of what is no JSON: see `_refusal_of`.
+#: The statuses and longest text of an answer without JSON: see `_refusal_of`.
 _REFUSALS, _LONGEST_REFUSAL = (421, 503), 400
-#: What the ids and addresses of the contract are called: texts, also when they look like numbers.
+#: The ends of names of ids and addresses in the contract, which stay texts even if they look like numbers.
 _TEXT_NAMES = ("Id", "Token", "Url", "URL")
 
 
@@ -60,14 +60,14 @@ class Client:
         return document
 
     def native(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A document of the native API; empty where it has nothing to say. Raises CallFailed."""
+        """A document of the native API; empty if there is none. Raises CallFailed."""
         self._host()
         headers = {"Authorization": f"Bearer {self.admin_token}"}
         data = b""
         if body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         document = self._send(f"{self.url}/api/v1{path}", method, headers, data)
-        if "ResponseMetadata" in document:  # the signed dialect answers what is no path of the native API
+        if "ResponseMetadata" in document:  # the signed dialect answers unknown paths
             raise CallFailed(f"the node has nothing at {path}: is a name empty, or has it a slash?", document)
         error = document.get("error")
         if error is not None:
@@ -76,7 +76,7 @@ class Client:
         return document
 
     def _host(self) -> str:
-        """With the port, if the address names one. Raises CallFailed."""
+        """The node's host, with the port if the address names one. Raises CallFailed."""
         try:
             parts = urlsplit(self.url)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -90,7 +90,7 @@ class Client:
         request = urllib.request.Request(  # noqa: S310 - the operator's own node
             url, data=body or None, headers=headers, method=method
         )
-        # Never through a proxy of the environment: the node is named by its own address.
+        # Never through a proxy of the environment: the address is the node's own.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_TIMEOUT_S) as response:
@@ -118,17 +118,19 @@ class Client:
 
 
 def _refusal_of(status: int, data: bytes) -> str:
-    """The line by which a node refuses a name or a connection, before it knows what is asked for; empty for
-    anything else, such as the page of a proxy."""
+    """The line by which a node refuses a name or a connection before it reads the request; empty for anything
+    else, such as the page of a proxy."""
     line = data.decode(errors="replace").strip()
     is_ours = status in _REFUSALS and line.startswith("the node ") and line.isprintable()
     return line if is_ours and len(line) <= _LONGEST_REFUSAL else ""
 
 
 def read_params(pairs: list[str]) -> dict[str, Any]:
-    """``Control.Loop=true`` and the like as a nested document, ``EventList.0=…`` as a list. What begins with
-    a bracket is JSON, numbers and booleans become what they look like; ids, tokens and addresses stay texts.
-    Raises CallFailed for what is no pair."""
+    """Reads ``Control.Loop=true`` and the like as a nested document, ``EventList.0=…`` as a list.
+
+    A value that begins with a bracket is JSON, numbers and booleans are converted; ids, tokens and addresses
+    stay texts. Raises CallFailed for a text that is no pair.
+    """
     document: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -148,7 +150,7 @@ def read_params(pairs: list[str]) -> dict[str, Any]:
 
 
 def _with_lists(name: str, value: object) -> object:
-    """Objects whose fields are numbers as lists."""
+    """The value, in which objects with numbers as fields are lists."""
     if not isinstance(value, dict):
         return value
     fields = {field: _with_lists(f"{name}.{field}", inner) for field, inner in value.items()}

@@ -1,6 +1,6 @@
-"""Settings: flags before SLUICE_* variables before sluice.toml, checked once, handed out per part.
+"""Settings: flags win over SLUICE_* variables, these over sluice.toml. They are checked once.
 
-Each part receives only its own frozen dataclass. A bad value is a BadInput that names the place it came from
+Each part receives only its own frozen dataclass. A bad value raises a BadInput that names its place
 (`--listen`, `SLUICE_LISTEN`, `sluice.toml: listen`) and the rule that it broke.
 """
 
@@ -22,7 +22,7 @@ from sluice.api.hosts import host_name
 from sluice.api.proxies import is_prefix
 from sluice.callbacks.forms.volcengine import events_of
 from sluice.core.bots import NO_LIMITS, StreamLimits
-from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan, check_url
+from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan
 from sluice.core.errors import BadInput
 from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.ice_servers import IceServer, parse_ice_server
@@ -44,6 +44,7 @@ from sluice.core.limits import (
     MOST_USER_PEERS,
     MOST_USER_STREAMS,
 )
+from sluice.core.urls import CALLBACK_URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ class ListenSettings:
 
 @dataclass(frozen=True, slots=True)
 class RoomSettings:
-    """Room process `i` uses the UDP port `media_port + i`, with `media_port` 0 any free one; `public_ip` are
-    the addresses in candidates. `most_kept_mb`: what each may keep of pictures for who comes late,
-    `seats` the fair shares of its peers."""
+    """Room process `i` uses the UDP port `media_port + i`, or any free one if `media_port` is 0. `public_ip`
+    are the addresses in candidates. `most_kept_mb`: memory of each process for pictures that it keeps for
+    late viewers. `seats`: the fair shares of its peers."""
 
     processes: int
     media_port: int
@@ -69,8 +70,8 @@ class RoomSettings:
 
 @dataclass(frozen=True, slots=True)
 class MediaSettings:
-    """`allow_networks`: CIDR texts that sources may reach besides public addresses. `most_mb`: memory of each
-    process, some 10 MB for each relay. `most_apart`: processes that are started besides, for those whose
+    """`allow_networks`: CIDR texts of networks where sources may be, besides public addresses. `most_mb`:
+    memory of each process, some 10 MB for each relay. `most_apart`: further processes, for tasks whose
     process died."""
 
     processes: int
@@ -89,7 +90,7 @@ class CallbackSettings:
 
 @dataclass(frozen=True, slots=True)
 class BotSettings:
-    """`registered_only`: bots play into channels alone that were made or given a line."""
+    """`registered_only`: bots play only into registered channels."""
 
     limits: StreamLimits = NO_LIMITS
     registered_only: bool = False
@@ -97,14 +98,14 @@ class BotSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """What stands between callers and the API. `tls`: PEM files of the certificate chain and of its key.
+    """The way from callers to the API. `tls`: PEM files of the certificate chain and of its key.
 
-    `trusted_proxies`: CIDR texts of proxies whose X-Forwarded headers count. `signed_hosts`: what callers
-    sign as Host where a proxy sends another one. `base_url`: where callers see the node, if a proxy puts it
+    `trusted_proxies`: CIDR texts of proxies whose X-Forwarded headers count. `signed_hosts`: the Host that
+    callers sign if a proxy sends another one. `base_url`: the node's address for callers, if a proxy puts it
     under a path; empty or without a slash at its end. `unsigned_bodies`: whether presigned calls may have a
-    body, which their signature does not cover (docs/contract/signature.md P4). `hosts`: further names that
-    callers may know the node by. `most_connections`: at once; fewer where the system does not allow so many.
-    `admin_tries`: wrong admin tokens of an address until it has to wait.
+    body, which their signature does not cover (docs/contract/signature.md P4). `hosts`: further names of the
+    node. `most_connections`: at once; fewer if the system does not allow so many. `admin_tries`: wrong admin
+    tokens of an address before it has to wait.
     """
 
     tls: tuple[Path, Path] | None = None
@@ -127,12 +128,12 @@ class Settings:
     media: MediaSettings
     callbacks: CallbackSettings = CallbackSettings(LONG_RETRY)
     http: HttpSettings = HttpSettings()
-    ice_servers: tuple[IceServer, ...] = ()  #: that browsers are told of
+    ice_servers: tuple[IceServer, ...] = ()  #: browsers are told of them
     bots: BotSettings = BotSettings()
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
-    """`flags`: names as in sluice.toml (`media_port`), None where not given. No file `toml` is no error.
+    """`flags` have the names of sluice.toml (`media_port`); None: not given. The file `toml` may be missing.
 
     Raises BadInput.
     """
@@ -187,7 +188,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
 
 
 def _written_as(name: str, place: str) -> str:
-    """A setting in the words of the place where another one was given."""
+    """The name of a setting in the form of the place at which another one was given."""
     if place.startswith("--"):
         return f"--{name.replace('_', '-')}"
     return f"SLUICE_{name.upper()}" if place.startswith("SLUICE_") else name
@@ -231,7 +232,7 @@ def _parse_networks(value: object) -> tuple[str, ...]:
 
 
 def _parse_events(value: object) -> tuple[str, ...]:
-    """Names of events as the callers' dialect has them."""
+    """Events by their names in the callers' dialect."""
     return events_of(_items(value))
 
 
@@ -267,7 +268,7 @@ def _cores() -> int:
 
 
 def _media_mb() -> int:
-    """Half of the machine's memory, within bounds: what one process may not take from all others."""
+    """Half of the machine's memory, within bounds, so that one process leaves the rest to the others."""
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 21
     return max(LEAST_MEDIA_MB, min(MOST_MEDIA_MB, half))
 
@@ -288,7 +289,7 @@ class _Callback(BaseModel):
 
     app_id: Annotated[_Id, Field(min_length=1)]
     business_id: _Id = ""
-    url: Annotated[str, AfterValidator(check_url)]
+    url: Annotated[str, AfterValidator(CALLBACK_URL.check)]
     secret: Annotated[str, Field(min_length=1, max_length=256)]
     events: Annotated[tuple[str, ...], BeforeValidator(_parse_events)]
 
@@ -306,7 +307,7 @@ class _Callback(BaseModel):
 
 
 class _Raw(BaseModel):
-    """The settings by the names that people write."""
+    """The settings under the names that people write."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -392,7 +393,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
-    """The first thing that is wrong."""
+    """The first error."""
     first = error.errors()[0]
     name, *inside = first["loc"]
     place = places.get(str(name), str(name))
@@ -400,19 +401,19 @@ def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
         model = _Callback if inside else _Raw
         return BadInput(place, f"there is no such setting; there are {', '.join(model.model_fields)}")
     rule = _rule_of(first)
-    if inside:  # of one of several, counted from 1; what it is may be a secret
+    if inside:  # in one of several, counted from 1; the value may be a secret
         number, *field = inside
         return BadInput(": ".join([f"{place} {int(number) + 1}", *map(str, field)]), rule)
     if name == "ice_server":
         return BadInput(place, rule)  # the value may hold a password
     given = first["input"]
-    # A tuple is what an option gives that may stand there several times.
+    # An option that may be given several times makes a tuple.
     shown = ", ".join(map(str, given)) if isinstance(given, tuple) else repr(given)
     return BadInput(place, f"{rule}; it is {shown}")
 
 
 def _rule_of(error: ErrorDetails) -> str:
-    """What is right, as a sentence that goes on behind the setting's name."""
+    """The rule, as a sentence that follows the setting's name."""
     limits = error.get("ctx", {})
     if error["type"] == "greater_than_equal":
         return f"must be a number of at least {limits['ge']}"

@@ -1,4 +1,4 @@
-"""What all commands share: the options that lead to a node, its client, printing for people or as JSON."""
+"""What all commands share: the options for a node, its client, printing for people or as JSON."""
 
 import json
 import os
@@ -24,7 +24,7 @@ DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. De
 UrlOption = Annotated[str, typer.Option("--url", envvar="SLUICE_URL", help="Address of the node.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 NODE_URL = "http://127.0.0.1:8080"
-#: Characters of a text that is shortened.
+#: The most characters of a text that may be shortened.
 _LONGEST = 24
 
 
@@ -33,7 +33,7 @@ def settings_with(flags: Mapping[str, object]) -> Settings:
 
 
 def load_credentials(data: Path | None) -> Credentials:
-    """Those of the data folder's node."""
+    """The credentials of the data folder's node."""
     return read_credentials(settings_with({"data": data}).data)
 
 
@@ -42,8 +42,18 @@ def client_with(url: str, credentials: Credentials) -> Client:
     return Client(url.rstrip("/"), key, credentials.admin_token)
 
 
+def node_client(url: str, data: Path | None) -> Client:
+    """A client with the credentials of the data folder."""
+    return client_with(url, load_credentials(data))
+
+
+def switch(client: Client, path: str, as_json: bool, *, enabled: bool) -> None:
+    """Enables or disables what is at `path`, and prints it."""
+    print_document(client.native("PATCH", path, {"enabled": enabled}), as_json)
+
+
 def read_secret(path: Path | None) -> str | None:
-    """What stands in the file, without the end of its line."""
+    """The text of the file, without the end of its line."""
     try:
         return None if path is None else path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -52,7 +62,7 @@ def read_secret(path: Path | None) -> str | None:
 
 
 def given(wanted: Mapping[str, object]) -> dict[str, object]:
-    """Without what was left out."""
+    """Only the fields that were given."""
     return {name: value for name, value in wanted.items() if value is not None}
 
 
@@ -64,7 +74,7 @@ def print_document(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    # No table: it would cut a secret to the width of the terminal.
+    # No rich table: it would cut a secret to the width of the terminal.
     width = max(map(len, document), default=0)
     for name, value in document.items():
         text = value if isinstance(value, str) else json.dumps(value)
@@ -82,8 +92,8 @@ def print_rows(
     as_json: bool,
     shortened: Collection[str] = (),
 ) -> None:
-    """The objects of the list `name`, one per line, with what stands in `columns`. On a terminal long texts
-    of the columns `shortened` lose their middle: a person reads there, and no program."""
+    """Prints the objects of the list `name`, one per line, with their fields `columns`. On a terminal, where
+    people read and not programs, long texts of the columns `shortened` lose their middle."""
     if as_json:
         print_json(document)
         return
@@ -94,7 +104,7 @@ def print_rows(
         lines.append([_shortened(cell) if column in short else cell for column, cell in cells.items()])
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for n, line in enumerate(lines):
-        # No table: it would cut an id to the width of the terminal, and of a pipe to 80.
+        # No rich table: it would cut an id to the width of the terminal, or to 80 in a pipe.
         text = "  ".join(map(set_cell_size, line, widths)).rstrip()
         out.print(text, style="" if n else "bold", soft_wrap=True, markup=False, highlight=False)
 

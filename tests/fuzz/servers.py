@@ -10,11 +10,11 @@ from itertools import islice
 
 import brotli
 
-from sluice.core.callbacks import check_url
 from sluice.core.errors import SourceError
 from sluice.core.http_url import HttpUrl, join_url
 from sluice.core.ice_servers import parse_ice_server
 from sluice.core.masking import mask_url
+from sluice.core.urls import CALLBACK_URL, SOURCE_URL
 from sluice.media.source.dash_manifest import parse_manifest
 from sluice.media.source.dash_xml import parse_xml
 from sluice.media.source.flv import FlvDemuxer
@@ -53,7 +53,8 @@ def _addresses(text: str) -> None:
         HttpUrl.parse,
         lambda url: join_url(BASE, url),
         lambda url: join_url(url, "../x"),
-        check_url,
+        CALLBACK_URL.check,
+        SOURCE_URL.check,
         parse_ice_server,
         lambda url: RtmpUrl.parse(url).redirected("rtmp://example.com/other"),
         lambda url: RtmpUrl.parse("rtmp://user:password@example.com/live/key").redirected(url),

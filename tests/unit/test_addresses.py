@@ -1,12 +1,13 @@
-"""The address guard's judgement,."""
+"""The address guard's judgement: of addresses, and of names when they are resolved."""
 
 import asyncio
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.addresses import AddressPolicy
+from sluice.core.addresses import AddressPolicy, is_address
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.net.dial import Dialer
@@ -59,9 +60,20 @@ def test_opened_networks() -> None:
     assert AddressPolicy(["64:ff9b:1::/48", "2002::/16"]).permits("64:ff9b:1::8.8.8.8")
 
 
-@given(st.text(max_size=40))
+@given(
+    st.text(max_size=40)
+    | st.text("0123456789abcdef.:%/x[]", max_size=24)
+    | st.ip_addresses().map(str).flatmap(lambda ip: st.sampled_from([ip, f"{ip}%x", f"[{ip}]", f"{ip}/32"]))
+)
 def test_a_text_that_is_no_address_is_never_permitted(text: str) -> None:
-    AddressPolicy().permits(text)
+    everything = AddressPolicy(["0.0.0.0/0", "::/0"])
+    assert everything.permits(text) is is_address(text)
+    assert is_address(text) or not AddressPolicy().permits(text)
+
+
+@given(st.ip_addresses())
+def test_an_address_is_permitted_where_its_network_is_opened(ip: IPv4Address | IPv6Address) -> None:
+    assert AddressPolicy(["0.0.0.0/0", "::/0"]).permits(str(ip))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "169.254.169.254", "127.1", "0x7f.1", "2130706433"])

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 from sqlalchemy import Connection, func, select
 
-from sluice.core.errors import AccessRefused, BadInput
+from sluice.core.errors import AccessRefused, TooManyBans
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.lifecycle import Reason
 from sluice.core.tasks import Dialect, PushSpec, RelaySpec, Spec
@@ -100,7 +100,7 @@ async def test_what_is_over_takes_no_place(node: Node, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "MOST_BANS", 2)
     await node.ban("room", "one")
     await node.ban("room", "two")
-    with pytest.raises(BadInput, match="2 bans of this app are in force"):
+    with pytest.raises(TooManyBans, match="2 bans of this app are in force"):
         await node.ban("room", "three")
     assert not await node.barred(user="three")
     await node.ban("room", "two", 90)

@@ -10,6 +10,7 @@ from sluice.callbacks.forms.form import NobodyRegistered
 from sluice.callbacks.forms.volcengine import EVENT_NAMES, EVENT_TYPES, VolcengineForm, events_of, names_of
 from sluice.core.callbacks import LONG_RETRY, EventKind, Registration
 from sluice.core.ids import AppId, BusinessId
+from sluice.core.plan import ONLY_H264_IS_COPIED
 from sluice.core.tasks import Dialect
 from sluice.store.outbox import OutboxEntry
 from sluice.wire.callback_bodies import Envelope, data_text, nonce_of, rfc3339, signature
@@ -147,6 +148,12 @@ def test_states_of_a_relay(change: dict[str, Any], status: int, message: str, re
     assert (data["Status"], data["Msg"], data["Reason"], data["Vid"]) == (status, message, reason, "v1")
 
 
+def test_what_cannot_be_copied_is_told_in_the_words_of_the_call() -> None:
+    text = f"the source's video is VP9; {ONLY_H264_IS_COPIED}"
+    data = data_of(EventKind.RELAY_STATE, **relay(state="failed", reason="source_unsupported", text=text))
+    assert data["Msg"] == "the source's video is VP9; StreamMode 1 copies and takes only H.264"
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
@@ -157,7 +164,7 @@ def test_states_of_a_relay(change: dict[str, Any], status: int, message: str, re
     ],
 )
 def test_pushes(kind: EventKind, name: str) -> None:
-    push = relay(state="ended", status=3, push_stream_state=6, stop_reason="IdleTimeOut", text="nobody came")
+    push = relay(state="ended", stage="waiting", reason="idle_timeout", text="nobody came")
     told = document(kind, **push)
     assert told["EventType"] == name
     assert json.loads(told["EventData"]) == {
@@ -175,6 +182,12 @@ def test_pushes(kind: EventKind, name: str) -> None:
     }
     failed = data_of(kind, **push | {"state": "failed"})
     assert (failed["Code"], failed["ErrorMessage"]) == (1, "nobody came")
+
+
+def test_a_push_that_an_earlier_release_wrote_down() -> None:
+    push = relay(state="stopping", status=2, push_stream_state=6, stop_reason="", text="")
+    data = data_of(EventKind.PUSH_STATE, **push)
+    assert (data["Status"], data["PushStreamState"], data["StopReason"]) == (2, 6, "")
 
 
 def test_rooms_and_users() -> None:

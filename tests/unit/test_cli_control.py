@@ -29,8 +29,7 @@ class Node:
 )
 def test_control(monkeypatch: pytest.MonkeyPatch, options: list[str], body: dict[str, Any]) -> None:
     node = Node()
-    monkeypatch.setattr(module, "load_credentials", lambda data: None)
-    monkeypatch.setattr(module, "client_with", lambda url, credentials: node)
+    monkeypatch.setattr(module, "node_client", lambda url, data: node)
     result = CliRunner().invoke(module.cli, ["task", "control", "run/1", *options, "--json"])
     assert result.exit_code == 0, result.output
     assert node.calls == [("POST", "/tasks/run%2F1/control", body)]

@@ -30,8 +30,7 @@ class Node:
 
 @pytest.fixture(autouse=True)
 def node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "load_credentials", lambda data: None)
-    monkeypatch.setattr(module, "client_with", lambda url, credentials: Node())
+    monkeypatch.setattr(module, "node_client", lambda url, data: Node())
 
 
 def test_a_line_for_each_task_and_nothing_is_cut() -> None:

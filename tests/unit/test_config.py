@@ -66,7 +66,8 @@ def test_fair_shares_are_settings(toml: Path) -> None:
 
 
 def test_variables_of_others_are_left_alone(toml: Path) -> None:
-    load_settings({}, {"SLUICE_SOMETHING": "x", "MEDIA_PORT": "x"}, toml)
+    others = {"SLUICE_SOMETHING": "x", "MEDIA_PORT": "41000", "SLUICE_": "x"}
+    assert load_settings({}, others, toml) == load_settings({}, {}, toml)
 
 
 @pytest.mark.parametrize(

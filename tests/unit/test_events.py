@@ -11,7 +11,6 @@ from sluice.api import events
 from sluice.core.apps import App, Apps
 from sluice.core.errors import RoomError
 from sluice.core.ids import AppId, RoomId, RunId, UserId
-from sluice.core.lifecycle import Reason
 from sluice.core.rooms import StreamIndex, StreamMedia
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
@@ -172,7 +171,7 @@ def test_streams_end_when_the_server_stops() -> None:
 
 def test_a_room_that_is_being_started_again_ends_the_stream() -> None:
     rooms = FakeRooms()
-    rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again")
+    rooms.error = RoomError("try again")
     answer = call(app(rooms), "GET", PATH, BEARER)
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["content-type"].startswith("text/event-stream")

@@ -10,7 +10,6 @@ from sluice.api.heybox import rates
 from sluice.api.heybox.gateway import BODY_LIMIT
 from sluice.core.bots import hash_token
 from sluice.core.errors import AccessRefused, LimitReached, Overloaded, RoomError
-from sluice.core.lifecycle import Reason
 from tests.unit.asgi import Answer, call
 from tests.unit.heybox import CREATE, NOW, PUSH, PUSHED, STOP, Api, failed, making, ok
 
@@ -108,7 +107,7 @@ def test_a_client_that_goes_away(api: Api) -> None:
         (AccessRefused("barred"), 200, (403, "permission denied")),
         (LimitReached("2 streams"), 200, (409, "too many streams")),
         (Overloaded("no core is free"), 200, (409, "no capacity")),
-        (RoomError(Reason.INTERNAL_ERROR, "a secret of ours"), 500, (500, "internal error")),
+        (RoomError("a secret of ours"), 500, (500, "internal error")),
         (RuntimeError("a secret of ours"), 500, (500, "internal error")),
     ],
 )

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.callbacks import check_url
 from sluice.core.http_url import HttpUrl, join_url
-from sluice.core.sources import check_source_url
+from sluice.core.urls import CALLBACK_URL, SOURCE_URL
 from sluice.wire.rtmp_url import RtmpUrl
 
 
@@ -145,7 +144,7 @@ def test_what_is_said_of_it(host: str, why: str) -> None:
             parse(url)
         assert len(str(caught.value)) < 150
     if len(host) < 4000 and "\ud800" not in host:
-        for check in (check_source_url, check_url):
+        for check in (SOURCE_URL.check, CALLBACK_URL.check):
             with pytest.raises(ValueError, match=why):
                 check(f"http://{host}/a/b")
 

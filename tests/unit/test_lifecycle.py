@@ -1,9 +1,8 @@
-"""The lifecycle's table: every pair of state and event, and the numbers that callers see."""
+"""The lifecycle's table: every pair of state and event."""
 
 import pytest
 
 from sluice.core.lifecycle import (
-    RELAY_STATUS,
     Event,
     IllegalTransition,
     Reason,
@@ -26,39 +25,6 @@ LEGAL = {
         **dict.fromkeys(["scheduled", "starting", "running", "recovering", "paused"], "failed"),
         "stopping": "ended",
     },
-}
-
-#: docs/contract/callbacks.md 5.1.
-REASON_NUMBERS = {
-    Reason.NONE: 0,
-    Reason.STOPPED: 0,
-    Reason.END_OF_STREAM: 0,
-    Reason.SOURCE_UNREACHABLE: 1001,
-    Reason.SOURCE_REFUSED: 1002,
-    Reason.SOURCE_UNSUPPORTED: 1003,
-    Reason.SOURCE_INTERRUPTED: 1004,
-    Reason.IDLE_TIMEOUT: 1005,
-    Reason.LIFETIME_EXCEEDED: 1006,
-    Reason.TOKEN_REJECTED: 1007,
-    Reason.PUBLISH_FAILED: 1008,
-    Reason.REPLACED: 1009,
-    Reason.REMOVED: 1010,
-    Reason.INTERNAL_ERROR: 1011,
-    Reason.SERVER_SHUTDOWN: 1012,
-    Reason.ADDRESS_NOT_ALLOWED: 1013,
-    Reason.MEDIA_CRASH: 1014,
-    Reason.NO_CAPACITY: 1015,
-    Reason.INVALID_POSITION: 1016,
-    # Of pushes, whose callbacks carry no number: ours, behind the contract's.
-    Reason.WAITING_FOR_PUBLISHER: 1017,
-    Reason.PUBLISHER_LEFT: 1018,
-    Reason.DESTINATION_UNREACHABLE: 1019,
-    Reason.DESTINATION_REFUSED: 1020,
-    Reason.DESTINATION_INTERRUPTED: 1021,
-    # Of no end: a kind of media that stopped while the other goes on.
-    Reason.PICTURES_STOPPED: 1022,
-    Reason.SOUND_STOPPED: 1023,
-    Reason.RESUMED: 0,
 }
 
 
@@ -93,10 +59,6 @@ def test_only_ended_and_failed_are_not_live_and_nothing_leaves_them() -> None:
     assert not any(state in states_before(event) for state in over for event in Event)
 
 
-def test_reason_numbers_are_those_of_the_contract() -> None:
-    assert {reason: reason.number for reason in Reason} == REASON_NUMBERS
-
-
 def test_reasons_are_found_by_code_and_have_a_text() -> None:
     assert all(Reason.of(reason.code) is reason for reason in Reason)
     assert all(reason.text for reason in Reason if reason is not Reason.NONE)
@@ -108,19 +70,6 @@ def test_ends_that_were_asked_for_or_natural_finish_the_others_fail() -> None:
     finishing = {reason.code for reason in Reason if reason.outcome is Event.FINISH}
     natural = {"end_of_stream", "lifetime_exceeded", "idle_timeout", "publisher_left"}
     assert finishing == natural | {"stopped", "removed", "server_shutdown"}
-
-
-def test_relay_status_of_every_state() -> None:
-    assert {state.value: number for state, number in RELAY_STATUS.items()} == {
-        "scheduled": 1,
-        "starting": 1,
-        "running": 2,
-        "recovering": 2,
-        "paused": 2,
-        "stopping": 2,
-        "ended": 3,
-        "failed": 3,
-    }
 
 
 def test_the_diagram_shows_every_transition() -> None:

@@ -4,12 +4,14 @@ import asyncio
 
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
-from sluice.api.native import routes
+from sluice.api.native import health_routes, routes
 from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.tasks import Dialect, RelaySpec, Task
+from sluice.store.errors import StoreError
 from sluice.tasks.port import PlaybackChange, StartRequest
 from tests.testing import FakeTasks
 from tests.unit.asgi import Answer, call
@@ -21,6 +23,7 @@ class Native:
     def __init__(self) -> None:
         self.tasks = FakeTasks(lambda: 1000.0)
         self.app = FastAPI()
+        self.app.include_router(health_routes())
         self.app.include_router(routes(self.tasks, Operator(ADMIN)))
 
     def add(self, task_id: str) -> Task[RelaySpec]:
@@ -69,6 +72,21 @@ def test_bearer(native: Native, method: str, target: str, token: str | None) -> 
             "message": "send the header Authorization: Bearer <admin_token of credentials.json>",
         }
     }
+
+
+def test_a_defect_is_hidden_from_the_caller_and_told_to_the_log(
+    native: Native, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(native.tasks, "list_documents", fail)
+    with capture_logs() as lines:
+        answer = native.call("GET", "/api/v1/tasks")
+    assert answer.status == 500
+    message = "internal error; the log of the node tells more"
+    assert answer.json() == {"error": {"code": "StoreError", "message": message}}
+    assert [(line["log_level"], str(line["exc_info"])) for line in lines] == [("error", "the disk is full")]
 
 
 def test_who_guesses_the_admin_token_waits() -> None:

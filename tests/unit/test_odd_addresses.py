@@ -114,8 +114,10 @@ def test_bots(bots: Api) -> None:
 
 @pytest.mark.parametrize("name", ["base_url", "ice_server", "listen"])
 def test_settings(name: str, tmp_path: Any) -> None:
+    blamed_settings = set()
     for address in ADDRESSES:
         try:
             load_settings({name: address}, {}, tmp_path / "sluice.toml")
-        except BadInput:
-            continue
+        except BadInput as error:
+            blamed_settings.add(error.field)
+    assert blamed_settings == {f"--{name.replace('_', '-')}"}

@@ -11,7 +11,6 @@ from sluice.api.volcengine import errors
 from sluice.api.volcengine.gateway import BODY_LIMIT
 from sluice.core.apps import AccessKey, Feature
 from sluice.core.errors import Overloaded, RoomError
-from sluice.core.lifecycle import Reason
 from sluice.wire.signature import RequestHead, parse_query, sign
 from tests.unit.asgi import Answer, call
 from tests.unit.test_volcengine_gateway import APP, IDENTITY, NOW, OTHER_APP, OWNER, FakeGateway
@@ -157,7 +156,7 @@ GATEWAY: list[tuple[str, int, int, str, Callable[[FakeGateway, str], Answer]]] =
         100019,
         503,
         "Service is unavailable temporarily.",
-        behind("stop_task", RoomError(Reason.INTERNAL_ERROR, "try again in a second")),
+        behind("stop_task", RoomError("try again in a second")),
     ),
     (
         "MethodNotAllowed",

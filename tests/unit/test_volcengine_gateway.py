@@ -15,7 +15,6 @@ from sluice.api.volcengine.gateway import BODY_LIMIT, Gateway
 from sluice.core.apps import AccessKey, App, Apps
 from sluice.core.errors import Overloaded, RoomError
 from sluice.core.ids import AppId
-from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_LOGGED_REFUSALS
 from sluice.wire.signature import RequestHead, parse_query, sign
 from tests.testing import FakeBans, FakeCallbacks, FakeRooms, FakeTasks
@@ -280,7 +279,7 @@ def test_apps(gateway: FakeGateway, app_id: str, expected: tuple[int, str, str])
             (429, "FlowLimitExceeded.TaskNumberOverLimit", "1.2 cores needed, 0.3 free"),
         ),
         (
-            RoomError(Reason.INTERNAL_ERROR, "room gone"),
+            RoomError("room gone"),
             (503, "ServiceUnavailableTemp", "Service is unavailable temporarily."),
         ),
         (RuntimeError("a secret of ours"), (500, "InternalError", "internal error")),

@@ -125,6 +125,7 @@ def test_fields_outside_the_contract(gateway: FakeGateway, changes: dict[str, ob
         "rtmp://[::1/live/key",
         "rtmp://cdn.example/live/k ey",
         "rtmp://cdn.example/live/key\r\nx",
+        "rtmp://cdn.example/live/key\u2028x",
         "rtmp://cdn.example/live/" + "k" * 4096,
         "nonsense",
     ],

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from sluice.core.errors import BadInput, RoomError
+from sluice.core.errors import RoomError, TooManyBans
 from sluice.core.ids import RoomId, RunId, UserId
 from sluice.core.lifecycle import Reason, State
 from tests.unit.asgi import Answer
@@ -57,7 +57,7 @@ def test_what_is_taken_and_not_used(gateway: FakeGateway) -> None:
 
 
 def test_the_room_has_to_be_there_to_be_asked(gateway: FakeGateway) -> None:
-    gateway.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again in a second")
+    gateway.rooms.error = RoomError("try again in a second")
     for answer in (online(gateway), ban(gateway, RoomId="Room1")):
         assert error_of(answer)[:2] == (503, "ServiceUnavailableTemp")
 
@@ -119,9 +119,10 @@ def test_tasks_of_the_removed_end(gateway: FakeGateway) -> None:
 
 def test_bans_without_end_are_refused(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_: object) -> None:
-        raise BadInput("ForbiddenInterval", "too many")
+        raise TooManyBans(7)
 
     monkeypatch.setattr(gateway.bans, "ban", refuse)
     answer = ban(gateway, UserId="user1", ForbiddenInterval=60)
-    assert error_of(answer)[2] == "invalid parameter: ForbiddenInterval: too many"
+    why = "7 bans of this app are in force; lift some (0), or close whole rooms"
+    assert error_of(answer) == (400, "InvalidParameter", f"invalid parameter: ForbiddenInterval: {why}")
     assert not gateway.rooms.expelled, "nobody is removed for a while that is not kept"

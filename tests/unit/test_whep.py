@@ -5,14 +5,15 @@ What can be done with the peer afterwards is the same as for WHIP (test_whip.py)
 
 import pytest
 from starlette.routing import Router
+from structlog.testing import capture_logs
 
 from sluice.api.admission import Admission, AdmissionLimits
 from sluice.api.whep import routes
 from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
 from sluice.core.ids import AppId, RoomId, UserId
-from sluice.core.lifecycle import Reason
 from sluice.core.rooms import StreamIndex, WatchOffer
+from sluice.store.errors import StoreError
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
 from tests.unit.asgi import Answer, call
@@ -53,6 +54,16 @@ def end(whep: Whep, location: str, bearer: str = "") -> int:
 @pytest.fixture
 def whep() -> Whep:
     return Whep()
+
+
+def test_a_defect_is_told_to_the_log(whep: Whep, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(whep.bans, "barred", fail)
+    with capture_logs() as lines:
+        assert whep.post().status == 503
+    assert [(line["log_level"], str(line["exc_info"])) for line in lines] == [("error", "the disk is full")]
 
 
 def test_an_offer_is_answered(whep: Whep) -> None:
@@ -156,7 +167,7 @@ def test_what_the_rooms_say(whep: Whep) -> None:
     whep.rooms.error = BadInput("offer", "has no media section")
     answer = whep.post()
     assert (answer.status, answer.body) == (400, b"offer: has no media section")
-    whep.rooms.error = RoomError(Reason.INTERNAL_ERROR, "try again")
+    whep.rooms.error = RoomError("try again")
     answer = whep.post()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert end(whep, f"{PATH}/peer_1") == 503

@@ -8,7 +8,6 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ice_servers import IceServer
 from sluice.core.ids import AppId, PeerId, RoomId, UserId
-from sluice.core.lifecycle import Reason
 from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerPatch, PublishOffer, StreamIndex
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
@@ -115,7 +114,7 @@ def test_what_cannot_be_read_is_refused(whip: Whip) -> None:
         (BadInput("offer", "offer H.264"), 400),
         (AccessRefused("not video", known=True), 403),
         (Overloaded("full"), 503),
-        (RoomError(Reason.INTERNAL_ERROR, "try again"), 503),
+        (RoomError("try again"), 503),
     ],
 )
 def test_what_the_rooms_say(whip: Whip, error: Exception, status: int) -> None:

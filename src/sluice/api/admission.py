@@ -1,7 +1,7 @@
 """How often callers may join rooms, and how many event streams they may hold.
 
-Failed log-ins are counted too, and answered shortly where they are too many; a token that is right passes
-whatever others do at the same address.
+Failed log-ins are counted, too, and refused early if there are too many. A valid token is accepted whatever
+others do at the same address.
 """
 
 import math
@@ -19,8 +19,8 @@ from sluice.core.limits import MOST_ADDRESS_JOINS, MOST_FAILED_LOGINS, MOST_TOKE
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """`token_joins`: offers of a user at an address in a minute, `address_joins`: of an address;
-    `failed_logins`: tokens of an address in a minute that are worth nothing; `streams`: event streams."""
+    """`token_joins` and `address_joins`: offers in a minute of a user at one address, and of an address.
+    `failed_logins`: invalid tokens of an address in a minute. `streams`: event streams."""
 
     token_joins: int = MOST_TOKEN_JOINS
     address_joins: int = MOST_ADDRESS_JOINS
@@ -29,12 +29,12 @@ class AdmissionLimits:
 
 
 def address_of(request: HTTPConnection) -> str:
-    """Empty where nobody knows."""
+    """The caller's address; empty if it is not known."""
     return request.client.host if request.client else ""
 
 
 class Admission:
-    """`most_streams` are there in all. `clock` tells seconds, from whenever."""
+    """`most_streams` event streams at once in all. `clock` tells seconds from any point in time."""
 
     def __init__(
         self,
@@ -53,19 +53,19 @@ class Admission:
         self._clock = clock
 
     def join(self, holder: Holder) -> None:
-        """Before each offer. Raises TooOften."""
+        """To be called before each offer. Raises TooOften."""
         network, now = network_of(holder.address), self._clock()
         wait = self._token_joins.take((*holder.room, holder.user, network), now)
         self._check(wait, "the user of this token joins too often", holder.address)
         self._check(self._address_joins.take(network, now), "your address joins too often", holder.address)
 
     def fail(self, address: str) -> None:
-        """A token was worth nothing. Raises TooOften for one too many."""
+        """Counts an invalid token. Raises TooOften for one too many."""
         wait = self._failures.take(network_of(address), self._clock())
         self._check(wait, "too many tokens from your address are worth nothing here", address)
 
     def check_stream(self, holder: Holder) -> None:
-        """Before each event stream. Raises LimitReached."""
+        """To be called before each event stream. Raises LimitReached."""
         if why := self.streams.refusal(holder):
             self._refusals.count(why, holder.address)
             raise LimitReached(why)

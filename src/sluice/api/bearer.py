@@ -16,7 +16,7 @@ _KINDS: Mapping[str, Privilege] = {"audio": Privilege.PUBLISH_AUDIO, "video": Pr
 
 
 def path_id(request: Request, name: str) -> str:
-    """An id of the path. Raises BadInput for what breaks the id syntax."""
+    """An id of the path. Raises BadInput for one that breaks the id syntax."""
     value = str(request.path_params[name])
     if not is_valid_id(value):
         raise BadInput(name, "must be 1 to 128 of a-z A-Z 0-9 _ @ - .")
@@ -26,7 +26,7 @@ def path_id(request: Request, name: str) -> str:
 def watching_user(request: Request, apps: Apps, now: float, *, query: bool = False) -> UserId:
     """The user whose token may subscribe in the app and room of the path.
 
-    With `query` the token may come as ``?token=``. Raises AccessRefused, `known` where only the right is
+    With `query` the token may come as ``?token=``. Raises AccessRefused; it is `known` if only the right is
     missing.
     """
     claims = _claims(request, apps, now, query=query)
@@ -59,13 +59,13 @@ def _claims(request: Request, apps: Apps, now: float, *, query: bool = False) ->
 
 
 def owner(request: Request, apps: Apps) -> UserId:
-    """The user of a token of the app and room of the path, also of one that has lapsed meanwhile: enough to
-    end what is his. Raises AccessRefused."""
+    """The user of a token of the app and room of the path. It may have lapsed: it is enough to end what the
+    user has. Raises AccessRefused."""
     return _claims(request, apps, 0.0).user_id
 
 
 async def refuse_barred(bans: Bans, app_id: AppId, room_id: RoomId, user_id: UserId) -> None:
-    """To be asked before a user is let in, and again once he is. Raises AccessRefused."""
+    """To be called before a user is let in, and again afterwards. Raises AccessRefused."""
     if await bans.barred(app_id, room_id, user_id):
         raise AccessRefused("this user is barred from the room", known=True)
 

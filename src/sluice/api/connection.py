@@ -1,8 +1,8 @@
-"""One connection of a caller: uvicorn's protocol within limits of bytes, of number and of time.
+"""One connection of a caller: uvicorn's protocol with limits of bytes, number and time.
 
-What is over a limit is refused with a text while it arrives, before any of it is kept; who is refused may
-read the text, and is cut off then. Time is measured where we wait for the caller alone: a request that is
-being answered takes as long as its answer, which for an event stream is for ever.
+A request over a limit is refused with a text while it arrives, before any of it is kept. The caller may read
+the text, and is cut off then. Time counts only while we wait for the caller: an answer may take as long as it
+needs, and an event stream never ends.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ _NOT_HTTP = "this is no request of HTTP/1.1"
 
 
 class Phase(Enum):
-    """What we wait for: the next request, the rest of its head or of its body, or the end of a refused
-    caller."""
+    """What we wait for: the next request, the rest of its head or body, or the end of a caller that was
+    refused."""
 
     NEXT = auto()
     HEAD = auto()
@@ -51,13 +51,15 @@ class Phase(Enum):
 class Connection(HttpToolsProtocol):
     def __init__(self, gate: Gate, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
-        self.before: Guest | None = None  #: who was counted until this connection is made
+        self.before: Guest | None = (
+            None  #: the guest that is counted in place of this connection until it is made
+        )
         self._gate = gate
         self._phase = Phase.NEXT
         self._header_lines = 0
-        self._held = 0  # bytes of requests that are not complete
-        self._unheard = 0  # bytes of a refused caller
-        self._refusal: tuple[int, str] | None = None  # of what the parser is at
+        self._held = 0  # bytes of incomplete requests
+        self._unheard = 0  # bytes from a caller that was refused
+        self._refusal: tuple[int, str] | None = None  # of the request that is being parsed
         self._deadline = math.inf
         self._body_ends_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -101,7 +103,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if self._phase is not Phase.HEAD:
-            self._begin_head()  # behind another one in the same piece
+            self._begin_head()  # it follows another request in the same piece
         self._header_lines = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -132,14 +134,14 @@ class Connection(HttpToolsProtocol):
         if self._phase is Phase.NEXT:
             self._rest()
         elif self._phase is Phase.BODY and not self._answering:
-            self._wait_until(self.loop.time() + LONGEST_FAREWELL_S)  # nobody reads the rest of it
+            self._wait_until(self.loop.time() + LONGEST_FAREWELL_S)  # nobody reads the rest of the body
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(*(self._refusal or (400, _NOT_HTTP)))
 
     def end(self) -> None:
-        """He has his answer, and asked for no more. Who has yet to send his body, or part of it, would lose
-        the answer by a reset if we closed now."""
+        """The caller has the last answer. If he has still to send some of the body, a close now would cause a
+        reset, by which he would lose the answer."""
         if self._phase is not Phase.BODY or self.transport.is_closing():
             self.transport.close()
             return
@@ -150,8 +152,8 @@ class Connection(HttpToolsProtocol):
     # --- limits -------------------------------------------------------------------------------------------
 
     def give_way(self) -> None:
-        """For another connection: see `Gate`."""
-        # A close would wait for the other side: for its goodbye, or until it reads what it has asked for.
+        """Ends for the sake of another connection: see `Gate`."""
+        # A close would wait until the other side says goodbye, or reads what it has asked for.
         waits = self.scheme == "https" or self.transport.get_write_buffer_size() > 0
         if not self._is_over and not self.transport.is_closing():
             self._dismiss(503, _FULL)
@@ -174,13 +176,13 @@ class Connection(HttpToolsProtocol):
         self._wait_until(self.loop.time() + LONGEST_HEAD_S)
 
     def _expect_body(self) -> None:
-        # What nobody reads while it waits for its turn, or for a reader of ours, is not the caller's fault.
+        # While reading is paused, because of other requests or a slow reader of ours, the caller is not late.
         pause = math.inf if self.flow.read_paused else LONGEST_BODY_PAUSE_S
         if self._answering:
             self._wait_until(min(self.loop.time() + pause, self._body_ends_at))
 
     def _rest(self) -> None:
-        """There is nothing to wait for, or only the next request."""
+        """Waits for nothing, or only for the next request."""
         if self._answering:
             self._gate.work(self)
             self._deadline = math.inf
@@ -195,7 +197,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(413, _LONG_REQUEST)
 
     def _hold(self, count: int) -> bool:
-        """Whether we go on hearing the caller."""
+        """Counts bytes of the request. False if we stop reading from the caller."""
         more, self._held = count - self._held, count
         if self._gate.hold(more, count) or more <= 0:
             return True
@@ -225,7 +227,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def _refuse(self, status: int, text: str) -> None:
-        """Lets the caller read why before he is cut off."""
+        """Refuses the caller; he may read why before he is cut off."""
         if self._is_over or self.transport.is_closing():
             return
         if self._dismiss(status, text):
@@ -234,7 +236,7 @@ class Connection(HttpToolsProtocol):
             self._linger()
 
     def _linger(self) -> None:
-        """Nothing more is said, and what comes is read and forgotten."""
+        """Sends nothing more, and throws away what still comes."""
         try:
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -245,7 +247,7 @@ class Connection(HttpToolsProtocol):
         self._wait_until(self.loop.time() + LONGEST_FAREWELL_S)
 
     def _dismiss(self, status: int, text: str) -> bool:
-        """Hears no more of the caller, and says why unless he has his answer. True: that is cut off."""
+        """Reads no more from the caller, and says why unless he has an answer. True if that is cut off."""
         answered = self._phase is Phase.BODY and not self._answering
         cut_off = bool(self.pipeline)
         self._phase = Phase.END
@@ -267,7 +269,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _Exit:
-    """The transport as the answer to one request has it."""
+    """The transport as the handler of one request sees it."""
 
     def __init__(self, connection: Connection) -> None:
         self.write = connection.transport.write

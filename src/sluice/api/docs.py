@@ -1,8 +1,8 @@
-"""``/docs``: both APIs to read and to try, in a page of our own, which reads ``/openapi/volcengine.json`` and
-``/openapi.json``, FastAPI's document. Behind a path prefix both say so, and the page asks beside itself.
+"""``/docs``: a page of our own to read and try both APIs.
 
-The page signs calls in the browser with keys that the reader types; they stay in its memory. It loads
-nothing from elsewhere.
+The page reads ``/openapi/volcengine.json`` and FastAPI's ``/openapi.json``. Behind a path prefix both name
+it, and the page asks relative to its own address. It signs calls in the browser with keys that the reader
+types, keeps them only in memory, and loads nothing from elsewhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ def routes(actions: Sequence[Action[Any]], version: str) -> list[BaseRoute]:
 
 
 def native_route(openapi: Callable[[], dict[str, Any]]) -> BaseRoute:
-    """`openapi` is FastAPI's."""
+    """The route of the native API's document; `openapi` is FastAPI's function."""
 
     async def native_document(request: Request) -> Response:
         return _placed(openapi(), request)

@@ -1,9 +1,9 @@
 """``GET /rooms/{app}/{room}/events``: who is in a room and what they publish, as server-sent events.
 
-The first event is the roster, then one for each change. `media` tells of each published stream
-which kinds its publisher sends, and what is wrong with one of them. Whoever holds the stream open is in the
-room. A comment line every 15 s keeps proxies from closing it. Streams end when `closing` is set: the server
-waits for them before it stops.
+The first event is the roster; each change is one more. The event `media` says which kinds the publisher of
+a stream sends, and what is wrong with them. A user is in the room while he holds the stream open. A comment
+line every 15 s keeps proxies from closing it. Streams end when `closing` is set: the server waits for them
+before it stops.
 """
 
 import asyncio
@@ -57,9 +57,9 @@ def routes(
 
 
 async def _seated(guard: Admission, holder: Holder, stream: AsyncIterator[str]) -> AsyncIterator[str]:
-    """The stream on the account of its holder."""
+    """The stream, which takes a seat of its holder."""
     if guard.streams.refusal(holder):
-        return  # others came in between: he comes back and is told
+        return  # others took the seats meanwhile; the caller comes back and is told
     guard.streams.take(holder)
     try:
         async for text in stream:
@@ -98,7 +98,7 @@ async def _stream(
                 pending.cancel()
                 closed.cancel()
     except SluiceError:
-        return  # the room's process is gone, or a ban came: clients come back and are told
+        return  # the room's process is gone, or the user was banned; clients come back and are told
 
 
 def _text(event: RoomEvent) -> str:

@@ -1,8 +1,8 @@
-"""How many connections there are, and who makes way when there is no room for another.
+"""How many connections there may be, and which one is closed when there is no room for another.
 
-Who only makes us wait makes way, whoever waits longest first: a connection without a request, half a head,
-half a body. A connection whose request is being answered, such as an event stream, is never closed for
-another's sake; where all are such, the newcomer is refused.
+Only a connection that we wait for is closed (no request, half a head, half a body), the one that has waited
+longest first. A connection whose request is being answered, such as an event stream, is never closed for
+another one; if all are such, the newcomer is refused.
 """
 
 from collections.abc import Hashable
@@ -19,7 +19,7 @@ class Guest(Hashable, Protocol):
 
 
 class Gate:
-    """`most` connections at once; unfinished requests hold so many bytes in all."""
+    """At most `most` connections at once; their unfinished requests together have a limit of bytes."""
 
     def __init__(self, most: int, refusals: Refusals | None = None) -> None:
         self.most = most
@@ -32,7 +32,7 @@ class Gate:
         return len(self._inside)
 
     def enter(self, guest: Guest) -> bool:
-        """As one that waits. False: there is no room."""
+        """Adds a connection that we wait for. False if there is no room."""
         if len(self._inside) >= self.most:
             longest = next(iter(self._waiting), None)
             if longest is None:
@@ -55,7 +55,7 @@ class Gate:
         self._waiting.pop(guest, None)
 
     def hold(self, more: int, mine: int) -> bool:
-        """Counts bytes of unfinished requests, `mine` being what a caller has in all then. False: there are
-        too many, and his are not few."""
+        """Counts `more` bytes of unfinished requests; `mine` are then all bytes of this caller. False if
+        there are too many in all and his are not few."""
         self._held += more
         return self._held <= MOST_UNFINISHED_BYTES or mine <= SMALL_REQUEST_BYTES

@@ -1,4 +1,4 @@
-"""TLS at the front of a connection: counted from the first byte on, and given up where it takes too long."""
+"""The TLS handshake of a connection: it is counted from its beginning, and given up if it takes too long."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from sluice.process.owned import own
 
 
 class Handshake(asyncio.Protocol):
-    """Becomes `connection` when it is done."""
+    """`connection` takes its place when it is done."""
 
     def __init__(self, gate: Gate, context: ssl.SSLContext, connection: Connection) -> None:
         self._gate = gate
@@ -22,8 +22,8 @@ class Handshake(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        # On a socket of its own. uvloop begins to read here whatever we say (loop.start_tls expects that it
-        # does not), and the first bytes would be lost.
+        # On a socket of its own: uvloop begins to read here in any case, although loop.start_tls expects that
+        # it does not, and the first bytes would be lost.
         try:
             mine = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         except OSError:  # no descriptor is left, or he is gone

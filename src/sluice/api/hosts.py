@@ -1,11 +1,11 @@
-"""Names that the node answers to: against pages of strangers whose name was made to point at us (DNS
-rebinding).
+"""The names that the node answers to. This protects against DNS rebinding: pages of strangers whose name
+points at us.
 
-Such a page has a name of its own, and the browser says it in the header Host. Addresses, names of this
-machine (`localhost`), names without a dot and those of private networks, which nobody can own in the DNS, are
-right; others are those that the operator has named. Signed calls are let through, as no page can sign, and so
-are a bot's calls, whose token no page has, a proxy that is trusted, and the health check, which says nothing.
-With TLS of our own the browser has compared the name already.
+The browser sends the name of such a page in the header Host. Accepted are addresses, names of this machine
+(`localhost`), names without a dot and those of private networks, which nobody can own in the DNS, and the
+names that the operator has given. Any name may be used for signed calls and calls of bots, since no page has
+their keys and tokens, for a trusted proxy, and for the health check, which reveals nothing. With our own TLS
+the browser has compared the name already.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ from sluice.api.proxies import is_forwarded
 from sluice.api.refusals import Refusals
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
-#: Signed, or of no use to anybody.
+#: Paths whose calls are signed, or that reveal nothing.
 _OPEN = ("", "/", "/healthz")
 #: Ends of names that the DNS gives to nobody (RFC 6761, 6762 and 8375; ICANN has set `internal` aside):
 #: machines found by mDNS, services of Kubernetes, `host.docker.internal`.
@@ -29,13 +29,13 @@ _WHY = "the node does not answer to this name"
 
 
 def host_name(host: str) -> str | None:
-    """The name in a header Host, without port and brackets; None for what is none."""
+    """The name in a header Host, without port and brackets; None if it is malformed."""
     found = _HOST.fullmatch(host.strip())
     return found["name"].strip("[]").rstrip(".").lower() if found else None
 
 
 class KnownHosts:
-    """An ASGI middleware; `names` are the operator's, ``*`` means any. Below `open_root` any name will do."""
+    """An ASGI middleware. `names` are the operator's, ``*`` is any. Below `open_root` any name is right."""
 
     def __init__(self, app: ASGIApp, names: Iterable[str], refusals: Refusals, open_root: str) -> None:
         self._app = app

@@ -2,13 +2,14 @@
 
 Bearer of `/api/v1` is the admin token. Every failure is `{"error": {"code", "message"}}`; the class of an
 error of the core decides code and status, in one table. The documents are those of `tasks.port`.
-Other resources are siblings (`native_apps`, `native_callbacks`).
+Other resources are siblings (`native_apps`, `native_bots`, `native_callbacks`).
 """
 
 import math
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -28,6 +29,8 @@ from sluice.core.tasks import FULL_VOLUME
 from sluice.process.owned import trouble
 from sluice.tasks.port import PlaybackChange, Tasks
 
+log = structlog.get_logger(__name__)
+
 
 class ErrorDetail(BaseModel):
     code: str
@@ -38,20 +41,24 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
+class Document(BaseModel):
+    """A body or an answer of the operator's resources; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
 class TaskList(BaseModel):
     """A page of task documents, newest first."""
 
     tasks: list[dict[str, Any]]
 
 
-#: No recording is longer, and a position in microseconds stays a 64-bit number.
+#: No recording is longer; a position in microseconds fits into 64 bits.
 _LONGEST_S = 10 * 365 * 86400
 
 
-class ControlBody(BaseModel):
+class ControlBody(Document):
     """How a relay shall play from now on; what is left out stays as it is. All of it happens, or nothing."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     pause: StrictBool | None = None
     """Whether it stands still. Its user stays in the room, and its lifetime runs on. Not for live sources."""
@@ -87,15 +94,15 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
 )
 
 
-#: What operations say about failures in the OpenAPI document.
+#: How operations describe failures in the OpenAPI document.
 FAILURES: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The call failed; the message says what to do"}
 }
 
 
 class NativeRoute(APIRoute):
-    """Lets the operator in, before a body is read and only then, and turns the errors of the core, and
-    FastAPI's about parameters, into the error document."""
+    """Checks the operator before a body is read. Turns the errors of the core, and FastAPI's about
+    parameters, into the error document."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -108,7 +115,7 @@ class NativeRoute(APIRoute):
                 for operator in operators:
                     operator.check(request)
                 return await handle(await _with_body(request))
-            except HTTPException as error:  # of a body that cannot be read
+            except HTTPException as error:  # the body cannot be read
                 return _failure(BadInput("body", str(error.detail)))
             except RequestValidationError as error:
                 first = error.errors()[0]
@@ -120,7 +127,7 @@ class NativeRoute(APIRoute):
 
 
 async def _with_body(request: Request) -> Request:
-    """The request with its body, which is read here. Raises BadInput for one over the limit."""
+    """The request with its body, which is read here. Raises BadInput for a body over the limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -133,8 +140,16 @@ async def _with_body(request: Request) -> Request:
     return Request(request.scope, receive)
 
 
-def routes(tasks: Tasks, operator: Operator) -> APIRouter:
-    """The router, to be included in the application without a prefix."""
+def operators_router(operator: Operator, path: str = "") -> APIRouter:
+    """A router below ``/api/v1`` whose routes only the operator may use; the application includes it without
+    a prefix."""
+    return APIRouter(
+        prefix=f"/api/v1{path}", route_class=NativeRoute, dependencies=operator.only, responses=FAILURES
+    )
+
+
+def health_routes() -> APIRouter:
+    """``/healthz``, for everybody."""
     api = APIRouter(route_class=NativeRoute)
 
     @api.get("/healthz", summary="Whether the node answers")
@@ -145,33 +160,31 @@ def routes(tasks: Tasks, operator: Operator) -> APIRouter:
             response.status_code = 503
         return Health(status=why or "ok")
 
-    @api.get(
-        "/api/v1/tasks", dependencies=operator.only, responses=FAILURES, summary="All tasks, newest first"
-    )
+    return api
+
+
+def routes(tasks: Tasks, operator: Operator) -> APIRouter:
+    """To be included in the application without a prefix."""
+    api = operators_router(operator, "/tasks")
+
+    @api.get("", summary="All tasks, newest first")
     async def list_tasks(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> TaskList:
         return TaskList(tasks=await tasks.list_documents(limit=limit, offset=offset))
 
-    @api.get("/api/v1/tasks/{id}", dependencies=operator.only, responses=FAILURES, summary="One task")
+    @api.get("/{id}", summary="One task")
     async def show_task(id: str) -> dict[str, Any]:
         return await tasks.document(RunId(id))
 
-    @api.post(
-        "/api/v1/tasks/{id}/stop", dependencies=operator.only, responses=FAILURES, summary="Stop a task"
-    )
+    @api.post("/{id}/stop", summary="Stop a task")
     async def stop_task(id: str) -> dict[str, Any]:
         """The task as it is after the order; its end may take a moment more."""
         await tasks.stop(RunId(id))
         return await tasks.document(RunId(id))
 
-    @api.post(
-        "/api/v1/tasks/{id}/control",
-        dependencies=operator.only,
-        responses=FAILURES,
-        summary="Pause, resume, seek, set volume and loudness of a relay",
-    )
+    @api.post("/{id}/control", summary="Pause, resume, seek, set volume and loudness of a relay")
     async def control_task(id: str, body: ControlBody) -> dict[str, Any]:
         """The task with the change in effect. What it cannot take in its state is refused with 409, what its
         source cannot do with 400."""
@@ -183,6 +196,8 @@ def routes(tasks: Tasks, operator: Operator) -> APIRouter:
 
 def _failure(error: SluiceError) -> JSONResponse:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    if error.culprit.is_defect:
+        log.error("x call", code=type(error).__name__, exc_info=error)
     if isinstance(error, AccessRefused) and error.known:
         status = 403
     message = str(error) if status != 500 else "internal error; the log of the node tells more"

@@ -7,9 +7,9 @@ keys along, so that programs and tokens go on working unchanged.
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from sluice.api.native import FAILURES, NativeRoute
+from sluice.api.native import Document, operators_router
 from sluice.api.operator import Operator
 from sluice.core.apps import Feature
 from sluice.core.ids import AppId
@@ -23,11 +23,7 @@ _KeyName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_@\-.+]{1,128}$")]
 _Secret = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-class NewApp(_Document):
+class NewApp(Document):
     app_id: _AppIdText | None = None
     """24 characters; random when left out."""
     app_key: _Secret | None = None
@@ -38,7 +34,7 @@ class NewApp(_Document):
     """Signs API calls; random when left out."""
 
 
-class AppChange(_Document):
+class AppChange(Document):
     relay: bool | None = None
     """Whether streams may be relayed into rooms; tasks that run go on."""
     push: bool | None = None
@@ -50,7 +46,7 @@ class AppChange(_Document):
     the origin of the source's address alone."""
 
 
-class AppDocument(_Document):
+class AppDocument(Document):
     app_id: str
     relay: bool
     push: bool
@@ -68,11 +64,11 @@ class AppWithSecrets(AppDocument):
     secret_key: str
 
 
-class AppList(_Document):
+class AppList(Document):
     apps: list[AppDocument]
 
 
-class NewKey(_Document):
+class NewKey(Document):
     app_ids: Annotated[list[str], Field(min_length=1, max_length=1000)]
     """The apps that it may reach."""
     access_key: _KeyName | None = None
@@ -83,12 +79,12 @@ class NewKey(_Document):
     """When given, each call must carry it as X-Security-Token."""
 
 
-class Enabled(_Document):
+class Enabled(Document):
     enabled: bool
     """A key that is not is unknown to the API."""
 
 
-class KeyDocument(_Document):
+class KeyDocument(Document):
     access_key: str
     app_ids: list[str]
     enabled: bool
@@ -102,18 +98,13 @@ class KeyWithSecret(KeyDocument):
     secret_key: str
 
 
-class KeyList(_Document):
+class KeyList(Document):
     keys: list[KeyDocument]
 
 
 def routes(registry: AppRegistry, operator: Operator) -> APIRouter:
     """To be included in the application without a prefix."""
-    api = APIRouter(
-        prefix="/api/v1",
-        route_class=NativeRoute,
-        dependencies=operator.only,
-        responses=FAILURES,
-    )
+    api = operators_router(operator)
     _add_apps(api, registry)
     _add_keys(api, registry)
     return api

@@ -7,9 +7,9 @@ brings the tokens of his bots along.
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from sluice.api.native import FAILURES, NativeRoute
+from sluice.api.native import Document, operators_router
 from sluice.api.operator import Operator
 from sluice.core.bots import Bot, Channel, Line
 from sluice.core.ids import AppId, BotId, BotRoomId, ChannelId
@@ -21,11 +21,7 @@ _BotNumber = Annotated[int, Path(ge=1, lt=2**31)]
 _ChannelName = Annotated[str, Path(pattern=r"^[a-zA-Z0-9_@\-.]{1,128}$")]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-class NewBot(_Document):
+class NewBot(Document):
     name: _Name
     """What people call it."""
     app_id: str
@@ -38,12 +34,12 @@ class NewBot(_Document):
     """The token that it has already; a new one when left out."""
 
 
-class BotEnabled(_Document):
+class BotEnabled(Document):
     enabled: bool
     """The token of a bot that is not is unknown to the API."""
 
 
-class BotDocument(_Document):
+class BotDocument(Document):
     bot_id: int
     name: str
     app_id: str
@@ -60,11 +56,11 @@ class BotWithToken(BotDocument):
     token: str
 
 
-class BotList(_Document):
+class BotList(Document):
     bots: list[BotDocument]
 
 
-class ChannelSetting(_Document):
+class ChannelSetting(Document):
     line: Line
     """From its next stream on."""
     room_id: _IdText | None = None
@@ -73,7 +69,7 @@ class ChannelSetting(_Document):
     """As it is when left out."""
 
 
-class ChannelDocument(_Document):
+class ChannelDocument(Document):
     app_id: str
     channel_id: str
     line: Line
@@ -83,18 +79,13 @@ class ChannelDocument(_Document):
     created_at: float
 
 
-class ChannelList(_Document):
+class ChannelList(Document):
     channels: list[ChannelDocument]
 
 
 def routes(registry: BotRegistry, operator: Operator) -> APIRouter:
     """To be included in the application without a prefix."""
-    api = APIRouter(
-        prefix="/api/v1",
-        route_class=NativeRoute,
-        dependencies=operator.only,
-        responses=FAILURES,
-    )
+    api = operators_router(operator)
     _add_bots(api, registry)
     _add_channels(api, registry)
     return api

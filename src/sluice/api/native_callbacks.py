@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from sluice.api.native import FAILURES, NativeRoute
+from sluice.api.native import operators_router
 from sluice.api.operator import Operator
 from sluice.callbacks.port import Callbacks
 
@@ -18,12 +18,7 @@ class CallbackPage(BaseModel):
 
 def routes(callbacks: Callbacks, operator: Operator) -> APIRouter:
     """To be included in the application without a prefix."""
-    api = APIRouter(
-        prefix="/api/v1/callbacks",
-        route_class=NativeRoute,
-        dependencies=operator.only,
-        responses=FAILURES,
-    )
+    api = operators_router(operator, "/callbacks")
 
     @api.get("", summary="Events that wait to be delivered, are dead, or were delivered lately")
     async def list_callbacks(

@@ -1,7 +1,6 @@
-"""Who may use ``/api/v1``: the bearer of the admin token, and nobody makes us read a body who has not shown
-it.
+"""Who may use ``/api/v1``: the bearer of the admin token. No body is read from anybody else.
 
-Who guesses has to wait, longer with each wrong token (`core.fairness.BackOff`).
+An address that guesses has to wait, longer with each wrong token (`core.fairness.BackOff`).
 """
 
 import hmac
@@ -25,7 +24,7 @@ _bearer = HTTPBearer(auto_error=False, description="admin_token of credentials.j
 
 
 class Operator:
-    """`clock` tells seconds, from whenever. One for all resources, so that guesses are counted together."""
+    """One for all resources, so that guesses are counted together. `clock` tells seconds."""
 
     def __init__(
         self,
@@ -42,16 +41,16 @@ class Operator:
 
     @property
     def only(self) -> list[params.Depends]:
-        """The dependencies of what only the operator may do; `NativeRoute` asks before it reads a body."""
+        """The dependencies of the operator's routes; `NativeRoute` checks them before it reads a body."""
         return [Depends(self)]
 
     async def __call__(
         self, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> None:
-        """For the document alone, which shows what is asked for."""
+        """Only for the OpenAPI document, which shows what is to be sent."""
 
     def check(self, request: Request) -> None:
-        """Raises AccessRefused, and TooOften where tokens were guessed."""
+        """Raises AccessRefused, and TooOften after too many guesses."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         address, now = address_of(request), self._clock()
         closed_s = self._back_off.wait_s(address, now)

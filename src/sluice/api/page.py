@@ -1,6 +1,6 @@
 """The page ``/room``, where people see and hear everyone in a room. One file, no assets from elsewhere.
 
-App, room and token stand behind the ``#`` of its address, which browsers never send to a server.
+App, room and token stand behind the ``#`` of its address; browsers never send that part to a server.
 """
 
 from importlib.resources import files

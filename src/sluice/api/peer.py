@@ -1,10 +1,10 @@
 """The HTTP resource of a WebRTC peer, the same for WHIP and WHEP (RFC 9725 4).
 
-An offer that is posted to an endpoint makes a peer. What is done at its Location is for the peer's own user
-only: ``DELETE`` ends it, with a token that may have lapsed (ffmpeg, GStreamer and OBS send theirs; who does
-not is missed by ICE and DTLS within half a minute), ``PATCH`` trickles candidates or restarts ICE. The ETag
-names the ICE session, so that what belongs to an older one is told apart (4.3.1). With a JSON body ``PATCH``
-says which kinds a publisher sends from now on: ``{"sends": ["audio"]}``.
+An offer that is posted to an endpoint makes a peer. Only the peer's own user may use its Location. ``DELETE``
+ends the peer; the token may have lapsed. ffmpeg, GStreamer and OBS send one; clients that send no ``DELETE``
+are found by ICE and DTLS within half a minute. ``PATCH`` trickles candidates or restarts ICE. The ETag names
+the ICE session, so that requests for an older one are recognised (4.3.1). With a JSON body ``PATCH`` says
+which kinds a publisher sends from now on: ``{"sends": ["audio"]}``.
 """
 
 import json
@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -27,6 +28,8 @@ from sluice.core.ids import AppId, PeerId, RoomId, UserId
 from sluice.core.limits import MOST_IF_MATCH_BYTES, MOST_OFFER_BYTES
 from sluice.core.rooms import PatchOutcome, PeerAnswer, PeerPatch, StreamIndex
 from sluice.rooms.port import Bans, RoomEngine
+
+log = structlog.get_logger(__name__)
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -46,7 +49,7 @@ _SAID = {
 
 
 class PeerResource:
-    """`user_of` tells whose request it is and that he may do what the endpoint is for, or raises
+    """`user_of` returns the user of a request if he may do what the endpoint is for, else it raises
     AccessRefused."""
 
     def __init__(
@@ -66,7 +69,7 @@ class PeerResource:
         self._user_of = user_of
 
     def routes(self, path: str, offer: Handler) -> list[BaseRoute]:
-        """`path` is the endpoint's, to which `offer` is posted."""
+        """The routes of the endpoint at `path`, to which `offer` is posted, and of its peers."""
         resource = path + "/{peer_id}"
         return [
             Route(path, self._answered(offer), methods=["POST"]),
@@ -77,7 +80,7 @@ class PeerResource:
         ]
 
     def knock(self, request: Request, user_id: UserId) -> str:
-        """Before the body of an offer is read: the address that it comes from. Raises TooOften."""
+        """To be called before the body of an offer is read. Returns the caller's address. Raises TooOften."""
         room = path_id(request, "app_id"), path_id(request, "room_id")
         address = address_of(request)
         self._admission.join(Holder(room, user_id, address))
@@ -90,7 +93,7 @@ class PeerResource:
         user_id: UserId,
         make: Callable[[], Awaitable[PeerAnswer]],
     ) -> PeerAnswer:
-        """The peer that `make` makes, unless its user is barred, or becomes so meanwhile."""
+        """The peer that `make` makes, unless its user is barred then or becomes so meanwhile."""
         await refuse_barred(self._bans, app_id, room_id, user_id)
         answer = await make()
         try:
@@ -101,7 +104,7 @@ class PeerResource:
         return answer
 
     def created(self, request: Request, answer: PeerAnswer) -> Response:
-        # With the whole path: clients resolve less.
+        # With the whole path, since some clients do not resolve relative ones.
         place = f"{prefix_of(request.scope)}{request.url.path}/{answer.peer_id}"
         headers = {"Location": place, "ETag": f'"{answer.etag}"'}
         if self._links:
@@ -140,8 +143,8 @@ class PeerResource:
         return PlainTextResponse(text, status)
 
     async def _note_media(self, request: Request, user_id: UserId) -> Response:
-        """Which kinds a publisher sends from now on: a page whose person turns the camera off can say so in
-        no other way, and pictures that stay away would be a fault."""
+        """Notes which kinds a publisher sends from now on. A page whose camera is turned off can say so in no
+        other way, and missing pictures would count as a fault."""
         found = await self._engine.peer_sends(
             AppId(path_id(request, "app_id")),
             RoomId(path_id(request, "room_id")),
@@ -162,7 +165,7 @@ class PeerResource:
         return Response(status_code=200 if found else 404)
 
     def _answered(self, handler: Handler) -> Handler:
-        """With errors told to the client."""
+        """The handler, with errors answered to the client."""
 
         async def handle(request: Request) -> Response:
             try:
@@ -178,12 +181,14 @@ class _WrongType(BadInput):
 
 
 def refused(error: SluiceError, request: Request, admission: Admission) -> Response:
-    """What the client of a room's resource is told."""
+    """The answer to the client of a room's resource."""
     if isinstance(error, AccessRefused) and not error.known:
         try:
             admission.fail(address_of(request))
         except TooOften as often:
             error = often
+    if error.culprit.is_defect:
+        log.error("x call", path=request.url.path, exc_info=error)
     status = 415 if isinstance(error, _WrongType) else status_of(error)
     headers = dict(_HINTS.get(status, {}))
     if isinstance(error, TooOften):

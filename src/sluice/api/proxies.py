@@ -1,8 +1,8 @@
-"""Proxies in front: what a trusted one forwards takes the place of what it did itself.
+"""Proxies in front: the headers of a trusted proxy replace the facts of its own connection.
 
-X-Forwarded-For names the caller, X-Forwarded-Proto and -Host what he sent to the proxy, X-Forwarded-Prefix
-what stood before the path there. From anybody else these headers mean nothing: they are left alone and nobody
-reads them. Everything behind sees paths without the prefix; who makes an address asks `prefix_of`.
+X-Forwarded-For names the caller, X-Forwarded-Proto and -Host the scheme and host that he asked the proxy for,
+X-Forwarded-Prefix the part before the path there. From anybody else these headers mean nothing and are not
+read. All parts behind see paths without the prefix; `prefix_of` gives it to those that make an address.
 """
 
 import ipaddress
@@ -16,18 +16,18 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PREFIX = "sluice.prefix"
 _FORWARDED = "sluice.forwarded"
-#: One slash in front: two would make an address on another host of it.
+#: One slash in front: two would make it an address on another host.
 _PREFIX_FORM = re.compile(r"(?:/[A-Za-z0-9._~%-]{1,64}){1,8}")
 
 
 def prefix_of(scope: Scope) -> str:
-    """What stands before the paths of this node where callers see them, empty or with a slash in front."""
+    """The prefix that callers see before the paths of this node: empty, or with a slash in front."""
     prefix: str = scope.get(_PREFIX, "")
     return prefix
 
 
 def is_forwarded(scope: Scope) -> bool:
-    """Whether a proxy that we trust has sent it."""
+    """Whether a trusted proxy has sent the request."""
     return _FORWARDED in scope
 
 
@@ -36,7 +36,7 @@ def is_prefix(text: str) -> bool:
 
 
 class TrustedProxies:
-    """An ASGI middleware; `networks` are CIDR texts, `prefix` stands where no proxy says another one."""
+    """An ASGI middleware. `networks` are CIDR texts; `prefix` is used if no proxy names one."""
 
     def __init__(self, app: ASGIApp, networks: Iterable[str], prefix: str = "") -> None:
         self._app = app
@@ -61,7 +61,7 @@ class TrustedProxies:
         caller = self._caller(_items(scope, b"x-forwarded-for"))
         if caller is not None:
             forwarded["client"] = (str(caller), 0)
-        # Of several, the last is what the proxy that we trust has written itself.
+        # Of several values the last is the one that the trusted proxy has written itself.
         scheme = _items(scope, b"x-forwarded-proto")[-1:]
         if scheme and scheme[0].lower() in ("http", "https"):
             forwarded["scheme"] = scheme[0].lower()
@@ -75,7 +75,7 @@ class TrustedProxies:
         return forwarded
 
     def _caller(self, items: list[str]) -> _Address | None:
-        """Each proxy appends whom it was called by: the last who is no proxy of ours is the caller."""
+        """Each proxy appends its own caller; the last address that is no trusted proxy is the caller."""
         caller = None
         for item in reversed(items):
             address = _address(item)
@@ -88,7 +88,7 @@ class TrustedProxies:
 
 
 def _without_prefix(scope: Scope, prefix: str) -> Scope:
-    """A proxy may pass paths on with the prefix or without."""
+    """The scope without the prefix, which a proxy may pass on or not."""
     path: str = scope["path"]
     inner = path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
     return {**scope, _PREFIX: prefix, "path": inner or "/"}

@@ -1,4 +1,4 @@
-"""What is refused to callers, counted by its reason and logged without letting them fill the log."""
+"""Counts refusals of callers by reason, and logs them so that callers cannot fill the log."""
 
 import time
 from collections.abc import Callable
@@ -19,14 +19,14 @@ class _Count:
 
 
 class Refusals:
-    """Reasons are texts of ours, a few dozens; callers have no part in them."""
+    """Reasons are a few dozen texts of ours; nothing of a caller is in them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._counts: dict[str, _Count] = {}
 
     def count(self, why: str, caller: str) -> None:
-        """The first of a reason has a line in the log at once, those that follow share one."""
+        """The first refusal for a reason is logged at once; those that follow share a line."""
         found = self._counts.setdefault(why, _Count())
         found.all += 1
         now = self._clock()

@@ -1,8 +1,8 @@
 """The HTTP server: where it listens, and the certificate it shows.
 
-A certificate is renewed while the node runs: when its files change, new connections get the new one and
-those that stand go on. Files that do not fit together, such as a new certificate beside the old key, leave
-the certificate as it was.
+A certificate can be renewed while the node runs: when its files change, new connections get the new one and
+existing ones go on. If the files do not fit together, such as a new certificate beside the old key, the
+certificate stays as it was.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ log = structlog.get_logger()
 
 @contextmanager
 def listening(host: str, port: int, tls: tuple[Path, Path] | None = None) -> Iterator["Listener"]:
-    """Callers wait from now on until they are served. `tls`: PEM files of chain and key. Raises BadInput for
-    what cannot be listened at, and for bad files."""
+    """Listens: callers wait from now on until they are served. `tls`: PEM files of chain and key. Raises
+    BadInput for an address that cannot be used, and for bad files."""
     certificate = Certificate(*tls) if tls else None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with binding("listen", "TCP", host, port):
         listener = socket.create_server((host, port), family=family, backlog=1024)
-    # Connections inherit it: who does not read what he asked for, or is gone without a word, is cut off.
+    # Connections inherit it: callers that do not read their answers, or vanished, are cut off.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LONGEST_UNREAD_S * 1000)
     with listener:
         scheme = "https" if certificate else "http"
@@ -65,13 +65,13 @@ class Listener:
 async def serving(
     app: ASGIApp, listener: Listener, share: Share = _SHARE, refusals: Refusals | None = None
 ) -> AsyncIterator[None]:
-    """Serves `app` while the context is open, to as many as `share` says. The access log is off: addresses
-    carry signatures and tokens."""
+    """Serves `app` while the context is open; `share` bounds the connections. The access log is off, since
+    addresses carry signatures and tokens."""
     gate, certificate = Gate(share.connections, refusals), listener.certificate
 
     def connection(**uvicorn_has: Any) -> asyncio.Protocol:
         made = Connection(gate, **uvicorn_has)
-        # Not uvicorn's TLS: who does not finish his handshake must be counted too.
+        # Not uvicorn's TLS: callers that do not finish the handshake must be counted, too.
         return Handshake(gate, certificate.context, made) if certificate else made
 
     config = uvicorn.Config(
@@ -80,7 +80,7 @@ async def serving(
         ws="none",
         access_log=False,
         log_config=None,
-        log_level=logging.ERROR,  # it has a warning for each stranger who speaks no HTTP
+        log_level=logging.ERROR,  # it would warn of each stranger that speaks no HTTP
         lifespan="off",
         server_header=False,
         headers=[("X-Content-Type-Options", "nosniff")],
@@ -103,10 +103,10 @@ async def serving(
 
 
 def _until_he_leaves(app: ASGIApp) -> ASGIApp:
-    """Who goes in the middle of his body ends what reads it, and that is all."""
+    """A caller that leaves in the middle of its body ends the handler that reads it, without an error."""
 
     async def until(scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(ClientDisconnect):  # he was refused there, or has left: no fault of ours
+        with suppress(ClientDisconnect):  # the caller was refused, or has left: no fault of ours
             await app(scope, receive, send)
 
     return until
@@ -116,7 +116,7 @@ class Certificate:
     """`context` always shows the newest certificate that could be read."""
 
     def __init__(self, chain: Path, key: Path) -> None:
-        """Raises BadInput for files that are no certificate with its key."""
+        """Raises BadInput if the files are not a certificate and its key."""
         self._chain = chain
         self._key = key
         self._seen = self._stamps()
@@ -140,7 +140,7 @@ class Certificate:
             return
         self._seen = stamps
         try:
-            self._read()  # in a context of its own: half of a bad pair would spoil the one in use
+            self._read()  # into a new context: half of a bad pair would spoil the one in use
             self.context.load_cert_chain(self._chain, self._key, password="")
         except (OSError, ssl.SSLError) as error:
             log.warning("the certificate stays as it is", file=str(self._chain), why=_why(error))
@@ -149,7 +149,7 @@ class Certificate:
 
     def _read(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        # A password, so that a key that needs one is refused instead of asked for on the terminal.
+        # With a password: a key that needs one is refused, instead of asking for it on the terminal.
         context.load_cert_chain(self._chain, self._key, password="")
         return context
 
@@ -170,7 +170,7 @@ def _why(error: OSError) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the node: children and tasks end in an order."""
+    """Leaves signals to the node, which ends its children and tasks in order."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """WHIP: a browser, OBS or any other client publishes its camera or screen into a room (RFC 9725).
 
-``POST /whip/{app}/{room}`` with an SDP offer answers 201 with our answer and the peer's Location; who
-publishes is the token's user. ``?stream=screen`` publishes that user's second stream. See `api.peer` for what
+``POST /whip/{app}/{room}`` with an SDP offer answers 201 with our answer and the peer's Location. The token
+names the user that publishes. ``?stream=screen`` publishes that user's second stream. See `api.peer` for what
 can be done at the Location.
 """
 

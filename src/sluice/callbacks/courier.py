@@ -1,9 +1,8 @@
-"""The courier of one destination: delivers what is due there, notes what came of it, waits for what follows.
+"""The courier of one destination: it delivers what is due, notes the outcome, and waits for more.
 
-Couriers share nothing but the slots, so that a dead receiver costs the others nothing. The store is the
-truth: a courier asks it for what may be tried and forgets it again. A receiver that lets a delivery time out
-gets one at a time until it answers, and a slot of those for such as itself; else it would hold many for
-nothing.
+Couriers share only the slots, so that a dead receiver costs the others nothing. The store is the truth: a
+courier asks it what may be tried, and keeps nothing. A receiver that lets a delivery time out is silent:
+until it answers it gets one delivery at a time, in a slot that is only for silent receivers.
 """
 
 import asyncio
@@ -33,10 +32,10 @@ log = structlog.get_logger()
 
 #: Deliveries to this destination at once.
 MOST_AT_ONCE = 16
-#: The store is asked again after this time at the latest: clocks jump, wakeups get lost.
+#: The store is asked again after this time at the latest, since clocks jump and wakeups get lost.
 _LONGEST_REST_S = 60.0
 _PAUSE_AFTER_TROUBLE_S = 1.0
-#: So many failures in a row are worth a line in the log.
+#: After so many failures in a row there is a line in the log.
 _FAILURES_TOLD = 3
 
 
@@ -57,7 +56,9 @@ class Courier:
         self._tools = tools
         self._woken = asyncio.Event()
         self._busy: dict[int, asyncio.Task[None]] = {}
-        self._ended: set[int] = set()  #: since the store was last asked: what it says of them is old
+        self._ended: set[int] = (
+            set()
+        )  #: ended since the store was last asked, whose answer is out of date for them
         self._silent = False
         self._failures = 0  #: in a row
 
@@ -77,7 +78,7 @@ class Courier:
                 await asyncio.wait(self._busy.values())
 
     async def _step(self) -> bool:
-        """One look at the store, begins what is due, rests until there may be more. False at the end."""
+        """Looks at the store, begins what is due, and rests until there may be more. False at the end."""
         self._woken.clear()
         self._ended.clear()
         try:
@@ -92,11 +93,11 @@ class Courier:
         return True
 
     def _look(self, conn: Connection) -> tuple[Registration | None, list[OutboxEntry]]:
-        # Those under way are among them.
+        # Those that are being delivered are among them.
         return find_at(conn, self._destination), heads(conn, self._destination, 2 * MOST_AT_ONCE)
 
     def _begin(self, registration: Registration | None, entries: list[OutboxEntry]) -> float:
-        """Starts what is due as far as there is room; the seconds until the next is due."""
+        """Starts what is due, as far as there is room. Returns the seconds until the next one is due."""
         now = self._tools.clock()
         for entry in entries:
             if entry.id in self._busy or entry.id in self._ended:
@@ -136,18 +137,16 @@ class Courier:
         error, hopeless = "", False
         try:
             post = form.render(entry, registration)
-            # In this order: who waits behind silent ones, or for an app's share, keeps nobody else waiting.
+            # In this order: waiting for the slots of silent receivers, or of an app, blocks nobody else.
             shares = {"silent": MOST_DELIVERIES_TO_SILENT} if self._silent else {}
             shares[f"app {entry.app_id}"] = MOST_DELIVERIES_OF_AN_APP
             shares[f"host {_host(post.url)}"] = MOST_DELIVERIES_TO_A_HOST
             async with self._tools.slots.take(shares):
                 began_at = self._tools.clock()
                 await self._post(post)
-        except NobodyRegistered as failure:
-            error, hopeless = str(failure), True
-        except PostFailed as failure:
-            error = str(failure)
-        except Exception:  # a fault of ours is tried again as one of the receiver
+        except (NobodyRegistered, PostFailed) as failure:
+            error, hopeless = str(failure), not failure.transient
+        except Exception:  # a fault of ours is tried again like one of the receiver
             log.exception("a callback could not be made", event_id=entry.event_id)
             error = "internal error; the log of the node tells more"
         ended_at = self._tools.clock()
@@ -162,7 +161,7 @@ class Courier:
         await self._tools.store.run(lambda conn: note_failed(conn, entry, began_at, error, again_at=again_at))
 
     async def _post(self, post: Post) -> None:
-        """Raises PostFailed. Notes how the receiver is; the log hears of changes, not of each try."""
+        """Raises PostFailed. Notes whether the receiver answers; the log has changes, not each try."""
         try:
             await self._tools.poster.post(post.url, post.headers, post.body)
         except PostFailed as failure:
@@ -183,7 +182,7 @@ class Courier:
 
 
 def _host(url: str) -> str:
-    """Name and port; one service is not another at the same address. Empty for what is no address."""
+    """Name and port, since two services may share an address. Empty for a text that is no address."""
     try:
         return HttpUrl.parse(url).authority
     except ValueError:

@@ -8,12 +8,12 @@ from sluice.core.ids import AppId, BusinessId
 
 class Callbacks(Protocol):
     async def create(self, registration: Registration) -> None:
-        """Durable when it returns, as the others are. Raises RegistrationRefused where there is one, and
-        BadInput when the app has too many."""
+        """Durable when it returns, as all changes here. Raises RegistrationRefused if there is one already,
+        and BadInput if the app has too many."""
         ...
 
     async def change(self, registration: Registration) -> None:
-        """Address, secret and events. Raises RegistrationRefused."""
+        """Replaces address, secret and events. Raises RegistrationRefused."""
         ...
 
     async def remove(self, app_id: AppId, business_id: BusinessId) -> None:
@@ -21,11 +21,11 @@ class Callbacks(Protocol):
         ...
 
     async def registrations(self, app_id: AppId) -> list[Registration]:
-        """The one of the whole app first."""
+        """All of the app; the one of the whole app comes first."""
         ...
 
     async def list_documents(self, status: str | None, *, limit: int, offset: int) -> list[dict[str, object]]:
-        """Events that wait, are dead or were delivered, newest first."""
+        """Waiting, dead and delivered events, newest first."""
         ...
 
     async def replay(self, event_id: str) -> dict[str, object]:

@@ -49,7 +49,7 @@ class Presence:
         return list(_capture(key, change.user_id, user, stream, change.media.kinds, now))
 
     def lose(self, lost: Callable[[AppId, RoomId], bool], now: float) -> list[CallbackEvent]:
-        """The rooms that are `lost` are gone, with everybody in them."""
+        """The rooms for which `lost` is true are gone, with everybody in them."""
         return [
             event
             for key, room in list(self._rooms.items())
@@ -89,7 +89,7 @@ class Presence:
 def _capture(
     key: _RoomKey, user_id: str, user: _User, stream: StreamIndex, media: tuple[str, ...], now: float
 ) -> Iterator[CallbackEvent]:
-    """What began and what ended in a stream, told by what flows in it now."""
+    """The kinds of media that began or ended in a stream, found from those that flow now."""
     before = user.media.pop(stream, ())
     if media:
         user.media[stream] = media
@@ -101,7 +101,7 @@ def _capture(
 
 def _event(kind: EventKind, key: _RoomKey, now: float, **data: Any) -> CallbackEvent:
     app_id, room_id = key
-    # Rooms belong to no business: the registration of the whole app is told.
+    # Rooms belong to no business, so the registration of the whole app is told.
     return CallbackEvent(
         kind, app_id, BusinessId(""), room_order_key(*key), {"room_id": room_id, "at": now, **data}, now
     )

@@ -1,7 +1,7 @@
 """Writes what happens in rooms into the outbox, in the order in which it happened.
 
-No transaction of the store makes these events, so they wait in memory until they are durable: a few at most,
-unless the store stands still. What comes beyond CAPACITY is dropped and counted.
+The changes happen outside the store, so they wait in memory until they are durable: only a few, unless the
+store stands still. Beyond CAPACITY they are dropped and counted.
 """
 
 import asyncio

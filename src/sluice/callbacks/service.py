@@ -1,7 +1,7 @@
-"""The callbacks of this node: who is registered, and a courier for each destination that something waits for.
+"""The callbacks of this node: the registrations, and a courier for each destination with waiting events.
 
-A destination is a registration, or an address that came with tasks. An event is in the outbox before anybody
-knows of it, so a crash loses none; what was under way in a crash is sent again, with the same EventId.
+A destination is a registration, or an address that came with tasks. An event is in the outbox before it is
+delivered, so a crash loses none. One that was being sent in a crash is sent again, with the same EventId.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ from sluice.store.thread import Store
 log = structlog.get_logger()
 
 _SWEEP_S = 60.0
-#: Couriers of addresses that came with tasks: callers may name as many as they start tasks. Those of
-#: registrations are bounded by these.
+#: Couriers of addresses that came with tasks, of which callers may name as many as they like. The couriers of
+#: registrations are bounded by the number of registrations.
 MOST_OF_TASKS = 1000
 _KEEP_S = {DELIVERED: 3600.0, DEAD: 7 * 86400.0}
 _PURGE_AT_ONCE = 500
@@ -63,12 +63,12 @@ class CallbackService:
         self._tools = Tools(store, poster, Slots(MOST_DELIVERIES), forms, clock)
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
         self._of_tasks = 0  #: couriers of addresses that came with tasks
-        self._waiting = False  #: one of these was not begun
-        self._look = asyncio.Event()  #: the sweeper shall look at once
+        self._waiting = False  #: a courier of such an address was not begun
+        self._look = asyncio.Event()  #: set when the sweeper shall look at once
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Goes on where the last life of the node ended. Raises BadInput, StoreError."""
+        """Goes on with the events that the last run of the node left. Raises BadInput, StoreError."""
         now = self._clock()
         await self._store.run(lambda conn: registrations.take_config(conn, self._configured, now))
         self._store.on_wakeup = self._wake
@@ -146,7 +146,7 @@ class CallbackService:
                 self._look.set()
 
     async def _sweep(self) -> None:
-        """Finds rows that no wakeup told of (from the last life, from another node); deletes old ones."""
+        """Finds rows without a wakeup (of the node's last run, of another node), and deletes old ones."""
         while True:
             self._look.clear()
             self._waiting = False
@@ -171,7 +171,7 @@ class CallbackService:
 
 
 def _document(entry: OutboxEntry, receiver: Registration | None) -> dict[str, object]:
-    """`order` names what it is in order with."""
+    """The native document. `order` is shared by the events that are told in order."""
     url = entry.data.get("callback_url") if receiver is None else receiver.url
     return {
         "event_id": entry.event_id,

@@ -20,7 +20,7 @@ class AddressPolicy:
             ip = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        # An IPv4 address in IPv6 clothes reaches the IPv4 host: judge what it reaches.
+        # An IPv6 address that embeds an IPv4 address reaches the IPv4 host: that one is judged.
         if isinstance(ip, ipaddress.IPv6Address) and (inner := _embedded(ip)) is not None:
             ip = inner
         if _in(ip, self._allowed):
@@ -29,7 +29,7 @@ class AddressPolicy:
 
 
 def is_address(host: str) -> bool:
-    """Whether the host of a URL is an address, which can be judged at once, and no name."""
+    """Whether the host of a URL is an address and no name; an address can be judged at once."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -45,11 +45,11 @@ def _in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: tuple[_Netw
     return any(ip.version == network.version and ip in network for network in networks)
 
 
-#: IPv4, and what of IPv6 is given out for global unicast (RFC 4291 2.4, IANA). The translated forms
-#: ::ffff:0:0:0/96 and 64:ff9b:1::/48, 100::/64, 5f00::/16 and local addresses lie outside.
+#: IPv4, and the part of IPv6 for global unicast (RFC 4291 2.4, IANA). The translated forms ::ffff:0:0:0/96
+#: and 64:ff9b:1::/48, 100::/64, 5f00::/16 and local addresses lie outside.
 _GLOBAL = _networks("0.0.0.0/0", "2000::/3")
-#: What IANA's registries of special-purpose addresses name as not, or not always, reachable from everywhere
-#: (RFC 6890 and its updates), and multicast. Tables of our own: those of Python differ by its version.
+#: Multicast, and the addresses that IANA's registries of special-purpose addresses do not call globally
+#: reachable (RFC 6890 and its updates). The tables are our own, since those of Python differ by its version.
 _SPECIAL = _networks(
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
     *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
@@ -62,7 +62,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a packet to this IPv6 address ends up at, None where that is not certain."""
+    """The IPv4 address that a packet to this IPv6 address arrives at; None where that is not certain."""
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped

@@ -20,7 +20,7 @@ class App:
     app_id: AppId  #: 24 characters, as RTC tokens demand (docs/contract/token.md 1)
     app_key: str = field(repr=False)  #: signs RTC tokens
     features: frozenset[Feature] = frozenset(Feature)
-    source_headers: RequestHeaders = PLAIN  #: what the sources of its tasks are asked with
+    source_headers: RequestHeaders = PLAIN  #: sent with each request to the sources of its tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,14 @@ class AccessKey:
     access_key: str
     secret_key: str = field(repr=False)
     app_ids: frozenset[AppId]
-    session_token: str | None = field(default=None, repr=False)  #: where there is one, calls must carry it
+    session_token: str | None = field(default=None, repr=False)  #: if there is one, each call must carry it
 
 
 class Apps:
-    """Look-up of the configured apps and of the access keys in force. A copy: the database is the truth,
-    and `replace` follows it."""
+    """Look-up of the configured apps and of the access keys in force.
+
+    This is a copy: the database is the truth, and `replace` brings the copy up to date.
+    """
 
     def __init__(self, apps: Iterable[App] = (), keys: Iterable[AccessKey] = ()) -> None:
         self.replace(apps, keys)

@@ -1,4 +1,4 @@
-"""What a stranger may use up of one thing, once (Budget) or over media time (Allowance). Pure."""
+"""How much of one thing a stranger may use: in all (Budget) or over media time (Allowance). Pure."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from sluice.core.errors import unsupported
 
 @dataclass(slots=True)
 class Budget:
-    """`left` may be spent, then it is over: `text` says of what there is too much."""
+    """`left` may be spent; more raises an error with `text`, which says what there is too much of."""
 
     left: int
     text: str
@@ -20,7 +20,7 @@ class Budget:
 
 
 class Allowance:
-    """`burst` at once, and `per_s` more with each second of media. Time that goes back gives nothing."""
+    """`burst` at once, and `per_s` more for each second of media. Time that goes back adds nothing."""
 
     def __init__(self, burst: int, per_s: float) -> None:
         self._burst, self._per_s = burst, per_s
@@ -28,11 +28,11 @@ class Allowance:
         self._newest_us: int | None = None
 
     def begin_anew(self) -> None:
-        """Time goes on from somewhere else, and gives again from there; what was taken stays taken."""
+        """Media time jumps: it adds again from its new position on. What was taken stays taken."""
         self._newest_us = None
 
     def take(self, at_us: int) -> bool:
-        """One more at this time; False where there is none left."""
+        """Takes one at this time; False if there is none left."""
         if self._newest_us is None or at_us > self._newest_us:
             passed_us = at_us - self._newest_us if self._newest_us is not None else 0
             self._left = min(self._burst, self._left + passed_us * self._per_s / 1_000_000)

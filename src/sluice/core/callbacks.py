@@ -7,16 +7,14 @@ came with it, or to nobody.
 """
 
 import hashlib
-import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from sluice.core.errors import Culprit, SluiceError
-from sluice.core.http_url import HttpUrl
 from sluice.core.ids import AppId, BusinessId, RoomId
 from sluice.core.lifecycle import Reason, State
-from sluice.core.push import PushStage, push_report
+from sluice.core.push import PushStage
 from sluice.core.tasks import Dialect, PushSpec, RelaySpec, Task
 
 
@@ -79,27 +77,6 @@ def url_destination(url: str) -> str:
     """The name of an address that came with a task: tasks that share it share what is due there. Short,
     since it stands in an index, and without the secrets that an address may carry."""
     return URL_DESTINATIONS + hashlib.sha256(url.encode()).hexdigest()[:32]
-
-
-_LONGEST_URL = 4096
-#: Browsers count no slashes; somebody who writes http:///path has forgotten the host.
-_HTTP = re.compile(r"https?://[^/\\]", re.IGNORECASE)
-
-
-def check_url(url: str) -> str:
-    """An address that callbacks can be sent to. Raises ValueError with the rule that it breaks."""
-    if len(url) > _LONGEST_URL:
-        raise ValueError(f"must not be longer than {_LONGEST_URL} characters")
-    if any(character <= " " or character == "\x7f" for character in url):
-        raise ValueError("must not have spaces or control characters")
-    rule = "must be an address with a host that begins with http:// or https://"
-    if not _HTTP.match(url):
-        raise ValueError(rule)
-    try:
-        HttpUrl.parse(url)
-    except ValueError as error:
-        raise ValueError(f"{rule} ({error})") from error
-    return url
 
 
 class RegistrationRefused(SluiceError):
@@ -227,8 +204,7 @@ def _push_events(task: Task[PushSpec], now: float, *, staged: bool) -> tuple[Cal
         kinds = (EventKind.PUSH_STOPPED,)
     else:
         kinds = ()  # its stages tell
-    report = push_report(task.state, task.stage, task.reason)
-    data = _data_of(task, now) | asdict(report) | {"stalled": task.stage is PushStage.STALLED}
+    data = _data_of(task, now) | {"stage": task.stage.code, "stalled": task.stage is PushStage.STALLED}
     return tuple(_event(kind, task, data, now) for kind in kinds)
 
 

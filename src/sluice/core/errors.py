@@ -1,16 +1,21 @@
-"""Errors of the core, each with a culprit that decides status, retry and log level.
+"""Errors of the core. What follows from an error is decided by three things:
+
+* its class decides the status and the code that a caller is told, in one table of each dialect;
+* its culprit decides whether the log shows it as a defect of ours, with the trace;
+* `transient` decides whether we try again. The culprit says so, unless an error knows better.
 
 SluiceError
 ├── BadInput           the caller sent something outside the contract
-├── NotFound           the caller named something that there is not
+├── NotFound           the caller named something that does not exist
 │   └── TaskNotFound   … a task that is not live
-├── NotNow             what the caller asked for does not fit the state that the thing is in
+├── NotNow             the thing is in a state in which this cannot be done
 ├── AccessRefused      a token or key does not allow this
-├── SourceError        the source (or the way to it) failed; transient or permanent
-├── DestinationError   the CDN (or the way to it) failed; transient or permanent
-├── RoomError          the room refused or lost something
+├── SourceError        the source (or the way to it) failed
+├── DestinationError   the CDN (or the way to it) failed
+├── RoomError          the room's process is not there, or lost something
 └── Overloaded         we have no room for this now
-    └── LimitReached   … the operator allows no more of it at once
+    └── LimitReached   … no more of it is allowed at once
+        └── TooManyBans
 """
 
 from enum import Enum
@@ -19,20 +24,34 @@ from sluice.core.lifecycle import Reason
 
 
 class Culprit(Enum):
-    CALLER = "caller"
-    SOURCE = "source"
-    DESTINATION = "destination"
-    US = "us"
+    """Whose fault an error is: (name, whether another try may help, whether it is a defect of ours)."""
+
+    def __init__(self, code: str, transient: bool, is_defect: bool) -> None:
+        self.code = code
+        self.transient = transient
+        self.is_defect = is_defect
+
+    CALLER = ("caller", False, False)
+    SOURCE = ("source", True, False)
+    DESTINATION = ("destination", True, False)
+    LOAD = ("load", True, False)  #: nobody's: too much at once, or a process that is being started again
+    US = ("us", True, True)
 
 
 class SluiceError(Exception):
     """Base; `str(error)` tells a person what happened and what to do."""
 
     culprit = Culprit.US
+    _transient: bool | None = None  #: set by an error that knows better than its culprit
+
+    @property
+    def transient(self) -> bool:
+        """Whether another try may help."""
+        return self.culprit.transient if self._transient is None else self._transient
 
 
 class BadInput(SluiceError):
-    """`field` is the path of the field in the caller's terms, `why` the rule it broke."""
+    """`field` is the path of the field in the caller's terms, `why` the rule that it broke."""
 
     culprit = Culprit.CALLER
 
@@ -55,7 +74,7 @@ class NotNow(SluiceError):
 
 
 class AccessRefused(SluiceError):
-    """`known` tells a valid credential without the right (403) from an invalid one (401)."""
+    """`known`: the credential is valid but does not give the right (403); else it is invalid (401)."""
 
     culprit = Culprit.CALLER
 
@@ -75,8 +94,8 @@ class SourceError(SluiceError):
     def __init__(self, reason: Reason, text: str, *, transient: bool, denied: bool = False) -> None:
         super().__init__(text)
         self.reason = reason
-        self.transient = transient
         self.denied = denied
+        self._transient = transient
 
 
 def unsupported(text: str) -> SourceError:
@@ -97,18 +116,24 @@ class DestinationError(SluiceError):
     def __init__(self, reason: Reason, text: str, *, transient: bool) -> None:
         super().__init__(text)
         self.reason = reason
-        self.transient = transient
+        self._transient = transient
 
 
 class RoomError(SluiceError):
-    def __init__(self, reason: Reason, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
+    culprit = Culprit.LOAD
 
 
 class Overloaded(SluiceError):
-    pass
+    culprit = Culprit.LOAD
 
 
 class LimitReached(Overloaded):
     culprit = Culprit.CALLER
+
+
+class TooManyBans(LimitReached):
+    """An app may have `most` bans in force at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} bans of this app are in force; lift some, or close whole rooms")
+        self.most = most

@@ -1,7 +1,7 @@
-"""Fair shares of what there is little of: seats at once, and how often somebody may do something.
+"""Fair shares of what is scarce: how many seats somebody has at once, and how often he may do something.
 
-Callers are counted by the user of their token and by their address; IPv6 addresses by their /64, which is
-what one customer of a network has. What is kept is bounded; time is an argument.
+Callers are counted by the user of their token and by their address. An IPv6 address counts as its /64, since
+one customer of a network has that many. What is kept is bounded; time is an argument.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ _MINUTE_S = 60.0
 
 
 def network_of(address: str) -> str:
-    """Whose address it is: itself, or its /64."""
+    """The key by which an address is counted: itself, or its /64."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -76,8 +76,7 @@ class Holder:
 
 
 class Seats:
-    """`things` is what one seat is called for people, in the plural; `most` are there in all, any number
-    without."""
+    """`things` is the name of seats for people, in the plural. There are `most` in all; None: any number."""
 
     def __init__(self, limits: SeatLimits, things: str, most: int | None = None) -> None:
         self._limits = limits
@@ -86,7 +85,7 @@ class Seats:
         self._taken: Counter[Hashable] = Counter()
 
     def refusal(self, holder: Holder) -> str:
-        """Why there is no seat for him; empty where there is one."""
+        """Why there is no seat for the holder; empty if there is one."""
         for key, most, whose in self._shares(holder):
             if self._taken[key] >= most:
                 return f"{whose} has {most} {self._things}, the most at once; end some of them"
@@ -117,16 +116,16 @@ class Seats:
 
 
 class Rate:
-    """So many a minute for each key; whoever did nothing for a minute may do them all at once."""
+    """So many tries a minute for each key. A key that was silent for a minute may make them all at once."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
         self._left: dict[
             Hashable, tuple[float, float]
-        ] = {}  # key: what was left and when, silent longest first
+        ] = {}  # by key: what was left, and when; the key that was silent longest comes first
 
     def take(self, key: Hashable, now: float) -> float:
-        """Seconds to wait before another try may succeed; 0: this one does."""
+        """Takes one. The seconds to wait before another try may succeed; 0 if this one succeeds."""
         left, at = self._left.pop(key, (float(self._per_minute), now))
         left = min(self._per_minute, left + max(0.0, now - at) * self._per_minute / _MINUTE_S)
         taken = left >= 1
@@ -145,13 +144,16 @@ class _Tries:
 
 
 class BackOff:
-    """Tries of a secret by address: after `free` wrong ones, each further one shuts the address out
-    for twice as long as the last. An address that has shown the right secret is not shut out for an hour:
-    whoever guesses behind the same proxy must not lock the operator out."""
+    """Tries of a secret, by address.
+
+    After `free` wrong ones, each further one shuts the address out for twice as long as the one before. An
+    address that has shown the right secret is not shut out for an hour: somebody who guesses behind the same
+    proxy must not lock the operator out.
+    """
 
     def __init__(self, free: int) -> None:
         self._free = free
-        self._tries: dict[str, _Tries] = {}  # silent longest first
+        self._tries: dict[str, _Tries] = {}  # the address that was silent longest comes first
 
     def wait_s(self, address: str, now: float) -> float:
         """How long an address is shut out."""
@@ -159,7 +161,7 @@ class BackOff:
         return 0.0 if tries is None else max(0.0, tries.closed_until - now)
 
     def trusts(self, address: str, now: float) -> bool:
-        """Whether a secret is looked at nevertheless."""
+        """Whether a secret from this address is looked at although the address is shut out."""
         tries = self._tries.get(network_of(address))
         return tries is not None and now < tries.trusted_until
 

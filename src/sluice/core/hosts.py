@@ -1,6 +1,6 @@
-"""Host and port of an address as callers and servers write them: one judgement for every scheme.
+"""Host and port of an address, as callers and servers write them: one judgement for every scheme.
 
-Each ValueError says what is wrong with the address and never repeats it, since it may carry secrets.
+Each ValueError says what is wrong with the address. It never repeats the address, which may carry secrets.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ _PORT = re.compile(r"0*([0-9]{1,5})")
 
 
 def check_characters(text: str, most: int) -> None:
-    """Raises ValueError for what cannot stand in any address, or is longer than `most`."""
+    """Raises ValueError for a text that no address can hold, or that is longer than `most`."""
     if len(text) > most:
         raise ValueError(f"it is longer than {most} characters")
     if _SURROGATE.search(text):
@@ -25,7 +25,7 @@ def check_characters(text: str, most: int) -> None:
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:
-    """The host without brackets, as the name service has it, and the port. Raises ValueError."""
+    """The host without brackets, in the form of `ascii_host`, and the port. Raises ValueError."""
     if text.startswith("["):
         inside, closed, rest = text[1:].partition("]")
         if not closed:
@@ -42,7 +42,7 @@ def host_and_port(text: str, default: int) -> tuple[str, int]:
 
 
 def ascii_host(host: str) -> str:
-    """As the name service has it (UTS 46, as browsers do). Raises ValueError."""
+    """The host as the name service has it: in ASCII by UTS 46, as browsers do. Raises ValueError."""
     if len(host) > MOST_HOST_CHARS:
         raise ValueError(f"its host's name is longer than {MOST_HOST_CHARS} characters")
     name = host.lower() if host.isascii() else _encoded(host)

@@ -1,7 +1,7 @@
-"""HTTP addresses as browsers read them (WHATWG URL): where to connect, what to ask for, what a reference is.
+"""HTTP addresses as browsers read them (WHATWG URL): where to connect, what to ask, where references lead.
 
-Callers and servers write them with spaces, plain UTF-8, backslashes and dots, and mean what a browser makes
-of that. Nothing here judges whether a host may be reached.
+Callers and servers write addresses with spaces, plain UTF-8, backslashes and dots, and expect what a browser
+makes of them. Nothing here judges whether a host may be reached.
 """
 
 import re
@@ -16,7 +16,7 @@ PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AROUND = "".join(map(chr, range(0x21)))  #: control characters and the space
 _DROPPED = str.maketrans("", "", "\t\r\n")
-#: What stays as it is in a path and in a query; percent signs do, since addresses come encoded.
+#: Characters that stay as they are in a path and in a query. Percent signs do: addresses come encoded.
 _PATH_SAFE = "!$%&'()*+,-./:;=@[\\]_|~"
 _QUERY_SAFE = "!$%&()*+,-./:;=?@[\\]^_`{|}~"
 _DOT, _DOT_DOT = re.compile(r"\.|%2e", re.IGNORECASE), re.compile(r"(?:\.|%2e){2}", re.IGNORECASE)
@@ -24,7 +24,7 @@ _DOT, _DOT_DOT = re.compile(r"\.|%2e", re.IGNORECASE), re.compile(r"(?:\.|%2e){2
 
 @dataclass(frozen=True, slots=True)
 class HttpUrl:
-    """`url` is for people and as a base: as it was written, or joined; the rest is ASCII."""
+    """`url` is the address as it was written or joined, for people and as a base; the rest is ASCII."""
 
     url: str
     scheme: str
@@ -35,8 +35,8 @@ class HttpUrl:
 
     @classmethod
     def parse(cls, url: str) -> "HttpUrl":
-        """Raises ValueError for anything but an http or https address with a host; the text says why, and
-        nothing of the address."""
+        """Raises ValueError for anything but an http or https address with a host; the text says why and
+        repeats nothing of the address."""
         text = _trimmed(url)
         check_characters(text, MOST_URL_CHARS)
         found = _SCHEME.match(text)
@@ -58,14 +58,16 @@ class HttpUrl:
 
     @property
     def authority(self) -> str:
-        """As the header Host has it."""
+        """Host and port in the form of the header Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def join_url(base: str, reference: str) -> str:
-    """The address that `reference` (a redirect's, a playlist's) means in what came from `base`; `//` in paths
-    stays, which urljoin does not grant. Raises ValueError when `base` is no HTTP address."""
+    """The address that `reference` (of a redirect, of a playlist) means in a document from `base`.
+
+    `//` in paths stays, which urljoin does not guarantee. Raises ValueError when `base` is no HTTP address.
+    """
     text = _trimmed(reference)
     scheme = HttpUrl.parse(base).scheme
     found = _SCHEME.match(text)
@@ -90,7 +92,7 @@ def _trimmed(url: str) -> str:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """What comes before the query, backslashes being slashes there, and the query; no fragment."""
+    """The part before the query, with slashes for backslashes, and the query; without the fragment."""
     before, mark, query = text.partition("#")[0].partition("?")
     return before.replace("\\", "/"), query if mark else None
 

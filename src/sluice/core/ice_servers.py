@@ -1,4 +1,4 @@
-"""STUN and TURN servers that browsers are told of, for those that reach the media port by no other way."""
+"""STUN and TURN servers that browsers are told of: some reach the media port by no other way."""
 
 import re
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ class IceServer:
 
 
 def parse_ice_server(text: str) -> IceServer:
-    """``stun:host:port`` or ``turn:user:password@host:port?transport=udp``; user and password may have
-    characters as ``%3A``. Raises ValueError, which does not repeat the text: it may hold a password."""
+    """Reads ``stun:host:port`` or ``turn:user:password@host:port?transport=udp``, where user and password may
+    be percent-encoded. Raises ValueError, which does not repeat the text: it may hold a password."""
     found = _FORM.fullmatch(text)
     if found is None:
         raise ValueError("write stun:host:port or turn:user:password@host:port")

@@ -1,7 +1,7 @@
-"""The ids of sluice as types, so that one cannot stand where another is meant.
+"""The ids of sluice as types, so that one cannot take the place of another.
 
-The first five, channels and rooms of bots are the caller's and keep their form (docs/contract/volcengine.md
-7.1); ours carry a prefix, but for bots, who are numbered.
+Callers choose the first five, and the ids of channels and rooms of bots; these keep their form
+(docs/contract/volcengine.md 7.1). Ours have a prefix, except bots, which are numbered.
 """
 
 import re

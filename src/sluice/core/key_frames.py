@@ -1,13 +1,13 @@
-"""When a publisher is to be asked for a key frame. Browsers send none unasked. Pure; times in seconds."""
+"""When to ask a publisher for a key frame; browsers send none unasked. Pure; times in seconds."""
 
-#: A publisher is never asked more often; a key frame costs it many times the bits of a common one.
+#: A publisher is never asked more often: a key frame costs it many times the bits of another frame.
 PAUSE_S = 1.0
 
 
 class KeyFrames:
     def __init__(self) -> None:
         self.wanted = False  #: someone cannot begin without one
-        self._since: float | None = None  #: when one came, or the first picture of all
+        self._since: float | None = None  #: when the last key frame came, or the first picture
         self._asked_at = float("-inf")
         self._pictures = False  #: some came since the last request
 
@@ -22,7 +22,7 @@ class KeyFrames:
             self.wanted = False
 
     def ask(self, now: float, every_s: float) -> bool:
-        """True when one must be asked for now: it is wanted, or none came for `every_s` of pictures."""
+        """Whether to ask for one now: it is wanted, or pictures came for `every_s` without one."""
         overdue = (
             self._pictures and self._since is not None and now - max(self._since, self._asked_at) >= every_s
         )

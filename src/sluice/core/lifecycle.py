@@ -2,7 +2,6 @@
 
 `advance(state, event)` is the only way from one state to the next. Guarded updates of the store take
 their ``WHERE state IN (…)`` from `states_before`; the diagram in ARCHITECTURE.md is `mermaid()`.
-The numbers that dialects show for states and reasons stand here too, once.
 """
 
 from enum import Enum
@@ -35,40 +34,39 @@ class Event(Enum):
 
 
 class Reason(Enum):
-    """Why a task ended or recovers: (name, number of docs/contract/callbacks.md 5.1, text for people)."""
+    """Why a task ended or recovers: (code, text for people)."""
 
-    def __init__(self, code: str, number: int, text: str) -> None:
+    def __init__(self, code: str, text: str) -> None:
         self.code = code
-        self.number = number
         self.text = text
 
-    NONE = ("none", 0, "")
-    STOPPED = ("stopped", 0, "stopped by api")
-    END_OF_STREAM = ("end_of_stream", 0, "end of stream")
-    SOURCE_UNREACHABLE = ("source_unreachable", 1001, "the source cannot be reached")
-    SOURCE_REFUSED = ("source_refused", 1002, "the source answers with an error")
-    SOURCE_UNSUPPORTED = ("source_unsupported", 1003, "the source cannot be played as asked")
-    SOURCE_INTERRUPTED = ("source_interrupted", 1004, "the source was lost and did not come back")
-    IDLE_TIMEOUT = ("idle_timeout", 1005, "no media arrived in time")
-    LIFETIME_EXCEEDED = ("lifetime_exceeded", 1006, "the task reached its maximum lifetime")
-    TOKEN_REJECTED = ("token_rejected", 1007, "the room refused the token")
-    PUBLISH_FAILED = ("publish_failed", 1008, "publishing into the room failed")
-    REPLACED = ("replaced", 1009, "the same user entered the room from elsewhere")
-    REMOVED = ("removed", 1010, "the user was removed from the room")
-    INTERNAL_ERROR = ("internal_error", 1011, "internal error")
-    SERVER_SHUTDOWN = ("server_shutdown", 1012, "the server stopped")
-    ADDRESS_NOT_ALLOWED = ("address_not_allowed", 1013, "the address is not allowed")
-    MEDIA_CRASH = ("media_crash", 1014, "its media process died twice with no other task in it")
-    NO_CAPACITY = ("no_capacity", 1015, "no capacity is left for this task")
-    INVALID_POSITION = ("invalid_position", 1016, "the position lies behind the end of the source")
-    WAITING_FOR_PUBLISHER = ("waiting_for_publisher", 1017, "nobody publishes the stream")
-    PUBLISHER_LEFT = ("publisher_left", 1018, "the publisher left the room and did not come back")
-    DESTINATION_UNREACHABLE = ("destination_unreachable", 1019, "the destination cannot be reached")
-    DESTINATION_REFUSED = ("destination_refused", 1020, "the destination refuses the stream")
-    DESTINATION_INTERRUPTED = ("destination_interrupted", 1021, "the destination was lost")
-    PICTURES_STOPPED = ("pictures_stopped", 1022, "pictures have stopped, the sound goes on")
-    SOUND_STOPPED = ("sound_stopped", 1023, "the sound has stopped, pictures go on")
-    RESUMED = ("resumed", 0, "resumed after a pause")
+    NONE = ("none", "")
+    STOPPED = ("stopped", "stopped by api")
+    END_OF_STREAM = ("end_of_stream", "end of stream")
+    SOURCE_UNREACHABLE = ("source_unreachable", "the source cannot be reached")
+    SOURCE_REFUSED = ("source_refused", "the source answers with an error")
+    SOURCE_UNSUPPORTED = ("source_unsupported", "the source cannot be played as asked")
+    SOURCE_INTERRUPTED = ("source_interrupted", "the source was lost and did not come back")
+    IDLE_TIMEOUT = ("idle_timeout", "no media arrived in time")
+    LIFETIME_EXCEEDED = ("lifetime_exceeded", "the task reached its maximum lifetime")
+    TOKEN_REJECTED = ("token_rejected", "the room refused the token")
+    PUBLISH_FAILED = ("publish_failed", "publishing into the room failed")
+    REPLACED = ("replaced", "the same user entered the room from elsewhere")
+    REMOVED = ("removed", "the user was removed from the room")
+    INTERNAL_ERROR = ("internal_error", "internal error")
+    SERVER_SHUTDOWN = ("server_shutdown", "the server stopped")
+    ADDRESS_NOT_ALLOWED = ("address_not_allowed", "the address is not allowed")
+    MEDIA_CRASH = ("media_crash", "its media process died twice with no other task in it")
+    NO_CAPACITY = ("no_capacity", "no capacity is left for this task")
+    INVALID_POSITION = ("invalid_position", "the position lies behind the end of the source")
+    WAITING_FOR_PUBLISHER = ("waiting_for_publisher", "nobody publishes the stream")
+    PUBLISHER_LEFT = ("publisher_left", "the publisher left the room and did not come back")
+    DESTINATION_UNREACHABLE = ("destination_unreachable", "the destination cannot be reached")
+    DESTINATION_REFUSED = ("destination_refused", "the destination refuses the stream")
+    DESTINATION_INTERRUPTED = ("destination_interrupted", "the destination was lost")
+    PICTURES_STOPPED = ("pictures_stopped", "pictures have stopped, the sound goes on")
+    SOUND_STOPPED = ("sound_stopped", "the sound has stopped, pictures go on")
+    RESUMED = ("resumed", "resumed after a pause")
 
     @classmethod
     def of(cls, code: str) -> "Reason":
@@ -141,19 +139,6 @@ def advance(state: State, event: Event) -> State:
 def states_before(event: Event) -> tuple[State, ...]:
     """The states in which `event` may happen, for the guard of an update."""
     return tuple(state for state, possible in TABLE if possible is event)
-
-
-#: Status of a relay task in ListRelayStream and RelayStreamStateChanged (1 starting, 2 running, 3 ended).
-RELAY_STATUS: dict[State, int] = {
-    State.SCHEDULED: 1,
-    State.STARTING: 1,
-    State.RUNNING: 2,
-    State.RECOVERING: 2,
-    State.PAUSED: 2,
-    State.STOPPING: 2,
-    State.ENDED: 3,
-    State.FAILED: 3,
-}
 
 
 def mermaid() -> str:

@@ -1,23 +1,22 @@
 """The clock of a live source that is played as it arrives: its media time against the wall.
 
 A stamp is media time plus an offset, the same for both tracks, so that sound stays with the picture. The
-offset stands while it can: a network that stalls delivers what it held, and being late delays nobody. It
-moves
+offset stays as long as it can: a network that stalls delivers later what it held. The offset moves
 
-* when media is ahead of the wall by more than `AHEAD_US`: servers send a new player seconds of what they
-  kept, and encoders' clocks run fast; with its own times that would put viewers behind for ever;
+* when media is ahead of the wall by more than `AHEAD_US`: servers send a new player seconds of kept media,
+  and some encoders' clocks run fast; viewers would stay behind for ever otherwise;
 * when media is behind by more than `BEHIND_US`: such a pause is not caught up with;
-* back to `LAG_US` when nothing was less late for a while: a slow clock must not reach the bound, which would
-  tear a hole of its size.
+* back to `LAG_US` when everything was later than that for a while: a slow clock must not reach the bound,
+  where the correction would be a gap of the bound's size.
 
 Media times have no jumps of their own here; media/source/timeline.py takes them out.
 """
 
-#: What the network's jitter may make a frame early without moving the clock.
+#: Jitter of the network may make a frame early by this much without moving the clock.
 AHEAD_US = 200_000
 #: No stamp is further behind its arrival.
 BEHIND_US = 2_000_000
-#: A lag that lasts for `_WINDOW_US` is taken back to this.
+#: A larger lag that lasts for `_WINDOW_US` is reduced to this.
 LAG_US = 1_000_000
 _WINDOW_US = 5_000_000
 _PICTURE_US = 1_000
@@ -32,13 +31,13 @@ class LiveClock:
         self._last_picture_us = -(1 << 62)
 
     def sound_us(self, media_us: int, now_us: int) -> int:
-        """The stamp of a packet of sound that arrives now. Where it overlaps what was sent, its pipe leaves
+        """The stamp of a packet of sound that arrives now. If it overlaps what was sent, its pipe leaves
         something out (media/pipe/sound_run.py)."""
         return media_us + self._offset(media_us, now_us)
 
     def picture_us(self, media_us: int, now_us: int) -> int:
-        """The stamp of a picture: later than the last, whatever happened to the clock. Those of a burst lie
-        close together and are shown in haste."""
+        """The stamp of a picture: later than the last one, even if the clock went back. The pictures of a
+        burst lie close together and are shown quickly."""
         stamp_us = media_us + self._offset(media_us, now_us)
         self._last_picture_us = max(stamp_us, self._last_picture_us + _PICTURE_US)
         return self._last_picture_us

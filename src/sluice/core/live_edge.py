@@ -1,28 +1,28 @@
-"""How far a live source that we pace (HLS, DASH) may be behind its edge, and how that is made up.
+"""How far a live source that we pace (HLS, DASH) may be behind its edge, and how it catches up.
 
-Time is made up in the session's clock: a frame is stamped with the time it is sent at, so the room's clock
-and its sender reports stay true and receivers see an ordinary stream. Pictures lie up to 3 % closer
+It catches up in the session's clock: a frame is stamped with the time at which it is sent. So the room's
+clock and its sender reports stay true, and receivers see an ordinary stream. Pictures lie up to 3 % closer
 together; sound keeps its packets of 20 ms and its pitch, and leaves out short pieces (media/pipe/opus.py).
-Stamps of media time sent early would leave the making up to each receiver, whose sound and picture follow
-at paces of their own, and a CDN would be handed the delay. One map for both tracks keeps them together.
+If frames were sent early with stamps of media time, each receiver would have to catch up itself, with sound
+and picture at different paces, and a CDN would keep the delay. One map for both tracks keeps them together.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-#: What the bound allows beyond the distance at which a source is joined and one segment.
+#: The bound is the distance at which a source is joined, one segment, and this.
 SLACK_US = 2_000_000
-#: More than this over the bound is left out instead of being made up.
+#: A source that is further over the bound jumps instead of catching up.
 JUMP_US = 1_000_000
-#: Once begun, making up goes on until playing is this much within the bound.
+#: Catching up goes on until playback is this much within the bound.
 _MARGIN_US = 500_000
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What a source knows of its end: `newest_us` is the media time where what there is now ends, `target_us`
-    how far behind it one who joins now begins, `segment_us` the most that comes at once."""
+    """What a source knows of its edge. `newest_us` is the media time at which the available media ends. A
+    player that joins now begins `target_us` behind it. At most `segment_us` become available at once."""
 
     newest_us: int
     target_us: int
@@ -34,11 +34,11 @@ class Edge:
 
 
 class Pace(Enum):
-    """The value is how much faster than it was recorded the media is played."""
+    """How fast media is played; the value is the part by which that exceeds the recorded speed."""
 
     STEADY = 1.0
     FASTER = 1.03
-    JUMP = 0.0  #: both tracks go on at a key frame at the target
+    JUMP = 0.0  #: both tracks go on from a key frame at the target
 
 
 class Follower:
@@ -48,7 +48,7 @@ class Follower:
         self._faster = False
 
     def step(self, edge: Edge | None, played_us: int) -> Pace:
-        """`played_us`: the media time that viewers are sent now. Without an edge nothing is made up."""
+        """`played_us`: the media time that is sent to viewers now. Without an edge the pace is steady."""
         if edge is None:
             self._faster = False
             return Pace.STEADY
@@ -60,10 +60,10 @@ class Follower:
 
 
 class SessionTime:
-    """Media time to session time: the same but for the time made up, and growing whatever the pace."""
+    """Maps media time to session time, which always grows. They differ by the time that was caught up."""
 
     def __init__(self) -> None:
-        #: Where the last two paces begin: tracks are not read to the same point.
+        #: The beginnings of the last two paces; both are kept, since tracks are not read to the same point.
         self._before = self._now = _Turn(0, 0, Pace.STEADY)
 
     def at(self, media_us: int) -> int:

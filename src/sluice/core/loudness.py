@@ -1,20 +1,20 @@
-"""How loud sound is made that shall be as loud as all other: a gain that follows its measured loudness.
+"""The gain that brings sound to the common loudness: it follows the measured loudness.
 
-What is followed is the integrated loudness of EBU R 128, of all that was heard so far: it settles, and the
-gain with it, so that quiet passages stay quiet. Only at the beginning, when little is known, it moves fast.
+The measure is the integrated loudness of EBU R 128 over all sound so far. It settles, and the gain with it,
+so that quiet passages stay quiet. The gain moves fast only at the beginning, when little is known.
 """
 
-#: What streaming services play at, in LUFS; −23 of the recommendation is for programmes with wide dynamics.
+#: The loudness of streaming services, in LUFS. The recommendation's −23 is for programmes of wide dynamics.
 TARGET_LUFS = -16.0
-#: More would raise noise, or what was meant to be soft.
+#: A larger gain would raise noise, or passages that are meant to be soft.
 MOST_DB, LEAST_DB = 12.0, -24.0
-#: The gate of the measurement: nothing was heard yet.
+#: The gate of the measurement; below it nothing was heard yet.
 _SILENCE_LUFS = -69.0
 _FAST_S, _FAST_DB_PER_S, _DB_PER_S = 4.0, 6.0, 0.5
 
 
 class LoudnessGain:
-    """`db` is the gain now; switched off, it goes to none."""
+    """`db` is the gain now. When it is switched off, it returns to 0."""
 
     def __init__(self) -> None:
         self.db = 0.0
@@ -22,7 +22,7 @@ class LoudnessGain:
         self._heard_s = 0.0
 
     def step(self, seconds: float, integrated_lufs: float) -> float:
-        """The gain in dB after so much more sound, with what was measured up to its end."""
+        """The gain in dB after `seconds` more of sound; `integrated_lufs` was measured up to its end."""
         wanted = 0.0
         if self.on and integrated_lufs > _SILENCE_LUFS:
             self._heard_s += seconds

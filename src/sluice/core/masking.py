@@ -1,9 +1,9 @@
 """What logs and documents may show of addresses and headers: enough to recognise, not enough to use.
 
-What is secret is decided by where it stands, never by what it is called: all of the userinfo and the
-fragment, each value of a query or of a parameter in a path (`;name=value`) but a few harmless ones, what
-follows the app of an RTMP address, and parts of paths that look like keys rather than words. Masking what is
-masked changes nothing.
+The place of a part decides whether it is secret, never its name. Masked are the userinfo and the fragment,
+each value of a query or of a parameter in a path (`;name=value`) except a few harmless ones, everything
+behind the app of an RTMP address, and parts of paths that look like keys rather than words. Masking a text
+twice changes nothing more.
 """
 
 import re
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from sluice.core.limits import MOST_SHOWN_URL_CHARS
 
 _MASK = "***"
-#: HTTP's as browsers take them apart, since we do: any slashes, either way.
+#: HTTP addresses are split as browsers and `HttpUrl` do: with any number of slashes or backslashes.
 _PARTS = re.compile(
     r"(?P<scheme>[Hh][Tt]{2}[Pp][Ss]?:[/\\]*|[A-Za-z][A-Za-z0-9+.-]*://)(?P<authority>[^/\\?#]*)"
     r"(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?",
@@ -21,7 +21,7 @@ _PARTS = re.compile(
 _OPAQUE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,20}):[^/\\].*", re.DOTALL)  # data:, mailto:
 _PAIR = re.compile(r"[^?&;]+")
 _SEGMENT = re.compile(r"[^/\\]+")
-#: Parameters of a query that say what is played and how, not who may: values that are a number, or a word.
+#: Parameters that say what is played and how, not who may play it: their values are numbers, or words.
 _NUMBERS = frozenset(
     {"_hls_msn", "_hls_part", "bitrate", "fps", "height", "index", "page", "part", "rate", "seq", "width"}
 )
@@ -30,13 +30,13 @@ _NUMBER, _WORD = re.compile(r"[0-9]{1,10}"), re.compile(r"[a-z0-9.-]{1,8}")
 _LONGEST_NAME = 32
 _RUN = re.compile(r"[A-Za-z0-9]{8,}")
 _TOKEN = re.compile(r"[A-Z]*[a-z]+|[A-Z]+|[0-9]+")
-#: An address in a text ends where a blank, a quote or the end of a parenthesis does; but such a quote or end
-#: may stand in a password, or in a query.
+#: An address in a text ends before a blank, a quote or a closing parenthesis. But a quote or parenthesis may
+#: also stand in a password or in a query.
 _IN_TEXT = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]{1,20}://(?:[^\s/\\?#\"<>`]*@)?[^\s\"'<>`|)\]}?]*(?:\][^\s\"'<>`|)\]}?]*)?"
     r"(?:\?[^\s\"<>`]*[^\s\"<>`'|)\]},.:;])?"
 )
-#: Headers of a request that say what is asked for, not by whom; every other may carry a secret.
+#: Headers of a request that say what is asked for, not by whom. Every other header may carry a secret.
 _HARMLESS_HEADERS = frozenset(
     {"accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "dnt", "icy-metadata"}
     | {"origin", "pragma", "priority", "range", "referer", "save-data", "upgrade-insecure-requests"}
@@ -65,7 +65,7 @@ def mask_text(text: str) -> str:
 
 
 def is_secret_header(name: str) -> bool:
-    """Whether a header of this name may carry what nobody else may see: it goes to no other origin."""
+    """Whether a header of this name may carry a secret; such a header goes to no other origin."""
     return name.lower() not in _HARMLESS_HEADERS
 
 
@@ -114,7 +114,7 @@ def _shown(segment: str) -> str:
 
 
 def _looks_like_key(text: str) -> bool:
-    """Letters and digits change so often that nobody reads them as words and numbers."""
+    """Whether letters and digits alternate so often that the text cannot be words and numbers."""
     for run in _RUN.findall(text):
         length, tokens = len(run), len(_TOKEN.findall(run))
         if 5 * length < 12 * tokens or (length >= 16 and length < 3 * tokens):
@@ -123,7 +123,7 @@ def _looks_like_key(text: str) -> bool:
 
 
 def _mask_stream_key(path: str) -> str:
-    """What stands behind the app, which is the first segment; a space begins options of librtmp."""
+    """Masks all behind the app, which is the first segment; a space begins options of librtmp."""
     found = re.fullmatch(r"([/\\]*[^/\\ ]*[/\\ ]*)(.*)", path, re.DOTALL)
     assert found is not None  # noqa: S101 - it fits every text
     app, rest = found[1], found[2]

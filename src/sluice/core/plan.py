@@ -1,7 +1,7 @@
-"""What happens to each track of a source, decided where it begins, with a reason that the user can read.
+"""What happens to each track of a source, and why. It is decided where the track begins. Pure.
 
-Pure: `plan_video` and `plan_audio` answer for one track with a `TrackPlan` or a permanent SourceError;
-`make_plan` sums up what has begun so far, which a `Probe` tells.
+`plan_video` and `plan_audio` plan one track, or raise a permanent SourceError; `make_plan` plans the whole
+source as far as a `Probe` tells that it has begun.
 """
 
 from dataclasses import dataclass, field
@@ -14,32 +14,35 @@ from sluice.core.lifecycle import Reason
 from sluice.core.limits import LEAST_SAMPLE_RATE, MOST_CHANNELS, MOST_PIXELS, MOST_SAMPLE_RATE
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
 
-#: Channels of an Opus packet (RFC 6716); more are several streams in one, which RTP does not carry.
+#: Channels of an Opus packet (RFC 6716). More need several streams in one, which RTP does not carry.
 OPUS_CHANNELS = 2
+
+#: The end of a refusal; a dialect may put it into the words of its callers.
+ONLY_H264_IS_COPIED = "only H.264 can be copied"
 
 
 @dataclass(frozen=True, slots=True)
 class VideoTrack:
-    """`codec` is FFmpeg's name; `extradata` the decoder configuration (for h264 an
-    AVCDecoderConfigurationRecord). `context` is what a demuxer knows beyond that, for the decoder."""
+    """`codec` is FFmpeg's name, `extradata` the decoder configuration (for h264 an
+    AVCDecoderConfigurationRecord), `context` what else the demuxer knows for the decoder."""
 
     codec: str
     extradata: bytes
     width: int
     height: int
     has_b_frames: bool
-    #: Of the track, where the container tells.
+    #: Of the track, if the container tells it.
     duration_us: int | None = field(default=None, compare=False)
-    rotation: int = 0  #: degrees counter-clockwise that the stored picture must be turned to be upright
-    pixel_aspect: Fraction | None = None  #: width of a pixel to its height, where the container tells
-    hides_beginning: bool = False  #: up to the next `track`, decoders need pictures that are not to be shown
+    rotation: int = 0  #: degrees by which the stored picture is to be turned counter-clockwise
+    pixel_aspect: Fraction | None = None  #: width of a pixel to its height, if the container tells it
+    hides_beginning: bool = False  #: until the next `track`, some pictures are to be decoded but not shown
     context: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """`extradata` is the decoder configuration, an AudioSpecificConfig for aac. 0 Hz and 0 channels are not
-    known yet. `context` is what a demuxer knows beyond that, for the decoder."""
+    """`extradata` is the decoder configuration (for aac an AudioSpecificConfig), `context` what else the
+    demuxer knows for the decoder. 0 Hz and 0 channels mean: not known yet."""
 
     codec: str
     extradata: bytes
@@ -53,7 +56,7 @@ Track = VideoTrack | AudioTrack
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What has begun so far. `complete`: no other kind of track can come."""
+    """The tracks that have begun so far. `complete`: no other kind of track can come."""
 
     video: VideoTrack | None
     audio: AudioTrack | None
@@ -65,7 +68,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class VideoTarget:
-    """What video is encoded to. None: as the source has it (size, rate) or without a limit (bitrate)."""
+    """How video is encoded. None: as in the source (size, rate) or without a limit (bitrate)."""
 
     width: int | None
     height: int | None
@@ -100,7 +103,7 @@ class Plan:
 
 
 def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
-    """Raises SourceError where it cannot be played as asked; transient while tracks may still come."""
+    """Raises SourceError if the source cannot be played as asked; transient while tracks may still come."""
     video = plan_video(spec, probe.video) if probe.video else _without_video(spec, probe)
     audio = plan_audio(spec, probe.audio) if probe.audio else _without_audio(spec, probe)
     if video.action is TrackAction.NONE and audio.action is TrackAction.NONE:
@@ -109,13 +112,15 @@ def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
 
 
 def video_target(spec: RelaySpec) -> VideoTarget:
-    if spec.stream_mode is StreamMode.COPY:  # B-frames: the contract's size, rate and bitrate do not apply
+    if (
+        spec.stream_mode is StreamMode.COPY
+    ):  # it has B-frames; the contract's size, rate and bitrate do not apply
         return VideoTarget(None, None, None, None)
     return VideoTarget(spec.width, spec.height, spec.frame_rate, spec.bitrate_kbps)
 
 
 def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
-    """Raises SourceError (permanent) where it cannot be played as asked."""
+    """Raises SourceError (permanent) if the track cannot be played as asked."""
     if spec.media_type is MediaType.AUDIO:
         return TrackPlan(TrackAction.NONE, "only audio was asked for")
     title = codec_title(track.codec)
@@ -125,9 +130,9 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
             "be played"
         )
     if spec.stream_mode is StreamMode.TRANSCODE:
-        return TrackPlan(TrackAction.TRANSCODE, f"asked for (StreamMode 0), source is {title}")
+        return TrackPlan(TrackAction.TRANSCODE, f"asked for, source is {title}")
     if track.codec != "h264":
-        raise unsupported(f"the source's video is {title}; StreamMode 1 copies and takes only H.264")
+        raise unsupported(f"the source's video is {title}; {ONLY_H264_IS_COPIED}")
     if track.has_b_frames:
         return TrackPlan(
             TrackAction.TRANSCODE, "source has B-frames, which browsers cannot show in real time"
@@ -153,7 +158,7 @@ def plan_audio(spec: RelaySpec, track: AudioTrack) -> TrackPlan:
 
 
 def is_sound(sample_rate: int, channels: int) -> bool:
-    """Whether it can be brought to the rate of rooms."""
+    """Whether sound of this form can be converted to that of rooms."""
     return LEAST_SAMPLE_RATE <= sample_rate <= MOST_SAMPLE_RATE and channels <= MOST_CHANNELS
 
 
@@ -178,7 +183,7 @@ def _so_far(probe: Probe) -> str:
 
 
 def _sound_changes(spec: RelaySpec, track: AudioTrack) -> str:
-    """Why Opus cannot stay as it is; empty where it can."""
+    """Why Opus cannot be copied; empty if it can."""
     if track.channels > OPUS_CHANNELS:
         return f"has {track.channels} channels"
     if spec.volume != FULL_VOLUME:
@@ -207,6 +212,6 @@ def codec_title(codec: str) -> str:
 
 
 def _missing(text: str, probe: Probe) -> SourceError:
-    """What a live source lacks now may come with another try."""
+    """The error for a track that is missing; in a live source it may come with another try."""
     waits = probe.live and not probe.complete
     return SourceError(Reason.SOURCE_UNSUPPORTED, text + _so_far(probe), transient=waits)

@@ -1,4 +1,4 @@
-"""What an operator lets the sources of an app's tasks be asked with: a user agent and further headers."""
+"""The user agent and further headers that an operator sets for requests to the sources of an app's tasks."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ MOST_HEADERS, LONGEST_VALUE = 20, 2048
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _VALUE = re.compile(r"[\x20-\x7e]*")
-#: What the request itself needs, and what counts for one connection alone (RFC 9110 7.6.1).
+#: Headers that we set ourselves, and those of a single connection (RFC 9110 7.6.1).
 _OURS = frozenset(
     {"accept-encoding", "connection", "content-length", "expect", "host", "if-range", "keep-alive"}
     | {"proxy-authenticate", "proxy-authorization", "proxy-connection", "range", "te", "trailer"}
@@ -24,7 +24,7 @@ class RequestHeaders:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def masked(self) -> dict[str, str]:
-        """As documents may show them."""
+        """The headers with secret values masked, for documents."""
         return {name: "***" if is_secret_header(name) else mask_text(value) for name, value in self.headers}
 
 
@@ -34,7 +34,7 @@ def check_user_agent(value: str) -> str:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Raises ValueError with the rule that one breaks."""
+    """The headers in the form in which they are sent. Raises ValueError with the rule that one breaks."""
     if len(headers) > MOST_HEADERS:
         raise ValueError(f"there may be {MOST_HEADERS} headers at most")
     names = [name.lower() for name in headers]

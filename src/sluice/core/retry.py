@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-#: Pauses before the first, second, … try after a loss or a failed start; the last one stays. In seconds.
+#: Pauses in seconds before the first, second, … try after a loss or a failed start; the last one repeats.
 SOURCE_PAUSES_S = (0.0, 1.0, 3.0, 5.0)
-#: Seconds since the first at which a start with a limited number of tries makes them
+#: When a start with a limited number of tries makes them, in seconds since the first one
 #: (docs/contract/heybox.md 5).
 START_TRIES_AT_S = (0.0, 1.0, 3.0)
-#: Pauses before each look for the room process, which is back within a second as a rule.
+#: Pauses before each look for the room process, which as a rule is back within a second.
 ROOM_PAUSES_S = (0.1, 0.2, 0.3, 0.5)
-#: The same for the destination of a push.
+#: Pauses before each try to reach the destination of a push.
 DESTINATION_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -19,8 +19,8 @@ def pause_s(pauses: tuple[float, ...], attempt: int) -> float:
 
 
 def start_pause_s(tries: int, most: int, elapsed_s: float) -> float | None:
-    """The pause before the next try of a start after `tries` that failed, `elapsed_s` since the first began;
-    None when they were all that there may be."""
+    """The pause before the next try of a start, `elapsed_s` after the first one began and after `tries` that
+    failed. None when no more are allowed."""
     if tries >= most:
         return None
     last = len(START_TRIES_AT_S) - 1
@@ -30,7 +30,7 @@ def start_pause_s(tries: int, most: int, elapsed_s: float) -> float | None:
 
 @dataclass(slots=True)
 class IdleClock:
-    """How long a task has been without media: it may be so for `limit_s` from `since`."""
+    """How long a task has been without media, from `since` on; it may be so for `limit_s`."""
 
     limit_s: float
     since: float

@@ -1,11 +1,11 @@
-"""A room's media time on the clock of this process, which goes on when the room's is silent or begins anew.
+"""A room's media time on the clock of this process, which goes on without the room.
 
-Both clocks count microseconds but at rates that differ a little, for days. So a frame keeps the room's
-distances (sound and pictures never move against each other), and how far behind our clock they arrive is
-followed, so that silence can be made for the time at which pictures are. Pure.
+Both clocks count microseconds, but their rates differ a little, for days. A frame keeps its distance to the
+room's other frames, so that sound and pictures never move against each other. How far frames arrive behind
+our clock is tracked, so that silence can be made for the time that the pictures have reached. Pure.
 """
 
-#: A frame off by more than this is of a clock that began anew (a room process that started again).
+#: A frame that is off by more than this comes from a new clock (a room process that started again).
 _AHEAD_US, _BEHIND_US = 2_000_000, 10_000_000
 _SMOOTHING = 1 / 16
 
@@ -28,9 +28,9 @@ class RoomClock:
         return at_us
 
     def now(self, now_us: int) -> int:
-        """Where the room's media is at `now_us`."""
+        """The time that the room's media has reached at `now_us`."""
         return int(now_us - self._lag_us)
 
     def begin_anew(self) -> None:
-        """The room's next frame is of another clock."""
+        """To be called when the room's next frame comes from another clock."""
         self._offset_us = None

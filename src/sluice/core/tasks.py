@@ -1,4 +1,4 @@
-"""The nouns of tasks: what was asked for (`RelaySpec`, `PushSpec`) and what became of it (`Task`)."""
+"""What was asked for (`RelaySpec`, `PushSpec`) and what became of it (`Task`)."""
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum

@@ -6,13 +6,13 @@ import re
 from sluice.core.limits import MOST_ANSWER_HEAD_BYTES, MOST_ANSWER_HEAD_LINES, MOST_FRAMING_BYTES
 from sluice.wire.http_answer import Head, HttpError
 
-#: Of framing for each byte of the body, which is not counted.
+#: Bytes of framing for each byte of the body that are not counted.
 _FRAMING = 8
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
 def read_head_lines(stream: io.BufferedReader) -> list[bytes]:
-    """Up to the empty line; those before the status are passed over. Raises HttpError, OSError."""
+    """The lines up to the empty one; empty lines before the status are skipped. Raises HttpError, OSError."""
     lines: list[bytes] = []
     left = MOST_ANSWER_HEAD_BYTES
     while left > 0 and len(lines) < MOST_ANSWER_HEAD_LINES:
@@ -29,7 +29,7 @@ def read_head_lines(stream: io.BufferedReader) -> list[bytes]:
 
 
 class Body:
-    """`read1` returns what has arrived, and no bytes once the body is over."""
+    """`read1` returns what has arrived; no bytes at the end of the body."""
 
     def __init__(self, stream: io.BufferedReader, head: Head) -> None:
         self._stream = stream
@@ -39,7 +39,7 @@ class Body:
         self._framing = 0  #: bytes around the chunks beyond _FRAMING for each of theirs
 
     def read1(self, size: int) -> bytes:
-        """Raises ConnectionError when it breaks off, HttpError for chunks that are none."""
+        """Raises ConnectionError when the body breaks off, HttpError for malformed chunks."""
         if self._chunked and self._left == 0 and not self._over:
             self._next_chunk()
         if self._over or self._left == 0:

@@ -1,7 +1,7 @@
-"""What all HTTP requests of one source share: who asks, cookies, and passwords by origin.
+"""What all HTTP requests of one source share: the user agent, headers, cookies, and passwords by origin.
 
-Authorization, cookies and headers that may carry a secret never go to another origin than they are meant for.
-Used by several threads at once.
+Authorization, cookies and headers that may carry a secret go only to the origin that they are meant for.
+Several threads use it at once.
 """
 
 import base64
@@ -20,7 +20,7 @@ _MOST_PASSWORDS = 20
 
 class HttpContext:
     def __init__(self, headers: RequestHeaders = PLAIN) -> None:
-        """The operator's secret `headers` are for the origin that is asked first."""
+        """Secret ones of the operator's `headers` go only to the origin that is asked first."""
         self._headers = headers
         self._home: tuple[str, str, int] | None = None
         self._lock = threading.Lock()
@@ -28,7 +28,7 @@ class HttpContext:
         self._passwords: dict[tuple[str, str, int], str] = {}
 
     def request(self, url: HttpUrl, begin: int | None) -> bytes:
-        """A GET request for the bytes from `begin` on, None: for the whole (RFC 9112; RFC 9110 14)."""
+        """A GET request for the bytes from `begin` on; None: for all (RFC 9112; RFC 9110 14)."""
         with self._lock:
             if self._home is None:
                 self._home = url.origin

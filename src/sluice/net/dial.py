@@ -27,7 +27,7 @@ class Dialer:
         self._names = Names()
 
     def tls_context(self) -> ssl.SSLContext:
-        """For connections to an address that `resolve` gave; made once, since loading authorities is slow."""
+        """The context of TLS connections; made once, since loading authorities is slow."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
             self._tls.options |= ssl.OP_NO_RENEGOTIATION  # work that a server could ask for again and again

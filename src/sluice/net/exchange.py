@@ -18,7 +18,7 @@ from sluice.net.dial import CONNECT_S, RESOLVE_S, Dialer, no_connection, unreach
 from sluice.net.link import Link
 from sluice.wire.http_answer import Head, HttpError, parse_head
 
-#: Refusals that may be over in a moment.
+#: Refusals that may pass in a moment.
 _PASSING = frozenset({408, 425, 429})
 
 
@@ -32,7 +32,7 @@ class HttpTimeouts:
 
 
 class ErrorAnswer(SourceError):
-    """The server answered, and `status` says that it will not give what was asked for."""
+    """The server answered with an error; `status` is its HTTP status."""
 
     def __init__(self, status: int, text: str) -> None:
         denied = 400 <= status < 500 and status not in _PASSING
@@ -54,11 +54,11 @@ class Exchange:
 
     @property
     def answered(self) -> bool:
-        """There is a body to read."""
+        """Whether there is a body to read."""
         return self._body is not None
 
     def ask(self, url: HttpUrl, begin: int | None) -> Head:
-        """The head of the answer to a GET for the bytes from `begin` on; its body is there to be read.
+        """The head of the answer to a GET for the bytes from `begin` on; its body can be read then.
 
         Raises SourceError.
         """
@@ -82,7 +82,7 @@ class Exchange:
         return head
 
     def read1(self, size: int) -> bytes:
-        """What has come of the body; nothing at its end. Raises OSError, HttpError."""
+        """The bytes of the body that have come; none at its end. Raises OSError, HttpError."""
         assert self._body is not None  # noqa: S101 - ask comes first
         assert self._link is not None  # noqa: S101
         self._link.allow(self.timeouts.stall_s)

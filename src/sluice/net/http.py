@@ -19,12 +19,12 @@ __all__ = ["ErrorAnswer", "HttpFile", "HttpTimeouts"]
 
 
 class HttpFile:
-    """What PyAV wants of a file. The first use connects. All of it but `abort` belongs to one thread.
+    """A file as PyAV needs it. The first use connects. Only `abort` may be called from other threads.
 
     SourceError is raised by everything that talks to the server: SOURCE_UNREACHABLE, SOURCE_REFUSED (an
     answer that is an error, endless redirects), SOURCE_INTERRUPTED (lost for good, aborted),
-    ADDRESS_NOT_ALLOWED and, for a redirect to something else than HTTP or what is packed beyond what can be
-    unpacked, SOURCE_UNSUPPORTED.
+    ADDRESS_NOT_ALLOWED, and SOURCE_UNSUPPORTED (a redirect to something other than HTTP, an answer that
+    cannot be unpacked).
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class HttpFile:
     ) -> None:
         """`loop` runs in another thread; files of one source share a `context`.
 
-        Raises SourceError (permanent) for a URL that is not HTTP's.
+        Raises SourceError (permanent) for a URL that is not one of HTTP.
         """
         self._bytes = HttpBytes(url, dialer, loop, context or HttpContext(), timeouts)
         self._opened = False
@@ -46,13 +46,13 @@ class HttpFile:
         self._unpacked = 0
 
     def wait_at_most(self, seconds: float) -> None:
-        """For an answer, and between bytes; what stalls after that is asked for once more."""
+        """Sets the limit for an answer and between bytes; what stalls longer is asked for once more."""
         self._bytes.wait_at_most(seconds)
 
     @property
     def recorded(self) -> bool:
-        """To be set by who knows: another answer gives the same bytes, so that one that breaks off is made up
-        for, without Range by reading again what was read."""
+        """Whether another answer gives the same bytes; to be set by a caller that knows. Then an answer that
+        breaks off is continued, without Range by reading again what was read."""
         return self._bytes.recorded
 
     @recorded.setter
@@ -61,7 +61,7 @@ class HttpFile:
 
     @property
     def size(self) -> int | None:
-        """Bytes, None when the server does not tell."""
+        """In bytes; None if the server does not tell."""
         self._open_once()
         return self._bytes.size if self._unpacker is None else None
 
@@ -72,17 +72,17 @@ class HttpFile:
         return self._content_type
 
     def header(self, name: str) -> str:
-        """Of the answer; empty when the server gives none of that name."""
+        """A header of the answer; empty if there is none of that name."""
         return self._bytes.open().get(name.lower())
 
     @property
     def date(self) -> str:
-        """When the server says that it answered (RFC 9110 5.6.7); empty when it does not."""
+        """The header Date of the answer (RFC 9110 5.6.7); empty if there is none."""
         return self._bytes.open().get("date")
 
     @property
     def url(self) -> str:
-        """Where the redirects led."""
+        """The address to which the redirects led."""
         self._open_once()
         return self._bytes.final.url
 

@@ -1,7 +1,8 @@
-"""The bytes that an HTTP address stands for, in ranges: redirects, parts of any size, losses. Blocks.
+"""The bytes at an HTTP address, read in ranges; it follows redirects, takes parts of any size and repairs
+losses. Blocks.
 
-One connection streams until a jump. A part that came whole is followed by the next; a body that breaks off
-is continued with a Range request, at most MOST_LOSSES times without anything coming in between.
+One connection streams until a jump. After a complete part the next one is asked for. A body that breaks off
+is continued with a Range request, at most MOST_LOSSES times in a row without new bytes.
 """
 
 import asyncio
@@ -19,11 +20,11 @@ from sluice.wire.http_answer import Head, HttpError
 
 MOST_REDIRECTS = 10
 MOST_LOSSES = 2
-#: Losses are forgotten after this many bytes without one.
+#: After so many bytes without a loss, earlier losses are forgotten.
 _FORGET_LOSSES_BYTES = 32 * 1024
-#: A jump forward by less than this is read through: cheaper than a new request.
+#: A shorter jump forward is read through, which is cheaper than a new request.
 _READ_THROUGH_BYTES = 256 * 1024
-#: Read through when a server does not honour Range, or no longer: who begins anew would read as much.
+#: So much is read through if a server does not honour Range; a new start would read as much.
 _MOST_SKIPPED_BYTES = 256 << 20
 _SKIP_BYTES = 65536
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -31,7 +32,7 @@ _GOOD = frozenset({200, 203, 206})
 
 
 class HttpBytes:
-    """`open` first, then `read`, with `seek` in between."""
+    """Call `open` first, then `read`, with `seek` in between."""
 
     def __init__(
         self,
@@ -41,24 +42,24 @@ class HttpBytes:
         context: HttpContext,
         timeouts: HttpTimeouts,
     ) -> None:
-        """Raises SourceError (permanent) for a URL that is not HTTP's."""
+        """Raises SourceError (permanent) for a URL that is not one of HTTP."""
         self._target = self.final = parse_target(url)
         self._exchange = Exchange(dialer, loop, context, timeouts)
         self._stall_s = timeouts.stall_s
         self._head: Head | None = None  # of the first answer that was no redirect
         self._asks_ranges = True
-        self.size: int | None = None  #: None when the server does not tell
+        self.size: int | None = None  #: None if the server does not tell
         self.ranged = False  #: it honours Range
-        self.recorded = False  #: what breaks off can be had from the beginning again, if its size is told
+        self.recorded = False  #: the same bytes can be read again from the beginning, if the size is known
         self.position = 0
-        self._streamed = 0  # where the body being read is at
+        self._streamed = 0  # the position of the body that is being read
         self._part_end: int | None = None
         self._over = False  # there is nothing at the position
         self._losses = self._since_loss = 0
         self._stall_counts = 1
 
     def wait_at_most(self, seconds: float) -> None:
-        """For each step, from now on; and what stalled is asked for once more only."""
+        """Sets the limit of each step from now on; what stalls is then asked for only once more."""
         usual = self._exchange.timeouts
         waits = (usual.connect_s, usual.first_byte_s, usual.stall_s)
         self._exchange.timeouts = HttpTimeouts(*(min(wait_s, seconds) for wait_s in waits))
@@ -110,7 +111,7 @@ class HttpBytes:
         return self._over or (self.size is not None and self.position >= self.size)
 
     def _align(self) -> bool:
-        """Brings the body being read to the reader's position: reads on, or asks anew. False to try again."""
+        """Brings the body to the reader's position: reads on, or asks anew. False: to be called again."""
         if not self._exchange.answered or not 0 <= self.position - self._streamed < _READ_THROUGH_BYTES:
             try:
                 self._open(self.position)
@@ -123,7 +124,7 @@ class HttpBytes:
                     raise interrupted(
                         f"{mask_url(self.final.url)} has changed: it ends at {self._streamed} bytes now"
                     )
-                self._exchange.close()  # what is sought lies in the next part
+                self._exchange.close()  # the position lies in the next part
                 return False
         return not self._over
 
@@ -135,7 +136,7 @@ class HttpBytes:
         return data
 
     def _end_part(self) -> None:
-        """A part that came whole is no loss: servers may give less than was asked for (RFC 9110 15.3.7)."""
+        """A complete part is no loss: servers may send less than was asked for (RFC 9110 15.3.7)."""
         if self._streamed == self._part_end:
             self._losses = 0
             self._exchange.close()
@@ -161,13 +162,13 @@ class HttpBytes:
     # --- requests ------------------------------------------------------------------------------------------
 
     def _open(self, position: int) -> None:
-        """Asks for what lies at `position` and behind it."""
+        """Asks for the bytes from `position` on."""
         try:
             if self._head is not None and self.final != self._target:
                 try:
                     self._accept(*self._walk(self.final, position), position)
                     return
-                except SourceError:  # where the redirects led may hold for a while only
+                except SourceError:  # the target of the redirects may have expired
                     self._exchange.check_aborted()
             self._accept(*self._walk(self._target, position), position)
         except SourceError:
@@ -175,7 +176,7 @@ class HttpBytes:
             raise
 
     def _walk(self, url: HttpUrl, position: int) -> tuple[Head, HttpUrl]:
-        """The first answer that is no redirect, and whose it is."""
+        """The first answer that is no redirect, and its address."""
         way, until = [url], time.monotonic() + LONGEST_WALK_S
         while True:
             head = self._exchange.ask(way[-1], position if self._asks_ranges else None)
@@ -211,7 +212,7 @@ class HttpBytes:
             self._part_end = part.end if part else None
 
     def _is_end(self, head: Head, position: int) -> bool:
-        """Whether a 416 answer says that nothing lies at `position`, and not that something is wrong."""
+        """Whether a 416 answer only says that `position` is the end."""
         size = head.size_without_range
         if size is None:
             return position > 0 and self.size is None

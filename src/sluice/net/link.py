@@ -1,6 +1,6 @@
 """A blocking TCP or TLS connection to a literal address, on which every operation shares one deadline.
 
-It is the raw file under what reads an answer. `shut_down` may be called from another thread.
+It is the raw file below the reader of an answer. `shut_down` may be called from another thread.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 class Link(io.RawIOBase):
     def __init__(self, address: str) -> None:
-        """Not connected yet, so that whoever may shut it down can hold it before it blocks."""
+        """Does not connect yet: another thread can have the link, and shut it down, before it blocks."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket: socket.socket = socket.socket(family, socket.SOCK_STREAM)
         self._until = 0.0
         self._lock = threading.Lock()  # the descriptor must not change hands under shut_down
 
     def allow(self, seconds: float) -> None:
-        """All that follows must be done in `seconds` from now; else it raises TimeoutError."""
+        """All operations must end within `seconds` from now; later ones raise TimeoutError."""
         self._until = time.monotonic() + seconds
 
     def connect(self, address: str, port: int) -> None:
@@ -52,9 +52,9 @@ class Link(io.RawIOBase):
         return self._timed().recv_into(buffer)
 
     def shut_down(self) -> None:
-        """Whatever blocks on this connection returns at once."""
+        """Makes whatever blocks on this connection return at once."""
         with self._lock, contextlib.suppress(OSError):
-            # Past the TLS layer, whose own shutdown would change state under a reading thread.
+            # Not through the TLS layer, whose shutdown would change its state under a reading thread.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:

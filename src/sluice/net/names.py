@@ -1,5 +1,5 @@
-"""Addresses of names, on threads of their own: a loop has few, and a silent name server holds each for many
-seconds. One name is asked for once at a time, and names that end alike have a share of the threads.
+"""Look-ups of names, on threads of their own: the loop has few, and a silent name server blocks one for many
+seconds. Each name is looked up once at a time. Names that end alike share a part of the threads.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from sluice.net.slots import Slots
 from sluice.process.owned import own
 
 _LABELS_OF_A_ZONE = 2
-#: Under a country these are nobody's: whoever has a name there has one label more.
+#: Nobody owns these below a country's domain: an owner's name has one label more.
 _REGISTRIES = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
 _COUNTRY_LETTERS = 2
-#: An error is an answer too, which all who ask share.
+#: An error is an answer, too; all who ask for the name get it.
 _Answer = list[str] | OSError | ValueError
 
 
 class TooManyLookups(OSError):
-    """Name servers are too slow for what is asked."""
+    """Too many look-ups wait: name servers are too slow."""
 
 
 class Names:
@@ -37,7 +37,7 @@ class Names:
         self._asking: dict[str, asyncio.Task[_Answer]] = {}
 
     async def addresses(self, host: str) -> list[str]:
-        """The first MOST_JUDGED_ADDRESSES. Raises OSError, and ValueError for what is no name."""
+        """The first MOST_JUDGED_ADDRESSES of a name. Raises OSError; ValueError for what is no name."""
         task = self._asking.get(host)
         if task is None:
             if len(self._asking) >= MOST_WAITING_LOOKUPS:
@@ -55,7 +55,7 @@ class Names:
 
 
 def _zone_of(host: str) -> str:
-    """What one owner has, as a rule."""
+    """The end of a name that belongs, as a rule, to one owner."""
     if is_address(host):
         return host
     labels = host.rstrip(".").lower().split(".")
@@ -65,7 +65,7 @@ def _zone_of(host: str) -> str:
 
 
 async def _on_thread(host: str) -> _Answer:
-    """On a daemon's: the end of the process does not wait for a name server."""
+    """Looks up on a daemon thread, so that the end of the process does not wait for a name server."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_Answer] = loop.create_future()
 

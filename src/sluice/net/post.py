@@ -1,8 +1,8 @@
 """One POST to an address that somebody else chose: guarded, bounded in time and size, never redirected.
 
-The connection is the Dialer's, so the very address that is connected to is judged. Nothing of the environment
-is used: no proxy, cookie or netrc. Of an answer the status counts; all its heads together, interim ones too,
-are a few lines, and what goes on is left.
+The Dialer connects, so the very address that is connected to is judged. Nothing of the environment is used:
+no proxy, cookie or netrc. Only the status of an answer counts. All its heads, with the interim ones, may have
+a few lines; the rest is not read.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from sluice.core.limits import MOST_ANSWER_HEAD_LINES, MOST_INTERIM, MOST_REPLY_
 from sluice.net.dial import Dialer
 from sluice.wire.http_answer import Head, HttpError, parse_head
 
-#: For each address of a name, so that one that is silent leaves time for the next.
+#: Seconds for each address of a name, so that a silent one leaves time for the next.
 _CONNECT_S = 2.0
-#: Idle connections are closed by us, before servers commonly do it: a POST that meets a closing connection
-#: fails and must not be repeated unasked.
+#: We close idle connections before servers usually do: a POST on a connection that is being closed fails, and
+#: must not be repeated unasked.
 _KEEP_ALIVE_S = 1.5
 _MOST_IDLE = 256
 _DRAIN_S = 1.0
 
 
 class PostFailed(SluiceError):
-    """`silent`: no answer came in time, which costs us a connection for all that time."""
+    """`silent`: no answer came in time, so that the connection was held for all that time."""
 
     culprit = Culprit.DESTINATION
 
@@ -50,17 +50,17 @@ class _Connection:
     def close(self) -> None:
         if self.expiry is not None:
             self.expiry.cancel()
-        # A polite end could block, and what is still to be read matters to nobody.
+        # An orderly close could block, and nobody needs what is still to be read.
         self.writer.transport.abort()
 
 
 class Poster:
-    """An async context manager. How much runs at once is the caller's to bound."""
+    """An async context manager. The caller bounds how many posts run at once."""
 
     def __init__(
         self, policy: AddressPolicy, *, timeout_s: float = 5.0, tls: ssl.SSLContext | None = None
     ) -> None:
-        """`timeout_s` is for all from the look-up of the name to the answer's headers. `tls` replaces the
+        """`timeout_s` bounds all from the look-up of the name to the answer's headers. `tls` replaces the
         default context, which trusts the system's authorities."""
         self._dialer = Dialer(policy, tls)
         self._timeout_s = timeout_s
@@ -108,7 +108,7 @@ class Poster:
             raise PostFailed(str(error), silent=isinstance(error.__cause__, TimeoutError)) from error
 
     async def _ask(self, connection: _Connection, request: bytes) -> Head:
-        """The head of the answer. What is sent need not be taken first: a receiver answers or does not."""
+        """The head of the answer. A receiver may answer before it has taken all that is sent."""
         answered = False
         try:
             connection.writer.write(request)
@@ -124,7 +124,7 @@ class Poster:
         return head
 
     async def _settle(self, target: HttpUrl, connection: _Connection, head: Head) -> None:
-        """What a reply says does not matter, nor whether it ever ends."""
+        """Reads a short body, so that the connection can be used again. What it says does not matter."""
         length, kept = head.length, False
         try:
             if head.keeps_alive and length is not None and length <= MOST_REPLY_BYTES:
@@ -138,7 +138,7 @@ class Poster:
                 connection.close()
 
     def _keep(self, origin: tuple[str, str, int], connection: _Connection) -> bool:
-        """For the next one to the same server, if there is room."""
+        """Keeps the connection for the next post to the same server; False if there is no room."""
         if sum(map(len, self._idle.values())) >= _MOST_IDLE:
             return False
         self._idle.setdefault(origin, []).append(connection)
@@ -173,7 +173,7 @@ class Poster:
 
 
 async def _is_quiet(reader: StreamReader) -> bool:
-    """Neither closed nor with an answer that nobody asked for, which the next one would take for its own."""
+    """Whether it is open and holds no unasked answer, which the next post would take for its own."""
     try:
         async with asyncio.timeout(0):
             await reader.read(1)
@@ -215,7 +215,7 @@ async def _read_answer(reader: StreamReader) -> Head:
 
 
 async def _read_lines(reader: StreamReader, most_bytes: int) -> tuple[list[bytes], int]:
-    """Those of one head, and the bytes that they took; empty lines before it are passed over."""
+    """The lines of one head, and the bytes that they took; empty lines before the head are skipped."""
     lines: list[bytes] = []
     used = 0
     while len(lines) < MOST_ANSWER_HEAD_LINES:

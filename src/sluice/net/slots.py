@@ -1,4 +1,4 @@
-"""How much runs at once: in all, and for each of the names that share it."""
+"""How many things run at once: in all, and for each name."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 
 class Slots:
-    """Who waits for a busy name holds those before it alone, and none of what all share."""
+    """One that waits for a busy name holds only slots of the names before it, and none of the common ones."""
 
     def __init__(self, overall: int) -> None:
         self._overall = asyncio.Semaphore(overall)
@@ -14,7 +14,7 @@ class Slots:
 
     @asynccontextmanager
     async def take(self, shares: dict[str, int]) -> AsyncIterator[None]:
-        """`shares`: how many at once there may be for each name that this is for; they are waited for in
+        """Holds a slot of each name in `shares`, whose values are the most at once. It waits for the names in
         this order."""
         slots = {name: self._come(name, most) for name, most in shares.items()}
         try:

@@ -1,4 +1,4 @@
-"""Addresses of HTTP as this package takes them: what cannot be one is a SourceError."""
+"""HTTP addresses for this package: a text that is none raises a SourceError."""
 
 from sluice.core.errors import unsupported
 from sluice.core.http_url import HttpUrl

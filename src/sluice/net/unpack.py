@@ -1,7 +1,7 @@
-"""Packed answers (Content-Encoding): gzip, deflate and br, some servers' choice whatever they were asked for.
+"""Unpacks answers (Content-Encoding: gzip, deflate and br); some servers pack whatever they are asked.
 
-Unpacked piece by piece, so memory stays small, and only while the data grows as media and playlists can:
-a bomb is refused. What is said to be packed with gzip and is not is passed on as it is.
+It works piece by piece, so memory stays small, and refuses data that grows more than media and playlists can
+(a bomb). Data that is said to be gzip but is not is passed on as it is.
 """
 
 import zlib
@@ -12,7 +12,7 @@ import brotli
 
 from sluice.core.errors import interrupted, unsupported
 
-#: More than this is unpacked only from data that is not smaller by more than this ratio.
+#: So many bytes are always unpacked; more only up to this ratio to the packed data.
 FREE_BYTES, MOST_RATIO = 16 << 20, 100
 MOST_LAYERS = 2
 
@@ -23,14 +23,14 @@ _GZIP = b"\x1f\x8b"
 class _Codec(Protocol):
     @property
     def over(self) -> bool:
-        """Packed data came to its end."""
+        """Whether the packed data came to its end."""
 
     def unpack(self, data: bytes, size: int) -> bytes:
-        """About `size` bytes; called with nothing for what did not fit. Raises zlib.error, brotli.error."""
+        """About `size` bytes. A call without data gives what did not fit. Raises zlib.error, brotli.error."""
 
 
 class Unpacker:
-    """`read` as of a file; `pull` gives packed data."""
+    """`read` works like a file's; `pull` gives packed data."""
 
     def __init__(self, codings: list[str], pull: Callable[[int], bytes]) -> None:
         """`codings` as `codings_of` gives them: in the order in which they were applied."""
@@ -39,7 +39,7 @@ class Unpacker:
         self._pull = self._inner.read if self._inner else pull
         self._codec = _CODECS[self._name]()
         self._pulled = self._unpacked = 0
-        self._starved = True  # the codec has given all that it had
+        self._starved = True  # the codec has given all that it has
         self._ready = b""
         self._ended = False
 
@@ -77,7 +77,7 @@ class Unpacker:
 
     @property
     def packed(self) -> int:
-        """Bytes that came over the net."""
+        """Packed bytes that came over the net."""
         return self._inner.packed if self._inner else self._pulled
 
     def _check_ratio(self) -> None:
@@ -89,9 +89,9 @@ class Unpacker:
 
 
 def codings_of(names: list[str]) -> list[str]:
-    """Those of `names` that have to be undone. Raises SourceError for one that cannot be.
+    """Those of `names` that have to be undone. Raises SourceError for one that cannot be undone.
 
-    What is no coding at all (`identity`, `none`, a charset) is passed over, as browsers do.
+    A name that is no coding (`identity`, `none`, a charset) is skipped, as browsers do.
     """
     codings = [name.removeprefix("x-") for name in names]
     unknown = next((name for name in codings if name in _NOT_OURS), None)
@@ -106,7 +106,7 @@ def codings_of(names: list[str]) -> list[str]:
 
 
 class _Gzip:
-    """One member behind the other; what follows them is none of the data."""
+    """Members that follow each other; data behind them is ignored."""
 
     def __init__(self) -> None:
         self.over = False
@@ -132,7 +132,7 @@ class _Gzip:
             self._held, self._member, self.over = self._member.unused_data, None, True
             if out or self._held[:2] != _GZIP:
                 return out
-            data = self._held  # an empty member says nothing
+            data = self._held  # an empty member has no data
 
     def _without_member(self, data: bytes, size: int) -> bytes:
         if len(data) < len(_GZIP) and _GZIP.startswith(data):
@@ -147,7 +147,7 @@ class _Gzip:
 
 
 class _Deflate:
-    """With zlib's header or, as some servers do, without."""
+    """With the header of zlib or, as some servers send it, without."""
 
     def __init__(self) -> None:
         self._inner: zlib._Decompress | None = None

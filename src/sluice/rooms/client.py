@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
-from sluice.core.lifecycle import Reason
 from sluice.core.limits import (
     MOST_ETAG_CHARACTERS,
     MOST_ETAGS,
@@ -197,9 +196,7 @@ class RoomProcesses:
         except ChannelBusy as error:
             raise Overloaded(str(error)) from error
         except ChannelClosed as error:
-            raise RoomError(
-                Reason.INTERNAL_ERROR, "the room's process is being started again; try again in a second"
-            ) from error
+            raise RoomError("the room's process is being started again; try again in a second") from error
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):
@@ -241,7 +238,7 @@ def _answer(reply: Message) -> PeerAnswer:
 
 def _refused(reply: Message) -> Exception:
     if not isinstance(reply, Refused):
-        return RoomError(Reason.INTERNAL_ERROR, f"the room's process answered {reply.type}")
+        return RoomError(f"the room's process answered {reply.type}")
     if reply.busy:
         return Overloaded(reply.why)
     if reply.forbidden:

@@ -109,7 +109,7 @@ class Bans(Protocol):
         self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None, until: float | None
     ) -> None:
         """A user may not enter a room (any, without `room_id`), or nobody may (without `user_id`), until
-        that Unix time; None lifts the ban. Durable when it returns. Raises BadInput for one too many."""
+        that Unix time; None lifts the ban. Durable when it returns. Raises TooManyBans."""
         ...
 
     async def barred(self, app_id: AppId, room_id: RoomId, user_id: UserId) -> bool: ...

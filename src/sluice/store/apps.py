@@ -1,8 +1,8 @@
 """Apps and their access keys: the queries, and the node's copy of them in memory.
 
-The database is the truth. `AppRegistry` reads it at start, after each change made here, and when the revision
-there shows a change of another process; so a key that is disabled on one node works on another for two
-seconds at most.
+The database is the truth. `AppRegistry` reads it at start, after each change made here, and when the
+revision there shows a change by another process. So a key that is disabled on one node works on another
+for at most two more seconds.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ class KeyRecord:
 
 
 def new_app(app_id: str | None = None, app_key: str | None = None) -> App:
-    """An app with what the operator brings along; the rest is random."""
-    # Hex alone: no character that a shell, a URL or a command line takes for something else.
+    """An app with the id and key that the operator brings along; what is left out is random."""
+    # Only hex digits: none of them means something to a shell, a URL or a command line.
     return App(AppId(app_id or secrets.token_hex(12)), app_key or secrets.token_hex(16))
 
 
@@ -55,7 +55,7 @@ def new_key(
     secret_key: str | None = None,
     session_token: str | None = None,
 ) -> AccessKey:
-    """An access key for these apps with what the operator brings along; the rest is random."""
+    """An access key for these apps; what the operator does not bring along is random."""
     return AccessKey(
         access_key or f"AKLT{secrets.token_hex(16)}",
         secret_key or secrets.token_hex(32),
@@ -68,7 +68,7 @@ def new_key(
 
 
 def insert_app(conn: Connection, app: App, now: float) -> AppRecord:
-    """Raises BadInput when there is one of this id."""
+    """Raises BadInput when an app of this id exists."""
     features = {feature.value: feature in app.features for feature in Feature}
     values = {"app_id": app.app_id, "app_key": app.app_key, "created_at": now, **features}
     try:
@@ -79,7 +79,7 @@ def insert_app(conn: Connection, app: App, now: float) -> AppRecord:
 
 
 def insert_key(conn: Connection, key: AccessKey, now: float) -> KeyRecord:
-    """Raises BadInput when there is one of this name, NotFound when one of its apps is unknown."""
+    """Raises BadInput when a key of this name exists, NotFound when one of its apps does not."""
     unknown = sorted(key.app_ids - {record.app.app_id for record in list_apps(conn)})
     if unknown:
         raise NotFound(f"there is no app {unknown[0]}")
@@ -99,7 +99,7 @@ def list_apps(conn: Connection) -> list[AppRecord]:
 
 
 def list_keys(conn: Connection) -> list[KeyRecord]:
-    """Oldest first, disabled ones too."""
+    """Oldest first, including disabled ones."""
     reach: dict[str, set[AppId]] = {}
     for row in conn.execute(select(access_key_apps)):
         reach.setdefault(row.access_key, set()).add(AppId(row.app_id))
@@ -136,7 +136,7 @@ def _raise_revision(conn: Connection) -> None:
 
 
 class AppRegistry:
-    """`apps` is the copy that the rest of the node looks into. Changes hold when the call returns."""
+    """`apps` is the copy that the rest of the node uses. Changes are in force when the call returns."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self.apps = Apps()
@@ -162,7 +162,7 @@ class AppRegistry:
         return await self._store.run(list_keys)
 
     async def create_app(self, app: App, key: AccessKey) -> AppRecord:
-        """An app with its first access key. Raises BadInput for an id or a key that there is already."""
+        """Makes an app with its first access key. Raises BadInput for an id or a key that exists already."""
         now = self._clock()
 
         def create(conn: Connection) -> AppRecord:
@@ -179,7 +179,7 @@ class AppRegistry:
         user_agent: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AppRecord:
-        """What is None stays; `headers` take the place of all that there were. Raises NotFound."""
+        """What is None stays as it is; `headers` replace all earlier ones. Raises NotFound."""
         values: dict[str, Any] = {feature.value: on for feature, on in features.items()}
         values |= {"user_agent": user_agent} if user_agent is not None else {}
         values |= {"headers": dict(headers)} if headers is not None else {}
@@ -196,12 +196,12 @@ class AppRegistry:
         return await self._change(change)
 
     async def create_key(self, key: AccessKey) -> KeyRecord:
-        """Raises NotFound for an app that there is not, BadInput for a key that there is already."""
+        """Raises NotFound for an app that does not exist, BadInput for a key that exists already."""
         now = self._clock()
         return await self._change(lambda conn: insert_key(conn, key, now))
 
     async def enable_key(self, access_key: str, enabled: bool) -> KeyRecord:
-        """A key that is not enabled is unknown to the API until it is. Raises NotFound."""
+        """Enables or disables a key; the API does not know a disabled key. Raises NotFound."""
 
         def enable(conn: Connection) -> KeyRecord:
             here = access_keys.c.access_key == access_key
@@ -214,7 +214,7 @@ class AppRegistry:
         return await self._change(enable)
 
     async def revoke_key(self, access_key: str) -> None:
-        """For ever. Raises NotFound."""
+        """Deletes the key for ever. Raises NotFound."""
 
         def revoke(conn: Connection) -> None:
             here = access_keys.c.access_key == access_key
@@ -224,7 +224,7 @@ class AppRegistry:
         await self._change(revoke)
 
     async def refresh(self) -> None:
-        """Reads what has changed since the last time, in this process or in another."""
+        """Reads the database again if this process or another has changed it since the last time."""
         seen = self._seen
 
         def read(conn: Connection) -> tuple[int, list[AppRecord], list[KeyRecord]] | None:

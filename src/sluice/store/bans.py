@@ -1,18 +1,18 @@
-"""Who may not enter which room, and until when (docs/contract/volcengine.md 11.2).
+"""Who may not enter which room, and until when.
 
-The database is asked each time, so that a ban holds on every node at once.
+Each question goes to the database, so that a ban holds on every node at once.
 """
 
 from collections.abc import Callable
 
 from sqlalchemy import Connection, Double, bindparam, delete, func, insert, or_, select
 
-from sluice.core.errors import BadInput
+from sluice.core.errors import TooManyBans
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.store.schema import bans
 from sluice.store.thread import Store
 
-#: Bans in force of one app.
+#: Bans of one app that may be in force at once.
 MOST_BANS = 10_000
 
 _BARRED = (
@@ -26,8 +26,10 @@ _BARRED = (
 
 
 def is_barred(conn: Connection, app_id: AppId, room_id: RoomId, user_id: UserId, now: float) -> bool:
-    """Whether the user may not be in the room now. What bars nobody from everything is no row: a ban names
-    a room, a user or both."""
+    """Whether a ban keeps the user out of the room now.
+
+    A ban of a room holds for every user, a ban of a user for every room; no ban is without both.
+    """
     values = {"app_id": app_id, "room_id": room_id, "user_id": user_id, "now": now}
     return conn.execute(_BARRED, values).first() is not None
 
@@ -53,10 +55,7 @@ class BanList:
                 return
             in_force = select(func.count()).select_from(bans).where(same[0])
             if conn.execute(in_force).scalar_one() >= MOST_BANS:
-                raise BadInput(
-                    "ForbiddenInterval",
-                    f"{MOST_BANS} bans of this app are in force; lift some (0), or close whole rooms",
-                )
+                raise TooManyBans(MOST_BANS)
             conn.execute(insert(bans).values(**values, until=until))
 
         await self._store.run(change)

@@ -1,7 +1,7 @@
 """Bots and channels: the queries, and what the node asks of them.
 
-The database is asked each time: a bot that is disabled is refused at once, on every node. Of a token there is
-only a hash.
+Each question goes to the database, so that a disabled bot is refused at once on every node. Only the hash
+of a token is stored.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from sluice.core.tasks import Kind
 from sluice.store.schema import apps, bots, channels, tasks
 from sluice.store.thread import Store
 
-#: Channels of one app: bots make them.
+#: Channels of one app; bots can make them.
 MOST_CHANNELS = 100_000
 
 
@@ -41,12 +41,15 @@ class ChannelRecord:
 
 
 def insert_bot(conn: Connection, bot: Bot, token: str | None, now: float) -> tuple[BotRecord, str]:
-    """The bot with its number, and its token: `token`, or a new one that carries the number. Raises NotFound
-    for an app that there is not, BadInput for a token that another bot has."""
+    """The bot with its number, and its token: `token`, or a new one that carries the number.
+
+    Raises NotFound for an app that does not exist, BadInput for a token that another bot has.
+    """
     _require_app(conn, bot.app_id)
     values: dict[str, Any] = {"created_at": now, "enabled": True, "name": bot.name, "app_id": bot.app_id}
     values |= {"line": bot.line.value, "rooms": sorted(bot.rooms)}
-    values["token_hash"] = hash_token(token or secrets.token_hex())  # its number is in a token of ours
+    # A token of ours carries the number, which is not known yet: its hash follows.
+    values["token_hash"] = hash_token(token or secrets.token_hex())
     try:
         number = conn.execute(insert(bots).values(values).returning(bots.c.bot_id)).scalar_one()
     except IntegrityError as error:
@@ -62,13 +65,13 @@ _FIND_BOT = select(bots).where(bots.c.token_hash == bindparam("token_hash"), bot
 
 
 def find_bot(conn: Connection, token: str) -> Bot | None:
-    """Whose token it is; None for nobody's and for one of a bot that is disabled."""
+    """The bot of this token; None if there is none, or if it is disabled."""
     row = conn.execute(_FIND_BOT, {"token_hash": hash_token(token)}).one_or_none()
     return None if row is None else _bot_of(row).bot
 
 
 def list_bots(conn: Connection) -> list[BotRecord]:
-    """In the order in which they were made, disabled ones too."""
+    """In the order in which they were made, including disabled ones."""
     return [_bot_of(row) for row in conn.execute(select(bots).order_by(bots.c.bot_id))]
 
 
@@ -82,7 +85,7 @@ def enable_bot(conn: Connection, bot_id: BotId, enabled: bool) -> BotRecord:
 
 
 def delete_bot(conn: Connection, bot_id: BotId) -> None:
-    """For ever. Raises NotFound."""
+    """Deletes the bot for ever. Raises NotFound."""
     if not conn.execute(delete(bots).where(bots.c.bot_id == bot_id)).rowcount:
         raise NotFound(f"there is no bot {bot_id}")
 
@@ -98,9 +101,9 @@ def find_channel(conn: Connection, app_id: AppId, channel_id: ChannelId) -> Chan
 
 
 def save_channel(conn: Connection, channel: Channel, now: float) -> ChannelRecord:
-    """Makes the channel, or gives the one that there is this line, and room and name where they are told.
+    """Makes the channel. One that exists gets this line, and room and name if they are given.
 
-    Raises NotFound for an app that there is not, Overloaded when the app has too many.
+    Raises NotFound for an app that does not exist, Overloaded when the app has too many channels.
     """
     values: dict[str, Any] = {"line": channel.line.value}
     if channel.room_id is not None:
@@ -121,7 +124,7 @@ def save_channel(conn: Connection, channel: Channel, now: float) -> ChannelRecor
 
 
 def list_channels(conn: Connection, app_id: AppId | None, *, limit: int, offset: int) -> list[ChannelRecord]:
-    """Newest first; None stands for all apps."""
+    """Newest first; `app_id` None means all apps."""
     newest = select(channels).order_by(channels.c.created_at.desc(), channels.c.app_id, channels.c.channel_id)
     if app_id is not None:
         newest = newest.where(channels.c.app_id == app_id)
@@ -145,7 +148,7 @@ _LIVE_OF_BOTS = (
 def refuse_beyond(
     conn: Connection, limits: StreamLimits, bot_id: BotId, app_id: AppId, room_id: RoomId
 ) -> None:
-    """To be asked in the transaction that begins a stream. Raises LimitReached."""
+    """To be called in the transaction that begins a stream. Raises LimitReached."""
     if limits.per_channel is not None:
         in_channel = _LIVE_OF_BOTS.where(
             tasks.c.kind == Kind.RELAY.value, tasks.c.app_id == app_id, tasks.c.room_id == room_id
@@ -186,7 +189,7 @@ class BotRegistry:
         self._clock = clock
 
     async def create_bot(self, bot: Bot, token: str | None = None) -> tuple[BotRecord, str]:
-        """`bot` gets its number here; the token is known to the caller alone."""
+        """`bot` gets its number here. Only the caller gets the token; it is not stored."""
         now = self._clock()
         return await self._store.run(lambda conn: insert_bot(conn, bot, token, now))
 

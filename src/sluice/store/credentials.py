@@ -1,7 +1,7 @@
 """First start: one app with random credentials, in the database and in `<data>/credentials.json`.
 
-The file is written first, then the transaction commits; a crash in between leaves a file whose app the next
-start puts into the database. The admin token is in the file alone. No default password anywhere.
+The file is written first, then the transaction commits. After a crash in between, the next start puts the app
+of the file into the database. Only the file has the admin token. There is no default password.
 """
 
 import json
@@ -33,7 +33,7 @@ class Credentials:
 
 
 def open_credentials(conn: Connection, data: Path, now: float) -> tuple[Credentials, bool]:
-    """The credentials of this data folder, and whether this start made them (then show them, once).
+    """The credentials of this data folder, and whether this start made them (then they are shown, once).
 
     Raises CredentialsError when the file is missing, unreadable or of another database.
     """
@@ -73,7 +73,7 @@ def _insert(conn: Connection, credentials: Credentials, now: float) -> None:
 
 
 def read_credentials(data: Path) -> Credentials:
-    """What the first start of this data folder wrote. Raises CredentialsError."""
+    """The credentials that the first start of this data folder wrote. Raises CredentialsError."""
     path = data / FILE_NAME
     names = [column.name for column in fields(Credentials)]
     try:
@@ -103,7 +103,7 @@ def read_credentials(data: Path) -> Credentials:
 
 
 def _write(path: Path, credentials: Credentials) -> None:
-    """The whole file or none: mkstemp creates exclusively with mode 0600, a rename puts it in place."""
+    """Writes the whole file or none: mkstemp makes a new one with mode 0600, a rename puts it in place."""
     text = json.dumps(asdict(credentials), indent=2) + "\n"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def _write(path: Path, credentials: Credentials) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Without it a power cut may keep the database and lose the file, and with it the admin token for ever.
+    # Without this a power cut may keep the database but lose the file, and the admin token with it for ever.
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

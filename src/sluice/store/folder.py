@@ -1,7 +1,7 @@
 """The data folder of a node: made where it is missing, and held by one node at a time.
 
-Two nodes on one folder would both play its tasks. The lock is the kernel's (flock): it ends with the process,
-however that ends. What stands in the file only tells people who holds it.
+Two nodes on one folder would both play its tasks. The lock is the kernel's (flock), so it ends with the
+process, however that ends. The text in the file only tells people who holds it.
 """
 
 import errno
@@ -22,7 +22,7 @@ _ADVICE = "mend that, or name another folder with --data"
 
 @contextmanager
 def held(data: Path) -> Iterator[None]:
-    """Raises FolderError: the folder cannot be used, or another node holds it."""
+    """Holds the folder while the context is open. Raises FolderError if it cannot be used or is held."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -52,7 +52,7 @@ def _lock(data: Path, handle: int) -> None:
 
 
 def _named(holder: str) -> str:
-    """Its process id; where that is of another machine or container, that one's name too."""
+    """The holder's process id, and the name of its machine or container if that is another one."""
     pid, _, host = holder.partition(" ")
     if not pid.isdecimal():
         return ""
@@ -75,7 +75,7 @@ def _why(data: Path, error: OSError) -> str:
 
 
 def _nearest(path: Path) -> Path:
-    """What is there of the path."""
+    """The nearest part of the path that exists."""
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path
@@ -84,7 +84,7 @@ def _nearest(path: Path) -> Path:
 def _owner(path: Path) -> str:
     try:
         return f", which belongs to {_name_of(path.stat().st_uid)}"
-    except OSError:  # not to be seen
+    except OSError:  # it may not be looked at
         return ""
 
 

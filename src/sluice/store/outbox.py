@@ -1,9 +1,9 @@
-"""The named queries on the outbox: events that wait to be told, each one function for `Store.run`.
+"""The named queries on the outbox, which holds events for callers. Each is one function for `Store.run`.
 
-An event gets a row only where a registration wants it at that moment, or where it names a destination of its
-own; for an app without a registration the price of a change is one look at an index. Of the events that wait
-with one `order_key` the oldest alone has a `next_at`: it is the only one that may be tried, and its end makes
-the next one due. `epoch` fences a delivery that was under way while a person sent the event again.
+An event gets a row only if a registration wants it at that moment, or if it names a destination of its own.
+For an app without a registration a change costs only one look at an index. Of the waiting events of one
+`order_key` only the oldest has a `next_at`: no other may be tried, and its end makes the next one due.
+`epoch` fences a delivery that was under way while a person sent the event again.
 """
 
 import uuid
@@ -70,7 +70,7 @@ _INSERT = insert(outbox).values(
 
 
 def enqueue(conn: Connection, event: CallbackEvent) -> None:
-    """Writes the event if somebody wants it, and wakeups at its destination."""
+    """Writes the event if somebody wants it, and wakes the courier of its destination."""
     destination = event.destination or _registered_for(conn, event)
     if destination is None:
         return
@@ -104,7 +104,7 @@ def _registered_for(conn: Connection, event: CallbackEvent) -> str | None:
 
 
 def pending_destinations(conn: Connection) -> list[str]:
-    """Where something waits. Skips from one destination to the next, however much waits for each."""
+    """The destinations of waiting events. It skips from one to the next, however many wait for each."""
     waiting = outbox.c.next_at.is_not(None)
     found = select(func.min(outbox.c.destination).label("name")).where(waiting).cte(recursive=True)
     following = select(func.min(outbox.c.destination)).where(waiting, outbox.c.destination > found.c.name)
@@ -121,7 +121,7 @@ _HEADS = (
 
 
 def heads(conn: Connection, destination: str, limit: int) -> list[OutboxEntry]:
-    """The events of a destination that may be tried, the first due first."""
+    """The events of a destination that may be tried; the one that is due first comes first."""
     return [_entry_of(row) for row in conn.execute(_HEADS, {"to": destination, "take": limit})]
 
 
@@ -162,7 +162,7 @@ def note_failed(
 
 
 def give_up(conn: Connection, entry: OutboxEntry, began_at: float, error: str, now: float) -> int:
-    """The event is dead, and with it what waits behind it and is stale; how many died."""
+    """Marks the event as dead, and the stale events that wait behind it; returns how many died."""
     if not _settle(conn, entry, DEAD, began_at, ended_at=now, error=error):
         return 0
     behind = (
@@ -191,7 +191,7 @@ def _settle(
     ended_at: float | None = None,
     error: str = "",
 ) -> bool:
-    """False when the entry has changed since it was read."""
+    """False if the entry has changed since it was read."""
     values = {
         "entry_id": entry.id,
         "known_epoch": entry.epoch,
@@ -220,8 +220,8 @@ def list_entries(conn: Connection, status: str | None, *, limit: int, offset: in
 
 
 def replay(conn: Connection, event_id: str, now: float) -> OutboxEntry | None:
-    """Begins anew with an event, whatever became of it, at once and outside the order: under a key of its
-    own. None when there is no such event."""
+    """Makes an event due again at once, whatever its state. It gets an order key of its own, so that it waits
+    for no other. None if there is no such event."""
     row = conn.execute(select(outbox).where(outbox.c.event_id == event_id)).one_or_none()
     if row is None:
         return None
@@ -247,7 +247,7 @@ def replay(conn: Connection, event_id: str, now: float) -> OutboxEntry | None:
 
 
 def purge(conn: Connection, status: str, before: float, *, limit: int = 500) -> int:
-    """Deletes at most `limit` events that got this status before `before`; how many it were."""
+    """Deletes at most `limit` events that got this status before `before`, and returns their number."""
     old = (
         select(outbox.c.id)
         .where(outbox.c.status == status, outbox.c.settled_at < before)

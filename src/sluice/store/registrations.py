@@ -29,7 +29,7 @@ _FIND = select(_table).where(
 
 
 def find_for(conn: Connection, app_id: AppId, business_id: BusinessId) -> Registration | None:
-    """The one that fires: that of the business, else the app's (docs/contract/volcengine.md 10)."""
+    """The one that is told: that of the business, else the app's (docs/contract/volcengine.md 10)."""
     row = conn.execute(_FIND_FOR, {"app_id": app_id, "business_id": business_id}).one_or_none()
     return None if row is None else _registration_of(row)
 
@@ -41,13 +41,13 @@ def find_at(conn: Connection, destination: str) -> Registration | None:
 
 
 def list_of(conn: Connection, app_id: AppId) -> list[Registration]:
-    """All of an app, the one of the whole app first."""
+    """All registrations of an app; the one of the whole app comes first."""
     query = select(_table).where(_table.c.app_id == app_id).order_by(_table.c.business_id)
     return [_registration_of(row) for row in conn.execute(query)]
 
 
 def create(conn: Connection, registration: Registration) -> None:
-    """Raises RegistrationRefused where there is one, and BadInput when the app has too many."""
+    """Raises RegistrationRefused if there is one already, and BadInput if the app has too many."""
     if _find(conn, registration.app_id, registration.business_id) is not None:
         raise RegistrationRefused("callback already exists")
     count = select(func.count()).select_from(_table).where(_table.c.app_id == registration.app_id)
@@ -57,19 +57,19 @@ def create(conn: Connection, registration: Registration) -> None:
 
 
 def change(conn: Connection, registration: Registration) -> None:
-    """Address, secret and events; what waits goes there from now on. Raises RegistrationRefused."""
+    """Replaces address, secret and events; waiting events go there, too. Raises RegistrationRefused."""
     known = _changeable(conn, registration.app_id, registration.business_id)
     values = _row_of(registration) | {"created_at": known.created_at}
     conn.execute(update(_table).where(_is(known)).values(**values))
 
 
 def remove(conn: Connection, app_id: AppId, business_id: BusinessId) -> None:
-    """What waits for it is given up when its turn comes. Raises RegistrationRefused."""
+    """Deletes it; its waiting events are given up when their turn comes. Raises RegistrationRefused."""
     conn.execute(delete(_table).where(_is(_changeable(conn, app_id, business_id))))
 
 
 def take_config(conn: Connection, wanted: Iterable[Registration], now: float) -> None:
-    """Makes those of the configuration what it says; one that was registered by a call gives way to it.
+    """Stores the registrations of the configuration; they replace those that calls have made.
 
     Raises BadInput for an app that does not exist.
     """

@@ -1,8 +1,8 @@
 """The tables. Migrations are written by hand beside this; a test compares the two.
 
-Nothing here is SQLite's alone: what a database does in its own way (partial index, row numbers) is declared
-for both. Times are Unix seconds. A task has an end (`ended_at`) exactly when it is over, so that
-"live" is `ended_at IS NULL` everywhere, and the indexes can use it.
+Nothing here is only for SQLite: features that differ between databases (partial indexes, row numbers) are
+declared for both. Times are Unix seconds. A task has an `ended_at` exactly when it is over, so "live" is
+`ended_at IS NULL` everywhere, and the indexes can use it.
 """
 
 from sqlalchemy import (
@@ -56,7 +56,7 @@ access_key_apps = Table(
     Column("app_id", ForeignKey("apps.app_id", ondelete="CASCADE"), primary_key=True),
 )
 
-#: Counts the changes of what nodes keep in memory, so that each sees that another process made one.
+#: Counts the changes of data that nodes keep in memory, so that each sees the changes of other processes.
 revisions = Table(
     "revisions",
     metadata,
@@ -64,7 +64,8 @@ revisions = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-#: Who may not enter: a user a room, everyone a room (`user_id` empty), or a user any room (`room_id` empty).
+#: A ban keeps a user out of a room, everyone out of a room (`user_id` empty) or a user out of all rooms
+#: (`room_id` empty).
 bans = Table(
     "bans",
     metadata,
@@ -74,8 +75,8 @@ bans = Table(
     Column("until", Double, nullable=False),
 )
 
-#: Who plays into channels. A number is never given twice, also when its bot was deleted: tasks keep it.
-#: `rooms` is a list, empty for all rooms.
+#: The bots, which play into channels. A number is never used twice, even after its bot was deleted, since
+#: tasks keep it. `rooms` is a list, empty for all rooms.
 bots = Table(
     "bots",
     metadata,
@@ -90,7 +91,7 @@ bots = Table(
     sqlite_autoincrement=True,
 )
 
-#: Channels that were made by a bot or given a line by the operator. `room_id` is null where it is not known.
+#: Channels that a bot made, or that the operator gave a line. `room_id` is null if it is not known.
 channels = Table(
     "channels",
     metadata,
@@ -150,7 +151,7 @@ tasks = Table(
     Index("tasks_live_by_bot", "bot_id", sqlite_where=_LIVE_OF_BOT, postgresql_where=_LIVE_OF_BOT),
 )
 
-#: Who is told of what happens in an app; `business_id` is empty for the one of the whole app.
+#: Who is told of the events of an app; `business_id` is empty for the registration of the whole app.
 callback_registrations = Table(
     "callback_registrations",
     metadata,
@@ -166,8 +167,8 @@ callback_registrations = Table(
 
 _DUE = text("next_at IS NOT NULL")
 
-#: What is told to callers, in order of `id`; written in the transaction of the change it tells of. A row
-#: stands alone: it outlives the task and the registration.
+#: Events for callers, in the order of `id`; each is written in the transaction of its change. A row needs no
+#: other: it outlives the task and the registration.
 outbox = Table(
     "outbox",
     metadata,
@@ -191,6 +192,6 @@ outbox = Table(
     Index("outbox_by_key", "order_key", "status", "id"),
     Index("outbox_by_status", "status", "id"),
     Index("outbox_by_end", "status", "settled_at"),
-    # An id is never given twice, also when the newest row was deleted: it stands for the order.
+    # An id is never used twice, even after the newest row was deleted: ids give the order.
     sqlite_autoincrement=True,
 )

@@ -1,9 +1,9 @@
 """The store's thread: transactions are plain functions that run there, and those that wait share a commit.
 
-A shared commit is one BEGIN..COMMIT with a SAVEPOINT around each function, so that one that raises undoes
-only itself. A caller hears of its result after the COMMIT, never before: what `run` returned is durable.
-SQLite runs in WAL mode with synchronous=FULL. Where the database loses a whole transaction by
-itself (disk full, connection lost), every function of it fails: a savepoint that is gone is an error.
+A shared commit is one BEGIN..COMMIT with a SAVEPOINT around each function, so that a function that raises
+undoes only its own work. A caller gets its result only after the COMMIT: what `run` returned is durable.
+SQLite runs in WAL mode with synchronous=FULL. If the database loses a whole transaction by itself (disk full,
+connection lost), all its functions fail: a savepoint that is gone is an error.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ _T = TypeVar("_T")
 
 #: Functions that may wait or run before `run` refuses more.
 CAPACITY = 10_000
-#: Functions that share one commit at most: bounds how long the first of them waits for the last.
+#: At most so many functions share a commit; this bounds how long the first waits for the last.
 BATCH = 256
-#: Where a connection keeps the wakeups of its transaction.
+#: The key under which a connection keeps the wakeups of its transaction.
 WAKEUPS = "sluice.wakeups"
 
 
@@ -45,7 +45,7 @@ def sqlite_url(data: Path) -> URL:
 
 @dataclass(slots=True)
 class _Job:
-    """`result` and `error` are the thread's until the commit, the event loop's after it."""
+    """`result` and `error` belong to the thread until the commit, to the event loop afterwards."""
 
     work: Callable[[Connection], Any]
     future: asyncio.Future[Any]
@@ -62,15 +62,15 @@ class _Job:
 
 
 def wakeup(conn: Connection, topic: str) -> None:
-    """To be used in a transaction: once it is durable, `Store.on_wakeup` gets the topic.
+    """To be called in a transaction: `Store.on_wakeup` gets the topic once the transaction is durable.
 
-    No more than a wakeup: one that was given by a function that failed may arrive too.
+    A wakeup may also come from a function that failed; whoever is woken looks for himself.
     """
     conn.info.setdefault(WAKEUPS, set()).add(topic)
 
 
 class Store:
-    """Opens and migrates the database on entering; on leaving, what waits is still done."""
+    """Opens and migrates the database on entering; on leaving, waiting functions are still run."""
 
     def __init__(self, url: URL | str, *, capacity: int = CAPACITY, batch: int = BATCH) -> None:
         self._url = make_url(url)
@@ -104,10 +104,10 @@ class Store:
         self._thread.shutdown(wait=False)
 
     async def run(self, work: Callable[[Connection], _T]) -> _T:
-        """What `work` returned, once that is durable. What `work` raises undoes it and is raised here.
+        """What `work` returned, once that is durable. An error of `work` undoes it and is raised here.
 
-        `work` is run in any case, also when the caller is cancelled meanwhile. Raises Overloaded when too
-        much waits, StoreError when the commit failed or the store is closed.
+        `work` runs even if the caller is cancelled meanwhile. Raises Overloaded when too much waits,
+        StoreError when the commit failed or the store is closed.
         """
         if not self._open:
             raise StoreError("the store is closed; start sluice again")
@@ -144,14 +144,14 @@ class Store:
     def _wakeup(self, topic: str) -> None:
         try:
             self.on_wakeup(topic)
-        except Exception:  # root of a wakeup: those who wait behind it have no part in that
+        except Exception:  # root of a wakeup: the other wakeups have to arrive nevertheless
             log.error("x wakeup", topic=topic, exc_info=True)
 
 
 def _commit(engine: Engine, batch: list[_Job]) -> set[str]:
-    """One transaction for all of `batch`; the wakeups it gave. Raises when it was lost as a whole."""
+    """Runs all of `batch` in one transaction; returns its wakeups. Raises if all of it was lost."""
     with engine.begin() as connection:
-        # To the driver itself: SQLAlchemy compiles each savepoint anew, for as much as two statements cost.
+        # Straight to the driver: SQLAlchemy compiles each savepoint anew, at the cost of two statements.
         driver: Any = connection.connection.driver_connection
         for job in batch:
             driver.execute("SAVEPOINT job")
@@ -185,20 +185,20 @@ def _open(url: URL) -> Engine:
 
 
 def _make_private_file(path: Path) -> None:
-    # It holds keys and stream URLs; SQLite gives its -wal and -shm files the rights of this one.
+    # The file holds keys and stream URLs. SQLite gives its -wal and -shm files the same rights.
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600, exist_ok=True)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # The driver begins no transaction by itself, `_begin_immediate` does (SQLAlchemy, "SQLite transactions").
+    # Not the driver but `_begin_immediate` begins transactions (SQLAlchemy, "SQLite transactions").
     connection.isolation_level = None
     for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # A deferred transaction that reads and then writes fails at once where another process wrote meanwhile.
+    # A deferred transaction that reads and then writes fails if another process wrote meanwhile.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

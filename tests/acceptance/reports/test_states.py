@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
+from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER
 from sluice.core.lifecycle import Reason
 from sluice.process.link import FrameType
 from tests.acceptance.node import ServedNode
@@ -203,7 +204,7 @@ async def test_the_callback_says_what_stopped_and_that_it_is_back(matrix: Matrix
     kinds, reason, _ = _KINDS[stops]
     stopped, went_on = _hole(matrix.watched["rtmp", stops].recording, kinds)
     of_room = [(at, data) for at, data in matrix.told if data["RoomId"] == _room("rtmp", stops)]
-    number = Reason.of(reason).number
+    number = REASON_NUMBER[Reason.of(reason)]
     said = [at for at, data in of_room if (data["Status"], data["Reason"]) == (2, number)]
     assert said, of_room
     print(f"rtmp {stops}: the callback after {said[0] - stopped:.2f} s")

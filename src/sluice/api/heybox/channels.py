@@ -1,5 +1,5 @@
-"""Making channels (docs/contract/heybox.md 3a), which fixes their line. Voice channels alone: others play
-nothing."""
+"""Making channels (docs/contract/heybox.md 3a), which fixes their line. Only voice channels can be made:
+others play nothing."""
 
 from typing import Annotated, Literal
 

@@ -1,7 +1,6 @@
 """Failures of the dialect as data: err_code, msg and HTTP status (docs/contract/heybox.md 1.1 and 6).
 
-`BotApiError` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
-errors of the core become it:
+Only `BotApiError` becomes a failure envelope; only `to_refusal` makes it of the errors of the core:
 TaskNotFound  -> TASK_NOT_FOUND       AccessRefused -> PERMISSION_DENIED
 LimitReached  -> TOO_MANY_STREAMS     Overloaded    -> NO_CAPACITY       any other -> INTERNAL_ERROR
 """
@@ -37,20 +36,19 @@ INTERNAL_ERROR = Row(500, "internal error", 500)
 
 
 class BotApiError(SluiceError):
-    """The call fails with this row; `fill` fills its message. `why` is for the log alone, but for the rule
-    that a parameter breaks: its bot is told."""
-
-    culprit = Culprit.CALLER
+    """The call fails with this row; `fill` fills its message. `why` is only for the log, except the rule
+    that a parameter breaks, which the bot is told."""
 
     def __init__(self, row: Row, *fill: str, why: str = "") -> None:
         message = row.message % fill
         super().__init__(f"{message} ({why})" if row is INVALID and why else message)
         self.row = row
         self.why = why
+        self.culprit = Culprit.US if row is INTERNAL_ERROR else Culprit.CALLER
 
 
 def to_refusal(error: SluiceError) -> BotApiError:
-    """What the caller is told of an error of the core."""
+    """The refusal for an error of the core."""
     match error:
         case BotApiError():
             return error

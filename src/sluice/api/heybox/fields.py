@@ -23,7 +23,7 @@ def _filled(value: str) -> str:
 
 
 def _id(value: str) -> str:
-    # 19 digits at the vendor's; any that can name a room of ours.
+    # The vendor's have 19 digits; we take any that can name a room.
     if not is_valid_id(value):
         raise ValueError("must be 1 to 128 of the characters a-z A-Z 0-9 _ @ - .")
     return value
@@ -55,7 +55,7 @@ class Body(BaseModel):
 
     @classmethod
     def read(cls, data: Mapping[str, object]) -> Self:
-        """Raises BotApiError for the first field that is missing, else for the first that is wrong."""
+        """Raises BotApiError for the first missing field, else for the first wrong one."""
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -66,6 +66,6 @@ class Body(BaseModel):
 
 
 def _rule(message: str) -> str:
-    """Pydantic's message as the rule that was broken."""
+    """Pydantic's message, put as the rule that was broken."""
     message = message.removeprefix("Value error, ")
     return message.replace("Input should be ", "must be ").replace("String should ", "must ")

@@ -1,8 +1,8 @@
 """The gateway of the dialect: one request from bytes to envelope.
 
-Each answer carries the rate headers, so the caller is counted before anything else: a bot by its number, who
-shows no token of a bot by his address. Nobody makes us read a body who has not shown a token. The query is
-never looked at (docs/contract/heybox.md 1).
+Each answer carries the rate headers, so the caller is counted before anything else: a bot by its number, a
+caller without a bot's token by its address. No body is read from a caller without a token. The query is never
+looked at (docs/contract/heybox.md 1).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,7 +36,7 @@ from sluice.core.fairness import Rate, network_of
 from sluice.core.limits import MOST_LOGGED_REFUSALS
 from sluice.store.bots import BotRegistry
 
-#: All paths of the dialect begin so.
+#: The beginning of all paths of the dialect.
 ROOT = "/chatroom/"
 BODY_LIMIT = 1 << 16  #: bytes; the longest address in every field is a fifth of it
 _LONGEST_TOKEN = 512
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[_B]):
-    """What a path takes, and who answers it with the envelope's result."""
+    """The body that a path takes, and the handler that answers with the envelope's result."""
 
     body: type[_B]
     handle: Callable[[_B, Bot], Awaitable[Mapping[str, object]]]
@@ -85,7 +85,7 @@ class BotGateway:
         self._routes = routes
         self._bots = bots
         self._clock = clock
-        # Apart, so that no crowd of strangers makes the count of a bot forgotten.
+        # Two tables, so that a crowd of strangers cannot push the counts of bots out.
         self._rates_of_bots = Rates()
         self._rates_of_strangers = Rates()
         self._lines = Rate(MOST_LOGGED_REFUSALS)
@@ -98,7 +98,7 @@ class BotGateway:
             return
         except SluiceError as error:
             refusal = to_refusal(error)
-            if refusal.row is INTERNAL_ERROR or not self._lines.take(network_of(call.address), call.now):
+            if refusal.culprit.is_defect or not self._lines.take(network_of(call.address), call.now):
                 _log_refusal(call, refusal, error)
             response = failure(refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
@@ -133,7 +133,7 @@ class BotGateway:
 
 
 async def _read_object(request: Request) -> dict[str, object]:
-    """Raises BotApiError, for a body over the limit as soon as that is known."""
+    """Raises BotApiError; for a body over the limit as soon as it exceeds it."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -152,7 +152,7 @@ def _log_refusal(call: _Call, refusal: BotApiError, error: SluiceError) -> None:
     fields: dict[str, object] = {"path": _path_of(call), "caller": call.address}
     if call.bot is not None:
         fields["bot"] = call.bot.bot_id
-    if refusal.row is INTERNAL_ERROR:
+    if refusal.culprit.is_defect:
         log.error("x call", **fields, exc_info=error)
     else:
         log.info("x call", **fields, msg=str(refusal), why=refusal.why)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 LIMIT = 300
 WINDOW_S = 60.0
-#: Windows that are kept; beyond it the oldest goes.
+#: Windows that are kept; beyond that the oldest one is dropped.
 _MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What is left to a caller after this call. Times are Unix seconds."""
+    """What a caller has left after this call. Times are Unix seconds."""
 
     remaining: int
     over: bool
@@ -21,7 +21,7 @@ class Quota:
     now: float
 
     def headers(self) -> dict[str, str]:
-        """Whole seconds, rounded up: then the window has ended."""
+        """Times are whole seconds, rounded up, so that the window has ended by then."""
         after = str(math.ceil(self.ends_at - self.now))
         headers = {
             "X-RateLimit-Limit": str(LIMIT),

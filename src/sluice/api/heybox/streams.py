@@ -1,7 +1,7 @@
 """Push and stop (docs/contract/heybox.md 2, 3 and 5).
 
-Every push is a stream of its own with a virtual user of its own. A source that cannot be reached is no error
-of the call; it is told to `callback_url`.
+Every push is a stream of its own, with its own virtual user. A source that cannot be reached is no error of
+the call; the callback tells of it.
 """
 
 import base64
@@ -22,19 +22,18 @@ from sluice.api.heybox.fields import Body, Id, Text, whole
 from sluice.core.addresses import AddressPolicy, is_address
 from sluice.core.apps import Apps, Feature
 from sluice.core.bots import Bot, Line, StreamLimits
-from sluice.core.callbacks import check_url
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import BotRoomId, BusinessId, ChannelId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
-from sluice.core.sources import check_source_url, host_of
 from sluice.core.tasks import FULL_VOLUME, LIFETIME_S, MediaType, RelaySpec, StreamMode
+from sluice.core.urls import CALLBACK_URL, SOURCE_URL, host_of
 from sluice.store.bots import BotRegistry
 from sluice.tasks.port import StartRequest, Tasks
 
-#: `repeat_num` of a stream that begins again for ever.
+#: `repeat_num` of a stream that repeats for ever.
 ENDLESS = -1
 _MOST_PLAYS = 1000
-#: A source that cannot be opened is tried at second 0, 1 and 3, one that is lost for so long (section 5).
+#: A source that cannot be opened is tried at second 0, 1 and 3; one that is lost, for so long (section 5).
 _START_TRIES = 3
 _MAX_IDLE_S = 300
 _TASK_ID_BYTES = 96
@@ -43,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 def _callback_url(value: str) -> str:
-    return check_url(value) if value else value
+    return CALLBACK_URL.check(value) if value else value
 
 
 def _plays(value: int) -> int:
@@ -55,7 +54,7 @@ def _plays(value: int) -> int:
 class Push(Body):
     room_id: Id
     channel_id: Id
-    stream_url: Annotated[Text, AfterValidator(check_source_url)]
+    stream_url: Annotated[Text, AfterValidator(SOURCE_URL.check)]
     operator: Annotated[int, whole(1, 2**63 - 1, "a positive integer of 64 bits")]
     volume: Annotated[int, whole(0, FULL_VOLUME, f"0 to {FULL_VOLUME}")] = FULL_VOLUME
     callback_url: Annotated[str, AfterValidator(_callback_url)] = ""
@@ -66,17 +65,17 @@ class Push(Body):
     @field_validator("max_duration", mode="before")
     @classmethod
     def _only_of_endless(cls, value: object, info: ValidationInfo) -> object:
-        """Ignored otherwise, even when it is out of range (section 5)."""
+        """Counts only for an endless stream; else it is ignored, even out of range (section 5)."""
         return value if info.data.get("repeat_num") == ENDLESS else None
 
     def spec(self, line: Line) -> RelaySpec:
-        """Raises BotApiError for a number of plays that the line does not know."""
+        """Raises BotApiError for a number of plays that the line does not allow."""
         if line is Line.VOLC and self.repeat_num not in (ENDLESS, 1):
             raise BotApiError(INVALID, "repeat_num", why="on line 2 it must be 1, or -1 for ever")
         return RelaySpec(
             url=self.stream_url,
             media_type=MediaType.AUDIO,
-            stream_mode=StreamMode.COPY,  # what can go as it is does; sound that cannot is never refused
+            stream_mode=StreamMode.COPY,  # sound is copied if possible, else converted; it is never refused
             loop=self.repeat_num == ENDLESS,
             plays=max(1, self.repeat_num),
             begin_s=self.seek_second,
@@ -110,7 +109,7 @@ class StreamHandlers:
         *,
         registered_only: bool,
     ) -> None:
-        """`registered_only`: channels that nobody made or gave a line are not found."""
+        """`registered_only`: channels that are not registered are not found."""
         self._tasks = tasks
         self._bots = bots
         self._apps = apps
@@ -146,7 +145,7 @@ class StreamHandlers:
         return {"task_id": task_id}
 
     async def stop(self, body: Stop, bot: Bot) -> dict[str, object]:
-        """Of the bot's own streams; one that has ended stays so."""
+        """Stops one of the bot's own streams; one that has ended stays ended."""
         task = await self._tasks.find_of_bot(bot.bot_id, TaskId(body.task_id))
         if task is None:
             raise BotApiError(TASK_NOT_FOUND)
@@ -158,7 +157,7 @@ class StreamHandlers:
         return {}
 
     def _check_address(self, url: str) -> None:
-        """A name is judged when it is resolved, which is too late to tell a bot without a callback."""
+        """Judges an address. A name is judged when it is resolved, too late for a bot without a callback."""
         host = host_of(url)
         if is_address(host) and not self._addresses.permits(host):
             raise BotApiError(INVALID, "stream_url", why=f"{host} has no public address")

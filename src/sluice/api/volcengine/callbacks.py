@@ -16,9 +16,10 @@ from sluice.api.volcengine.fields import Id, OptionalId, Request, Result, Text, 
 from sluice.callbacks.forms.volcengine import EVENT_NAMES, events_of, names_of
 from sluice.callbacks.port import Callbacks
 from sluice.core.apps import App
-from sluice.core.callbacks import Registration, check_url
+from sluice.core.callbacks import Registration
 from sluice.core.ids import BusinessId
 from sluice.core.masking import mask_url
+from sluice.core.urls import CALLBACK_URL
 
 _LONGEST_SECRET = 256
 
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 def _url(value: str) -> str:
     try:
-        return check_url(value)
+        return CALLBACK_URL.check(value)
     except ValueError as error:
         raise illegal(str(error)) from error
 

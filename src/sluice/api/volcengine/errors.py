@@ -1,8 +1,7 @@
 """Failures of the dialect as data: code, CodeN, HTTP status and message (docs/contract/volcengine.md 5.1 and
 5.2).
 
-`OpenApiError` is the one exception that becomes a failure envelope; `to_refusal` is the one place where the
-errors of the core become it:
+Only `OpenApiError` becomes a failure envelope; only `to_refusal` makes it of the errors of the core:
 SignatureError -> its gateway row      TaskNotFound -> TASK_NOT_FOUND      Overloaded -> TOO_MANY_TASKS
 BadInput       -> ILLEGAL              RoomError    -> the gateway's "unavailable": it comes back by itself
 RegistrationRefused -> CALLBACK        any other    -> INTERNAL_ERROR
@@ -82,15 +81,15 @@ INTERNAL_ERROR = Row("InternalError", 500, "internal error")
 class OpenApiError(SluiceError):
     """The call fails with this row; `fill` fills its message."""
 
-    culprit = Culprit.CALLER
-
     def __init__(self, row: Row, *fill: str) -> None:
         super().__init__(row.message % fill)
         self.row = row
+        self.culprit = Culprit.US if row is INTERNAL_ERROR else Culprit.CALLER
 
 
 def to_refusal(error: SluiceError) -> OpenApiError:
-    """What the caller is told of an error of the core."""
+    """The refusal for an error of the core. Its culprit says whether the error was a defect of ours; only the
+    log is told what that was."""
     match error:
         case OpenApiError():
             return error

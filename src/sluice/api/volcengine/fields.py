@@ -35,8 +35,6 @@ from sluice.api.volcengine.errors import (
 )
 from sluice.core import ids
 
-#: White space and control characters, which could end a line of a request to an address.
-UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 #: Pydantic's own error types that are about a value, not its JSON type.
 _RANGE_TEXTS = {

@@ -1,7 +1,7 @@
 """The gateway of the dialect: one request from bytes to envelope, the checks in the order of 5.3.
 
-Nobody makes us read a body who has not shown a known access key and a fresh date; a body over the limit is
-refused while it arrives, so its signature is never computed. Whatever fails, the answer is an envelope.
+A body is read only after a known access key and a fresh date. A body over the limit is refused while it
+arrives, so its signature is never computed. Whatever fails, the answer is an envelope.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -45,8 +45,8 @@ log = structlog.get_logger(__name__)
 
 
 class Gateway:
-    """The dialect as an ASGI application, for every method and every path that is nobody else's: what is
-    wrong is answered with an envelope too. `clock` tells Unix seconds."""
+    """The dialect as an ASGI application, for all methods and for all paths that no other route takes: wrong
+    ones are answered with an envelope, too. `clock` tells Unix seconds."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Gateway:
         except SluiceError as error:
             refusal = to_refusal(error)
             caller = network_of(scope["client"][0]) if scope.get("client") else ""
-            if refusal.row is INTERNAL_ERROR or not self._lines.take(caller, now):
+            if refusal.culprit.is_defect or not self._lines.take(caller, now):
                 _log_refusal(metadata, refusal, error, scope)
             response = failure(metadata, refusal)
         except Exception:  # the root of a call: the caller gets an envelope, the log the trace
@@ -110,8 +110,8 @@ class Gateway:
         return action
 
     def _caller(self, data: Mapping[str, object], key: AccessKey) -> str:
-        """Whose calls are counted: the app's, so that all its keys share; the key's own where it names no
-        app that it may reach, so that nobody uses up the calls of others."""
+        """The caller that is counted: the app, so that all its keys share. A key that names no app which it
+        may reach is counted itself, so that nobody uses up the calls of others."""
         app_id = data.get("AppId") or data.get("AppID")  # section 10 has both spellings
         return app_id if isinstance(app_id, str) and app_id in key.app_ids else key.access_key
 
@@ -142,7 +142,7 @@ def _decode(raw: bytes) -> str:
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body without its framing. Raises OpenApiError as soon as it is known to be over the limit."""
+    """The body without its framing. Raises OpenApiError as soon as it exceeds the limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -176,7 +176,7 @@ def _parse_body(head: RequestHead, body: bytes) -> tuple[dict[str, object], bool
 
 
 def _nested(pairs: Iterable[tuple[str, str]], *, dots: bool) -> dict[str, object]:
-    """Flat pairs as an object; with `dots`, `Control.StreamUrl` is a field of `Control`. First wins."""
+    """Flat pairs as an object; with `dots`, `Control.StreamUrl` is a field of `Control`. The first wins."""
     data: dict[str, Any] = {}
     for name, value in pairs:
         *parents, leaf = name.split(".", _FORM_DEPTH_LIMIT) if dots else [name]
@@ -197,7 +197,7 @@ def _log_refusal(metadata: Metadata, refusal: OpenApiError, error: SluiceError, 
         "code": refusal.row.code,
         "caller": caller[0] if caller else None,
     }
-    if refusal.row is INTERNAL_ERROR:
+    if refusal.culprit.is_defect:
         log.error("x call", **fields, exc_info=error)
     else:
         log.info("x call", **fields, why=str(error))

@@ -1,6 +1,6 @@
 """The dialect as an OpenAPI 3.1 document, made from the table of actions: one path entry for each action.
 
-An action is told by the query and not by the path, which OpenAPI has no word for: the entry's path is
+The query, not the path, names the action. OpenAPI cannot express this, so the entry's path is
 ``/?Action=NAME``, and Version is a parameter of it.
 """
 
@@ -44,7 +44,7 @@ class _Schema(GenerateJsonSchema):
         return False  # the name says it
 
     def generate_inner(self, schema: Any) -> JsonSchemaValue:
-        # Bounds behind a validator that runs before them come in pydantic's words.
+        # Pydantic uses its own words for bounds that follow a validator.
         words = {"ge": "minimum", "le": "maximum"}
         return {words.get(name, name): value for name, value in super().generate_inner(schema).items()}
 
@@ -175,7 +175,7 @@ def _envelope_schemas() -> dict[str, Any]:
 
 
 def _tag(action: Action[Any]) -> str:
-    """The family: where its models stand."""
+    """The family: the module of its models."""
     return action.request.__module__.rpartition(".")[2].capitalize()
 
 

@@ -1,7 +1,7 @@
 """The family of single pushes: one user's stream to a CDN (docs/contract/volcengine.md 9.1 to 9.3).
 
-A CDN that cannot be reached is no error of the call; it shows in the task. The address is returned as it was
-given, since who asks has signed with the key that gave it; logs and lists mask the stream key.
+A CDN that cannot be reached is no error of the call; it shows in the task. The caller gets the address back
+as he gave it, since he signs with keys of the same app; logs and lists mask the stream key.
 """
 
 from typing import Annotated
@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from sluice.api.volcengine.errors import INVALID_RTMP_ADDRESS, MISSING, TASK_NOT_FOUND, OpenApiError
 from sluice.api.volcengine.fields import (
-    UNSAFE,
     Fields,
     Id,
     Integer,
@@ -23,27 +22,20 @@ from sluice.api.volcengine.fields import (
     whole,
 )
 from sluice.api.volcengine.relay import ALREADY_STARTED
+from sluice.callbacks.forms.volcengine_numbers import push_report
 from sluice.core.apps import App
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
 from sluice.core.masking import mask_url
-from sluice.core.push import push_report
 from sluice.core.rooms import StreamIndex
 from sluice.core.tasks import Dialect, Kind, MediaType, PushSpec, Task
+from sluice.core.urls import UrlRule
 from sluice.tasks.port import StartRequest, Tasks
 from sluice.wire.rtmp_url import RtmpUrl
 
-_MAX_URL_LENGTH = 4096
+#: A CDN's address has a host and an app; a stream's name may follow.
+_PUSH_URL = UrlRule("rtmp:// or rtmps://", RtmpUrl.parse)
 
 log = structlog.get_logger(__name__)
-
-
-def _usable(url: str) -> bool:
-    """An RTMP address with a host and an app, and nothing that could end a line."""
-    try:
-        RtmpUrl.parse(url)
-    except ValueError:
-        return False
-    return not UNSAFE.search(url) and len(url) <= _MAX_URL_LENGTH
 
 
 class PushedStream(Fields):
@@ -77,8 +69,10 @@ class StartPushSingleStreamToCDN(TaskRequest):
 
     @model_validator(mode="after")
     def _url_is_rtmp(self) -> "StartPushSingleStreamToCDN":
-        if not _usable(self.push_url):
-            raise OpenApiError(INVALID_RTMP_ADDRESS)
+        try:
+            _PUSH_URL.check(self.push_url)
+        except ValueError as error:
+            raise OpenApiError(INVALID_RTMP_ADDRESS) from error
         return self
 
     def push(self, app: App) -> StartRequest[PushSpec]:
@@ -117,7 +111,7 @@ class GetPushSingleStreamToCDNTask(RoomRequest):
         return self
 
     def task_ids(self) -> tuple[str, ...]:
-        """Where to look, in this order (9.3): tasks of client SDKs are named after their user."""
+        """The task ids to try, in this order (9.3): tasks of client SDKs are named after their user."""
         if not self.task_id:
             return (self.user_id,)
         return (self.task_id, f"{self.user_id}@@{self.task_id}") if self.user_id else (self.task_id,)

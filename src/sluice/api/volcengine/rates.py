@@ -9,8 +9,8 @@ from sluice.api.volcengine.errors import QPS_OVER_LIMIT, OpenApiError
 
 
 class Rates:
-    """Windows are kept for each pair of an action and a caller: both have to be known ones, so that their
-    number is bounded."""
+    """A window for each pair of an action and a caller. Both have to be known ones, so that the number of
+    windows is bounded."""
 
     def __init__(self) -> None:
         self._windows = MovingWindowRateLimiter(MemoryStorage())

@@ -34,12 +34,11 @@ from sluice.api.volcengine.fields import (
     missing,
     whole,
 )
+from sluice.callbacks.forms.volcengine_numbers import RELAY_STATUS
 from sluice.core.apps import App
 from sluice.core.errors import AccessRefused
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
-from sluice.core.lifecycle import RELAY_STATUS
 from sluice.core.masking import mask_url
-from sluice.core.sources import check_source_url
 from sluice.core.tasks import (
     LONGEST_AHEAD_S,
     Dialect,
@@ -49,12 +48,13 @@ from sluice.core.tasks import (
     StreamMode,
     Task,
 )
+from sluice.core.urls import SOURCE_URL
 from sluice.tasks.port import StartRequest, Tasks
 from sluice.wire.token import Privilege, verify
 
 ALREADY_STARTED = "The task has been started. Please do not call the startup task interface repeatedly"
 _SIZE_PX = (16, 1920)
-#: Its range counts only where video is transcoded.
+#: The range counts only if video is transcoded.
 _Size = Annotated[Integer, WithJsonSchema({"type": "integer", "minimum": 16, "maximum": 1920})]
 _PUBLISHED = {
     MediaType.AUDIO_VIDEO: (Privilege.PUBLISH_AUDIO, Privilege.PUBLISH_VIDEO),
@@ -67,7 +67,7 @@ log = structlog.get_logger(__name__)
 
 def _stream_url(value: str) -> str:
     try:
-        return check_source_url(value)
+        return SOURCE_URL.check(value)
     except ValueError as error:
         raise illegal(str(error)) from error
 
@@ -75,7 +75,7 @@ def _stream_url(value: str) -> str:
 class Control(Fields):
     """What to play and how."""
 
-    # A field is checked with those before it in `info.data`.
+    # When a field is checked, those before it are in `info.data`.
     stream_url: Annotated[Text, AfterValidator(_stream_url)]
     """Address of the source: HLS, RTMP, MP4, FLV, TS and others."""
     media_type: Annotated[Integer, whole(0, 2)] = 0

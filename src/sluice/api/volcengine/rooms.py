@@ -1,7 +1,7 @@
 """Rooms and users: GetRoomOnlineUsers and BanRoomUser (docs/contract/volcengine.md 11).
 
-A ban is durable before anybody is removed, and whoever enters asks for bans after he is in: nobody slips
-through between the two.
+A ban is durable before anybody is removed, and whoever lets a user in asks for bans once more afterwards. So
+nobody slips through in between.
 """
 
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from sluice.api.volcengine.errors import ILLEGAL, OpenApiError
 from sluice.api.volcengine.fields import Boolean, Integer, OptionalId, Request, Result, RoomRequest
 from sluice.core.apps import App
+from sluice.core.errors import TooManyBans
 from sluice.core.ids import RoomId, UserId
 from sluice.rooms.port import Bans, RoomEngine
 from sluice.tasks.port import Tasks
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 class GetRoomOnlineUsers(RoomRequest):
     """Who is in a room. The virtual users of relays are among them."""
 
-    # Taken and not used: the form of the detailed answer is not known (11.1).
+    # Accepted but not used: the form of the detailed answer is not known (11.1).
     property: Boolean = False
     """Detailed user data; treated as false."""
     role_type: Integer | None = None
@@ -105,7 +106,11 @@ class RoomHandlers:
     async def _remove(self, request: BanRoomUser, app: App, now: float) -> None:
         room_id = RoomId(request.room_id) if request.room_id else None
         user_id = UserId(request.user_id) if request.user_id else None
-        await self._bans.ban(app.app_id, room_id, user_id, request.until(now))
+        try:
+            await self._bans.ban(app.app_id, room_id, user_id, request.until(now))
+        except TooManyBans as error:
+            why = f"{error.most} bans of this app are in force; lift some (0), or close whole rooms"
+            raise OpenApiError(ILLEGAL, "ForbiddenInterval", why) from error
         await self._tasks.remove(app.app_id, room_id, user_id)
         await self._rooms.expel(app.app_id, room_id, user_id)
         log.info("users removed", app_id=app.app_id, room_id=room_id, user_id=user_id)

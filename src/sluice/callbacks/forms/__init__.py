@@ -1,1 +1,1 @@
-"""The forms of callbacks, one file each; a new one is a sibling and its line in the composition root."""
+"""The forms of callbacks, one file each. A new form is a file here and a line in the composition root."""

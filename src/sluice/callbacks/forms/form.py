@@ -1,4 +1,4 @@
-"""What a form of callback does: makes the request of an event, and says when it is tried again."""
+"""A form of callback: it makes the request for an event, and says when a delivery is tried again."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +23,6 @@ class Form(Protocol):
     retry: RetryPlan
 
     def render(self, entry: OutboxEntry, registration: Registration | None) -> Post:
-        """The same body each time. `registration` is that of the entry's destination; an event that came with
-        an address of its own has none. Raises NobodyRegistered when nobody is there to be told."""
+        """The request; its body is the same for each try. `registration` is that of the entry's destination,
+        None for an event with an address of its own. Raises NobodyRegistered when nobody is to be told."""
         ...

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from sluice.core.lifecycle import RELAY_STATUS, Reason, State
+from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER, RELAY_STATUS
+from sluice.core.lifecycle import Reason, State
+from sluice.core.plan import ONLY_H264_IS_COPIED
 from sluice.store.outbox import OutboxEntry
 
 EVENT_TYPE = "RelayStreamStateChanged"
@@ -11,12 +13,12 @@ _AGAIN = "source reconnected"
 
 
 def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
-    """The mapping of states is that of section 4. A relay of which a kind of media has stopped runs on, with
-    the reason."""
+    """The data of the event; section 4 maps the states. A relay in which one kind of media has stopped is
+    still running, with a reason."""
     data = entry.data
     state = State(data["state"])
     has_reason = not state.live or state is State.RECOVERING
-    message = data["text"] if has_reason else _AGAIN if data["again"] else ""
+    message = _in_callers_words(data["text"]) if has_reason else _AGAIN if data["again"] else ""
     return {
         "RoomId": data["room_id"],
         "TaskId": data["task_id"],
@@ -26,5 +28,10 @@ def relay_data(entry: OutboxEntry) -> Mapping[str, object]:
         "StartTimeStamp": data["start_at"],
         "Msg": message,
         "Vid": data["run_id"],
-        "Reason": Reason.of(data["reason"]).number if has_reason else 0,
+        "Reason": REASON_NUMBER[Reason.of(data["reason"])] if has_reason else 0,
     }
+
+
+def _in_callers_words(text: str) -> str:
+    """The core's text, with the field by which a caller of this API asks for a copy."""
+    return text.replace(ONLY_H264_IS_COPIED, "StreamMode 1 copies and takes only H.264")

@@ -1,6 +1,6 @@
 """The form of a bot's line 1: numbered events, at the address of the push (docs/contract/callbacks.md 6).
 
-The sample of the contract has no field for a reason: why a task could not start is in `sluice task show`.
+The contract's sample has no field for a reason; `sluice task show` says why a task could not start.
 """
 
 import json
@@ -20,7 +20,7 @@ class TrtcForm:
     retry = MINUTE_RETRY
 
     def render(self, entry: OutboxEntry, registration: Registration | None) -> Post:
-        """Nothing changes between tries, CallbackMsTs neither (docs/contract/callbacks.md 3)."""
+        """Nothing changes between tries, not even CallbackMsTs (docs/contract/callbacks.md 3)."""
         kind, status = _event_of(entry)
         body = {
             "EventGroupId": _GROUP,
@@ -37,7 +37,7 @@ class TrtcForm:
 
 
 def _event_of(entry: OutboxEntry) -> tuple[int, int]:
-    """EventType and Status. A task that could not start is told of once: no stop follows (section 4)."""
+    """EventType and Status. A task that could not start has one event; no stop follows (section 4)."""
     data = entry.data
     if State(data["state"]).live:
         return _START, _AGAIN if data["again"] else _BEGAN

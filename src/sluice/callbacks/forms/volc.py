@@ -1,4 +1,4 @@
-"""The form of a bot's line 2: the event of a relay as an object, at the address of the push, unsigned
+"""The form of a bot's line 2: the event of a relay as an object, unsigned, at the address of the push
 (docs/contract/callbacks.md 7)."""
 
 import json

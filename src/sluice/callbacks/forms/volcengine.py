@@ -1,6 +1,7 @@
 """The Volcengine form: registered per app, signed in its body (docs/contract/callbacks.md 1 to 5).
 
-Here stand the vendor's names of events, the fields of their data, and the numbers that go with them.
+The vendor's names of events and the fields of their data stand here, the numbers of states and reasons in
+`volcengine_numbers`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,8 +10,10 @@ from typing import Any
 from sluice.callbacks.forms.form import NobodyRegistered, Post
 from sluice.callbacks.forms.relay_state import EVENT_TYPE as RELAY_EVENT_TYPE
 from sluice.callbacks.forms.relay_state import relay_data
+from sluice.callbacks.forms.volcengine_numbers import PushReport, push_report
 from sluice.core.callbacks import EventKind, Registration, RetryPlan
-from sluice.core.lifecycle import State
+from sluice.core.lifecycle import Reason, State
+from sluice.core.push import PushStage
 from sluice.store.outbox import OutboxEntry
 from sluice.wire.callback_bodies import Envelope, data_text, nonce_of
 
@@ -65,7 +68,7 @@ def events_of(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def names_of(events: Iterable[str]) -> list[str]:
-    """The EventList again."""
+    """The EventList from which `events_of` made these."""
     return [_NAME_BY_KIND.get(event, event) for event in events]
 
 
@@ -90,12 +93,13 @@ class VolcengineForm:
 
 
 def _push(entry: OutboxEntry) -> Mapping[str, object]:
-    """5.2: one superset of fields in all four events. A push of which one kind of media does not leave says
-    so in the fields that are for failures: its state alone would look as it does before the first picture."""
+    """5.2: all four events have the same fields. A push in which one kind of media is stalled says so in the
+    fields for failures: its state alone would be the same as before the first picture."""
     data = entry.data
     state = State(data["state"])
     stalled = state.live and state is not State.STOPPING and data.get("stalled", False)
     failed = state is State.FAILED or stalled
+    report = _report(data)
     return {
         "AppId": entry.app_id,
         "BusinessId": data["business_id"],
@@ -103,12 +107,18 @@ def _push(entry: OutboxEntry) -> Mapping[str, object]:
         "TaskId": data["task_id"],
         "Code": int(failed),
         "ErrorMessage": data["text"] if failed else "",
-        "Status": data["status"],
-        "PushStreamState": data["push_stream_state"],
-        "StopReason": data["stop_reason"],
-        "Reason": data["reason"] if stalled else data["stop_reason"],
+        "Status": report.status,
+        "PushStreamState": report.push_stream_state,
+        "StopReason": report.stop_reason,
+        "Reason": data["reason"] if stalled else report.stop_reason,
         "Timestamp": _ms(data["at"]),
     }
+
+
+def _report(data: Mapping[str, Any]) -> PushReport:
+    if "stage" not in data:  # rows of earlier releases hold the numbers themselves
+        return PushReport(data["status"], data["push_stream_state"], data["stop_reason"])
+    return push_report(State(data["state"]), PushStage.of(data["stage"]), Reason.of(data["reason"]))
 
 
 def _room(entry: OutboxEntry) -> dict[str, object]:

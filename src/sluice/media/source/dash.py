@@ -14,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 
 from sluice.core.errors import SourceError, interrupted
-from sluice.core.lifecycle import Reason
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_manifest import Manifest, parse_manifest
@@ -23,8 +22,7 @@ from sluice.media.source.hls_fetch import Fetcher, read_text
 from sluice.media.source.hls_playlist import MediaPlaylist, Segment
 from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.notes import Notes
-from sluice.media.source.rendition_reader import RenditionReader
-from sluice.media.source.segmented import SegmentedSource
+from sluice.media.source.segmented import SegmentedSource, no_segments
 from sluice.net.http import HttpFile
 
 #: How many segments behind its edge a live presentation is joined: where the manifest suggests no delay, and
@@ -45,17 +43,16 @@ class DashSource(SegmentedSource):
         presentation = _Presentation(manifest, self._fetcher, self.notes, _skew_of(self._file))
         # What is alone in its manifest may hold both.
         kinds = [k for k in presentation.kinds if k in self._kinds] or presentation.kinds
-        clocks: dict[int, int] = {}
         leader: Rendition | None = None
+        renditions: list[tuple[Rendition, frozenset[TrackKind]]] = []
         for kind in kinds:
             wanted = frozenset({kind}) if len(manifest.kinds()) > 1 else self._kinds
             rendition = presentation.rendition(kind, leader)
             if leader is not None and rendition.peek() is None:
                 continue  # told in the notes
             leader = leader or rendition
-            self._renditions.add(RenditionReader(rendition, wanted, clocks))
-        self._renditions.go_on_behind(self._behind)
-        probes = self._renditions.open()
+            renditions.append((rendition, wanted))
+        probes = self._open_renditions(renditions)
         if presentation.live:
             self._renditions.begin_at(-_EARLY_US)
         main = self._renditions.main.rendition.playlist
@@ -85,11 +82,7 @@ class _Presentation:
         #: Those to be played, the one that sets the rhythm first.
         self.kinds = [kind for kind in all_kinds if self._segments[kind]]
         if not self.kinds:
-            raise SourceError(
-                Reason.IDLE_TIMEOUT if self.live else Reason.SOURCE_UNSUPPORTED,
-                "the DASH manifest has no segments" + (" yet" if self.live else ""),
-                transient=self.live,
-            )
+            raise no_segments("the DASH manifest", live=self.live)
         if len(self.kinds) < len(all_kinds):
             self._notes.add(f"the source begins with {self.kinds[0].value} only, which is played alone")
         self._delay_us = self._delay_of(manifest)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 
 from sluice.core.errors import SourceError, interrupted, unsupported
-from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
 from sluice.media.packets import TrackKind
@@ -21,9 +20,8 @@ from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
 from sluice.media.source.hls_reload import Load
 from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.hls_text import Variables
-from sluice.media.source.rendition_reader import RenditionReader
 from sluice.media.source.rendition_set import RenditionSet
-from sluice.media.source.segmented import SegmentedSource
+from sluice.media.source.segmented import SegmentedSource, no_segments
 
 #: Variants are tried one behind the other, so many and so long.
 _MOST_VARIANTS, _LONGEST_S = 16, 20.0
@@ -68,17 +66,17 @@ class HlsSource(SegmentedSource):
             return Rendition(playlist, self._fetcher, load, notes=self.notes, others=others)
 
         if not variant.sounds or TrackKind.AUDIO not in self._kinds:
-            return self._open_renditions([(main(), kinds)])
+            return self._begin([(main(), kinds)])
         first = main() if kinds else None
         try:
             sound = self._sound(variant, first, variables)
             renditions = [(first, kinds)] if first is not None else []
-            return self._open_renditions([*renditions, (sound, frozenset({TrackKind.AUDIO}))])
+            return self._begin([*renditions, (sound, frozenset({TrackKind.AUDIO}))])
         except SourceError as error:
             if first is None:
                 raise
             self._begin_again()
-            probe = self._open_renditions([(main(), kinds)])
+            probe = self._begin([(main(), kinds)])
             self.notes.add(f"the sound is left out: {error}")
             return probe
 
@@ -109,12 +107,8 @@ class HlsSource(SegmentedSource):
         assert first_error is not None  # noqa: S101 - there is one playlist at least
         raise first_error
 
-    def _open_renditions(self, renditions: Sequence[tuple[Rendition, frozenset[TrackKind]]]) -> Probe:
-        clocks: dict[int, int] = {}
-        for rendition, kinds in renditions:
-            self._renditions.add(RenditionReader(rendition, kinds, clocks))
-        self._renditions.go_on_behind(self._behind)
-        probes = self._renditions.open()
+    def _begin(self, renditions: Sequence[tuple[Rendition, frozenset[TrackKind]]]) -> Probe:
+        probes = self._open_renditions(renditions)
         playlist = self._renditions.main.rendition.playlist
         if not playlist.ended:
             self._renditions.begin_at(0)  # sound that begins before the picture would delay it
@@ -139,9 +133,5 @@ class HlsSource(SegmentedSource):
 def _checked(playlist: MediaPlaylist) -> MediaPlaylist:
     """Raises SourceError for one without segments."""
     if not playlist.segments:
-        raise SourceError(
-            Reason.SOURCE_UNSUPPORTED if playlist.ended else Reason.IDLE_TIMEOUT,
-            "the playlist has no segments" + ("" if playlist.ended else " yet"),
-            transient=not playlist.ended,
-        )
+        raise no_segments("the playlist", live=not playlist.ended)
     return playlist

@@ -1,15 +1,19 @@
 """The common part of segmented sources (HLS, DASH): a reader for each rendition, and notes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+from sluice.core.errors import SourceError
+from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.hls_fetch import Fetcher
 from sluice.media.source.hls_playlist import Part
+from sluice.media.source.hls_rendition import Rendition
 from sluice.media.source.notes import Notes
+from sluice.media.source.rendition_reader import RenditionReader
 from sluice.media.source.rendition_set import RenditionSet
 from sluice.media.source.sniff import SniffedFile
 from sluice.net.http import HttpFile
@@ -38,6 +42,14 @@ class SegmentedSource(ABC):
     @abstractmethod
     def open(self) -> Probe:
         """Adds the renditions and opens them. Raises SourceError."""
+
+    def _open_renditions(self, renditions: Iterable[tuple[Rendition, frozenset[TrackKind]]]) -> list[Probe]:
+        """Adds a reader for each rendition and its kinds of tracks, and opens them. Raises SourceError."""
+        clocks: dict[int, int] = {}
+        for rendition, kinds in renditions:
+            self._renditions.add(RenditionReader(rendition, kinds, clocks))
+        self._renditions.go_on_behind(self._behind)
+        return self._renditions.open()
 
     @staticmethod
     def _summed_up(probes: Sequence[Probe], *, live: bool, duration_us: int | None) -> Probe:
@@ -84,3 +96,12 @@ class SegmentedSource(ABC):
         self._renditions.close()
         self._fetcher.close_all()
         self._file.close()
+
+
+def no_segments(what: str, *, live: bool) -> SourceError:
+    """`what` lists no segments; those of a live source may come."""
+    return SourceError(
+        Reason.IDLE_TIMEOUT if live else Reason.SOURCE_UNSUPPORTED,
+        f"{what} has no segments{' yet' if live else ''}",
+        transient=live,
+    )

@@ -1,6 +1,6 @@
 """Registrations of callbacks, the delivery of events, and when a task's media first flowed.
 
-The outbox is made anew: nobody could be registered before, so nobody waits for what it holds.
+The outbox is made anew: nobody could register before, so nobody waits for its rows.
 """
 
 import sqlalchemy as sa

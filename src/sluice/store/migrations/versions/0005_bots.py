@@ -1,4 +1,4 @@
-"""Bots, channels, and whose bot's a task is."""
+"""Bots, channels, and the bot of a task."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What the sources of an app's tasks are asked with."""
+"""Headers of requests to the sources of an app's tasks."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,11 +1,46 @@
-"""The numbers that a push shows: docs/contract/volcengine.md 9.3."""
+"""The numbers that callers of the Volcengine API see: docs/contract/volcengine.md 8.4 and 9.3,
+docs/contract/callbacks.md 5.1."""
 
 import pytest
 
+from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER, RELAY_STATUS, PushReport, push_report
 from sluice.core.lifecycle import Reason, State
-from sluice.core.push import PushReport, PushStage, push_report
+from sluice.core.push import PushStage
 
 R = PushReport
+
+#: docs/contract/callbacks.md 5.1.
+REASON_NUMBERS = {
+    Reason.NONE: 0,
+    Reason.STOPPED: 0,
+    Reason.END_OF_STREAM: 0,
+    Reason.SOURCE_UNREACHABLE: 1001,
+    Reason.SOURCE_REFUSED: 1002,
+    Reason.SOURCE_UNSUPPORTED: 1003,
+    Reason.SOURCE_INTERRUPTED: 1004,
+    Reason.IDLE_TIMEOUT: 1005,
+    Reason.LIFETIME_EXCEEDED: 1006,
+    Reason.TOKEN_REJECTED: 1007,
+    Reason.PUBLISH_FAILED: 1008,
+    Reason.REPLACED: 1009,
+    Reason.REMOVED: 1010,
+    Reason.INTERNAL_ERROR: 1011,
+    Reason.SERVER_SHUTDOWN: 1012,
+    Reason.ADDRESS_NOT_ALLOWED: 1013,
+    Reason.MEDIA_CRASH: 1014,
+    Reason.NO_CAPACITY: 1015,
+    Reason.INVALID_POSITION: 1016,
+    # Of pushes, whose callbacks carry no number: ours, behind the contract's.
+    Reason.WAITING_FOR_PUBLISHER: 1017,
+    Reason.PUBLISHER_LEFT: 1018,
+    Reason.DESTINATION_UNREACHABLE: 1019,
+    Reason.DESTINATION_REFUSED: 1020,
+    Reason.DESTINATION_INTERRUPTED: 1021,
+    # Of no end: a kind of media that stopped while the other goes on.
+    Reason.PICTURES_STOPPED: 1022,
+    Reason.SOUND_STOPPED: 1023,
+    Reason.RESUMED: 0,
+}
 
 
 @pytest.mark.parametrize(
@@ -49,4 +84,21 @@ def test_an_ended_push(reason: Reason, expected: PushReport) -> None:
 
 def test_stages_are_found_by_code() -> None:
     assert [PushStage.of(stage.code) for stage in PushStage] == list(PushStage)
-    assert [stage.number for stage in PushStage] == [0, 1, 2, 3, 4, 5, 4]
+
+
+def test_reason_numbers_are_those_of_the_contract() -> None:
+    assert REASON_NUMBER == REASON_NUMBERS
+    assert set(REASON_NUMBER) == set(Reason)
+
+
+def test_relay_status_of_every_state() -> None:
+    assert {state.value: number for state, number in RELAY_STATUS.items()} == {
+        "scheduled": 1,
+        "starting": 1,
+        "running": 2,
+        "recovering": 2,
+        "paused": 2,
+        "stopping": 2,
+        "ended": 3,
+        "failed": 3,
+    }
