@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.context import MediaContext
 from sluice.media.pacer import Pacer
 from sluice.media.push.session import Push, PushLimits
 from sluice.media.push.tap import Taps
-from sluice.media.relay.attempt import MediaContext
 from sluice.media.sink.room import RoomLinks
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.net.dial import Dialer

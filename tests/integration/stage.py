@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.context import MediaContext
 from sluice.media.pacer import Pacer
-from sluice.media.relay.attempt import MediaContext
 from sluice.media.relay.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.net.dial import Dialer
@@ -24,6 +24,7 @@ class FakeRoom:
         self.path = path
         self.hellos: list[dict[str, object]] = []
         self.frames: list[LinkFrame] = []
+        self.open_links = 0
         self._writers: list[asyncio.StreamWriter] = []
 
     async def open(self) -> None:
@@ -46,6 +47,7 @@ class FakeRoom:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
+        self.open_links += 1
         parser = FrameParser()
         try:
             while data := await reader.read(1 << 16):
@@ -57,6 +59,7 @@ class FakeRoom:
         except ConnectionError:
             pass  # dropped by the test
         finally:
+            self.open_links -= 1
             writer.close()
 
 
@@ -77,19 +80,20 @@ class Stage:
         self._news = asyncio.Condition()
 
     def begin(self, url: str, **changes: object) -> None:
-        job = RelayJob(
-            run_id="run_1",
-            app_id="app",
-            room_id="room",
-            user_id="relay",
-            url=url,
-            media_type=0,
-            stream_mode=1,
-            loop=False,
-            idle_s=5,
-            link=self.room.path,
-        )
-        self.session = Session(job.model_copy(update=changes), self._shop)
+        settings: dict[str, object] = {
+            "run_id": "run_1",
+            "app_id": "app",
+            "room_id": "room",
+            "user_id": "relay",
+            "url": url,
+            "media_type": 0,
+            "stream_mode": 1,
+            "loop": False,
+            "idle_s": 5,
+            "link": self.room.path,
+        }
+        self.job = RelayJob.model_validate(settings | changes)
+        self.session = Session(self.job, self._shop)
         self.running = asyncio.create_task(self.session.run())
 
     async def end(self) -> tuple[str, str]:

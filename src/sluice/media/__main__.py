@@ -15,10 +15,10 @@ from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
 from sluice.media.allocations import bound_allocations, bound_memory, give_back
+from sluice.media.context import MediaContext
 from sluice.media.pacer import Pacer
 from sluice.media.push.session import Push
 from sluice.media.push.tap import Taps
-from sluice.media.relay.attempt import MediaContext
 from sluice.media.relay.session import Session
 from sluice.media.sink.room import RoomLinks
 from sluice.media.threads import Threads

@@ -23,10 +23,10 @@ from sluice.core.plan import Plan, TrackAction, TrackPlan
 from sluice.core.push import PushStage
 from sluice.core.retry import DESTINATION_PAUSES_S, IdleClock, pause_s
 from sluice.core.tasks import MediaType
+from sluice.media.context import MediaContext
 from sluice.media.flow import Fault, Flow
 from sluice.media.packets import TrackKind
 from sluice.media.push.tap import Outlet, Taps
-from sluice.media.relay.attempt import MediaContext
 from sluice.media.relay.session import Outcome
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import Publisher, StreamAddress

@@ -6,7 +6,6 @@ attempt, is the session's matter.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,18 +13,16 @@ from typing import Any
 from sluice.core.plan import Plan, Probe
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.tasks import MediaType, RelaySpec
-from sluice.media.pacer import Pacer
+from sluice.media.context import MediaContext
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.relay.playback import Playback, Send, play_live
 from sluice.media.relay.read_ahead import FileReadAhead, LiveReadAhead, ReadAhead, Resumable
 from sluice.media.relay.repeats import Repeats
-from sluice.media.sink.room import RoomLinks
 from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker, in_time
-from sluice.net.dial import Dialer
-from sluice.process.control import ControlSession, Message, Refused
+from sluice.process.control import ControlSession, Refused
 from sluice.process.owned import part
 
 #: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
@@ -36,18 +33,6 @@ _KINDS = {
     MediaType.AUDIO: frozenset({TrackKind.AUDIO}),
     MediaType.VIDEO: frozenset({TrackKind.VIDEO}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class MediaContext:
-    """What all sessions of a media process share."""
-
-    dialer: Dialer
-    links: RoomLinks
-    pacer: Pacer
-    executor: Executor  #: for who plays
-    opening: Executor  #: for sources that are not open yet
-    report: Callable[[Message], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ from sluice.core.plan import Plan
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
+from sluice.media.context import MediaContext
 from sluice.media.flow import Flow
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.relay.attempt import Attempt, AttemptHost, Begin, MediaContext
+from sluice.media.relay.attempt import Attempt, AttemptHost, Begin
 from sluice.media.relay.repeats import Repeats
 from sluice.media.sink.room import RoomLink
 from sluice.media.source.hls_playlist import Part
