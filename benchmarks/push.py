@@ -21,6 +21,7 @@ import psutil
 from benchmarks.clip import Clip, read_clip, sample_file
 from benchmarks.fanout import room_process
 from benchmarks.report import median, print_table, write_json
+from sluice.core.tasks import MediaType
 from sluice.media.pacer import GRID_S
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.sink.room import RoomLinks
@@ -176,7 +177,7 @@ def _job(n: int, url: str, link: str) -> PushJob:
         user_id=f"user-{n}",
         stream=0,
         url=url,
-        media_type=0,
+        media_type=MediaType.AUDIO_VIDEO,
         idle_s=60,
         link=link,
     )

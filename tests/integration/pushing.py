@@ -73,17 +73,18 @@ class Pushing:
         self._taps = Taps(self._pacer)
 
     def begin(self, url: str, limits: PushLimits = QUICK, **changes: object) -> Reporter:
-        job = PushJob(
-            run_id=f"run_{len(self.pushes)}",
-            app_id="app",
-            room_id="room",
-            user_id="user",
-            stream=0,
-            url=url,
-            media_type=0,
-            idle_s=10,
-            link=self.room.path,
-        ).model_copy(update=changes)
+        settings: dict[str, object] = {
+            "run_id": f"run_{len(self.pushes)}",
+            "app_id": "app",
+            "room_id": "room",
+            "user_id": "user",
+            "stream": 0,
+            "url": url,
+            "media_type": 0,
+            "idle_s": 10,
+            "link": self.room.path,
+        }
+        job = PushJob.model_validate(settings | changes)
 
         def make(report: Callable[[Message], None]) -> Push:
             # No push uses threads: FFmpeg only encodes its sound.

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sluice.core.addresses import AddressPolicy
 from sluice.media.context import MediaContext
 from sluice.media.pacer import Pacer
-from sluice.media.relay.session import Session
+from sluice.media.relay.session import Relay
 from sluice.media.sink.room import RoomLinks
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
@@ -93,7 +93,7 @@ class Stage:
             "link": self.room.path,
         }
         self.job = RelayJob.model_validate(settings | changes)
-        self.session = Session(self.job, self._shop)
+        self.session = Relay(self.job, self._shop)
         self.running = asyncio.create_task(self.session.run())
 
     async def end(self) -> tuple[str, str]:

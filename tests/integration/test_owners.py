@@ -108,7 +108,7 @@ async def test_in_a_room_process(tmp_path: Path) -> None:
         assert strays() == []
 
 
-@pytest.mark.parametrize("kind", ["push.session.Push", "relay.session.Session"])
+@pytest.mark.parametrize("kind", ["push.session.Push", "relay.session.Relay"])
 async def test_a_session_that_breaks_is_told(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sluice.media import flow
+from sluice.media.sink.rtmp import RtmpSink
 from sluice.process.control import Flowing, Planned, StageChanged
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.flv import PacketType, parse_video_tag
@@ -520,6 +521,29 @@ class TestStop:
         assert to.names[-1] == "deleteStream"
         assert to.closed or await _closes(to)
         assert push.stages[-1] == "pushing"
+
+    async def test_while_it_closes_the_connection_is_still_closed(
+        self, stage: Pushing, server: Cdn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody publishes any more, so the server is told; meanwhile the push is stopped."""
+        close, closing, closed = RtmpSink.close, asyncio.Event(), list[RtmpSink]()
+
+        async def noted(sink: RtmpSink) -> None:
+            closing.set()
+            await close(sink)
+            closed.append(sink)
+
+        monkeypatch.setattr(RtmpSink, "close", noted)
+        push = stage.begin(server.url())
+        with playing(Broadcaster(stage.room)):
+            await until(lambda: push.stages[-1:] == ["pushing"])
+        server.reads.clear()  # it hears no goodbye
+        stage.room.say(present=False, video=False, audio=False)
+        await closing.wait()
+        assert await push.stop() == ("stopped", "stopped by api")
+        assert len(closed) == 1, "before `Finished` is told"
+        server.reads.set()
+        await until(lambda: server.connections[0].closed)
 
     async def test_the_tap_ends_with_the_last_push(self, stage: Pushing, server: Cdn) -> None:
         first, second = stage.begin(server.url("a")), stage.begin(server.url("b"))

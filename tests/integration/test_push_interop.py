@@ -10,6 +10,7 @@ import av
 import pytest
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.tasks import MediaType
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.push.session import PushLimits
 from sluice.media.sink.rtmp import RtmpLimits
@@ -194,7 +195,7 @@ async def test_a_media_process_pushes(stage: Pushing, nginx: Nginx, tmp_path: Pa
         user_id="user",
         stream=0,
         url=nginx.rtmp("process"),
-        media_type=0,
+        media_type=MediaType.AUDIO_VIDEO,
         idle_s=10,
         link=stage.room.path,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -16,7 +17,8 @@ from aiohttp.typedefs import Handler
 from sluice.core.lifecycle import Reason
 from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
-from sluice.process.control import Flowing, Lost, Planned, Progress
+from sluice.media.source.file import DemuxSource
+from sluice.process.control import Done, Flowing, Lost, Planned, Progress
 from sluice.process.link import KEY_FRAME, FrameType
 from tests.integration.clips import make_mp4
 from tests.integration.stage import FakeRoom, Stage
@@ -24,6 +26,8 @@ from tests.integration.stage import FakeRoom, Stage
 pytestmark = pytest.mark.anyio
 
 FRAME_US = 40_000
+#: Stands among the reports where a source is closed.
+CLOSED = Done(found=True)
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +331,49 @@ async def test_a_stop_ends_it_wherever_it_is(stage: Stage, files: str) -> None:
         await stage.until(ready)
         stage.session.stop()
         assert await stage.end() == ("stopped", "stopped by api")
+
+
+class SlowClosing:
+    """The closing of a file, on its thread, is held until it is let go; what is then over is reported."""
+
+    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self._go_on = asyncio.Event(), threading.Event()
+        loop, close = asyncio.get_running_loop(), DemuxSource.close
+
+        def slow(source: DemuxSource) -> None:
+            loop.call_soon_threadsafe(self.begun.set)
+            assert self._go_on.wait(20)
+            close(source)
+            stage.reports.append(CLOSED)
+
+        monkeypatch.setattr(DemuxSource, "close", slow)
+
+    async def let_go(self) -> None:
+        for _ in range(20):  # turns of the loop in which a session could end without it
+            await asyncio.sleep(0)
+        self._go_on.set()
+
+
+@pytest.mark.parametrize("first", ["it is stopped", "it comes to its end", "it is changed"])
+async def test_who_is_stopped_while_it_closes_still_closes_everything(
+    first: str, stage: Stage, files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = SlowClosing(stage, monkeypatch)
+    stage.begin(f"{files}/{'short' if first == 'it comes to its end' else 'long'}.mp4")
+    await stage.until(lambda: bool(stage.of(Flowing)))
+    if first == "it is stopped":
+        stage.session.stop()
+    elif first == "it is changed":
+        stage.session.update(stage.job.model_copy(update={"url": f"{files}/one.mp4"}))
+    await closing.begun.wait()
+    stage.session.stop()
+    await asyncio.sleep(0)
+    stage.session.stop(Reason.SERVER_SHUTDOWN)
+    await closing.let_go()
+    reason, _ = await stage.end()
+    assert reason in ("stopped", "server_shutdown")
+    assert CLOSED in stage.reports, "it is over before `Finished`, which is told last"
+    await stage.until(lambda: not stage.room.open_links)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from sluice.core.tasks import MediaType, StreamMode
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -234,8 +236,8 @@ class RelayJob(_Message):
     room_id: str
     user_id: str
     url: str
-    media_type: int
-    stream_mode: int
+    media_type: MediaType
+    stream_mode: StreamMode
     loop: bool
     width: int | None = None
     height: int | None = None
@@ -293,7 +295,7 @@ class PushJob(_Message):
     user_id: str
     stream: int
     url: str
-    media_type: int
+    media_type: MediaType
     idle_s: float
     key_frame_s: float = 4.0
     link: str

@@ -19,13 +19,14 @@ from sluice.core.plan import (
     Probe,
     TrackAction,
     TrackPlan,
+    TrackSettings,
     VideoTrack,
     make_plan,
     plan_audio,
     plan_video,
     video_target,
 )
-from sluice.core.tasks import FULL_VOLUME, RelaySpec
+from sluice.core.tasks import FULL_VOLUME
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.h264_copy import H264Copy, Reordered
@@ -58,16 +59,17 @@ class Pipe(Protocol):
 
 
 class Tracks:
-    def __init__(self, spec: RelaySpec, probe: Probe, *, begin_us: int | None = None) -> None:
+    def __init__(self, settings: TrackSettings, probe: Probe, *, begin_us: int | None = None) -> None:
         """`begin_us`: the sound begins in its middle, there. Raises SourceError where the source cannot be
         played as asked."""
-        self._spec, self._probe = spec, probe
-        plan = make_plan(spec, probe)
+        self._settings, self._live = settings, probe.live
+        plan = make_plan(settings, probe)
         self._plans = {TrackKind.VIDEO: plan.video, TrackKind.AUDIO: plan.audio}
-        self._loudness = Loudness() if spec.normalize else None
+        self._loudness = Loudness() if settings.normalize else None
         self._lock = threading.Lock()
         self._failure: SourceError | None = None
-        self._counted: dict[str, int] = {}
+        self._counted: dict[str, int] = {}  #: by pipes that are gone
+        self._released: dict[TrackKind, int] | None = None  #: how many the last pipes could not decode
         self._forms = {kind: Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S) for kind in TrackKind}
         self._video: Pipe | None = None
         self._audio: SoundPipe | None = None
@@ -85,7 +87,7 @@ class Tracks:
     def plan(self) -> Plan:
         """What is done at this moment."""
         video = self._plans[TrackKind.VIDEO]
-        target = video_target(self._spec) if video.action is TrackAction.TRANSCODE else None
+        target = video_target(self._settings) if video.action is TrackAction.TRANSCODE else None
         return Plan(video, self._plans[TrackKind.AUDIO], target)
 
     @property
@@ -95,11 +97,11 @@ class Tracks:
 
     @property
     def has_sound(self) -> bool:
-        return self._audio is not None
+        return self._plans[TrackKind.AUDIO].action is not TrackAction.NONE
 
     @property
     def has_pictures(self) -> bool:
-        return self._video is not None
+        return self._plans[TrackKind.VIDEO].action is not TrackAction.NONE
 
     @property
     def sound_end_us(self) -> int | None:
@@ -114,8 +116,7 @@ class Tracks:
     @property
     def all_stuck(self) -> bool:
         """Whether nothing of what goes in can be decoded any more."""
-        pipes = {TrackKind.VIDEO: self._video, TrackKind.AUDIO: self._audio}
-        there = [kind for kind, pipe in pipes.items() if pipe is not None]
+        there = [kind for kind, plan in self._plans.items() if plan.action is not TrackAction.NONE]
         return bool(there) and all(self.stuck(kind) for kind in there)
 
     def check(self, *, live: bool = False) -> None:
@@ -171,6 +172,16 @@ class Tracks:
         with self._lock:
             return frames + (self._audio.close() if self._audio is not None else [])
 
+    def release(self) -> None:
+        """Lets go of all codecs and filters. Plan and counts stay; nothing more may be pushed."""
+        with self._lock:
+            self._released = {kind: self._undecodable(kind) for kind in TrackKind}
+            self._counted = self.dropped()
+            self._video = self._audio = self._loudness = None
+            # Tracks hold codecs of their demuxer.
+            self._video_track = self._video_track and replace(self._video_track, context=None)
+            self._audio_track = self._audio_track and replace(self._audio_track, context=None)
+
     def restart(self, begin_us: int) -> None:
         """The source goes on elsewhere, with sound from `begin_us` on."""
         with self._lock:
@@ -182,16 +193,18 @@ class Tracks:
             if audio is not None:
                 self._begin_audio(audio, begin_us)
 
-    def plan_sound(self, volume: int, normalize: bool) -> None:
-        """What `change_sound` is going to do."""
-        self._spec = replace(self._spec, volume=volume, normalize=normalize)
+    def plan_sound(self, settings: TrackSettings) -> None:
+        """The plan says from now on what `change_sound` is going to do."""
+        self._settings = settings
         if self._audio_track is not None:
-            self._plans[TrackKind.AUDIO] = plan_audio(self._spec, self._audio_track)
+            self._plans[TrackKind.AUDIO] = plan_audio(self._settings, self._audio_track)
 
     def change_sound(self, volume: int, normalize: bool, from_us: int) -> list[OutFrame]:
         """From any thread, while another pushes. The sound in place of what was made already from `from_us`
         on."""
         with self._lock:
+            if self._released is not None:
+                return []
             if self._loudness is not None:
                 self._loudness.on = normalize
             elif normalize:
@@ -238,7 +251,7 @@ class Tracks:
         """What was held of the track before. Raises SourceError where this one cannot be played as asked."""
         if track == self._video_track:
             return []
-        plan = plan_video(self._spec, track)
+        plan = plan_video(self._settings, track)
         self._video_track = track
         self._plans[TrackKind.VIDEO] = plan
         if plan.action is TrackAction.NONE:
@@ -249,7 +262,8 @@ class Tracks:
         frames = old.flush() if old is not None else []
         if old is not None:
             self._counted["video_undecodable"] = self._counted.get("video_undecodable", 0) + old.dropped
-        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, video_target(self._spec))
+        target = video_target(self._settings)
+        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target)
         return frames
 
     def _reorder(self, packet: Packet) -> list[OutFrame]:
@@ -268,7 +282,7 @@ class Tracks:
         """As `_begin_video`. With the lock, but for the making."""
         if track == self._audio_track:
             return []
-        plan = plan_audio(self._spec, track)
+        plan = plan_audio(self._settings, track)
         self._audio_track = track
         frames: list[OutFrame] = []
         if self._audio is not None:
@@ -276,13 +290,13 @@ class Tracks:
             if plan.action is TrackAction.COPY and not self._audio.copies:
                 plan = TrackPlan(TrackAction.TRANSCODE, "source is Opus, but was not before")
         elif plan.action is not TrackAction.NONE:
-            changed = self._spec.volume != FULL_VOLUME or self._loudness is not None
+            changed = self._settings.volume != FULL_VOLUME or self._loudness is not None
             self._audio = SoundPipe(
                 track,
                 copy=can_copy(track) and not changed,
-                volume=self._spec.volume,
+                volume=self._settings.volume,
                 loudness=self._loudness,
-                live=self._probe.live,
+                live=self._live,
                 begin_us=begin_us,
             )
         self._plans[TrackKind.AUDIO] = plan
@@ -295,5 +309,7 @@ class Tracks:
             self._lost_then[packet.kind] = self._undecodable(packet.kind)
 
     def _undecodable(self, kind: TrackKind) -> int:
+        if self._released is not None:
+            return self._released[kind]
         pipe = self._video if kind is TrackKind.VIDEO else self._audio
         return pipe.dropped if pipe is not None else 0
