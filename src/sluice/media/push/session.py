@@ -39,15 +39,15 @@ from sluice.process.owned import part
 log = structlog.get_logger()
 
 _WATCH_S = 0.25
-#: A room tells at once who publishes; before, nobody is said to be waited for.
+#: A room says within this who publishes. Only then is it reported that the push waits for a publisher.
 _ROOM_ANSWERS_S = 0.3
 _NO_KEY_FRAME = "no key frame has come to begin with; the publisher makes none when it is asked"
 
 
 @dataclass(frozen=True, slots=True)
 class PushLimits:
-    """Seconds. A publisher that is back within `grace_s` (a page that is loaded again) was never away; a
-    connection that lasted `stable_s` begins the pauses between attempts anew."""
+    """Seconds. A publisher that returns within `grace_s` (its page is loaded again) does not count as gone.
+    After a connection that lasted `stable_s`, the pauses between attempts begin anew."""
 
     grace_s: float = 2.0
     stable_s: float = 5.0
@@ -122,7 +122,7 @@ class Push:
             return
         sink.send(units)
         self._note_sent(sink, units)
-        # Where no kind is published that is to be pushed, silence is; where nothing is, nothing.
+        # If only kinds are published that are not pushed, silence is sent, and counts as flowing.
         whole = self._publisher.publishes and self._flow.complete and self._flow.fault(self._now()) is None
         if not self._flowing and sink.bytes_out and whole:
             self._flows()
@@ -139,18 +139,18 @@ class Push:
             self._flow.sent(TrackKind.AUDIO, now)
 
     def _expects(self, kind: TrackKind) -> bool:
-        """Whether this kind is to leave: it is published, and there is somewhere to send it."""
+        """Whether this kind is to leave: it is published, and there is a connection for it."""
         if self._sink is None:
             return False
         return self._publisher.audio if kind is TrackKind.AUDIO else self._publisher.video and self._pictures
 
     def _why(self, kind: TrackKind) -> str:
-        """What keeps it from leaving, as far as anybody knows."""
+        """Why this kind does not leave; empty where nobody knows."""
         waits = kind is TrackKind.VIDEO and self._sink is not None and self._sink.needs_key_frame
         return self._publisher.trouble.get(kind.value) or (_NO_KEY_FRAME if waits else "")
 
     def _judge_anew(self) -> None:
-        """After a change of what is published, or of the connection."""
+        """Called after a change of what is published, or of the connection."""
         for kind in TrackKind:
             if self._expects(kind):
                 self._flow.expect(kind, self._now())
@@ -232,7 +232,7 @@ class Push:
             self._outlet.want_key_frame()
 
     async def _until_unpublished(self, most_s: float | None = None) -> None:
-        """Returns when nobody has published for the grace, or after `most_s`."""
+        """Returns when nobody has published for `grace_s`, or after `most_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(most_s):
                 while True:
@@ -278,7 +278,7 @@ class Push:
             self._sink.watch()
             if self._pictures and self._sink.needs_key_frame:
                 self._outlet.want_key_frame()
-            self._judge_anew()  # the room's reasons, which something that left late may have taken back
+            self._judge_anew()  # gives the room's reasons again, since media that leaves clears them
             if (fault := self._flow.fault(now)) is not None:
                 self._stall(fault)
         nothing = self._fault is not None and self._fault.reason is Reason.SOURCE_INTERRUPTED
@@ -291,7 +291,7 @@ class Push:
         return None if self._unreached.left_s(now) else self._unreached_outcome()
 
     def _idle_outcome(self) -> Outcome:
-        """docs/contract/volcengine.md 9.3: who left is told from who does not publish."""
+        """docs/contract/volcengine.md 9.3: a publisher that left differs from one that does not publish."""
         limit = f"{self._job.idle_s:g} s"
         if self._publisher.publishes and self._fault is not None:
             return Outcome(Reason.IDLE_TIMEOUT, f"nothing could be pushed for {limit}: {self._fault.text}")
