@@ -13,6 +13,9 @@ import av
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from av.codec.context import CodecContext
+from av.container import Container
+from av.filter import Graph
 
 from sluice.core.lifecycle import Reason
 from sluice.core.retry import ROOM_PAUSES_S
@@ -388,6 +391,12 @@ def _threads_and_descriptors() -> list[int]:
     return [sum(1 for _ in Path(f"/proc/self/{what}").iterdir()) for what in ("task", "fd")]
 
 
+def _of_ffmpeg() -> list[str]:
+    """The codecs, filter graphs and containers that there are."""
+    kinds = (CodecContext, Graph, Container)
+    return [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds)]
+
+
 @pytest.mark.usefixtures("without_gc")
 async def test_sessions_that_ended_leave_no_threads_and_descriptors(
     stage: Stage, files: str, clips: Path
@@ -395,7 +404,8 @@ async def test_sessions_that_ended_leave_no_threads_and_descriptors(
     """However they end, and before the garbage collector comes."""
     make_mp4(clips / "hevc_long.mp4", seconds=5, codec="libx265")
     counts: list[list[int]] = []
-    for path in ("hevc_long.mp4", "hevc.mp4", "missing.mp4") * 5:
+    before = _of_ffmpeg()
+    for path in ("hevc_long.mp4", "hevc.mp4", "barren.mp4", "missing.mp4") * 5:
         stage.reports.clear()
         stage.begin(f"{files}/{path}", stream_mode=0, idle_s=0.3, normalize=True)
         await stage.until(lambda: bool(stage.of(Flowing)) or stage.running.done())
@@ -403,9 +413,25 @@ async def test_sessions_that_ended_leave_no_threads_and_descriptors(
             stage.session.stop()
         await stage.end()
         counts.append(_threads_and_descriptors())
+        assert _of_ffmpeg() == before
     # The first ones make the threads that all of them use.
-    for before, after in zip(counts[6], counts[-1], strict=True):
-        assert after <= before + 2, counts
+    for first, last in zip(counts[8], counts[-1], strict=True):
+        assert last <= first + 2, counts
+
+
+@pytest.mark.usefixtures("without_gc")
+async def test_between_two_attempts_there_are_no_codecs(stage: Stage, files: str) -> None:
+    """The room is gone for a while: the source is closed, and with it goes what played it."""
+    before = _of_ffmpeg()
+    stage.begin(f"{files}/hevc.mp4", stream_mode=0, normalize=True, loop=True)
+    await stage.until(lambda: bool(stage.of(Flowing)))
+    assert len(_of_ffmpeg()) > len(before)
+    await stage.room.close()
+    stage.room.drop()
+    await stage.until(lambda: bool(stage.of(Lost)))
+    assert _of_ffmpeg() == before
+    stage.session.stop()
+    assert (await stage.end())[0] == "stopped"
 
 
 async def test_one_paced_session_that_fails_does_not_stop_the_others() -> None:

@@ -14,7 +14,7 @@ import structlog
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
-from sluice.media.allocations import bound_allocations, bound_memory, give_back
+from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, give_back
 from sluice.media.context import MediaContext
 from sluice.media.pacer import Pacer
 from sluice.media.push.session import pushes
@@ -144,6 +144,7 @@ async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: as
     # FFmpeg's own messages would take the interpreter lock from its threads and name no session.
     av.logging.set_level(None)
     bound_allocations()
+    bound_threads()
     bound_memory(_most_mb(config))
     await MediaProcess(config, reader, writer).run()
 

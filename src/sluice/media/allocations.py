@@ -1,4 +1,4 @@
-"""Bounds on the memory of a media process, and the return of memory that is not used any more.
+"""Bounds on the memory and threads of a media process, and the return of memory that is not used any more.
 
 One bound is on each allocation of FFmpeg: an MP4 of a kilobyte may claim a hundred million samples, for
 which FFmpeg would make an index of gigabytes. The other is on the whole process: beyond it the kernel refuses
@@ -22,10 +22,27 @@ _MAPS = Path("/proc/self/maps")
 
 def bound_allocations(most_bytes: int = MOST_ALLOCATION_BYTES) -> None:
     """FFmpeg refuses larger allocations in this process as if memory were lacking (libavutil/mem.h)."""
-    loaded = _MAPS.read_text().splitlines()
-    library = ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in loaded if "libavutil" in line))
+    library = _libavutil()
     library.av_max_alloc.argtypes, library.av_max_alloc.restype = [ctypes.c_size_t], None
     library.av_max_alloc(most_bytes)
+
+
+def bound_threads() -> None:
+    """FFmpeg makes no threads of its own in this process: it takes the machine for one with a single core
+    (libavutil/cpu.h).
+
+    Filter graphs would make one for each core. Ours can be told, but PyAV puts one into each encoder of sound
+    that nobody can reach.
+    """
+    library = _libavutil()
+    library.av_cpu_force_count.argtypes, library.av_cpu_force_count.restype = [ctypes.c_int], None
+    library.av_cpu_force_count(1)
+
+
+def _libavutil() -> ctypes.CDLL:
+    """The library that PyAV has loaded."""
+    loaded = _MAPS.read_text().splitlines()
+    return ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in loaded if "libavutil" in line))
 
 
 def give_back() -> None:

@@ -170,6 +170,7 @@ class Relay:
     async def _one_try(self) -> Outcome | None:
         """One attempt and the pause after it; None when there is to be another."""
         before = self._sent_at
+        waiting: Callable[[], Coroutine[Any, Any, Outcome | None]]
         attempt = self._attempt = self._next_attempt()
         try:
             await self._play(attempt)
@@ -179,8 +180,7 @@ class Relay:
         except _RoomGone:
             self._begin_tries(before)
             self._lost(Reason.PUBLISH_FAILED, "the room's process is gone, waiting for it")
-            await self._until_room()
-            return None
+            waiting = self._until_room
         except SourceError as error:
             # Where it was raised holds what was played, and nobody asks for that.
             error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -191,8 +191,9 @@ class Relay:
             self._begin_tries(before)
             self._cause = error
             self._lost(error.reason, str(error))
-        self._tries += 1
-        return await self._wait_to_retry()
+            waiting = self._wait_to_retry
+        # Outside of the handlers, where the error is gone: it would keep all that was played.
+        return await waiting()
 
     def _next_attempt(self) -> Attempt:
         self._flow = Flow()
@@ -219,7 +220,8 @@ class Relay:
         return Outcome(Reason.SOURCE_UNSUPPORTED, text)
 
     async def _wait_to_retry(self) -> Outcome | None:
-        """The end when there is to be no other try."""
+        """The outcome when there is to be no other try."""
+        self._tries += 1
         now = self._loop.time()
         left, pause = self._idle_left_s(now), pause_s(SOURCE_PAUSES_S, self._tries - 1)
         most = self._job.start_tries
