@@ -102,9 +102,9 @@ class Runner:
         return self._outcome or self._result(work)
 
     def _end(self, outcome: Outcome) -> None:
-        cancels = self._outcome is None and self._work is not None
+        is_first = self._outcome is None
         self._outcome = outcome
-        if cancels and self._work is not None:
+        if is_first and self._work is not None:
             self._work.cancel()
 
     def _result(self, work: "asyncio.Task[Outcome]") -> Outcome:

@@ -70,7 +70,7 @@ class Tracks:
         self._lock = threading.Lock()
         self._failure: SourceError | None = None
         self._counted: dict[str, int] = {}  #: by pipes that are gone
-        self._released: dict[TrackKind, int] | None = None  #: how many the last pipes could not decode
+        self._released: dict[TrackKind, int] = {}  #: how many packets released pipes could not decode
         self._forms = {kind: Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S) for kind in TrackKind}
         self._video: Pipe | None = None
         self._audio: SoundPipe | None = None
@@ -205,7 +205,7 @@ class Tracks:
         """Returns the sound that replaces what was made already from `from_us` on. May be called from any
         thread, also while another pushes."""
         with self._lock:
-            if self._released is not None:
+            if self._released:
                 return []
             if self._loudness is not None:
                 self._loudness.on = normalize
@@ -314,7 +314,5 @@ class Tracks:
             self._lost_then[packet.kind] = self._undecodable(packet.kind)
 
     def _undecodable(self, kind: TrackKind) -> int:
-        if self._released is not None:
-            return self._released[kind]
         pipe = self._video if kind is TrackKind.VIDEO else self._audio
-        return pipe.dropped if pipe is not None else 0
+        return pipe.dropped if pipe is not None else self._released.get(kind, 0)
