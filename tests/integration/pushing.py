@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.media.push.session import Push, PushLimits
 from sluice.media.push.tap import Taps
-from sluice.media.relay.attempt import MediaContext
 from sluice.media.sink.rtmp import RtmpLimits
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Lost, Message, Progress, PushJob, StageChanged
@@ -74,7 +74,7 @@ class Pushing:
         self._taps = Taps(self._links, self._pacer)
 
     def begin(self, url: str, limits: PushLimits = QUICK, **changes: object) -> Reporter:
-        fields = {
+        settings: dict[str, object] = {
             "run_id": f"run_{len(self.pushes)}",
             "app_id": "app",
             "room_id": "room",
@@ -85,7 +85,7 @@ class Pushing:
             "idle_s": 10,
             "link": self.room.path,
         }
-        job = PushJob.model_validate(fields | changes)
+        job = PushJob.model_validate(settings | changes)
 
         def make(report: Callable[[Message], None]) -> Push:
             # No push uses threads: FFmpeg only encodes its sound.

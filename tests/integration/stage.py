@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
-from sluice.media.relay.attempt import MediaContext
-from sluice.media.relay.session import Session
+from sluice.media.relay.session import Relay
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
 from sluice.process.documents import Hello, LinkDocument, pack_document, read_document
@@ -25,6 +25,7 @@ class FakeRoom:
         self.path = path
         self.hellos: list[Hello] = []
         self.frames: list[LinkFrame] = []
+        self.open_links = 0
         self._writers: list[asyncio.StreamWriter] = []
         self._channel = 0  #: that was opened last
 
@@ -48,6 +49,7 @@ class FakeRoom:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
+        self.open_links += 1
         parser = FrameParser()
         try:
             while data := await reader.read(1 << 16):
@@ -62,6 +64,7 @@ class FakeRoom:
         except ConnectionError:
             pass  # dropped by the test
         finally:
+            self.open_links -= 1
             writer.close()
 
 
@@ -82,7 +85,7 @@ class Stage:
         self._news = asyncio.Condition()
 
     def begin(self, url: str, **changes: object) -> None:
-        fields = {
+        settings: dict[str, object] = {
             "run_id": "run_1",
             "app_id": "app",
             "room_id": "room",
@@ -94,7 +97,8 @@ class Stage:
             "idle_s": 5,
             "link": self.room.path,
         }
-        self.session = Session(RelayJob.model_validate(fields | changes), self._shop)
+        self.job = RelayJob.model_validate(settings | changes)
+        self.session = Relay(self.job, self._shop)
         self.running = asyncio.create_task(self.session.run())
 
     async def end(self) -> tuple[str, str]:

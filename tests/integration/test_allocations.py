@@ -1,4 +1,4 @@
-"""A file of a kilobyte that claims millions of samples costs no memory."""
+"""Bounds of a process on what FFmpeg takes: memory for what a file claims, and threads."""
 
 import struct
 import subprocess
@@ -15,6 +15,20 @@ bound_allocations()
 container = av.open(io.BytesIO(sys.stdin.buffer.read()))
 status = open("/proc/self/status").read()  # getrusage counts what the test's own process took before the exec
 print(container.streams.video[0].frames, re.search(r"VmHWM:\s+(\d+)", status)[1])
+"""
+_ENCODE = r"""
+import os
+import av
+from sluice.media.allocations import bound_threads
+from sluice.media.pipe.opus_encode import OpusEncode
+from sluice.media.pipe.sound_run import SoundRun
+bound_threads()
+before, encoders = len(os.listdir("/proc/self/task")), []
+for _ in range(3):
+    encoders.append(OpusEncode(SoundRun(), 1.0))
+    encoders[-1].write(bytes(960 * 4))
+    assert len(encoders[-1].encode()) == 1
+print(before, len(os.listdir("/proc/self/task")))
 """
 
 
@@ -52,6 +66,13 @@ def test_an_index_that_is_claimed_takes_no_memory() -> None:
     frames, most_kb = map(int, done.stdout.split())
     assert frames == _SAMPLES, "the file says so"
     assert most_kb < _MOST_KB
+
+
+def test_encoders_of_sound_have_no_threads() -> None:
+    """Not even for the filter graph that PyAV puts into each. (With one core there would be none anyway.)"""
+    command = [sys.executable, "-c", _ENCODE]
+    before, after = map(int, subprocess.run(command, capture_output=True, check=True).stdout.split())
+    assert after == before
 
 
 def test_memory_beyond_the_bound_is_refused() -> None:

@@ -108,7 +108,7 @@ async def test_in_a_room_process(tmp_path: Path) -> None:
         assert strays() == []
 
 
-@pytest.mark.parametrize("kind", ["push.session.Push", "relay.session.Session"])
+@pytest.mark.parametrize("kind", ["push.session.Push", "relay.session.Relay"])
 async def test_a_session_that_breaks_is_told(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +117,7 @@ async def test_a_session_that_breaks_is_told(
 
     monkeypatch.setattr(f"sluice.media.{kind}._watch", broken)
     async with child(media_process()) as (channel, told):
-        channel.notify(start_push(tmp_path) if kind == "push.session.Push" else start_relay(tmp_path))
+        channel.notify(start_push(tmp_path) if "Push" in kind else start_relay(tmp_path))
         await until(lambda: "finished" in told)
         works = ("push push", "relay relay")
         await until(lambda: not any(task.get_name() in works for task in asyncio.all_tasks()))

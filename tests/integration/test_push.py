@@ -1,14 +1,17 @@
 """Pushes to a scripted CDN: what they send, what they report, and every way in which they end or go on."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from av.filter import Graph
 
 from sluice.media import flow
+from sluice.media.sink.rtmp import RtmpSink
 from sluice.process.control import Flowing, Planned, StageChanged
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.flv import PacketType, parse_video_tag
@@ -520,6 +523,45 @@ class TestStop:
         assert to.closed or await _closes(to)
         assert push.stages[-1] == "pushing"
 
+    async def test_while_it_closes_the_connection_is_still_closed(
+        self, stage: Pushing, server: Cdn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody publishes any more, so the server is told; meanwhile the push is stopped."""
+        close, closing, closed = RtmpSink.close, asyncio.Event(), list[RtmpSink]()
+
+        async def noted(sink: RtmpSink) -> None:
+            closing.set()
+            await close(sink)
+            closed.append(sink)
+
+        monkeypatch.setattr(RtmpSink, "close", noted)
+        push = stage.begin(server.url())
+        with playing(Broadcaster(stage.room)):
+            await until(lambda: push.stages[-1:] == ["pushing"])
+        server.reads.clear()  # it hears no goodbye
+        stage.room.say(present=False, video=False, audio=False)
+        await closing.wait()
+        assert await push.stop() == ("stopped", "stopped by api")
+        assert len(closed) == 1, "before `Finished` is told"
+        server.reads.set()
+        await until(lambda: server.connections[0].closed)
+
+    async def test_the_encoder_ends_with_the_last_push(self, stage: Pushing, server: Cdn) -> None:
+        """At once, not when the garbage collector comes."""
+        gc.collect()
+        gc.disable()
+        try:
+            with playing(Broadcaster(stage.room)) as publisher:
+                await until(lambda: len(publisher.sent) > 5)  # it has an encoder of its own
+                before = _graphs()
+                push = stage.begin(server.url())
+                await until(lambda: push.stages[-1:] == ["pushing"])
+                assert len(_graphs()) > len(before)
+                await push.stop()
+                assert len(_graphs()) == len(before)
+        finally:
+            gc.enable()
+
     async def test_the_tap_ends_with_the_last_push(self, stage: Pushing, server: Cdn) -> None:
         first, second = stage.begin(server.url("a")), stage.begin(server.url("b"))
         await until(lambda: first.stages == second.stages == ["waiting"])
@@ -528,6 +570,11 @@ class TestStop:
         assert stage.room.subscribers == 1
         await second.stop()
         await until(lambda: stage.room.subscribers == 0)
+
+
+def _graphs() -> list[object]:
+    """The filter graphs that there are: the conversion of sound has some."""
+    return [thing for thing in gc.get_objects() if isinstance(thing, Graph)]
 
 
 async def _closes(connection: Connection) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -12,11 +13,15 @@ import av
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from av.codec.context import CodecContext
+from av.container import Container
+from av.filter import Graph
 
 from sluice.core.lifecycle import Reason
 from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
-from sluice.process.control import Flowing, Lost, Planned, Progress
+from sluice.media.source.file import DemuxSource
+from sluice.process.control import Done, Flowing, Lost, Planned, Progress
 from sluice.process.documents import Hello, KeyFrameRequest, Replaced
 from sluice.process.link import KEY_FRAME, FrameType
 from tests.integration.clips import make_mp4
@@ -25,6 +30,8 @@ from tests.integration.stage import FakeRoom, Stage
 pytestmark = pytest.mark.anyio
 
 FRAME_US = 40_000
+#: Stands among the reports where a source is closed.
+CLOSED = Done(found=True)
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +337,49 @@ async def test_a_stop_ends_it_wherever_it_is(stage: Stage, files: str) -> None:
         assert await stage.end() == ("stopped", "stopped by api")
 
 
+class SlowClosing:
+    """The closing of a file, on its thread, is held until it is let go; what is then over is reported."""
+
+    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self._go_on = asyncio.Event(), threading.Event()
+        loop, close = asyncio.get_running_loop(), DemuxSource.close
+
+        def slow(source: DemuxSource) -> None:
+            loop.call_soon_threadsafe(self.begun.set)
+            assert self._go_on.wait(20)
+            close(source)
+            stage.reports.append(CLOSED)
+
+        monkeypatch.setattr(DemuxSource, "close", slow)
+
+    async def let_go(self) -> None:
+        for _ in range(20):  # turns of the loop in which a session could end without it
+            await asyncio.sleep(0)
+        self._go_on.set()
+
+
+@pytest.mark.parametrize("first", ["it is stopped", "it comes to its end", "it is changed"])
+async def test_who_is_stopped_while_it_closes_still_closes_everything(
+    first: str, stage: Stage, files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = SlowClosing(stage, monkeypatch)
+    stage.begin(f"{files}/{'short' if first == 'it comes to its end' else 'long'}.mp4")
+    await stage.until(lambda: bool(stage.of(Flowing)))
+    if first == "it is stopped":
+        stage.session.stop()
+    elif first == "it is changed":
+        stage.session.update(stage.job.model_copy(update={"url": f"{files}/one.mp4"}))
+    await closing.begun.wait()
+    stage.session.stop()
+    await asyncio.sleep(0)
+    stage.session.stop(Reason.SERVER_SHUTDOWN)
+    await closing.let_go()
+    reason, _ = await stage.end()
+    assert reason in ("stopped", "server_shutdown")
+    assert CLOSED in stage.reports, "it is over before `Finished`, which is told last"
+    await stage.until(lambda: not stage.room.open_links)
+
+
 @pytest.fixture
 def without_gc() -> Iterator[None]:
     gc.collect()
@@ -342,6 +392,12 @@ def _threads_and_descriptors() -> list[int]:
     return [sum(1 for _ in Path(f"/proc/self/{what}").iterdir()) for what in ("task", "fd")]
 
 
+def _of_ffmpeg() -> list[str]:
+    """The codecs, filter graphs and containers that there are."""
+    kinds = (CodecContext, Graph, Container)
+    return [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds)]
+
+
 @pytest.mark.usefixtures("without_gc")
 async def test_sessions_that_ended_leave_no_threads_and_descriptors(
     stage: Stage, files: str, clips: Path
@@ -349,7 +405,8 @@ async def test_sessions_that_ended_leave_no_threads_and_descriptors(
     """However they end, and before the garbage collector comes."""
     make_mp4(clips / "hevc_long.mp4", seconds=5, codec="libx265")
     counts: list[list[int]] = []
-    for path in ("hevc_long.mp4", "hevc.mp4", "missing.mp4") * 5:
+    before = _of_ffmpeg()
+    for path in ("hevc_long.mp4", "hevc.mp4", "barren.mp4", "missing.mp4") * 5:
         stage.reports.clear()
         stage.begin(f"{files}/{path}", stream_mode=0, idle_s=0.3, normalize=True)
         await stage.until(lambda: bool(stage.of(Flowing)) or stage.running.done())
@@ -357,9 +414,25 @@ async def test_sessions_that_ended_leave_no_threads_and_descriptors(
             stage.session.stop()
         await stage.end()
         counts.append(_threads_and_descriptors())
+        assert _of_ffmpeg() == before
     # The first ones make the threads that all of them use.
-    for before, after in zip(counts[6], counts[-1], strict=True):
-        assert after <= before + 2, counts
+    for first, last in zip(counts[8], counts[-1], strict=True):
+        assert last <= first + 2, counts
+
+
+@pytest.mark.usefixtures("without_gc")
+async def test_between_two_attempts_there_are_no_codecs(stage: Stage, files: str) -> None:
+    """The room is gone for a while: the source is closed, and with it goes what played it."""
+    before = _of_ffmpeg()
+    stage.begin(f"{files}/hevc.mp4", stream_mode=0, normalize=True, loop=True)
+    await stage.until(lambda: bool(stage.of(Flowing)))
+    assert len(_of_ffmpeg()) > len(before)
+    await stage.room.close()
+    stage.room.drop()
+    await stage.until(lambda: bool(stage.of(Lost)))
+    assert _of_ffmpeg() == before
+    stage.session.stop()
+    assert (await stage.end())[0] == "stopped"
 
 
 async def test_one_paced_session_that_fails_does_not_stop_the_others() -> None:

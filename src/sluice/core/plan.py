@@ -7,12 +7,12 @@ source as far as a `Probe` tells that it has begun.
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import LEAST_SAMPLE_RATE, MOST_CHANNELS, MOST_PIXELS, MOST_SAMPLE_RATE
-from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
+from sluice.core.tasks import FULL_VOLUME, MediaType, StreamMode
 
 #: Channels of an Opus packet (RFC 6716). More need several streams in one, which RTP does not carry.
 OPUS_CHANNELS = 2
@@ -66,6 +66,34 @@ class Probe:
     complete: bool = True
 
 
+class TrackSettings(Protocol):
+    """What decides how tracks are played; the spec of a relay has it, and its job."""
+
+    @property
+    def media_type(self) -> MediaType: ...
+
+    @property
+    def stream_mode(self) -> StreamMode: ...
+
+    @property
+    def width(self) -> int | None: ...
+
+    @property
+    def height(self) -> int | None: ...
+
+    @property
+    def frame_rate(self) -> int: ...
+
+    @property
+    def bitrate_kbps(self) -> int | None: ...
+
+    @property
+    def volume(self) -> int: ...
+
+    @property
+    def normalize(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class VideoTarget:
     """How video is encoded. None: as in the source (size, rate) or without a limit (bitrate)."""
@@ -102,26 +130,26 @@ class Plan:
         }
 
 
-def make_plan(spec: RelaySpec, probe: Probe) -> Plan:
+def make_plan(settings: TrackSettings, probe: Probe) -> Plan:
     """Raises SourceError if the source cannot be played as asked; transient while tracks may still come."""
-    video = plan_video(spec, probe.video) if probe.video else _without_video(spec, probe)
-    audio = plan_audio(spec, probe.audio) if probe.audio else _without_audio(spec, probe)
+    video = plan_video(settings, probe.video) if probe.video else _without_video(settings, probe)
+    audio = plan_audio(settings, probe.audio) if probe.audio else _without_audio(settings, probe)
     if video.action is TrackAction.NONE and audio.action is TrackAction.NONE:
         raise _missing("the source has neither video nor audio that can be played", probe)
-    return Plan(video, audio, video_target(spec) if video.action is TrackAction.TRANSCODE else None)
+    return Plan(video, audio, video_target(settings) if video.action is TrackAction.TRANSCODE else None)
 
 
-def video_target(spec: RelaySpec) -> VideoTarget:
+def video_target(settings: TrackSettings) -> VideoTarget:
     if (
-        spec.stream_mode is StreamMode.COPY
+        settings.stream_mode is StreamMode.COPY
     ):  # it has B-frames; the contract's size, rate and bitrate do not apply
         return VideoTarget(None, None, None, None)
-    return VideoTarget(spec.width, spec.height, spec.frame_rate, spec.bitrate_kbps)
+    return VideoTarget(settings.width, settings.height, settings.frame_rate, settings.bitrate_kbps)
 
 
-def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
+def plan_video(settings: TrackSettings, track: VideoTrack) -> TrackPlan:
     """Raises SourceError (permanent) if the track cannot be played as asked."""
-    if spec.media_type is MediaType.AUDIO:
+    if settings.media_type is MediaType.AUDIO:
         return TrackPlan(TrackAction.NONE, "only audio was asked for")
     title = codec_title(track.codec)
     if track.width * track.height > MOST_PIXELS:
@@ -129,7 +157,7 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
             f"the source's pictures have {track.width}x{track.height} pixels; as many as in 4096x4096 can "
             "be played"
         )
-    if spec.stream_mode is StreamMode.TRANSCODE:
+    if settings.stream_mode is StreamMode.TRANSCODE:
         return TrackPlan(TrackAction.TRANSCODE, f"asked for, source is {title}")
     if track.codec != "h264":
         raise unsupported(f"the source's video is {title}; {ONLY_H264_IS_COPIED}")
@@ -142,8 +170,8 @@ def plan_video(spec: RelaySpec, track: VideoTrack) -> TrackPlan:
     return TrackPlan(TrackAction.COPY, "source is H.264 without B-frames")
 
 
-def plan_audio(spec: RelaySpec, track: AudioTrack) -> TrackPlan:
-    if spec.media_type is MediaType.VIDEO:
+def plan_audio(settings: TrackSettings, track: AudioTrack) -> TrackPlan:
+    if settings.media_type is MediaType.VIDEO:
         return TrackPlan(TrackAction.NONE, "only video was asked for")
     if not is_sound(track.sample_rate or LEAST_SAMPLE_RATE, track.channels):
         raise unsupported(
@@ -152,7 +180,7 @@ def plan_audio(spec: RelaySpec, track: AudioTrack) -> TrackPlan:
         )
     if track.codec != "opus":
         return TrackPlan(TrackAction.TRANSCODE, f"rooms carry Opus, source is {codec_title(track.codec)}")
-    if why := _sound_changes(spec, track):
+    if why := _sound_changes(settings, track):
         return TrackPlan(TrackAction.TRANSCODE, f"source is Opus, but {why}")
     return TrackPlan(TrackAction.COPY, "source is Opus")
 
@@ -162,18 +190,18 @@ def is_sound(sample_rate: int, channels: int) -> bool:
     return LEAST_SAMPLE_RATE <= sample_rate <= MOST_SAMPLE_RATE and channels <= MOST_CHANNELS
 
 
-def _without_video(spec: RelaySpec, probe: Probe) -> TrackPlan:
-    if spec.media_type is MediaType.AUDIO:
+def _without_video(settings: TrackSettings, probe: Probe) -> TrackPlan:
+    if settings.media_type is MediaType.AUDIO:
         return TrackPlan(TrackAction.NONE, "only audio was asked for")
-    if spec.media_type is MediaType.VIDEO:
+    if settings.media_type is MediaType.VIDEO:
         raise _missing("only video was asked for, but the source has none", probe)
     return TrackPlan(TrackAction.NONE, "source has no video" + _so_far(probe))
 
 
-def _without_audio(spec: RelaySpec, probe: Probe) -> TrackPlan:
-    if spec.media_type is MediaType.VIDEO:
+def _without_audio(settings: TrackSettings, probe: Probe) -> TrackPlan:
+    if settings.media_type is MediaType.VIDEO:
         return TrackPlan(TrackAction.NONE, "only video was asked for")
-    if spec.media_type is MediaType.AUDIO:
+    if settings.media_type is MediaType.AUDIO:
         raise _missing("only audio was asked for, but the source has none", probe)
     return TrackPlan(TrackAction.NONE, "source has no audio" + _so_far(probe))
 
@@ -182,13 +210,13 @@ def _so_far(probe: Probe) -> str:
     return "" if probe.complete else " so far"
 
 
-def _sound_changes(spec: RelaySpec, track: AudioTrack) -> str:
+def _sound_changes(settings: TrackSettings, track: AudioTrack) -> str:
     """Why Opus cannot be copied; empty if it can."""
     if track.channels > OPUS_CHANNELS:
         return f"has {track.channels} channels"
-    if spec.volume != FULL_VOLUME:
-        return f"its volume is {spec.volume} %"
-    return "its loudness is normalised" if spec.normalize else ""
+    if settings.volume != FULL_VOLUME:
+        return f"its volume is {settings.volume} %"
+    return "its loudness is normalised" if settings.normalize else ""
 
 
 _TITLES = {

@@ -14,13 +14,13 @@ import structlog
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
-from sluice.media.allocations import bound_allocations, bound_memory, give_back
+from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, give_back
+from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
-from sluice.media.push.session import Push
-from sluice.media.push.tap import Taps
-from sluice.media.relay.attempt import MediaContext
-from sluice.media.relay.session import Session
+from sluice.media.push.session import pushes
+from sluice.media.relay.session import relays
+from sluice.media.session import Controllable, Session
 from sluice.media.threads import Threads
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
@@ -31,8 +31,10 @@ from sluice.process.control import (
     Done,
     Finished,
     Message,
+    PushJob,
     Ready,
     Refused,
+    RelayJob,
     StartPush,
     StartSession,
     StopSession,
@@ -42,7 +44,13 @@ from sluice.process.owned import own, watch
 
 log = structlog.get_logger()
 
-#: From the end of a session to giving back its memory, and that of others that end then.
+#: Which message begins a session, and what makes such sessions. A new kind is a folder beside `relay` and
+#: `push`, and a row here.
+_KINDS: dict[type[Any], Callable[[MediaContext], Callable[[Any], Session]]] = {
+    StartSession: relays,
+    StartPush: pushes,
+}
+#: From the end of a session to the giving back of its memory, and of that of others which end meanwhile.
 _GIVE_BACK_S = 2.0
 
 
@@ -51,7 +59,7 @@ class MediaProcess:
         self, config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
-        self._sessions: dict[str, tuple[Session | Push, asyncio.Task[None]]] = {}
+        self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
         self._context = MediaContext(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
             links=FrameLinks(),
@@ -60,8 +68,8 @@ class MediaProcess:
             opening=Threads(MOST_OPENING_THREADS, "opening"),
             report=self._channel.notify,
         )
+        self._make = {message: kind(self._context) for message, kind in _KINDS.items()}
         self._most_mb = _most_mb(config)
-        self._taps = Taps(self._context.links, self._context.pacer)
         self._giving_back: asyncio.TimerHandle | None = None
         watch("the pacer", self._context.pacer.stands_still)
 
@@ -74,36 +82,39 @@ class MediaProcess:
             await asyncio.wait([task for _, task in self._sessions.values()], timeout=2)
 
     def _on_notice(self, message: Message) -> None:
-        if isinstance(message, StartSession):
-            self._start(message.job.run_id, lambda: Session(message.job, self._context))
-        elif isinstance(message, StartPush):
-            self._start(message.job.run_id, lambda: Push(message.job, self._context, self._taps))
-        elif isinstance(message, UpdateSession) and message.job.run_id in self._sessions:
-            session, _ = self._sessions[message.job.run_id]
-            if isinstance(session, Session):
+        if (make := self._make.get(type(message))) is not None:
+            self._start(message.job, make)  # type: ignore[union-attr]  # whatever begins a session has one
+        elif isinstance(message, UpdateSession):
+            session = self._session(message.job.run_id)
+            if isinstance(session, Controllable):
                 session.update(message.job)
-        elif isinstance(message, StopSession) and message.run_id in self._sessions:
-            self._sessions[message.run_id][0].stop()
+        elif isinstance(message, StopSession) and (session := self._session(message.run_id)) is not None:
+            session.stop()
 
     async def _on_request(self, message: Message) -> Message:
         if not isinstance(message, ControlSession):
             return Refused(field="request", why=f"a media process does not answer {message.type}")
-        session, _ = self._sessions.get(message.run_id, (None, None))
-        if not isinstance(session, Session):
+        session = self._session(message.run_id)
+        if not isinstance(session, Controllable):
             return Done(found=False)
         return await session.control(message) or Done(found=True)
 
-    def _start(self, run_id: str, make: Callable[[], Session | Push]) -> None:
+    def _session(self, run_id: str) -> Session | None:
+        session, _ = self._sessions.get(run_id, (None, None))
+        return session
+
+    def _start(self, job: RelayJob | PushJob, make: Callable[[Any], Session]) -> None:
+        run_id = job.run_id
         if run_id in self._sessions:
             return
         self._channel.notify(Accepted(run_id=run_id))
-        session = make()
+        session = make(job)
         task = own(session.run(), run_id, vital=False)
         self._sessions[run_id] = (session, task)
         task.add_done_callback(lambda task: self._end(run_id, task))
 
     def _end(self, run_id: str, task: asyncio.Task[None]) -> None:
-        """It has reported its end, unless it broke."""
+        """The session has reported its end, unless an error ended it."""
         session, _ = self._sessions.pop(run_id)
         if self._giving_back is None:
             loop = asyncio.get_running_loop()
@@ -112,7 +123,7 @@ class MediaProcess:
             return
         reason, text = Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text
         if isinstance(error, MemoryError):
-            if self._sessions:  # somebody took it, and not all are to pay: the node divides them
+            if self._sessions:  # one of them took it: the node finds out which, so that the others go on
                 log.error("x media process", why="no memory is left", most_mb=self._most_mb)
                 os._exit(1)
             reason = Reason.SOURCE_UNSUPPORTED
@@ -133,6 +144,7 @@ async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: as
     # FFmpeg's own messages would take the interpreter lock from its threads and name no session.
     av.logging.set_level(None)
     bound_allocations()
+    bound_threads()
     bound_memory(_most_mb(config))
     await MediaProcess(config, reader, writer).run()
 

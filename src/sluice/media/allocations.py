@@ -1,8 +1,8 @@
-"""Bounds on the memory of a media process: on what FFmpeg takes at once, and on everything together. What is
-used no more is given back.
+"""Bounds on the memory and threads of a media process, and the return of memory that is not used any more.
 
-An MP4 of a kilobyte may claim a hundred million samples, for which FFmpeg makes an index of gigabytes. What
-goes beyond the second bound is refused by the kernel: FFmpeg and Python say so, and the machine stays usable.
+One bound is on each allocation of FFmpeg: an MP4 of a kilobyte may claim a hundred million samples, for
+which FFmpeg would make an index of gigabytes. The other is on the whole process: beyond it the kernel refuses
+memory, FFmpeg and Python report that, and the machine stays usable.
 """
 
 import ctypes
@@ -14,26 +14,45 @@ import av  # noqa: F401 - loads the library that is looked for
 
 from sluice.core.limits import MOST_ALLOCATION_BYTES
 
-#: Of a thread: all of it counts, however little is used. What is usual, 8 MB, would be all for 500 threads.
+#: Stack of a thread. All of it counts against the bound, however little is used: with the usual 8 MB, 500
+#: threads would take all that there is.
 _STACK_BYTES = 1 << 20
 _MAPS = Path("/proc/self/maps")
 
 
 def bound_allocations(most_bytes: int = MOST_ALLOCATION_BYTES) -> None:
-    """For the whole process: FFmpeg treats what would be larger as lack of memory (libavutil/mem.h)."""
-    loaded = _MAPS.read_text().splitlines()
-    library = ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in loaded if "libavutil" in line))
+    """FFmpeg refuses larger allocations in this process as if memory were lacking (libavutil/mem.h)."""
+    library = _libavutil()
     library.av_max_alloc.argtypes, library.av_max_alloc.restype = [ctypes.c_size_t], None
     library.av_max_alloc(most_bytes)
 
 
+def bound_threads() -> None:
+    """FFmpeg makes no threads of its own in this process: it takes the machine for one with a single core
+    (libavutil/cpu.h).
+
+    Filter graphs would make one for each core. Ours can be told, but PyAV puts one into each encoder of sound
+    that nobody can reach.
+    """
+    library = _libavutil()
+    library.av_cpu_force_count.argtypes, library.av_cpu_force_count.restype = [ctypes.c_int], None
+    library.av_cpu_force_count(1)
+
+
+def _libavutil() -> ctypes.CDLL:
+    """The library that PyAV has loaded."""
+    loaded = _MAPS.read_text().splitlines()
+    return ctypes.CDLL(next(line.split(maxsplit=5)[5] for line in loaded if "libavutil" in line))
+
+
 def give_back() -> None:
-    """What was freed, to the machine: the C library keeps it otherwise, hundreds of megabytes of a large
-    source. Takes milliseconds; other threads run meanwhile."""
+    """Returns freed memory to the machine. The C library would keep it: hundreds of megabytes after a large
+    source. Takes milliseconds, in which other threads run."""
     ctypes.CDLL(None).malloc_trim(0)
 
 
 def bound_memory(most_mb: int) -> None:
-    """For the whole process with its threads' stacks; not what it shares, maps from files or reserves."""
+    """Bounds the data of this process with the stacks of its threads. Shared memory, mapped files and what is
+    only reserved do not count."""
     threading.stack_size(_STACK_BYTES)
     resource.setrlimit(resource.RLIMIT_DATA, (most_mb << 20, most_mb << 20))

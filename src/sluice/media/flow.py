@@ -1,7 +1,7 @@
-"""Whether a task's media flows, judged for each kind by what left: relays and pushes say `running` by this.
+"""Whether a task's media flows, judged for each kind of track by what left. A task is `running` by this.
 
-Pure: time is an argument, seconds of any steady clock. Only media that is new and that a receiver can decode
-is told here; what is repeated, or cannot be shown, is not.
+Pure: time is an argument, in seconds of any steady clock. Only new media that a receiver can decode counts as
+sent; repeats, and what cannot be shown, do not.
 """
 
 from collections import deque
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from sluice.core.lifecycle import Reason
 from sluice.media.packets import TrackKind
 
-#: `running` is left when a kind of media that exists did not leave for this long; or, where it comes in such
-#: steps all the time (a slide every five seconds), for twice its usual distance.
+#: A kind of media is missing when it has not left for this long. Where it always comes in longer steps (a
+#: slide every five seconds), it is missing after twice its usual step.
 SILENT_S = 2.0
 _STEP_S = 0.5
 _STEPS = 3
@@ -31,7 +31,7 @@ class _Kind:
     left_at: float
     steps: deque[float] = field(default_factory=lambda: deque(maxlen=_STEPS))
     why: str = ""
-    seen: bool = False  #: some of it has left
+    seen: bool = False  #: whether some of it has left
 
     def sent(self, now: float) -> None:
         step = now - self.left_at
@@ -47,7 +47,7 @@ class _Kind:
 
 
 class Flow:
-    """Kinds exist from `expect` to `forget`; before and after, nobody misses them."""
+    """The kinds of one task. A kind can be missing only between `expect` and `forget`."""
 
     def __init__(self) -> None:
         self._kinds: dict[TrackKind, _Kind] = {}
@@ -58,7 +58,7 @@ class Flow:
         return all(known.seen for known in self._kinds.values())
 
     def expect(self, kind: TrackKind, now: float) -> None:
-        """It exists, and has `SILENT_S` from now until it is missed."""
+        """This kind exists. It is missing if none of it leaves for `SILENT_S` from now."""
         if kind not in self._kinds:
             self._kinds[kind] = _Kind(now)
 
@@ -73,12 +73,12 @@ class Flow:
         known.sent(now)
 
     def blame(self, kind: TrackKind, why: str) -> None:
-        """What keeps it from leaving, for the text; until some leaves again. An empty text takes it back."""
+        """Says why this kind does not leave, until some leaves. An empty text clears it."""
         if kind in self._kinds:
             self._kinds[kind].why = why
 
     def silent(self, now: float) -> list[TrackKind]:
-        """The kinds that exist and do not leave."""
+        """The kinds that are missing, with those that stopped at the same time."""
         silent = [kind for kind, known in self._kinds.items() if known.is_silent(now)]
         if not silent:
             return []
@@ -90,7 +90,7 @@ class Flow:
         return len(self.silent(now)) == len(self._kinds)
 
     def fault(self, now: float) -> Fault | None:
-        """None while each kind that exists leaves."""
+        """What is wrong; None while no kind is missing."""
         missing = self.silent(now)
         if not missing:
             return None

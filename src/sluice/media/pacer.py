@@ -1,4 +1,4 @@
-"""One clock for all paced sessions of a media process: whoever is due is called.
+"""One timer for all paced sessions of a media process. It calls those that are due.
 
 Due times are rounded up to a common grid, so that many sessions share a wake-up instead of having one each.
 Sessions of sound alone have a packet every 20 ms; they are all called in the same, every second, wake-up.
@@ -19,7 +19,7 @@ BEAT_S = 0.02
 Paced = Callable[[float], float | None]
 #: Sends what is due at the given time; False when it is to be called no more.
 Beaten = Callable[[float], bool]
-#: Is told the error that ended the calls of one of these.
+#: Gets the error that ended the calls.
 Failed = Callable[[Exception], None]
 
 #: A timer that is so late does not come any more, whatever the load.
@@ -50,7 +50,7 @@ class Pacer:
             self._arm_beat()
 
     def stands_still(self) -> bool:
-        """Somebody waits in vain (see process.owned)."""
+        """Whether a call is overdue by so much that its timer cannot be running (see process.owned)."""
         late_at = self._loop.time() - _STANDS_STILL_S
         paced_late = bool(self._heap) and self._heap[0][0] < late_at
         return paced_late or (bool(self._steady) and self._beaten_at < late_at)
@@ -75,7 +75,7 @@ class Pacer:
             _, order, paced, failed = heapq.heappop(heap)
             try:
                 due = paced(now)
-            except Exception as error:  # noqa: BLE001 - root of a timer: who fails is told, the others go on
+            except Exception as error:  # noqa: BLE001 - root of a timer: its own session gets it, others go on
                 failed(error)
                 continue
             if due is not None:

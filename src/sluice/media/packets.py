@@ -1,4 +1,4 @@
-"""What every source hands on: encoded packets with times in microseconds of the source's own clock."""
+"""What every source gives: encoded packets, with times in microseconds of the source's own clock."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -11,7 +11,7 @@ class TrackKind(Enum):
     VIDEO = "video"
     AUDIO = "audio"
 
-    # By identity: the one that Enum has is a Python function, and this is done several times for each packet.
+    # By identity, since kinds are hashed several times for each packet: Enum's own hash is a Python function.
     __hash__ = object.__hash__
 
 
@@ -19,12 +19,16 @@ class TrackKind(Enum):
 class Packet:
     """One access unit or audio frame.
 
-    `track` is set where a track begins, or goes on in another form; the same track may be told again.
-    `extradata` is set on the first packet that follows a new decoder configuration (where a source gives it
-    in the stream): AVCDecoderConfigurationRecord for h264, AudioSpecificConfig for aac. `encoded` is sound as
-    FFmpeg's demuxer gave it, for its decoders: with what an encoder put before and behind the sound marked,
-    so that it is left out. `pts_us` is then the time of the first sample that is left, `skipped_us` what lies
-    before it. `hidden` pictures are for the decoder alone: an edit list cuts them away.
+    `track` is set where a track begins or goes on in another form. The same track may be set again.
+
+    `extradata` is a new decoder configuration, where a source gives it in the stream. The first packet that
+    needs it has it: an AVCDecoderConfigurationRecord for h264, an AudioSpecificConfig for aac.
+
+    `encoded` is a packet of sound as FFmpeg's demuxer gave it. It marks what an encoder put before and behind
+    the sound, and FFmpeg's decoder leaves that out. `pts_us` is then the time of the first sample that is
+    left, and `skipped_us` the length of what is left out before it.
+
+    A `hidden` picture is for the decoder alone: an edit list cuts it away.
     """
 
     kind: TrackKind
@@ -35,17 +39,17 @@ class Packet:
     extradata: bytes | None = None
     encoded: Any = None
     skipped_us: int = 0
-    duration_us: int | None = None  #: of sound, without what is left out, where the source tells
+    duration_us: int | None = None  #: of the sound that is left, where the source says it
     track: Track | None = None
     hidden: bool = False
 
     def shift(self, by_us: int) -> None:
-        """Moves it to another clock."""
+        """Moves the packet to another clock."""
         self.dts_us += by_us
         self.pts_us += by_us
 
 
 def kinds_of(probe: Probe) -> set[TrackKind]:
-    """What has begun."""
+    """The kinds of tracks that have begun."""
     tracks = {TrackKind.VIDEO: probe.video, TrackKind.AUDIO: probe.audio}
     return {kind for kind, track in tracks.items() if track is not None}

@@ -1,7 +1,7 @@
-"""The way into an RTMP server, for sources and pushes alike: TCP, handshake and connect, with deadlines.
+"""Connects to an RTMP server, for sources and pushes alike: TCP, handshake and `connect`, with deadlines.
 
-A server that wants a login is answered, one that sends elsewhere is followed, each over a connection of its
-own through the address guard. The password goes to the server alone that it is meant for.
+It logs in where the server asks for it, and follows redirects. Each of these takes a new connection, whose
+address is checked. A password is sent only to the server that it belongs to.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class HungUp(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class RtmpLink(Generic[ClientT]):
-    """`machine` waits for createStream."""
+    """A connection that the server has granted. `machine` is at createStream."""
 
     reader: StreamReader
     writer: StreamWriter
@@ -41,8 +41,8 @@ class RtmpLink(Generic[ClientT]):
     budget: CostLimit = field(default_factory=CostLimit)
 
     async def receive(self) -> list[Event]:
-        """Sends what the protocol wants and takes in what the server says next: a bounded part of it, so that
-        all others on the loop come in between.
+        """Sends what the protocol asks for, and reads what the server says next. It reads a bounded part, so
+        that other tasks of the loop get their turn.
 
         Raises RtmpError, HungUp and other OSErrors.
         """
@@ -60,7 +60,7 @@ class RtmpLink(Generic[ClientT]):
         return events
 
     async def close(self) -> None:
-        """Nothing that is still to be sent matters to the server; a polite end could block."""
+        """Closes at once: what is still to be sent does not matter, and a polite end could block."""
         self.writer.transport.abort()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1):
@@ -70,7 +70,7 @@ class RtmpLink(Generic[ClientT]):
 async def connect_rtmp(
     url: RtmpUrl, dialer: Dialer, kind: Callable[..., ClientT], *, handshake_s: float, reply_s: float
 ) -> RtmpLink[ClientT]:
-    """`kind` is the machine's class.
+    """Returns when the server has granted `connect`. `kind` is the class of the protocol machine.
 
     Raises SourceError, permanent for addresses that may not be reached and for logins that fail:
     SOURCE_UNREACHABLE, SOURCE_REFUSED, ADDRESS_NOT_ALLOWED.

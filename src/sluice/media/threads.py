@@ -1,7 +1,7 @@
-"""Threads for calls that block, made when all others are busy and gone when nothing came for a while.
+"""Threads for calls that block. One is made when all others are busy, and ends when no call came for a while.
 
-Who waits for a slow server holds one. Sources that are being opened have threads of their own: however many
-servers do not answer, who plays waits for none of them.
+A call to a slow server holds its thread. Sources that are being opened have threads of their own, so that
+playing never waits for servers that do not answer.
 """
 
 import threading
@@ -29,7 +29,7 @@ class Threads(Executor):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """How many threads there are."""
         return self._count
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -41,7 +41,7 @@ class Threads(Executor):
                     result = fn(*args, **kwargs)
                 except SourceError as error:
                     future.set_exception(_alone(error))
-                except BaseException as error:  # noqa: BLE001 - whoever waits for the call gets it
+                except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
                     future.set_exception(error)
                 else:
                     future.set_result(result)
@@ -58,7 +58,7 @@ class Threads(Executor):
         try:
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
             self._count += 1
-        except RuntimeError:  # the machine allows no more: one of those that there are takes it
+        except RuntimeError:  # the machine allows no more threads: a present one takes the call
             if not self._count:
                 self._calls.pop()
                 raise
@@ -66,10 +66,10 @@ class Threads(Executor):
     def _run(self) -> None:
         while (call := self._next()) is not None:
             call()
-            del call  # what it holds goes with it
+            del call  # otherwise all that it refers to lives until the next one
 
     def _next(self) -> Callable[[], None] | None:
-        """None when it is to end."""
+        """The next call; None when the thread is to end."""
         with self._news:
             self._idle += 1
             found = self._news.wait_for(lambda: self._calls, self._idle_s)
@@ -79,6 +79,7 @@ class Threads(Executor):
 
 
 def _alone(error: SourceError) -> SourceError:
-    """Without what led to it: a session keeps the error, whose frames would keep all that was read."""
+    """The error without its traceback and causes. A session keeps it, and their frames would keep all that
+    was read."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

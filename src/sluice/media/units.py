@@ -1,4 +1,4 @@
-"""What goes to CDNs: bodies of FLV tags with times in microseconds, made once for all pushes of a stream."""
+"""What pushes send to CDNs: bodies of FLV tags, made once for all pushes of a stream."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from sluice.media.packets import TrackKind
 
 @dataclass(frozen=True, slots=True)
 class VideoHeaders:
-    """What players must have before the pictures: the sequence header's tag, and the size in pixels (0 is
-    unknown)."""
+    """What players need before the pictures: the tag of the sequence header. The size is in pixels, 0 where
+    it is not known."""
 
     tag: bytes
     width: int
@@ -17,7 +17,7 @@ class VideoHeaders:
 
 @dataclass(frozen=True, slots=True)
 class AudioHeaders:
-    """The sequence header's tag, and what the metadata tells of the sound."""
+    """What players need before the sound: the tag of the sequence header, and what the metadata says."""
 
     tag: bytes
     rate_hz: int
@@ -26,9 +26,11 @@ class AudioHeaders:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One access unit or AAC frame at `at_us` of the clock that both tracks share. `headers` are those that a
-    picture needs; None for sound. `made`: it is silence, since there is no sound. `past`: it was sent before,
-    and is for who cannot go on without."""
+    """One access unit or AAC frame, at `at_us` (microseconds) of the clock that both tracks share.
+
+    `headers` are those that a picture needs; None for sound. `made` marks silence that stands in for missing
+    sound. `past` marks a picture that was sent before: it is for connections that begin after its key frame.
+    """
 
     kind: TrackKind
     at_us: int

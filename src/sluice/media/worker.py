@@ -1,7 +1,7 @@
 """The blocking calls of one source on a worker thread, one at a time.
 
-A call cannot be cancelled, only told to fail (`abort` of the source); whoever closes the source waits for
-the call under way with `settle`, since nothing may be freed under a thread that uses it.
+A call cannot be cancelled, only told to fail (`abort` of the source). Before a source is closed, `settle`
+waits for the call under way: nothing may be freed while a thread uses it.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 
 async def in_time(opening: Awaitable[T]) -> T:
-    """Raises SourceError where a source is not open in time: a server may send a byte now and then."""
+    """Waits for the opening of a source. Raises SourceError after LONGEST_OPENING_S: a server that sends a
+    byte now and then never exceeds the time-out of a single step."""
     try:
         async with asyncio.timeout(LONGEST_OPENING_S):
             return await opening
@@ -37,7 +38,8 @@ class Worker:
         return await asyncio.shield(future)
 
     async def settle(self) -> None:
+        """Waits until no call is under way."""
         if self._busy is not None:
             await asyncio.wait({self._busy})
             if not self._busy.cancelled():
-                self._busy.exception()  # seen: nobody waits for it any more
+                self._busy.exception()  # nobody else takes it, and asyncio would log that

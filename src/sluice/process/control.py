@@ -21,6 +21,7 @@ from sluice.core.rooms import (
     StreamIndex,
     WatchOffer,
 )
+from sluice.core.tasks import MediaType, StreamMode
 from sluice.process.documents import Document
 
 # --- every process -> node ------------------------------------------------------------------------------
@@ -195,8 +196,8 @@ class RelayJob(Document):
     room_id: RoomId
     user_id: UserId
     url: str
-    media_type: int
-    stream_mode: int
+    media_type: MediaType
+    stream_mode: StreamMode
     loop: bool
     width: int | None = None
     height: int | None = None
@@ -254,7 +255,7 @@ class PushJob(Document):
     user_id: UserId
     stream: StreamIndex
     url: str
-    media_type: int
+    media_type: MediaType
     idle_s: float
     key_frame_s: float = 4.0
     link: LinkAddress

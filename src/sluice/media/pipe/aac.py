@@ -1,9 +1,11 @@
 """Sound for CDNs: a room's Opus becomes AAC-LC, 44.1 kHz stereo, in one unbroken run of frames.
 
-Where the sound's times leave the run, FFmpeg's resampler brings it back: a deviation of the clocks by
-stretching that nobody hears, a lost packet by silence, and sound that comes for a time that is already filled
-by leaving it out. So sound is never off its time by `_HARD_S`. Who feeds it fills times without sound with
-`silence`: players start only when both tracks flow, and a run must not be silent for long inside one call.
+Where the times of the sound depart from the run, FFmpeg's resampler corrects that, so sound is never off its
+time by more than `_HARD_S`. It stretches sound when clocks differ, which nobody hears; it fills in silence
+for a lost packet; and it leaves out sound for a time that is already filled.
+
+The caller fills times without sound by `silence`: players start only when both tracks flow, and one call must
+not bridge a long gap.
 """
 
 from fractions import Fraction
@@ -22,18 +24,18 @@ RATE = 44_100
 BITRATE = 128_000
 _OPUS_RATE = 48_000
 _FRAME_SAMPLES = 1024
-#: Deviations between the two are stretched away within a second, smaller ones are rounding.
+#: Deviations between the two are stretched away within a second. Smaller ones are rounding.
 _SOFT_S, _HARD_S = 0.003, 0.017
 _STRETCH = RATE // 50  #: samples per second, at most
 _SILENT_SAMPLES = 960
 
 
 class AacPipe:
-    """Times are those of its input's first samples; what the encoder adds in front is accounted for."""
+    """Times are those of the first samples of the input. What the encoder adds in front is accounted for."""
 
     def __init__(self) -> None:
         self.dropped = 0  #: packets that could not be decoded
-        self.end_us: int | None = None  #: up to here the run is filled; None before it begins
+        self.end_us: int | None = None  #: where the run ends at present; None before it begins
         decoder = av.CodecContext.create("opus", "r")
         assert isinstance(decoder, AudioCodecContext)  # noqa: S101 - Opus is audio
         self._decoder = decoder
@@ -48,7 +50,7 @@ class AacPipe:
 
     def sound(self, packet: bytes, at_us: int) -> list[Unit]:
         """The AAC frames that this Opus packet completes."""
-        if not packet:  # would tell the decoder that the stream is over
+        if not packet:  # an empty packet would mean to the decoder that the stream is over
             self.dropped += 1
             return []
         try:
@@ -64,7 +66,7 @@ class AacPipe:
         return units
 
     def silence(self, until_us: int) -> list[Unit]:
-        """Silence from the end of the run, or as its beginning, to about `until_us`."""
+        """Fills the run with silence to about `until_us`, or begins it there."""
         units: list[Unit] = []
         if self.end_us is None:
             self.end_us = until_us
@@ -114,8 +116,8 @@ def _encoder() -> AudioCodecContext:
     encoder.sample_rate, encoder.time_base = RATE, Fraction(1, RATE)
     encoder.layout, encoder.format = "stereo", "fltp"
     encoder.bit_rate = BITRATE
-    # A third of the cost of the defaults: most microphones are mono, for which the search for mid/side
-    # stereo takes longer than all the rest and saves bits that there are enough of.
+    # A third of the cost of the defaults. Most microphones are mono; for them the search for mid/side stereo
+    # takes longer than all the rest, and saves bits of which there are enough.
     encoder.options = {"aac_coder": "fast", "aac_ms": "0"}
     encoder.open()
     return encoder

@@ -10,9 +10,10 @@ from sluice.core.limits import MOST_PIXELS
 from sluice.core.plan import Track
 
 C = TypeVar("C", bound=CodecContext)
-#: Pictures may grow in mid-stream, where no plan sees it.
+#: Pictures may grow in mid-stream, when no plan is made.
 _LIMITS = {"max_pixels": str(MOST_PIXELS)}
-#: Codecs whose configuration is all that a decoder needs; a demuxer that jumps resets its own context.
+#: Codecs whose decoders need nothing but the configuration. They do not use the demuxer's own context, which
+#: a jump of the demuxer resets.
 _BY_CONFIGURATION = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg2video"}) | frozenset(
     {"mp3", "mp3float", "aac", "flac", "vorbis", "ac3", "eac3", "alac"}
 )
@@ -32,8 +33,8 @@ def open_decoder(codec: str, extradata: bytes, kind: type[C]) -> C:
 
 
 def decoder_of(track: Track, kind: type[C]) -> C:
-    """The demuxer's own context for codecs that need more than their configuration, such as the size of
-    blocks. Raises SourceError (permanent)."""
+    """A decoder for this track. For codecs that need more than their configuration, such as the size of
+    blocks, it is the demuxer's own. Raises SourceError (permanent)."""
     context = track.context
     if track.codec in _BY_CONFIGURATION or not isinstance(context, kind):
         return open_decoder(track.codec, track.extradata, kind)

@@ -1,4 +1,4 @@
-"""FFmpeg's filters as pipes use them, without the threads that a graph makes for itself: one a core."""
+"""FFmpeg's filters as pipes use them. By itself, a graph would make a thread for each core."""
 
 from itertools import pairwise
 
@@ -9,12 +9,12 @@ from av.filter import Graph
 
 def new_graph() -> Graph:
     graph = Graph()
-    graph.threads = 1  # a session has the thread that works for it
+    graph.threads = 1  # it runs on the thread that works for its session
     return graph
 
 
 class Resampler:
-    """Sound of one kind, that of the first frame, to 16-bit stereo of this rate."""
+    """Converts sound to 16-bit stereo of this rate. All frames have the form of the first."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -33,7 +33,7 @@ class Resampler:
                 pulled = self._graph.pull()
             except (av.BlockingIOError, av.EOFError):
                 return made
-            assert isinstance(pulled, AudioFrame)  # noqa: S101 - of a graph of sound
+            assert isinstance(pulled, AudioFrame)  # noqa: S101 - the graph is of sound
             made.append(pulled)
 
     def _make(self, sample_format: str, layout: str, rate: int) -> Graph:

@@ -1,8 +1,8 @@
 """Video for CDNs without re-encoding: access units of a room as FLV tags, their slices untouched.
 
-Parameter sets go out of the access units into a sequence header. FLV players know only the headers they were
-sent, so a set or a size that changes in mid-stream makes a new one (browsers do that when they change their
-resolution). What comes before the first sets is of no use; malformed units are dropped and counted.
+Parameter sets are taken out of the access units, into a sequence header. A set or a size that changes in
+mid-stream makes a new header, since FLV players know nothing else; browsers change their resolution in this
+way. Units before the first sets are useless and left out; malformed units are dropped and counted.
 """
 
 from sluice.media.packets import TrackKind
@@ -17,7 +17,7 @@ _LENGTH_SIZE = 4
 
 
 class FlvVideo:
-    """Feed it the access units of one stream in order."""
+    """Takes the access units of one stream in order."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -43,7 +43,7 @@ class FlvVideo:
         return Unit(TrackKind.VIDEO, at_us, body, key, self._headers)
 
     def _configure(self, units: list[bytes | memoryview], *, anew: bool) -> None:
-        if anew:  # the sets of a publisher before this one would linger under other ids
+        if anew:  # otherwise sets of an earlier publisher would remain under other ids
             self._sets.clear()
         self._sets.note(units)
         record = self._sets.record()
@@ -55,7 +55,7 @@ class FlvVideo:
 
 
 def _size(sps: bytes) -> tuple[int, int]:
-    """Width and height in pixels; 0 where the set cannot be read, which is the decoder's matter."""
+    """Width and height in pixels; 0 where the set cannot be read. Decoders may still be able to."""
     try:
         parsed = Sps.parse(sps)
     except H264Error:

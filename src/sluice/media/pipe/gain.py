@@ -1,6 +1,6 @@
-"""Gain on sound: a steady one by FFmpeg, and ramps that do not click. 16-bit stereo at 48 kHz.
+"""Gain on sound: a steady gain by FFmpeg, and ramps that do not click. 16-bit stereo at 48 kHz.
 
-A ramp is as long as one frame, and there is one for each change: short enough for Python.
+A ramp is one frame long, and there is one for each change. That is little enough for Python.
 """
 
 from array import array
@@ -24,7 +24,7 @@ def frame_of(sound: Sound) -> AudioFrame:
 
 
 def ramp(sound: Sound, begin: float, end: float) -> bytes:
-    """From one gain to the other in a straight line."""
+    """Sound whose gain goes from `begin` to `end` in a straight line."""
     if begin == end == 1:
         return bytes(sound)
     samples = array("h", bytes(sound))
@@ -37,14 +37,14 @@ def ramp(sound: Sound, begin: float, end: float) -> bytes:
 
 
 class Gain:
-    """A steady gain of at most 1, cut into frames for the encoder."""
+    """Applies a steady gain of at most 1, and cuts sound into frames for the encoder."""
 
     def __init__(self, gain: float) -> None:
         self._gain = gain
         self._graph: Graph | None = None
 
     def frames(self, sound: Sound) -> Iterator[AudioFrame]:
-        """`sound` holds whole frames."""
+        """`sound` is a whole number of frames."""
         size = FRAME_SAMPLES * FRAME_BYTES
         if self._gain == 1 or not sound:
             for at in range(0, len(sound), size):
@@ -63,7 +63,7 @@ class Gain:
 def _graph(gain: float) -> Graph:
     graph = new_graph()
     source = graph.add_abuffer(sample_rate=RATE, format="s16", layout="stereo")
-    # Its own arithmetic of 16-bit samples knows only 256 volumes.
+    # With 16-bit samples, the filter would know only 256 volumes.
     volume = graph.add("volume", f"volume={gain}:precision=float")
     form = graph.add("aformat", "sample_fmts=s16")
     sink = graph.add("abuffersink")

@@ -1,8 +1,8 @@
 """Video for rooms without re-encoding: H.264 access units as they are, made startable at key frames.
 
-Containers keep SPS and PPS outside the frames (ISO/IEC 14496-15 5.3); a receiver of RTP needs them before
-each key frame. Units that are malformed, or that come before the first key frame, are dropped and counted.
-Pictures that turn out to be out of order cannot be copied: whoever owns the pipe converts from there on.
+Containers keep SPS and PPS outside the frames (ISO/IEC 14496-15 5.3). Receivers of RTP need them before each
+key frame, so they are put there. Malformed units, and units before the first key frame, are dropped and
+counted. Pictures that are not in the order in which they are shown cannot be copied: `push` raises Reordered.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from sluice.process.link import FrameType
 from sluice.wire.h264 import AvcConfig, H264Error, Sps, split_avcc
 
 _IDR, _SPS = 5, 7
-#: Where no parameter set tells the order, B-frames show within so many pictures; until then they are kept.
+#: Where no parameter set tells the order, B-frames show up within so many pictures. Until then packets are
+#: kept.
 _UNSURE_PICTURES = 64
 
 
@@ -27,14 +28,15 @@ class H264Copy:
     def __init__(self, track: VideoTrack) -> None:
         """Raises SourceError (permanent) when the track's configuration record is malformed."""
         self.dropped = 0
-        self.gop: list[Packet] = []  #: what was sent since the last key frame, while the order is not sure
+        self.gop: list[Packet] = []  #: packets since the last key frame, while the order is not known
         self._started = False
         self._last_pts_us: int | None = None
         self._unsure = 0
         self.begin(track)
 
     def begin(self, track: VideoTrack) -> list[OutFrame]:
-        """The stream goes on with pictures of this track, from a key frame on. Raises as the making does."""
+        """Goes on with pictures of this track, from a key frame on. Raises SourceError as the constructor
+        does."""
         self._configure(track.extradata)
         self._started = False
         self._last_pts_us = None
@@ -88,7 +90,7 @@ class H264Copy:
         self._length_size = config.length_size
         self._parameter_sets = [*config.sps, *config.pps]
         self._unsure = _UNSURE_PICTURES
-        with contextlib.suppress(H264Error):  # what it cannot tell is seen
+        with contextlib.suppress(H264Error):  # then the pictures themselves show the order
             sps = Sps.parse(config.sps[0])
             if not sps.allows_b_slices or sps.reorder_frames == 0:
                 self._unsure = 0

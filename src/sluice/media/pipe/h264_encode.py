@@ -1,8 +1,8 @@
 """Video for rooms by re-encoding: any codec that FFmpeg decodes becomes H.264 constrained baseline.
 
-The picture is deinterlaced where it says so, turned upright, given square pixels, fitted into the asked size
-with black bars, and thinned to the asked rate; no frame is ever duplicated. Key frames come when a viewer
-needs one, and every two seconds at most.
+A picture that is marked as interlaced is deinterlaced. Pictures are turned upright, get square pixels, and
+are fitted into the asked size with black bars. Frames beyond the asked rate are left out; none is duplicated.
+A key frame comes when a viewer needs one, and at least every two seconds.
 """
 
 from fractions import Fraction
@@ -22,13 +22,13 @@ from sluice.wire.h264 import split_annexb
 
 _CLOCK = Fraction(1, 1_000_000)
 _KEY_FRAME_US = 2_000_000
-#: A frame this share of its distance too early still counts as due: containers round their timestamps.
+#: A frame counts as due when it is early by up to this share of the distance: containers round their times.
 _EARLY = 0.25
 _UNKNOWN_RATE = 30
 
 
 class H264Encode:
-    """Feed it packets of one track in order; `dropped` counts packets that could not be decoded."""
+    """Takes packets of one track in order. `dropped` counts packets that could not be decoded."""
 
     def __init__(self, track: VideoTrack, target: VideoTarget) -> None:
         """Raises SourceError (permanent) when nothing decodes this codec."""
@@ -46,13 +46,14 @@ class H264Encode:
         self._key_us: int | None = None
 
     def begin(self, track: VideoTrack) -> list[OutFrame]:
-        """The stream goes on with pictures of this track, from a key frame on. Raises as the making does."""
+        """Goes on with pictures of this track, from a key frame on. Raises SourceError as the constructor
+        does."""
         frames = self.flush()
         self._use(track)
         return frames
 
     def request_key_frame(self) -> None:
-        """From any thread: the next frame is a key frame."""
+        """The next frame becomes a key frame. May be called from any thread."""
         self._key_wanted = True
 
     def push(self, packet: Packet) -> list[OutFrame]:
@@ -76,10 +77,10 @@ class H264Encode:
         return self._take(decoded)
 
     def flush(self) -> list[OutFrame]:
-        """What decoder and filters still hold; the next pass begins with a key frame."""
+        """The frames that decoder and filters still hold. The next pass begins with a key frame."""
         try:
             frames = self._take(self._decoder.decode(None))
-        except av.FFmpegError:  # it never opened: nothing is held
+        except av.FFmpegError:  # it was never opened, and holds nothing
             frames = []
         frames += [out for picture in self._drain() for out in self._encode(picture)]
         if self._decoder.is_open:
@@ -105,7 +106,7 @@ class H264Encode:
         ]
 
     def _is_due(self, frame: VideoFrame) -> bool:
-        """FrameRate is an upper bound: frames in between are left out, none is added."""
+        """FrameRate is an upper bound: frames beyond it are left out, none is added."""
         at_us = frame.pts
         if at_us in self._hidden:
             self._hidden.discard(at_us)
@@ -132,13 +133,13 @@ class H264Encode:
         return held + self._graph.run(frame)
 
     def _drain(self) -> list[VideoFrame]:
-        """What the filters hold; drained, they take nothing more."""
+        """The pictures that the filters still hold. They take nothing more after that."""
         held = self._graph.run(None) if self._graph is not None else []
         self._shape = self._graph = None
         return held
 
     def _encode(self, picture: VideoFrame) -> list[OutFrame]:
-        # Filters have clocks of their own: yadif counts in half frames.
+        # Filters may use another clock: yadif counts in half frames.
         at_us = round((picture.pts or 0) * (picture.time_base or _CLOCK) / _CLOCK)
         if self._encoder is None or (self._encoder.width, self._encoder.height) != (
             picture.width,
@@ -190,7 +191,7 @@ class _Fitting:
             chain.append(graph.add("yadif", "deint=interlaced"))
         shown_width, shown_height = round(width * aspect), height
         if rotation in (90, 270):
-            # The matrix says how to turn counter-clockwise what was stored.
+            # The rotation is the one by which the stored picture is to be turned counter-clockwise.
             chain.append(graph.add("transpose", "cclock" if rotation == 90 else "clock"))
             shown_width, shown_height = shown_height, shown_width
         elif rotation == 180:
@@ -209,8 +210,8 @@ class _Fitting:
         self._graph = graph
 
     def run(self, frame: VideoFrame | None) -> list[VideoFrame]:
-        """The pictures that are ready: deinterlacing looks at the next frame, and holds one until it comes.
-        None drains."""
+        """The pictures that are ready. Deinterlacing holds a frame until the next one comes; None drains
+        it."""
         if frame is not None:
             frame.time_base = _CLOCK
         self._graph.vpush(frame)
@@ -232,7 +233,7 @@ def _encoder(picture: VideoFrame, target: VideoTarget) -> VideoCodecContext:
     encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuv420p"
     encoder.time_base = _CLOCK
     encoder.framerate = Fraction(target.frame_rate or _UNKNOWN_RATE)
-    encoder.gop_size = 10_000  # key frames are asked for by time, since no frame rate is certain
+    encoder.gop_size = 10_000  # `_encode` asks for key frames by time: no frame rate is certain
     encoder.thread_count = 1
     options = {
         "preset": "veryfast",

@@ -1,7 +1,7 @@
 """Loudness normalisation (EBU R 128) of 16-bit stereo at 48 kHz: FFmpeg measures, amplifies and limits.
 
-Costs of a stream: measuring 0.05 % of a core, the limiter 0.06 %; FFmpeg's own loudnorm takes 1.8 %. Peaks
-stay below −1 dB: the limiter looks 5 ms ahead, by which sound comes out later, not delayed.
+For a stream, the meter takes 0.05 % of a core and the limiter 0.06 %; FFmpeg's own loudnorm takes 1.8 %.
+Peaks stay below −1 dB. The limiter looks 5 ms ahead: it gives sound that much later, with unchanged times.
 """
 
 import math
@@ -24,7 +24,7 @@ _NOTHING_LUFS = -70.0
 
 
 class Loudness:
-    """`run` all sound of a session through it. `on` may change at any time."""
+    """Takes all sound of a session through `run`. `on` may change at any time."""
 
     def __init__(self) -> None:
         self._gain = LoudnessGain()
@@ -44,7 +44,8 @@ class Loudness:
         self._gain.on = on
 
     def run(self, sound: bytes) -> bytes:
-        """As much sound as was given, but for what the limiter looks ahead."""
+        """The sound with its gain: as much as was given, less what the limiter holds back at the
+        beginning."""
         for frame in _through(self._meter, sound):
             measured = float(frame.metadata.get(_INTEGRATED, "nan"))
             if math.isfinite(measured):

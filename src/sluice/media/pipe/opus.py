@@ -1,8 +1,8 @@
 """Audio for rooms: any codec that FFmpeg decodes becomes Opus, 48 kHz stereo, 20 ms packets (RFC 7587).
 
-The output is a continuous run of 20 ms packets (sound_run.py). Where the source's times leave that run,
-silence is inserted, or sound is left out with a cross-fade, so that it stays with the picture: after a
-jump, and bit by bit while a live source is played faster. A long gap moves the clock instead.
+The output is a continuous run of 20 ms packets (sound_run.py). Where the source's times depart from the run,
+silence is inserted, or sound is left out with a cross-fade, so that it stays with the picture. This happens
+after a jump, and bit by bit while a live source is played faster. A long gap moves the clock instead.
 """
 
 from sluice.core.plan import AudioTrack
@@ -21,7 +21,7 @@ _SEARCH = 480
 
 
 class OpusPipe:
-    """Feed it packets of one track in order; `left_out` counts how often sound was left out."""
+    """Takes packets of one track in order. `left_out` counts how often sound was left out."""
 
     def __init__(
         self,
@@ -32,8 +32,9 @@ class OpusPipe:
         loudness: Loudness | None = None,
         begin_us: int | None = None,
     ) -> None:
-        """Raises SourceError (permanent) when nothing decodes this codec. `live`: one packet is always held
-        back, so that whatever comes next can be faded to. `begin_us`: it begins in mid-sound, there."""
+        """`live`: one packet is always held back, so that a fade to what comes next is possible. `begin_us`:
+        the sound begins there, in its middle. Raises SourceError (permanent) when nothing decodes the
+        codec."""
         self.left_out = 0
         self._decode = SoundDecode(track)
         self._run = SoundRun()
@@ -62,7 +63,7 @@ class OpusPipe:
         return self._encode.next_us
 
     def push(self, packet: Packet) -> list[OutFrame]:
-        """The Opus packets that this packet completes. Raises SourceError as the pipe's making does."""
+        """The Opus packets that this packet completes. Raises SourceError as the constructor does."""
         sound = self._decode.decode(packet)
         if sound and self.loudness is not None:
             sound = self.loudness.run(sound)
@@ -71,7 +72,7 @@ class OpusPipe:
         return self._encoded()
 
     def begin(self, track: AudioTrack) -> None:
-        """The run goes on with the sound of this track. Raises SourceError as the making does."""
+        """Goes on with the sound of this track. Raises SourceError as the constructor does."""
         decode = SoundDecode(track)
         sound = self._decode.finish()
         if sound:
@@ -80,7 +81,7 @@ class OpusPipe:
         self._decode = decode
 
     def begin_at(self, media_us: int) -> None:
-        """Sound before this time is only to prepare the decoder."""
+        """Sound before this time only prepares the decoder, and is left out."""
         self._begin_us = media_us
 
     def end_at(self, media_us: int) -> None:
@@ -92,7 +93,7 @@ class OpusPipe:
         return self._encode.set_gain(gain, from_us)
 
     def flush(self) -> list[OutFrame]:
-        """The end of a pass: the run of samples goes on over the passes, which are joined to the sample."""
+        """The end of a pass. The next pass goes on at the very sample at which this one ends."""
         sound = self._decode.finish()
         if sound:
             self._take(sound, self._run.end_us)
@@ -101,8 +102,8 @@ class OpusPipe:
         return self._encoded()
 
     def end_on(self, remainder: int) -> None:
-        """Makes the run, at the end of a pass, one of so many samples more than whole packets: its last
-        packet goes, or is filled, whichever is less. Nothing that is heard as a gap."""
+        """At the end of a pass, makes the run `remainder` samples longer than whole packets: it cuts the last
+        packet or fills it, whichever is less. Nobody hears that as a gap."""
         over = (self._run.samples - remainder) % FRAME_SAMPLES
         if over <= min(FRAME_SAMPLES // 2, self._encode.waiting):
             self._encode.cut(over)
@@ -110,7 +111,7 @@ class OpusPipe:
             self._encode.write(bytes((FRAME_SAMPLES - over) * FRAME_BYTES))
 
     def close(self) -> list[OutFrame]:
-        """The end of the sound: with what decoder and encoder still hold."""
+        """The end of the sound: what decoder and encoder still hold."""
         held = self._decode.finish()
         if held:
             self._take(held, self._run.end_us)
@@ -146,7 +147,7 @@ class OpusPipe:
             self._encode.write(sound)
 
     def _leave_out(self, overlap: int, sound: bytes) -> None:
-        """What overlaps the run, but for what is faded to and half of where the fade may begin."""
+        """Leaves out what overlaps the run, but for the fade and half of the range in which it may begin."""
         fade = min(_FADE, self._encode.waiting)
         left_out = max(0, overlap - fade - _SEARCH // 2)
         if left_out * FRAME_BYTES < len(sound):
@@ -154,7 +155,7 @@ class OpusPipe:
             self._join(sound[left_out * FRAME_BYTES :])
 
     def _join(self, sound: bytes) -> None:
-        """Fades from the end of the run to `sound` and what follows it, when there is enough of it."""
+        """Fades from the end of the run to `sound`, when enough has come to choose where."""
         new = self._joining
         new += sound
         fade = min(_FADE, self._encode.waiting)

@@ -1,7 +1,7 @@
-"""Opus for rooms as it is: packets of any length that Opus has, in a run of their own (sound_run.py).
+"""Opus for rooms as it is: packets of any length that Opus allows, in a run (sound_run.py).
 
-Without samples there is nothing to fade: what a source leaves out, or has too much of, begins and ends with
-whole packets. Decoders smooth such cuts a little, since Opus packets overlap.
+Nothing is decoded, so nothing can be faded: gaps and cuts begin and end with whole packets. Decoders smooth
+such cuts a little, since Opus packets overlap.
 """
 
 from dataclasses import replace
@@ -17,8 +17,8 @@ _ROUNDING_US = 100
 
 
 class OpusCopy:
-    """`dropped` counts packets that break Opus's rules, `left_out` those that would overlap. `held` is the
-    last packet of a file, part of which is no sound."""
+    """`dropped` counts malformed packets, `left_out` those that would overlap. `held` is the last packet of a
+    file, if part of it is padding."""
 
     def __init__(self) -> None:
         self.dropped = self.left_out = 0
@@ -32,7 +32,7 @@ class OpusCopy:
         return self._run.end_us
 
     def begin_at(self, media_us: int) -> None:
-        """The first packet is to be the one that holds this time."""
+        """Leaves out the packets before the one that contains this time."""
         self._begin_us = media_us
 
     def push(self, packet: Packet) -> list[OutFrame]:
@@ -52,7 +52,7 @@ class OpusCopy:
             self.held = packet
             return []
         if packet.duration_us == 0:
-            return []  # the encoder's delay, more than a packet of it
+            return []  # all of it is the encoder's delay
         gap = self._run.gap(begin_us)
         if gap < 0:
             self.left_out += 1
@@ -67,7 +67,7 @@ class OpusCopy:
 
 
 def samples_of(packet: bytes) -> int | None:
-    """What an Opus packet holds at 48 kHz, None when it breaks RFC 6716 3.2."""
+    """The number of samples of an Opus packet at 48 kHz; None if it breaks RFC 6716 3.2."""
     if not packet:
         return None
     config, code = packet[0] >> 3, packet[0] & 3

@@ -1,7 +1,7 @@
 """The encoder for rooms: a run of samples becomes Opus packets of 20 ms (RFC 7587), with a gain.
 
-What was encoded can be encoded again with another gain, as long as it is kept: packets are made long before
-they are due, and a new volume shall not wait for that.
+Packets are made long before they are due. So that a new volume does not wait for that, the sound of the last
+packets is kept, and can be encoded again with another gain.
 """
 
 from collections import deque
@@ -22,19 +22,19 @@ from sluice.process.link import FrameType
 #: libopus delays the sound by its look-ahead of 120 samples; packets are stamped that much earlier.
 LOOKAHEAD_SAMPLES, LOOKAHEAD_US = 120, 2_500
 _BITRATE = 128_000
-#: Without the modes for speech, which are of use at a fifth of this rate, and with the quick decisions of
-#: complexity 0: 0.28 % of a core for a stream, where complexity 5 takes 0.46 and 10 takes 0.75. Noise in ten
-#: bands of notes and drums is within 1 dB of what complexity 5 gives at the same rate, but for 2 dB above
-#: 12 kHz; without a constraint complexity 0 would spend too little there.
+#: No modes for speech, which help at a fifth of this bitrate, and complexity 0. That takes 0.28 % of a core
+#: for a stream, where complexity 5 takes 0.46 and 10 takes 0.75. Measured in ten bands with notes and drums,
+#: its noise is within 1 dB of that of complexity 5 at the same bitrate, but 2 dB above it over 12 kHz.
+#: Without the constraint on the bitrate, complexity 0 would spend too little there.
 _OPTIONS = {
     "application": "lowdelay",
     "frame_duration": "20",
     "compression_level": "0",
     "vbr": "constrained",
 }
-#: Frames that are kept: more than may wait to be sent.
+#: So many frames are kept: more than may wait to be sent.
 _MOST_KEPT = 100
-#: Frames encoded before those that are to be had, so that the encoder hears what decoders heard before.
+#: So many frames are encoded again first, and not sent, so that the encoder is where decoders are.
 _LEAD = 2
 _BYTES = FRAME_SAMPLES * FRAME_BYTES
 
@@ -49,17 +49,17 @@ class _Made:
 
 
 class OpusEncode:
-    """`write` sound, then `encode`. The end of what is not encoded yet may still be changed."""
+    """`write` sound, then `encode`. What is not encoded yet can be changed at its end."""
 
     def __init__(self, run: SoundRun, gain: float, *, from_silence: bool = False) -> None:
-        """`from_silence`: what begins in mid-sound is faded in."""
+        """`from_silence`: the sound begins in its middle, and is faded in."""
         self._run = run
         self._encoder = _opus_encoder()
-        self._pcm = bytearray()  #: what is not encoded yet
+        self._pcm = bytearray()  #: sound that is not encoded yet
         self._made: deque[_Made] = deque(maxlen=_MOST_KEPT)
         self._next = 0  #: sample of the run that is to be encoded next
         self._gain, self._steady = gain, Gain(gain)
-        self._gain_now = 0.0 if from_silence else gain  #: at the end of what was encoded
+        self._gain_now = 0.0 if from_silence else gain  #: the gain at the end of what was encoded
 
     @property
     def waiting(self) -> int:
@@ -102,14 +102,14 @@ class OpusEncode:
         return self._encode(sound, stamps)
 
     def finish(self) -> list[OutFrame]:
-        """All that was written and not encoded, with the silence that the last packet needs."""
+        """Encodes all that was written, and the silence that completes the last packet."""
         tail = -(self.waiting + LOOKAHEAD_SAMPLES) % FRAME_SAMPLES + LOOKAHEAD_SAMPLES
         if self.waiting:
             self.write(bytes(tail * FRAME_BYTES))
         return self.encode()
 
     def set_gain(self, gain: float, from_us: int) -> list[OutFrame]:
-        """From the packet at `from_us` on, in place of those that were made already, or from the next."""
+        """Sets the gain from the packet at `from_us` on. Returns packets that replace those made already."""
         self._gain, self._steady = gain, Gain(gain)
         again: deque[_Made] = deque()
         while self._made and self._made[-1].media_us >= from_us:

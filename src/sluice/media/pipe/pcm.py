@@ -1,20 +1,20 @@
-"""Joins of sound that do not click. Pure: 16-bit stereo samples, interleaved, as bytes.
+"""Joins pieces of sound without a click. Pure: 16-bit stereo samples, interleaved, as bytes.
 
-Short enough for Python: a join takes about a millisecond, and there is at most one in a second.
+A join takes about a millisecond in Python, and there is at most one in a second.
 """
 
 from array import array
 from operator import add, mul
 
-FRAME_BYTES = 4  #: of one sample of both channels
-#: Every eighth sample tells where two pieces of sound are alike.
+FRAME_BYTES = 4  #: the size of one sample of both channels
+#: Every eighth sample is enough to find where two pieces of sound are alike.
 _STRIDE = 8
 
 Sound = bytes | bytearray
 
 
 def cross_fade(old: Sound, new: Sound) -> bytes:
-    """From `old` to `new`, which have the same length."""
+    """Fades from `old` to `new`, which are equally long."""
     count = len(old) // FRAME_BYTES
     before, after = array("h", old), array("h", new)
     mixed = array("h", bytes(len(old)))
@@ -25,7 +25,7 @@ def cross_fade(old: Sound, new: Sound) -> bytes:
 
 
 def best_match(old: Sound, new: Sound) -> int:
-    """The sample at which `new`, the longer one, is most like `old`: faded there, waves do not cancel out."""
+    """The sample at which `new`, the longer one, is most like `old`, so that waves do not cancel out."""
     wanted, offered = _outline(old), _outline(new)
     best, found = 0.0, 0
     for at in range(len(offered) - len(wanted) + 1):

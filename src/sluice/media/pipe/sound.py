@@ -1,9 +1,12 @@
-"""The sound of one session: Opus that may stay as it is is copied, all else is decoded and encoded.
+"""The sound of one session: Opus is copied where it may stay as it is, all else is decoded and encoded.
 
-A copy becomes a conversion when its volume changes, and a copy again when that is over, without a gap: the
-conversion begins with packets that were copied already, so that its first packet stands where a copied one
-would, and what it has in hand when it ends is heard before the first copied one. The same is done where one
-pass of a file follows another: packets lean on those before them, and those of a beginning on none.
+When the volume of copied sound changes, it is converted; when the change is taken back, it is copied again.
+There is no gap between the two. The conversion begins with packets that were copied already, so that its
+first packet takes the place of a copied one. When it ends, all that it holds is heard before the first copied
+packet.
+
+The same is done where one pass of a file follows another: Opus packets depend on those before them, and the
+first packets of a file depend on none.
 """
 
 from collections import deque
@@ -19,13 +22,13 @@ from sluice.media.pipe.opus_copy import OpusCopy, samples_of
 from sluice.media.pipe.opus_encode import LOOKAHEAD_SAMPLES, LOOKAHEAD_US
 from sluice.media.pipe.sound_run import RATE
 
-#: Of what was copied, so much is kept: more than may wait to be sent, and what a decoder needs before it.
+#: Copied packets are kept for so long: more than may wait to be sent, and what a decoder needs before that.
 _KEPT_US = 2_500_000
-#: What a decoder of Opus needs to be right (RFC 7845 4.6).
+#: A decoder of Opus gives the right sound after so much (RFC 7845 4.6).
 _PREROLL_US = 80_000
-#: Converted at full volume before it is copied again, so that decoders have come near what they will get.
+#: Sound is converted at full volume for so long before it is copied again, so that decoders come near it.
 _SETTLE_US = 100_000
-#: Samples of the first packet of nearly every file of Opus: 20 ms but for the delay of libopus.
+#: Samples of the first packet of nearly every Opus file: 20 ms, less the delay of libopus.
 _USUAL_FIRST = 960 - 312
 
 
@@ -40,15 +43,15 @@ class SoundPipe:
         live: bool = False,
         begin_us: int | None = None,
     ) -> None:
-        """`begin_us`: it begins in mid-sound, there. Raises SourceError (permanent) when nothing decodes
-        this codec."""
+        """`begin_us`: the sound begins there, in its middle. Raises SourceError (permanent) when nothing
+        decodes this codec."""
         self._track, self._live, self._loudness = track, live, loudness
         self._copy: OpusCopy | None = None
         self._convert: OpusPipe | None = None
-        self._recent: deque[tuple[Packet, int]] = deque()  #: what was copied, and to when
-        self._copy_from_us: int | None = None  #: converted for now; None: for good
+        self._recent: deque[tuple[Packet, int]] = deque()  #: copied packets, each with its time in the room
+        self._copy_from_us: int | None = None  #: when copying may begin again; None: never
         self._counted = [0, 0]
-        self._unaligned = can_copy(track)  #: packets of a conversion do not stand where copied ones would yet
+        self._unaligned = can_copy(track)  #: converted packets are not yet in the places of copied ones
         self._begin_us = begin_us
         self._first_samples = _USUAL_FIRST
         if copy:
@@ -61,7 +64,7 @@ class SoundPipe:
 
     @property
     def copies(self) -> bool:
-        """Whether packets stay as they are, for now."""
+        """Whether packets are copied at present."""
         return self._convert is None
 
     @property
@@ -78,8 +81,8 @@ class SoundPipe:
         return self._pipe.end_us
 
     def begin(self, track: AudioTrack) -> list[OutFrame]:
-        """The run goes on with the sound of this track; what was converted stays converted. Raises
-        SourceError as the making does."""
+        """Goes on with the sound of this track. A conversion goes on as one. Raises SourceError as the
+        constructor does."""
         frames: list[OutFrame] = []
         if self._convert is None and not can_copy(track):
             frames = self._to_conversion(1.0, self._pipe.end_us)
@@ -111,8 +114,8 @@ class SoundPipe:
         assert self._convert is not None  # noqa: S101 - it is one now
         frames += self._convert.flush()
         if self._copy_from_us is not None:
-            # The first packet of the next pass is shorter by what its decoder leaves out; those behind it are
-            # to stand where copied ones would.
+            # A decoder leaves out the beginning of the first packet of the next pass. The packets after it
+            # are to be in the places of copied ones.
             self._convert.end_on(-LOOKAHEAD_SAMPLES - self._first_samples)
             self._copy_from_us = self._convert.end_us + _SETTLE_US
         return frames
@@ -122,13 +125,13 @@ class SoundPipe:
         return self._pipe.close()
 
     def end_at(self, media_us: int) -> None:
-        """Sound from this time on is an encoder's padding."""
+        """Sound from this time on is an encoder's padding, and is left out."""
         if self._convert is not None:
             self._convert.end_at(media_us)
 
     def change(self, volume: int, loudness: Loudness | None, from_us: int) -> list[OutFrame]:
-        """The packets in place of those from `from_us` on that were made already. Loudness changes slowly,
-        and with what is decoded from now on."""
+        """Returns packets that replace those from `from_us` on which were made already. The loudness changes
+        slowly, from the sound on that is decoded next."""
         self._loudness = loudness
         as_it_is = volume == FULL_VOLUME and (loudness is None or not loudness.on)
         if self._convert is None:
@@ -155,7 +158,7 @@ class SoundPipe:
         return frames
 
     def _to_conversion(self, gain: float, from_us: int) -> list[OutFrame]:
-        """Converts what was copied from a little before `from_us` on."""
+        """Converts the packets that were copied from a little before `from_us` on, and goes on converting."""
         from_us = min((at_us for _, at_us in self._recent if at_us >= from_us), default=self._pipe.end_us)
         self._counted = [self.dropped, self.left_out]
         self._convert = convert = OpusPipe(self._track, live=self._live)
@@ -168,7 +171,8 @@ class SoundPipe:
         return convert.set_gain(gain, from_us)
 
     def _align(self, convert: OpusPipe, packet: Packet) -> None:
-        """Packets of both ways are to stand in one row: the conversion's are early by its delay."""
+        """Moves the run so that its packets take the places of copied ones: they are early by the encoder's
+        delay."""
         begin_us = packet.pts_us - packet.skipped_us
         length_us = (samples_of(packet.data) or 0) * 1_000_000 // RATE
         if self._begin_us is None or begin_us + length_us > self._begin_us:
@@ -176,8 +180,8 @@ class SoundPipe:
             self._unaligned = False
 
     def _back_to_copy(self, packet: Packet, begin_us: int) -> list[OutFrame]:
-        """Where the next packet of the conversion would stand where this one does."""
-        assert self._convert is not None  # noqa: S101 - asked by who converts
+        """Copies from this packet on, if the next converted packet would take its place."""
+        assert self._convert is not None  # noqa: S101 - called while converting
         if self._convert.next_us != begin_us:
             return []
         self._counted = [self.dropped, self.left_out]

@@ -1,7 +1,7 @@
 """Sound of any codec that FFmpeg decodes, as 16-bit stereo at 48 kHz.
 
-What encoders put before and behind the sound is left out, where the source marks it (source/trims.py), so
-that passes of a file can be joined to the sample: the resampler goes on over them.
+What encoders put before and behind the sound is left out where the source marks it (source/trims.py). The
+resampler goes on over the passes of a file, so they are joined to the very sample.
 """
 
 import av
@@ -15,7 +15,7 @@ from sluice.media.pipe.filters import Resampler
 from sluice.media.pipe.pcm import FRAME_BYTES
 from sluice.media.pipe.sound_run import RATE
 
-#: Of sources whose packets do not tell, by channels.
+#: By the number of channels, for sources whose packets do not tell.
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
@@ -31,7 +31,7 @@ class SoundDecode:
         self._input: tuple[str, str, int] | None = None
 
     def decode(self, packet: Packet) -> bytes:
-        """The sound that this packet completes. Raises SourceError as the making does."""
+        """The sound that this packet completes. Raises SourceError as the constructor does."""
         if packet.extradata and packet.extradata != self._extradata:
             self._open(packet.extradata)
         try:
@@ -42,7 +42,7 @@ class SoundDecode:
         return self._resample(frames)
 
     def finish(self) -> bytes:
-        """What the decoder still holds at the end of a pass; the next packet begins anew."""
+        """The sound that the decoder still holds at the end of a pass. The next packet begins anew."""
         try:
             frames = self._decoder.decode(None)
         except av.FFmpegError:
@@ -52,7 +52,7 @@ class SoundDecode:
 
     def _open(self, extradata: bytes) -> None:
         track, self._extradata = self._track, extradata
-        if track.codec == "opus":  # by the library that browsers use, too
+        if track.codec == "opus":  # libopus is what browsers use, too
             self._decoder = open_decoder("libopus", _without_preskip(extradata), AudioCodecContext)
         elif extradata == track.extradata:
             self._decoder = decoder_of(track, AudioCodecContext)
@@ -62,7 +62,7 @@ class SoundDecode:
             self._decoder = open_decoder(track.codec, extradata, AudioCodecContext)
         if track.sample_rate:
             self._decoder.sample_rate = track.sample_rate
-        if track.channels in _LAYOUTS:  # PCM says nothing of it itself
+        if track.channels in _LAYOUTS:  # packets of PCM do not tell
             self._decoder.layout = _LAYOUTS[track.channels]
 
     def _resample(self, frames: list[AudioFrame]) -> bytes:
@@ -73,7 +73,7 @@ class SoundDecode:
             return b""
 
     def _to_room(self, frame: AudioFrame) -> list[AudioFrame]:
-        """A source may change rate or channels in mid-stream; a resampler is made for one kind of input."""
+        """Makes a new resampler when the source changes rate or channels in mid-stream."""
         if not is_sound(frame.sample_rate, frame.layout.nb_channels):
             self.dropped += 1
             return []
@@ -86,10 +86,11 @@ class SoundDecode:
 
 
 def _without_preskip(head: bytes) -> bytes:
-    """An OpusHead (RFC 7845 5.1) that lets a decoder begin anywhere: packets tell what is to be left out."""
+    """An OpusHead (RFC 7845 5.1) without pre-skip, so that a decoder can begin anywhere. Packets themselves
+    say what is to be left out."""
     return head[:10] + b"\0\0" + head[12:] if len(head) >= 19 else head
 
 
 def _pcm(frame: AudioFrame) -> bytes:
-    """The samples, without what the plane is padded with."""
+    """The samples of a frame, without the padding of its plane."""
     return bytes(frame.planes[0])[: frame.samples * FRAME_BYTES]

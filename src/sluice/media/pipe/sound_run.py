@@ -1,19 +1,19 @@
-"""Where sound goes in a run without gaps and overlaps, which is what receivers can play.
+"""A run of sound without gaps and overlaps, as receivers can play it.
 
-Packets' times are rounded, drift and jump; a run counts samples instead. Browsers take a packet that begins
-one sample before the end of the last for an old one and drop it (NetEq of WebRTC), so a run is left only
-where it has to be: where the times differ by more than `TOLERANCE_US`, so that sound stays within 45 ms of
-the picture.
+The times of packets are rounded, drift and jump, so a run counts samples instead. It departs from that only
+where the times differ by more than `TOLERANCE_US`, so that sound stays within 45 ms of the picture. Browsers
+drop a packet that begins one sample before the end of the last: they take it for an old one (NetEq of
+WebRTC).
 """
 
 RATE = 48_000
 TOLERANCE_US = 30_000
-#: A gap longer than this is left; a shorter one is filled.
+#: A longer gap moves the run; a shorter one is filled.
 LONGEST_FILL_US = 1_000_000
 
 
 class SoundRun:
-    """Time of the run's beginning and the samples in it; counted, since rounded times would drift."""
+    """The time at which the run begins, and the samples in it. Sums of rounded times would drift."""
 
     def __init__(self) -> None:
         self._origin_us: int | None = None
@@ -28,8 +28,8 @@ class SoundRun:
         return self.at(self.samples)
 
     def gap(self, at_us: int, tolerance_us: int = TOLERANCE_US) -> int:
-        """Samples between the end of the run and sound of this time, negative where they overlap; 0 within
-        the tolerance. What is too long to be filled moves the run."""
+        """Samples between the end of the run and sound of this time: negative where they overlap, 0 within
+        the tolerance. A gap that is too long to be filled moves the run, and is 0."""
         if self._origin_us is None:
             self._origin_us = at_us
         gap_us = at_us - self.at(self.samples)

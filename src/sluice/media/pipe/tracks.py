@@ -1,7 +1,7 @@
-"""The pipes of one session: packets of a source in, frames for the room out.
+"""The pipes of one attempt: packets of a source go in, frames for the room come out.
 
-A pipe is made where its track begins, and may become another where the track goes on in another form: the
-room sees one stream of each kind all the time. The plan says at each moment what is done.
+A pipe is made where its track begins, and is replaced where the track goes on in another form. The room sees
+one stream of each kind all the time. The plan says what is done at present.
 """
 
 import contextlib
@@ -19,13 +19,14 @@ from sluice.core.plan import (
     Probe,
     TrackAction,
     TrackPlan,
+    TrackSettings,
     VideoTrack,
     make_plan,
     plan_audio,
     plan_video,
     video_target,
 )
-from sluice.core.tasks import FULL_VOLUME, RelaySpec
+from sluice.core.tasks import FULL_VOLUME
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.h264_copy import H264Copy, Reordered
@@ -33,49 +34,52 @@ from sluice.media.pipe.h264_encode import H264Encode
 from sluice.media.pipe.loudness import Loudness
 from sluice.media.pipe.sound import SoundPipe, can_copy
 
-#: Sound is converted by one thread of a process at a time. Each call into FFmpeg gives the interpreter lock
-#: away and wants it back: two such threads wake each other at each packet, and take twice the time.
+#: Sound is converted by one thread of a process at a time. Each call into FFmpeg releases the interpreter
+#: lock and takes it again: two such threads wake each other at each packet, and take twice the time.
 _TURN = threading.Lock()
-#: A track is stuck when nothing came of so much of it.
+#: A track is stuck when so much of it gave no frame.
 _STUCK_US = 2_000_000
 _ALL_STUCK = "nothing of what comes can be decoded any more; the source is opened anew"
 
 
 class Pipe(Protocol):
-    """One track's way. `push` may be called on a worker thread, one call at a time."""
+    """Makes frames of the packets of one track. `push` may be called on a worker thread, one call at a
+    time."""
 
     dropped: int
 
     def push(self, packet: Packet) -> list[OutFrame]: ...
 
     def begin(self, track: VideoTrack) -> list[OutFrame]:
-        """Goes on with pictures of this track; what was held of the last one."""
+        """Goes on with pictures of this track. Returns what was held of the last one."""
         ...
 
     def flush(self) -> list[OutFrame]:
-        """What is still held at the end of a pass of the source."""
+        """Returns what is still held at the end of a pass of the source."""
         ...
 
 
 class Tracks:
-    def __init__(self, spec: RelaySpec, probe: Probe, *, begin_us: int | None = None) -> None:
-        """`begin_us`: the sound begins in its middle, there. Raises SourceError where the source cannot be
+    def __init__(self, settings: TrackSettings, probe: Probe, *, begin_us: int | None = None) -> None:
+        """`begin_us`: the sound begins there, in its middle. Raises SourceError where the source cannot be
         played as asked."""
-        self._spec, self._probe = spec, probe
-        plan = make_plan(spec, probe)
+        self._settings, self._live = settings, probe.live
+        plan = make_plan(settings, probe)
         self._plans = {TrackKind.VIDEO: plan.video, TrackKind.AUDIO: plan.audio}
-        self._loudness = Loudness() if spec.normalize else None
+        self._loudness = Loudness() if settings.normalize else None
         self._lock = threading.Lock()
         self._failure: SourceError | None = None
-        self._counted: dict[str, int] = {}
+        self._counted: dict[str, int] = {}  #: by pipes that are gone
+        self._released: dict[TrackKind, int] = {}  #: how many packets released pipes could not decode
         self._forms = {kind: Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S) for kind in TrackKind}
         self._video: Pipe | None = None
         self._audio: SoundPipe | None = None
         self._video_track: VideoTrack | None = None
         self._audio_track: AudioTrack | None = None
-        #: Of each kind: decoding time of what was taken last, and of that when something came of it last.
+        #: Of each kind, the decoding time of the packet that was taken last, and of the last that gave a
+        #: frame.
         self._taken_us, self._gave_us = dict.fromkeys(TrackKind, 0), dict.fromkeys(TrackKind, 0)
-        self._lost_then = dict.fromkeys(TrackKind, 0)  #: how many could not be decoded by then
+        self._lost_then = dict.fromkeys(TrackKind, 0)  #: how many packets could not be decoded by then
         if probe.video is not None:
             self._begin_video(probe.video)
         if probe.audio is not None:
@@ -83,44 +87,43 @@ class Tracks:
 
     @property
     def plan(self) -> Plan:
-        """What is done at this moment."""
+        """What is done at present."""
         video = self._plans[TrackKind.VIDEO]
-        target = video_target(self._spec) if video.action is TrackAction.TRANSCODE else None
+        target = video_target(self._settings) if video.action is TrackAction.TRANSCODE else None
         return Plan(video, self._plans[TrackKind.AUDIO], target)
 
     @property
     def heavy(self) -> bool:
-        """True when `push` takes so long that an event loop must not do it."""
+        """Whether `push` takes so long that it must not run on an event loop."""
         return isinstance(self._video, H264Encode)
 
     @property
     def has_sound(self) -> bool:
-        return self._audio is not None
+        return self._plans[TrackKind.AUDIO].action is not TrackAction.NONE
 
     @property
     def has_pictures(self) -> bool:
-        return self._video is not None
+        return self._plans[TrackKind.VIDEO].action is not TrackAction.NONE
 
     @property
     def sound_end_us(self) -> int | None:
-        """Where the sound that was pushed ends, of a session without video."""
+        """Where the sound ends that was pushed; None where there are pictures."""
         return self._audio.end_us if self._audio is not None and self._video is None else None
 
     def stuck(self, kind: TrackKind) -> bool:
-        """Whether packets of this kind go in, cannot be decoded, and nothing comes out."""
+        """Whether packets of this kind come, cannot be decoded, and give no frame."""
         late = self._taken_us[kind] - self._gave_us[kind] > _STUCK_US
         return late and self._undecodable(kind) > self._lost_then[kind]
 
     @property
     def all_stuck(self) -> bool:
-        """Whether nothing of what goes in can be decoded any more."""
-        pipes = {TrackKind.VIDEO: self._video, TrackKind.AUDIO: self._audio}
-        there = [kind for kind, pipe in pipes.items() if pipe is not None]
+        """Whether nothing that comes can be decoded any more."""
+        there = [kind for kind, plan in self._plans.items() if plan.action is not TrackAction.NONE]
         return bool(there) and all(self.stuck(kind) for kind in there)
 
     def check(self, *, live: bool = False) -> None:
-        """Raises SourceError when nothing more can come. A live source is then opened anew: its codec may
-        have changed without a word (a station's next show)."""
+        """Raises SourceError when no more frames can come. For a live source it is transient, so that the
+        source is opened anew: its codec may have changed without notice, with the next show of a station."""
         if self._failure is not None:
             raise self._failure
         if live and self.all_stuck:
@@ -147,8 +150,8 @@ class Tracks:
             return frames + made if frames else made
 
     def push_all(self, packets: list[Packet]) -> list[OutFrame]:
-        """As `push` of each, on a worker thread. What comes before a packet that shows that the source cannot
-        be played is given; `check` raises then."""
+        """Pushes all of them, on a worker thread. If a packet shows that the source cannot be played, it
+        returns the frames of those before it, and `check` raises from then on."""
         frames: list[OutFrame] = []
         with contextlib.nullcontext() if self.has_pictures else _TURN:
             try:
@@ -171,6 +174,16 @@ class Tracks:
         with self._lock:
             return frames + (self._audio.close() if self._audio is not None else [])
 
+    def release(self) -> None:
+        """Lets go of all codecs and filters. Plan and counts stay; nothing more may be pushed."""
+        with self._lock:
+            self._released = {kind: self._undecodable(kind) for kind in TrackKind}
+            self._counted = self.dropped()
+            self._video = self._audio = self._loudness = None
+            # Tracks hold codecs of their demuxer.
+            self._video_track = self._video_track and replace(self._video_track, context=None)
+            self._audio_track = self._audio_track and replace(self._audio_track, context=None)
+
     def restart(self, begin_us: int) -> None:
         """The source goes on elsewhere, with sound from `begin_us` on."""
         with self._lock:
@@ -182,16 +195,18 @@ class Tracks:
             if audio is not None:
                 self._begin_audio(audio, begin_us)
 
-    def plan_sound(self, volume: int, normalize: bool) -> None:
-        """What `change_sound` is going to do."""
-        self._spec = replace(self._spec, volume=volume, normalize=normalize)
+    def plan_sound(self, settings: TrackSettings) -> None:
+        """The plan says from now on what `change_sound` is going to do."""
+        self._settings = settings
         if self._audio_track is not None:
-            self._plans[TrackKind.AUDIO] = plan_audio(self._spec, self._audio_track)
+            self._plans[TrackKind.AUDIO] = plan_audio(self._settings, self._audio_track)
 
     def change_sound(self, volume: int, normalize: bool, from_us: int) -> list[OutFrame]:
-        """From any thread, while another pushes. The sound in place of what was made already from `from_us`
-        on."""
+        """Returns the sound that replaces what was made already from `from_us` on. May be called from any
+        thread, also while another pushes."""
         with self._lock:
+            if self._released:
+                return []
             if self._loudness is not None:
                 self._loudness.on = normalize
             elif normalize:
@@ -201,17 +216,18 @@ class Tracks:
             return self._audio.change(volume, self._loudness, from_us)
 
     def end_pass_at(self, media_us: int) -> None:
-        """Where this pass of a loop ends: what sound lies behind it would overlap the next."""
+        """Says where this pass of a loop ends. Sound behind that is left out: it would overlap the next
+        pass."""
         if self._audio is not None:
             self._audio.end_at(media_us)
 
     def request_key_frame(self) -> None:
-        """A viewer needs one; a copied stream has them when it has them."""
+        """A viewer needs a key frame. A stream that is copied has them where it has them."""
         if isinstance(self._video, H264Encode):
             self._video.request_key_frame()
 
     def dropped(self) -> dict[str, int]:
-        """What could not be used, by rule."""
+        """How much could not be used, by rule."""
         now = {
             "video_undecodable": self._video.dropped if self._video else 0,
             "audio_undecodable": self._audio.dropped if self._audio else 0,
@@ -235,10 +251,11 @@ class Tracks:
         return frames + made if frames else made
 
     def _begin_video(self, track: VideoTrack) -> list[OutFrame]:
-        """What was held of the track before. Raises SourceError where this one cannot be played as asked."""
+        """Returns what was held of the track before. Raises SourceError where this track cannot be played as
+        asked."""
         if track == self._video_track:
             return []
-        plan = plan_video(self._spec, track)
+        plan = plan_video(self._settings, track)
         self._video_track = track
         self._plans[TrackKind.VIDEO] = plan
         if plan.action is TrackAction.NONE:
@@ -249,11 +266,13 @@ class Tracks:
         frames = old.flush() if old is not None else []
         if old is not None:
             self._counted["video_undecodable"] = self._counted.get("video_undecodable", 0) + old.dropped
-        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, video_target(self._spec))
+        target = video_target(self._settings)
+        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target)
         return frames
 
     def _reorder(self, packet: Packet) -> list[OutFrame]:
-        """Goes on by converting: the decoder gets what was copied since the last key frame."""
+        """Converts from now on. The decoder first gets the packets that were copied since the last key
+        frame."""
         copy, track = self._video, self._video_track
         assert isinstance(copy, H264Copy)  # noqa: S101 - only a copy says so
         assert track is not None  # noqa: S101 - it has begun
@@ -265,10 +284,10 @@ class Tracks:
     # --- sound --------------------------------------------------------------------------------------------
 
     def _begin_audio(self, track: AudioTrack, begin_us: int | None = None) -> list[OutFrame]:
-        """As `_begin_video`. With the lock, but for the making."""
+        """As `_begin_video`. Called with the lock held, except by the constructor."""
         if track == self._audio_track:
             return []
-        plan = plan_audio(self._spec, track)
+        plan = plan_audio(self._settings, track)
         self._audio_track = track
         frames: list[OutFrame] = []
         if self._audio is not None:
@@ -276,13 +295,13 @@ class Tracks:
             if plan.action is TrackAction.COPY and not self._audio.copies:
                 plan = TrackPlan(TrackAction.TRANSCODE, "source is Opus, but was not before")
         elif plan.action is not TrackAction.NONE:
-            changed = self._spec.volume != FULL_VOLUME or self._loudness is not None
+            changed = self._settings.volume != FULL_VOLUME or self._loudness is not None
             self._audio = SoundPipe(
                 track,
                 copy=can_copy(track) and not changed,
-                volume=self._spec.volume,
+                volume=self._settings.volume,
                 loudness=self._loudness,
-                live=self._probe.live,
+                live=self._live,
                 begin_us=begin_us,
             )
         self._plans[TrackKind.AUDIO] = plan
@@ -296,4 +315,4 @@ class Tracks:
 
     def _undecodable(self, kind: TrackKind) -> int:
         pipe = self._video if kind is TrackKind.VIDEO else self._audio
-        return pipe.dropped if pipe is not None else 0
+        return pipe.dropped if pipe is not None else self._released.get(kind, 0)

@@ -1,7 +1,7 @@
-"""From a room's frames to what CDNs take: pictures as they are, sound as AAC that never pauses, in order.
+"""Converts a room's frames to what CDNs take: pictures as they are, and sound as AAC that never pauses.
 
-Where the room has no sound there is silence, since players start only when both tracks flow. Time is an
-argument, in microseconds of the event loop's clock.
+Where the room has no sound, silence is made: players start only when both tracks flow. Units come in the
+order of their times. Time is an argument, in microseconds of the event loop's clock.
 """
 
 from collections.abc import Iterable
@@ -14,33 +14,34 @@ from sluice.media.push.interleave import Interleaver
 from sluice.media.units import AudioHeaders, Unit
 from sluice.process.link import KEY_FRAME, PAST, FrameType, LinkFrame
 
-#: A microphone that sends nothing for so long is off; before, its packets are late. Less than the window of
-#: the interleaver, so that silence comes in order, too.
+#: A microphone that sends nothing for so long is off; until then its packets count as late. Less than the
+#: window of the interleaver, so that silence comes in order, too.
 SOUND_PAUSE_US = 250_000
-#: No more silence is made at once (this process may have stood still): the sound begins anew instead.
+#: The most silence that is made at once. After a longer gap (this process may have stood still) the sound
+#: begins anew.
 _LONGEST_GAP_US = 3_000_000
-#: Sound that comes late for longer than this is of a publisher that stood still and now goes on behind the
-#: silence that was made for it. Sound that is late for less is its backlog, sent at once, and is left out.
+#: A publisher that stood still first sends its backlog at once, for whose times silence was made: that is
+#: left out. If sound stays late for longer than this, the publisher's clock goes on late, and ours follows.
 _BEHIND_US = 1_000_000
 
 
 class Conversion:
     def __init__(self, now_us: int, *, sound_expected: bool) -> None:
-        """`sound_expected`: silence waits a little for the sound that is said to be there."""
+        """`sound_expected`: sound is published, so silence waits a little for it."""
         self._clock = RoomClock()
         self._sound_at_us = now_us if sound_expected else now_us - SOUND_PAUSE_US
         self._aac = AacPipe()
         self._behind_since_us: int | None = None
         self._video = FlvVideo()
         self._interleaver = Interleaver()
-        self._undecodable = 0  #: by sound pipes that are over
+        self._undecodable = 0  #: packets that earlier sound pipes could not decode
 
     @property
     def audio_headers(self) -> AudioHeaders:
         return self._aac.headers
 
     def convert(self, frames: Iterable[LinkFrame], now_us: int) -> list[Unit]:
-        """The units whose turn it is when these frames have come."""
+        """Takes these frames, and returns the units whose turn it is."""
         units: list[Unit] = []
         for frame in frames:
             at_us = self._clock.stamp(frame.media_us, now_us)
@@ -57,7 +58,7 @@ class Conversion:
         return self._interleaver.push(units)
 
     def fill(self, now_us: int) -> list[Unit]:
-        """To be called many times a second: silence where there is no sound, and what it releases."""
+        """Makes silence where there is no sound, and returns the units whose turn it is. Call it often."""
         if now_us - self._sound_at_us < SOUND_PAUSE_US:
             return []
         at_us = self._clock.now(now_us)
@@ -65,18 +66,18 @@ class Conversion:
         return self._interleaver.push([replace(unit, made=True) for unit in silence])
 
     def begin_anew(self) -> None:
-        """The room's next frame is of another media clock."""
+        """The next frame of the room has another media clock."""
         self._clock.begin_anew()
 
     def dropped(self) -> dict[str, int]:
-        """What could not be used, by rule."""
+        """How much could not be used, by rule."""
         return {
             "audio_undecodable": self._undecodable + self._aac.dropped,
             "video_undecodable": self._video.dropped,
         }
 
     def _stays_behind(self, at_us: int, now_us: int) -> bool:
-        """True once sound has come for `_BEHIND_US` at times that are filled already."""
+        """Whether sound has come for `_BEHIND_US` with times that are filled already."""
         if self._aac.end_us is None or at_us > self._aac.end_us - SOUND_PAUSE_US:
             self._behind_since_us = None
         elif self._behind_since_us is None:
@@ -84,7 +85,7 @@ class Conversion:
         return self._behind_since_us is not None and now_us - self._behind_since_us > _BEHIND_US
 
     def _sound_until(self, at_us: int) -> AacPipe:
-        """The pipe for what is to be heard at `at_us`."""
+        """The pipe for sound at `at_us`: a new one after a long gap."""
         if self._aac.end_us is not None and at_us - self._aac.end_us > _LONGEST_GAP_US:
             self._undecodable += self._aac.dropped
             self._aac = AacPipe()

@@ -1,7 +1,7 @@
-"""Sound and pictures in the order of their times, as FLV players want them. Pure.
+"""Puts sound and pictures in the order of their times, as FLV players want them. Pure.
 
-A unit goes out when the other track has come as far; a track that pauses holds the other back by no more than
-`WINDOW_US` of media time. What is later than that goes out late: order is worth less than delay.
+A unit goes out when the other track has come as far. A track that pauses holds the other back by at most
+`WINDOW_US` of media time, since delay is worse than disorder: what comes later than that goes out late.
 """
 
 import heapq

@@ -1,10 +1,9 @@
 """One push: waits for its publisher, takes the stream to a CDN, and tries again when that is lost.
 
-It tells the node what is true and nothing else: each stage, `Flowing` when media leaves, `Lost` when none
-leaves any more, `Finished` once, at the end. It pushes while each kind of media that is published leaves;
-one that does not is told with the reason that the room knows. The idle time counts while there is nothing to
-push; a CDN that takes nothing for as long is given up, too. What does not depend on the CDN is shared with
-the other pushes of the stream (`media.tap`).
+It reports each stage, `Flowing` when media leaves, and `Lost` when it does not leave any more. It pushes
+while each kind of media that is published leaves; if one does not, it says so with the reason that the room
+knows. The idle time counts while there is nothing to push, and while a CDN takes nothing. What does not
+depend on the CDN is shared with the other pushes of the stream (media/push/tap.py).
 """
 
 import asyncio
@@ -23,39 +22,47 @@ from sluice.core.plan import Plan, TrackAction, TrackPlan
 from sluice.core.push import PushStage
 from sluice.core.retry import DESTINATION_PAUSES_S, IdleClock, pause_s
 from sluice.core.tasks import MediaType
+from sluice.media.closing import until_closed
+from sluice.media.context import MediaContext
+from sluice.media.counts import Counts
 from sluice.media.flow import Fault, Flow
 from sluice.media.packets import TrackKind
 from sluice.media.push.tap import Outlet, Taps
-from sluice.media.relay.attempt import MediaContext
-from sluice.media.relay.session import Outcome
+from sluice.media.reporter import Reporter
+from sluice.media.session import Course, Outcome, Runner
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import StreamAddress
 from sluice.media.units import Unit
-from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, PushJob, StageChanged
+from sluice.process.control import PushJob
 from sluice.process.documents import Publisher, Subscribe
 from sluice.process.owned import part
 
 log = structlog.get_logger()
 
 _WATCH_S = 0.25
-_PROGRESS_S = 1.0
-#: A room tells at once who publishes; before, nobody is said to be waited for.
+#: A room says within this who publishes. Only then is it reported that the push waits for a publisher.
 _ROOM_ANSWERS_S = 0.3
 _NO_KEY_FRAME = "no key frame has come to begin with; the publisher makes none when it is asked"
 
 
 @dataclass(frozen=True, slots=True)
 class PushLimits:
-    """Seconds. A publisher that is back within `grace_s` (a page that is loaded again) was never away; a
-    connection that lasted `stable_s` begins the pauses between attempts anew."""
+    """Seconds. A publisher that returns within `grace_s` (its page is loaded again) does not count as gone.
+    After a connection that lasted `stable_s`, the pauses between attempts begin anew."""
 
     grace_s: float = 2.0
     stable_s: float = 5.0
     rtmp: RtmpLimits = field(default_factory=RtmpLimits)
 
 
+def pushes(context: MediaContext) -> Callable[[PushJob], "Push"]:
+    """Makes the pushes of a media process, which share its taps."""
+    taps = Taps(context.links, context.pacer)
+    return lambda job: Push(job, context, taps)
+
+
 class Push:
-    """`on_publisher` and `on_units` are the tap's."""
+    """A Session, and the Listener of its outlet."""
 
     def __init__(
         self, job: PushJob, context: MediaContext, taps: Taps, limits: PushLimits = PushLimits()
@@ -63,6 +70,10 @@ class Push:
         self._job, self._context, self._taps, self._limits = job, context, taps, limits
         self._pictures = job.media_type != MediaType.AUDIO
         self._loop = asyncio.get_running_loop()
+        self._report = Reporter(job.run_id, context.report)
+        self._runner = Runner(
+            Course("push", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
+        )
         now = self._loop.time()
         self._unpublished, self._unreached = IdleClock(job.idle_s, now), IdleClock(job.idle_s, now)
         self._outlet: Outlet
@@ -73,58 +84,31 @@ class Push:
         self._pushed = False
         self._flow = Flow()
         self._fault: Fault | None = None
-        self._flowing_since: float | None = None
+        self._flowing = False
         self._connected_since: float | None = None
         self._sent = (0, 0)  #: video frames and audio packets over this connection
         self._cause: DestinationError | None = None
         self._sink: RtmpSink | None = None
-        self._totals: tuple[int, ...] = (0, 0, 0, 0, 0)
-        self._progress_at = 0.0
-        self._main: asyncio.Task[Outcome] | None = None
-        self._outcome: Outcome | None = None
 
     def stop(self, reason: Reason = Reason.STOPPED) -> None:
-        self._end(Outcome(reason, reason.text))
+        self._runner.stop(reason)
 
     async def run(self) -> None:
-        """Runs to the end and reports it."""
         job = self._job
         log.info("push begins", run=job.run_id, url=mask_url(job.url))
-        self._context.report(Planned(run_id=job.run_id, plan=_plan(job).document()))
+        self._report.planned(_plan(job).document())
         stream = Subscribe(app_id=job.app_id, room_id=job.room_id, user_id=job.user_id, stream=job.stream)
         address = StreamAddress(job.link, stream)
         key_frame_s = job.key_frame_s if self._pictures else math.inf
         self._outlet = self._taps.outlet(address, self, key_frame_s=key_frame_s)
         self.on_publisher(self._outlet.publisher)
-        self._main = part(self._attempts(), f"push {job.run_id}")
-        if self._outcome is not None:
-            self._main.cancel()
         try:
-            while not self._main.done():
-                await asyncio.wait({self._main}, timeout=_WATCH_S)
-                self._watch()
+            outcome = await self._runner.run()
         finally:
-            self._main.cancel()
             self._outlet.give_up()
-        outcome = self._outcome or self._result(self._main)
         self._report_progress()
         log.info("push ends", run=job.run_id, reason=outcome.reason.code, text=outcome.text)
-        self._context.report(Finished(run_id=job.run_id, reason=outcome.reason.code, text=outcome.text))
-
-    def _end(self, outcome: Outcome) -> None:
-        if self._outcome is None:
-            self._outcome = outcome
-            if self._main is not None:
-                self._main.cancel()
-
-    def _result(self, main: "asyncio.Task[Outcome]") -> Outcome:
-        error = main.exception()
-        if isinstance(error, MemoryError):
-            raise error  # whose fault that is the process knows
-        if error is not None:
-            log.error("push failed", run=self._job.run_id, exc_info=error)
-            return Outcome(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text)
-        return main.result()
+        self._report.finished(outcome)
 
     # --- what the tap tells ------------------------------------------------------------------------------
 
@@ -140,9 +124,9 @@ class Push:
             return
         sink.send(units)
         self._note_sent(sink, units)
-        # Where no kind is published that is to be pushed, silence is; where nothing is, nothing.
+        # If only kinds are published that are not pushed, silence is sent, and counts as flowing.
         whole = self._publisher.publishes and self._flow.complete and self._flow.fault(self._now()) is None
-        if self._flowing_since is None and sink.bytes_out and whole:
+        if not self._flowing and sink.bytes_out and whole:
             self._flows()
 
     # --- attempts ----------------------------------------------------------------------------------------
@@ -157,18 +141,18 @@ class Push:
             self._flow.sent(TrackKind.AUDIO, now)
 
     def _expects(self, kind: TrackKind) -> bool:
-        """Whether this kind is to leave: it is published, and there is somewhere to send it."""
+        """Whether this kind is to leave: it is published, and there is a connection for it."""
         if self._sink is None:
             return False
         return self._publisher.audio if kind is TrackKind.AUDIO else self._publisher.video and self._pictures
 
     def _why(self, kind: TrackKind) -> str:
-        """What keeps it from leaving, as far as anybody knows."""
+        """Why this kind does not leave; empty where nobody knows."""
         waits = kind is TrackKind.VIDEO and self._sink is not None and self._sink.needs_key_frame
         return self._publisher.trouble.get(kind.value) or (_NO_KEY_FRAME if waits else "")
 
     def _judge_anew(self) -> None:
-        """After a change of what is published, or of the connection."""
+        """Called after a change of what is published, or of the connection."""
         for kind in TrackKind:
             if self._expects(kind):
                 self._flow.expect(kind, self._now())
@@ -199,7 +183,7 @@ class Push:
             tries += 1
 
     async def _wait_for_publisher(self) -> None:
-        if self._publisher.publishes and self._flowing_since is None:
+        if self._publisher.publishes and not self._flowing:
             return
         waiting = Reason.WAITING_FOR_PUBLISHER
         text = f"{waiting.text} of {self._job.user_id}"
@@ -229,9 +213,16 @@ class Push:
                 raise sink.lost.result()
         finally:
             self._outlet.shut()
+            await until_closed(self._close(sink), f"the connection of {self._job.run_id}")
+
+    async def _close(self, sink: RtmpSink) -> None:
+        try:
             await sink.close()
-            self._totals, self._sink, self._sent, self._fault = self._counts(), None, (0, 0), None
-            self._judge_anew()
+        finally:
+            if self._sink is sink:
+                self._report.add(_counts(sink))
+                self._sink, self._sent, self._fault = None, (0, 0), None
+                self._judge_anew()
 
     def _begin(self, sink: RtmpSink) -> None:
         publisher = self._publisher
@@ -243,7 +234,7 @@ class Push:
             self._outlet.want_key_frame()
 
     async def _until_unpublished(self, most_s: float | None = None) -> None:
-        """Returns when nobody has published for the grace, or after `most_s`."""
+        """Returns when nobody has published for `grace_s`, or after `most_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(most_s):
                 while True:
@@ -264,13 +255,12 @@ class Push:
     def _at(self, stage: PushStage, text: str = "", reason: str = "") -> None:
         if stage is not self._stage:
             self._stage = stage
-            self._context.report(
-                StageChanged(run_id=self._job.run_id, stage=stage.code, text=text, reason=reason)
-            )
+            self._report.stage(stage, text, reason)
 
     def _flows(self) -> None:
-        self._flowing_since, self._pushed, self._cause, self._fault = self._now(), True, None, None
-        self._context.report(Flowing(run_id=self._job.run_id))
+        self._flowing = self._pushed = True
+        self._cause = self._fault = None
+        self._report.flowing()
         self._at(PushStage.PUSHING)
 
     def _stall(self, fault: Fault) -> None:
@@ -281,17 +271,16 @@ class Push:
             self._at(PushStage.STALLED, fault.text, fault.reason.code)
 
     def _lost(self, reason: Reason, text: str) -> None:
-        self._flowing_since = None
-        self._context.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
+        self._flowing = False
+        self._report.lost(reason, text)
 
-    def _watch(self) -> None:
-        """Called every `_WATCH_S`."""
-        now = self._now()
+    def _watch(self, now: float) -> Outcome | None:
+        """What is stalled, and the outcome when an idle time is used up."""
         if self._sink is not None:
             self._sink.watch()
             if self._pictures and self._sink.needs_key_frame:
                 self._outlet.want_key_frame()
-            self._judge_anew()  # the room's reasons, which something that left late may have taken back
+            self._judge_anew()  # gives the room's reasons again, since media that leaves clears them
             if (fault := self._flow.fault(now)) is not None:
                 self._stall(fault)
         nothing = self._fault is not None and self._fault.reason is Reason.SOURCE_INTERRUPTED
@@ -300,15 +289,11 @@ class Push:
         if self._sink is not None or not self._publisher.publishes:
             self._unreached.media_at(now)
         if not self._unpublished.left_s(now):
-            self._end(self._idle_outcome())
-        elif not self._unreached.left_s(now):
-            self._end(self._unreached_outcome())
-        if now >= self._progress_at:
-            self._progress_at = now + _PROGRESS_S
-            self._report_progress()
+            return self._idle_outcome()
+        return None if self._unreached.left_s(now) else self._unreached_outcome()
 
     def _idle_outcome(self) -> Outcome:
-        """docs/contract/volcengine.md 9.3: who left is told from who does not publish."""
+        """docs/contract/volcengine.md 9.3: a publisher that left differs from one that does not publish."""
         limit = f"{self._job.idle_s:g} s"
         if self._publisher.publishes and self._fault is not None:
             return Outcome(Reason.IDLE_TIMEOUT, f"nothing could be pushed for {limit}: {self._fault.text}")
@@ -325,27 +310,9 @@ class Push:
             return Outcome(Reason.DESTINATION_INTERRUPTED, text)
         return Outcome(cause.reason, f"{cause} (given up after {limit})")
 
-    def _counts(self) -> tuple[int, ...]:
-        """Video frames, audio packets and bytes sent, units dropped, media time pushed."""
-        sink = self._sink
-        if sink is None:
-            return self._totals
-        now = (sink.video_frames, sink.audio_packets, sink.bytes_out, sink.dropped, sink.position_us)
-        return tuple(a + b for a, b in zip(self._totals, now, strict=True))
-
     def _report_progress(self) -> None:
-        video, audio, octets, late, position_us = self._counts()
-        self._context.report(
-            Progress(
-                run_id=self._job.run_id,
-                position_us=position_us,
-                pass_number=1,
-                video_frames=video,
-                audio_packets=audio,
-                bytes_out=octets,
-                dropped={"destination_slow": late, **self._outlet.dropped()},
-            )
-        )
+        counts = _counts(self._sink) + Counts(dropped=self._outlet.dropped())
+        self._report.progress(counts, position_us=self._report.totals.media_us + counts.media_us)
 
     @property
     def _connected_s(self) -> float:
@@ -354,6 +321,10 @@ class Push:
 
     def _now(self) -> float:
         return self._loop.time()
+
+
+def _counts(sink: RtmpSink | None) -> Counts:
+    return Counts.of(sink, slow="destination_slow", media_us=sink.position_us if sink is not None else 0)
 
 
 def _plan(job: PushJob) -> Plan:

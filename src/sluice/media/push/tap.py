@@ -1,7 +1,7 @@
-"""Taps: one subscription to a room's stream and one AAC encoder, shared by all its pushes in this process.
+"""Taps: a subscription to a room's stream and an AAC encoder, shared by all pushes of the stream.
 
-A tap lives from its first outlet to its last, and comes back by itself to a room process that started again.
-While no outlet is open it only tells who publishes; media is converted while one is.
+A tap lives from its first outlet to its last. It subscribes again by itself when the room process has started
+again. It always tells who publishes, and converts media while an outlet is open.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from sluice.process.owned import own
 log = structlog.get_logger()
 
 _ROOM_PAUSE_S = 0.2
-#: Units are given out so often: writing to a CDN costs as much as making a unit, and nobody who watches
-#: through one notices the delay.
+#: Units are given out so often: a write to a CDN costs as much as making a unit, and viewers behind a CDN do
+#: not notice the delay.
 _TICK_S = 0.04
 
 
 class Listener(Protocol):
-    """What a push gets; called on the event loop, must not block."""
+    """What a tap calls, on the event loop. It must not block."""
 
     def on_publisher(self, publisher: Publisher) -> None: ...
 
@@ -48,7 +48,7 @@ class Tap:
         self._link: Subscription | None = None
         self._conversion: Conversion | None = None
         self._ready: list[Unit] = []
-        self._dropped = Counter[str]()  #: by conversions that are over
+        self._dropped = Counter[str]()  #: what conversions that are over have dropped
         self._outlets: list[Outlet] = []
         self._open: list[Outlet] = []
         self._ticking = False
@@ -60,7 +60,7 @@ class Tap:
         self._outlets.append(outlet)
 
     def remove(self, outlet: "Outlet") -> bool:
-        """True when it was the last one, with which the tap ends."""
+        """Returns True when it was the last outlet: the tap then ends."""
         self.shut(outlet)
         self._outlets.remove(outlet)
         if self._outlets:
@@ -69,7 +69,7 @@ class Tap:
         return True
 
     def open(self, outlet: "Outlet") -> AudioHeaders:
-        """Its media begins."""
+        """Media begins for this outlet. Returns the headers of its sound."""
         if self._conversion is None:
             self._conversion = Conversion(self._now_us(), sound_expected=self.publisher.audio)
         # A new list: this may be called while units are given out.
@@ -147,7 +147,7 @@ class Tap:
         return now + _TICK_S
 
     def _tick_again(self, error: Exception) -> None:
-        """What was ready is lost; pushes look by themselves whether anything leaves."""
+        """Goes on after an error. The units that were ready are lost; pushes notice if nothing leaves."""
         self._loop.call_exception_handler({"message": "a tap failed", "exception": error})
         self._pacer.schedule(self._loop.time() + _TICK_S, self._tick, self._tick_again)
 
@@ -163,7 +163,7 @@ class Tap:
 
 
 class Outlet:
-    """One push's hold on a tap, which is the same for all pushes of a stream."""
+    """What one push has of a tap, which all pushes of a stream share."""
 
     def __init__(self, tap: Tap, listener: Listener, key_frame_s: float, on_last: Callable[[], None]) -> None:
         self.listener = listener
@@ -177,7 +177,7 @@ class Outlet:
         return self._tap.publisher
 
     def open(self) -> AudioHeaders:
-        """Media comes from now on, in frames that need these headers."""
+        """Media comes from now on. Its sound needs the headers that are returned."""
         return self._tap.open(self)
 
     def shut(self) -> None:
@@ -185,11 +185,11 @@ class Outlet:
         self._tap.shut(self)
 
     def want_key_frame(self) -> None:
-        """Asks for one soon, and again until it comes; while open only."""
+        """Asks for a key frame soon, and again until one comes; only while open."""
         self._tap.want_key_frame()
 
     def dropped(self) -> dict[str, int]:
-        """What of the room's stream could not be used, by rule, since the tap began."""
+        """How much of the stream could not be used since the tap began, by rule."""
         return self._tap.dropped()
 
     def give_up(self) -> None:
@@ -206,7 +206,7 @@ class Taps:
         self._taps: dict[StreamAddress, Tap] = {}
 
     def outlet(self, address: StreamAddress, listener: Listener, *, key_frame_s: float) -> Outlet:
-        """`key_frame_s`: the longest distance of key frames that is borne without asking for one."""
+        """`key_frame_s`: when no key frame comes for so long, one is asked for."""
         if address not in self._taps:
             self._taps[address] = Tap(self._links, address, self._pacer)
         return Outlet(self._taps[address], listener, key_frame_s, lambda: self._forget(address))

@@ -1,21 +1,20 @@
 """One attempt at playing a relay's source: it is opened, planned, and played into its room, once.
 
-What a user changes while it plays is done here, too; what of that lasts, and whether there is another
-attempt, is the session's matter.
+What a user changes while it plays is done here, too. The session decides what of that lasts, and whether
+there is another attempt.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sluice.core.plan import Plan, Probe
-from sluice.core.request_headers import PLAIN, RequestHeaders
-from sluice.core.tasks import MediaType, RelaySpec
-from sluice.media.frame_link import FrameLinks
-from sluice.media.pacer import Pacer
+from sluice.core.request_headers import RequestHeaders
+from sluice.core.tasks import MediaType
+from sluice.media.closing import until_closed
+from sluice.media.context import MediaContext
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.relay.playback import Playback, Send, play_live
@@ -24,8 +23,7 @@ from sluice.media.relay.repeats import Repeats
 from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker, in_time
-from sluice.net.dial import Dialer
-from sluice.process.control import ControlSession, Message, Refused
+from sluice.process.control import ControlSession, Refused, RelayJob
 from sluice.process.owned import part
 
 #: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
@@ -36,84 +34,80 @@ _KINDS = {
     MediaType.AUDIO: frozenset({TrackKind.AUDIO}),
     MediaType.VIDEO: frozenset({TrackKind.VIDEO}),
 }
+#: The answer to a seek while no source is open.
+NOT_OPEN = Refused(
+    field="seek_s", why="the source is not open at present; try again when it plays", busy=True
+)
 
 
-@dataclass(frozen=True, slots=True)
-class MediaContext:
-    """What all sessions of a media process share."""
+class Position(NamedTuple):
+    """Microseconds in a pass of the source, and the number of the pass, from 1."""
 
-    dialer: Dialer
-    links: FrameLinks
-    pacer: Pacer
-    executor: Executor  #: for who plays
-    opening: Executor  #: for sources that are not open yet
-    report: Callable[[Message], None]
+    us: int
+    pass_number: int
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptHost:
-    """What an attempt needs of its session. `until_start` waits for a scheduled start; `into_room` plays with
-    a link to the room, `send` over it."""
+    """What an attempt needs of its session.
+
+    `until_start` waits for a scheduled start. `into_room` opens a link to the room and plays with it: its
+    arguments are what plays, and what is called when a viewer needs a key frame. `send` sends frames over
+    that link. `resumed` is set while the relay is not paused.
+    """
 
     until_start: Callable[[], Awaitable[None]]
-    into_room: Callable[[Callable[[], Coroutine[Any, Any, None]]], Awaitable[None]]
+    into_room: Callable[[Callable[[], Coroutine[Any, Any, None]], Callable[[], None]], Awaitable[None]]
     send: Send
     resumed: asyncio.Event
     repeats: Repeats
-    headers: RequestHeaders = PLAIN  #: that the source is asked with
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Where an attempt begins: microseconds in a pass and its number; `resumed` where that is what the
-    session sent last, and `behind` what it played last of a live source."""
+    """Where an attempt begins. `resumed`: the session sent what is there last. `behind`: the part of a live
+    source that the session played last."""
 
-    position: tuple[int, int]
+    position: Position
     resumed: bool = False
     behind: Part | None = None
 
 
 class Attempt:
-    """`play` once. `position` follows what was sent: microseconds in the pass, and its number."""
+    """`play` once. `position` follows what was sent."""
 
-    def __init__(
-        self,
-        spec: RelaySpec,
-        context: MediaContext,
-        host: AttemptHost,
-        begin: Begin,
-    ) -> None:
-        self.live: bool | None = None  #: what is played is no recording; None: not known yet
-        self._spec, self._context, self._host = spec, context, host
+    def __init__(self, job: RelayJob, context: MediaContext, host: AttemptHost, begin: Begin) -> None:
+        self.live: bool | None = None  #: whether the source is no recording; None: not known yet
+        self._job, self._context, self._host = job, context, host
         self._begin = begin
         self._source: FileSource | LiveSource | None = None
         self._tracks: Tracks | None = None
         self._playback: Playback | None = None
 
     @property
-    def position(self) -> tuple[int, int]:
+    def position(self) -> Position:
         if self._playback is None:
             return self._begin.position
-        return self._playback.position_us, self._playback.pass_number
+        return Position(self._playback.position_us, self._playback.pass_number)
 
     @property
     def plan(self) -> Plan | None:
-        """What is done at this moment; None until that is known."""
+        """What happens to each track at present; None until that is known."""
         return self._tracks.plan if self._tracks is not None else None
 
     @property
     def played(self) -> Part | None:
-        """What of a live source was played last."""
+        """The part of a live source that was played last."""
         played = self._source.played if isinstance(self._source, Resumable) else None
         return played or self._begin.behind
 
     def notes(self) -> list[str]:
-        """What the source has told since the last time."""
+        """What the source has told since the last call."""
         return self._source.notes.take() if self._source is not None else []
 
     @property
     def kinds(self) -> list[TrackKind]:
-        """What is played."""
+        """The kinds of tracks that are played."""
         tracks = self._tracks
         there = {
             TrackKind.VIDEO: tracks is not None and tracks.has_pictures,
@@ -122,29 +116,27 @@ class Attempt:
         return [kind for kind, is_there in there.items() if is_there]
 
     def stuck(self, kind: TrackKind) -> bool:
-        """Whether what the source gives of this kind cannot be used."""
+        """Whether nothing that the source gives of this kind can be used."""
         return self._tracks is not None and self._tracks.stuck(kind)
 
     @property
     def all_stuck(self) -> bool:
-        """Whether nothing of what it gave last could be used."""
+        """Whether nothing that the source gave last could be used."""
         return self._tracks is not None and self._tracks.all_stuck
 
     def dropped(self) -> dict[str, int]:
-        """What was left out, by rule."""
+        """How much was left out, by rule."""
         counts = self._tracks.dropped() if self._tracks is not None else {}
         return counts | ({"jumps": self._playback.jumps} if self._playback is not None else {})
 
-    def request_key_frame(self) -> None:
-        if self._tracks is not None:
-            self._tracks.request_key_frame()
-
     async def play(self) -> None:
-        """From opening the source to its end. Raises SourceError, and what `into_room` does."""
-        kinds = _KINDS[self._spec.media_type]
-        context, headers = self._context, self._host.headers
+        """From opening the source to its end; then everything is closed. Raises SourceError, and what
+        `into_room` does."""
+        job, context = self._job, self._context
+        headers = RequestHeaders(job.user_agent, tuple(job.headers.items()))
+        kinds = _KINDS[job.media_type]
         source = await in_time(
-            source_for(self._spec.url, context.dialer, context.executor, kinds, headers, context.opening)
+            source_for(job.url, context.dialer, context.executor, kinds, headers, context.opening)
         )
         self._source, self.live = source, source.live
         if isinstance(source, Resumable) and self._begin.behind is not None:
@@ -154,14 +146,10 @@ class Attempt:
         else:
             await self._play_file(source)
 
-    def release(self) -> None:
-        """Nothing more is asked of it."""
-        self._source = self._tracks = None
-
     # --- what a user changes ------------------------------------------------------------------------------
 
     def check(self, change: ControlSession) -> Refused | None:
-        """Why it cannot be done."""
+        """Why the change cannot be made."""
         silent = self._tracks is not None and not self._tracks.has_sound
         for field, wanted in (("volume", change.volume), ("normalize", change.normalize)):
             if silent and wanted is not None:
@@ -174,26 +162,27 @@ class Attempt:
 
     async def seek(self, position_us: int) -> Refused | None:
         if self._playback is None:
-            return _not_open()
+            return NOT_OPEN
         seeking = part(self._playback.seek(position_us), "a seek")
         await asyncio.wait({seeking}, timeout=_ANSWER_S)
         if not seeking.done():  # the source is slow: it will be there when it is
-            seeking.add_done_callback(_seen)
+            seeking.add_done_callback(_retrieve)
             return None
         if seeking.cancelled():
-            return _not_open()
+            return NOT_OPEN
         error = seeking.exception()
         return Refused(field="seek_s", why=str(error)) if error is not None else None
 
-    def change_sound(self, spec: RelaySpec) -> None:
-        self._spec = spec
+    def change_sound(self, job: RelayJob) -> None:
+        """Plays with the volume and the loudness of this job from now on."""
+        self._job = job
         if self._tracks is None:
             return
-        self._tracks.plan_sound(spec.volume, spec.normalize)
-        change = partial(self._tracks.change_sound, spec.volume, spec.normalize)
+        self._tracks.plan_sound(job)
+        change = partial(self._tracks.change_sound, job.volume, job.normalize)
         if self._playback is not None:
             self._playback.change_sound(change)
-        else:  # as it arrives, from now on
+        else:  # nothing was made ahead of a live source
             change(_NOTHING_MADE_US)
 
     def pause(self) -> None:
@@ -213,11 +202,16 @@ class Attempt:
             await self._host.resumed.wait()
             tracks = self._make_tracks(await source.open())
             await self._host.into_room(
-                partial(play_live, source, tracks, worker, self._host.send, self._host.repeats)
+                partial(play_live, source, tracks, worker, self._host.send, self._host.repeats),
+                tracks.request_key_frame,
             )
         finally:
-            await source.close()
-            await worker.settle()
+            await until_closed(self._close_live(source, worker), "the closing of a live source")
+
+    async def _close_live(self, source: LiveSource, worker: Worker) -> None:
+        await source.close()
+        await worker.settle()
+        self._release()
 
     async def _play_file(self, source: FileSource) -> None:
         worker, opening = Worker(self._context.executor), Worker(self._context.opening)
@@ -225,7 +219,7 @@ class Attempt:
             probe = await in_time(opening.call(source.open))
             self.live = probe.live
             if probe.live:  # joined at its edge, whatever was played before
-                self._begin = replace(self._begin, position=(0, 1))
+                self._begin = replace(self._begin, position=Position(0, 1))
                 await self._host.resumed.wait()
             begin_us, pass_number = self._begin.position
             tracks = self._make_tracks(probe, begin_us or None)
@@ -240,36 +234,40 @@ class Attempt:
                 paused=not self._host.resumed.is_set(),
             )
             await self._host.until_start()
-            await self._host.into_room(playback.run)
+            await self._host.into_room(playback.run, tracks.request_key_frame)
         finally:
             self._begin = replace(self._begin, position=self.position)
             self._playback = None
-            source.abort()
-            await opening.settle()
-            await worker.settle()
-            await worker.call(source.close)
+            await until_closed(self._close_file(source, opening, worker), "the closing of a file")
+
+    async def _close_file(self, source: FileSource, opening: Worker, worker: Worker) -> None:
+        source.abort()
+        await opening.settle()
+        await worker.settle()
+        self._release()
+        await worker.call(source.close)
+
+    def _release(self) -> None:
+        """Codecs and filters go at once, not when the garbage collector comes: they have threads and memory.
+        No thread uses them any more."""
+        if self._tracks is not None:
+            self._tracks.release()
 
     def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
-        self._tracks = Tracks(self._spec, probe, begin_us=begin_us)
+        self._tracks = Tracks(self._job, probe, begin_us=begin_us)
         return self._tracks
 
     def _read_ahead(self, source: FileSource, probe: Probe, tracks: Tracks) -> ReadAhead:
         if probe.live:
             return LiveReadAhead(source, tracks)
         begin_us, pass_number = self._begin.position
-        passes = None if self._spec.loop else max(1, self._spec.plays - pass_number + 1)
+        passes = None if self._job.loop else max(1, self._job.plays - pass_number + 1)
         return FileReadAhead(
             source, tracks, begin_us=begin_us, passes=passes, probe=probe, resumed=self._begin.resumed
         )
 
 
-def _not_open() -> Refused:
-    return Refused(
-        field="seek_s", why="the source is not open at present; try again when it plays", busy=True
-    )
-
-
-def _seen(seeking: "asyncio.Future[None]") -> None:
-    """Nobody waits for it any more."""
+def _retrieve(seeking: "asyncio.Future[None]") -> None:
+    """Takes the error of a seek for whose answer nobody waits any more, so that it is not logged."""
     if not seeking.cancelled():
         seeking.exception()

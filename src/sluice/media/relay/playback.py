@@ -1,8 +1,8 @@
-"""Playing an open source: a file is read ahead and paced by the wall clock, a live source as it arrives.
+"""Plays an open source: a recording is read ahead and paced, a live source is sent as it arrives.
 
-Both run until the source ends and hand frames to `send`. What is paced stands still while its server does:
-what would be late is shifted, so that the room's clock stays true (read_ahead.py makes up what live sources
-lose).
+Both run until the source ends, and hand frames to `send`. Paced playing stands still while its server does:
+what would be late is shifted in time, so that the room's clock stays true. How live sources catch up is
+decided in read_ahead.py.
 """
 
 import asyncio
@@ -25,23 +25,23 @@ from sluice.media.worker import Worker
 from sluice.process.link import FrameType
 
 Send = Callable[[list[OutFrame]], None]
-#: Gives the sound in place of what was made already, from a session time on.
+#: Takes a session time, and returns the sound that replaces what was made already from then on.
 Change = Callable[[int], list[OutFrame]]
 
-#: A frame later than this moves the clock, and viewers with it: its source stood still. What a busy machine
-#: holds up for less is sent in haste, so that nobody's timestamps show it.
+#: A frame that is later than this moves the clock: its source stood still, and so do viewers. A shorter
+#: delay, of a busy machine, is made up by sending at once, and no timestamp shows it.
 _LATE_S = 0.5
 _PICTURE_US = 1_000
-#: What is changed begins so far ahead of what is being sent: time to make it.
+#: A change of the sound begins so far ahead of what is being sent: it takes time to make.
 _CHANGE_US = 100_000
-#: Half a beat: sound whose time lies near a beat leaves with that one, whatever times are rounded to.
+#: Half a beat, so that sound which is due near a beat leaves with that one, however its time is rounded.
 _BEAT_SLACK_US = 10_000
-#: Length of a packet of sound, as a rule.
+#: The usual length of a packet of sound.
 _SOUND_US = 20_000
 
 
 async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Send, repeats: Repeats) -> None:
-    """Runs until the source is lost, which it tells by SourceError."""
+    """Runs until the source is lost. Raises SourceError then."""
 
     def convert(packets: list[Packet]) -> list[OutFrame]:
         return [frame for packet in packets for frame in tracks.push(packet)]
@@ -51,13 +51,13 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
     stored = True
     while True:
         packets = await source.read()
-        if stored:  # by the server, for players that come
+        if stored:  # what the server keeps for new players
             packets, stored = _newest_sound(packets), False
         now_us = int(loop.time() * 1e6)
         repeats.note(packets, now_us / 1e6)
         for packet in packets:
             timeline.place(packet)
-            if packet.kind is TrackKind.AUDIO:  # its pipe makes a run of what this may tear apart
+            if packet.kind is TrackKind.AUDIO:  # this may leave gaps, which its pipe closes
                 packet.pts_us = clock.sound_us(packet.pts_us, now_us)
         heavy = tracks.heavy or any(packet.track is not None for packet in packets)
         frames = await worker.call(convert, packets) if heavy else convert(packets)
@@ -71,13 +71,13 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
 
 
 def _newest_sound(packets: list[Packet]) -> list[Packet]:
-    """Without the sound that pictures in haste would leave behind; all of the pictures."""
+    """All pictures, which are shown in haste, and only the sound that they do not leave behind."""
     newest_us = max(packet.pts_us for packet in packets)
     return [p for p in packets if p.kind is TrackKind.VIDEO or p.pts_us >= newest_us - AHEAD_US]
 
 
 class Playback:
-    """Sends what `read_ahead` gives when it is due. `position_us` and `pass_number` follow what was sent."""
+    """Sends what `read_ahead` gives, when it is due. `position_us` and `pass_number` follow what was sent."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Playback:
         steady: bool = False,
         paused: bool = False,
     ) -> None:
-        """`steady`: all of it is sound, sent at the common beat."""
+        """`steady`: there is only sound, which is sent at the common beat."""
         self.position_us, self.pass_number = position_us, pass_number
         self.paused = paused
         self._read_ahead, self._ahead_us = read_ahead, read_ahead.ahead_us
@@ -102,26 +102,26 @@ class Playback:
         self._loop = asyncio.get_running_loop()
         self._sound: deque[OutFrame] = deque()
         self._pictures: deque[OutFrame] = deque()
-        self._until_us = 0  #: session time up to which all was read
+        self._until_us = 0  #: session time up to which everything was read
         self._passes: deque[int] = deque()  #: session times at which further passes begin
-        self._pass_us = 0  #: and that of the pass being sent
-        self._least_us = position_us  #: where in it was begun; what decoders need before that is no position
-        self._sent_us: int | None = None  #: session time of what was sent last
+        self._pass_us = 0  #: session time at which the pass that is being sent began
+        self._least_us = position_us  #: least position of this pass: frames before it only prepare decoders
+        self._sent_us: int | None = None  #: session time of the frame that was sent last
         self._zero_s: float | None = None  #: loop time of session time zero
-        self._moved = True  #: that is to be found anew, for what is sent next
+        self._moved = True  #: `_zero_s` is to be set anew by what is sent next
         self._shift_us = 0
         self._stamped_us = -(1 << 62)  #: the latest time that a frame was sent with
         self._newest_picture_us = self._sent_picture_us = -(1 << 62)
         self._paced = False
         self._news = asyncio.Event()
-        self._repeats: list[OutFrame] = []  #: was sent before, and waits for what follows
+        self._repeats: list[OutFrame] = []  #: frames that were sent before; they wait for new ones
         self._jump: tuple[int, asyncio.Future[None]] | None = None
         self._change: Change | None = None
         self._broken: Exception | None = None
 
     @property
     def jumps(self) -> int:
-        """Of the reading."""
+        """How often something of a live source was left out."""
         return self._read_ahead.jumps
 
     def pause(self) -> None:
@@ -134,8 +134,8 @@ class Playback:
             self._pace()
 
     async def seek(self, position_us: int) -> None:
-        """Goes on at a position of this pass; until that is read, playing goes on. Raises SourceError:
-        INVALID_POSITION, which changes nothing."""
+        """Goes on at a position of this pass. Until that is read, playing goes on as before. Raises
+        SourceError: INVALID_POSITION, which changes nothing."""
         if self._jump is not None:
             self._jump[1].cancel()
         done: asyncio.Future[None] = self._loop.create_future()
@@ -144,13 +144,13 @@ class Playback:
         await done
 
     def change_sound(self, change: Change) -> None:
-        """`change` makes the sound anew, on a worker thread, from the time on that it is given."""
+        """`change` is called on a worker thread, and makes the sound anew from the given session time on."""
         self._change = change
         self._news.set()
 
     async def run(self) -> None:
-        """Returns when the last frame was sent. Raises SourceError, when what was read before is sent.
-        Cancelling stops it at once."""
+        """Returns when the last frame was sent. Raises SourceError, after everything that was read before it
+        was sent. Cancelling stops it at once."""
         over, failure = False, None
         try:
             while True:
@@ -191,7 +191,7 @@ class Playback:
 
     async def _do_jump(self, position_us: int, done: "asyncio.Future[None]") -> bool:
         """True when it goes on elsewhere."""
-        assert isinstance(self._read_ahead, Seekable)  # noqa: S101 - who asks has made sure
+        assert isinstance(self._read_ahead, Seekable)  # noqa: S101 - checked before it was asked for
         try:
             chunk = await self._worker.call(
                 self._read_ahead.jump, position_us, self._until_us, len(self._passes)
@@ -232,7 +232,7 @@ class Playback:
         self._until_us = chunk.until_us
         self._repeats += chunk.frames
         if all(frame.again for frame in self._repeats):
-            return  # until there is something new: an attempt that has nothing shows nothing again
+            return  # an attempt at which nothing new comes repeats nothing
         frames, self._repeats = self._repeats, []
         for frame in frames:
             if frame.type is FrameType.VIDEO:
@@ -254,21 +254,22 @@ class Playback:
             self._pacer.schedule(self._loop.time(), self._send_due, self._fail)
 
     def _fail(self, error: Exception) -> None:
-        """Nothing is sent any more: `run` ends with it."""
+        """Nothing is sent any more: `run` raises the error."""
         self._broken = error
         self._news.set()
 
     def _replace_pictures(self, from_us: int) -> None:
-        """A live source went on with a key frame a little before what it had given: that replaces it."""
+        """A live source went on with a key frame a little before the end of what it had given. What follows
+        replaces the pictures that it had given from there on."""
         while self._pictures and self._pictures[-1].media_us >= from_us:
             self._pictures.pop()
 
     def _first_us(self) -> int:
-        """Session time of what is sent next."""
+        """Session time of the frame that is sent next."""
         return min(queue[0].media_us for queue in (self._sound, self._pictures) if queue)
 
     def _session_us(self) -> int:
-        """Session time that is being sent."""
+        """The session time at present."""
         if self._moved or self.paused or self._zero_s is None:
             return self._first_us() if self._sound or self._pictures else self._until_us
         return int((self._loop.time() - self._zero_s) * 1e6)
@@ -279,10 +280,10 @@ class Playback:
         return self._until_us - self._session_us()
 
     def _send_beat(self, now: float) -> bool:
-        """Sends the sound that is due, as a rule one packet; False when there is no more yet. `_send_due` for
-        sound alone: a hundred channels come this way 5,000 times a second."""
+        """Sends the sound that is due, usually one packet. Returns False when there is no more yet. It does
+        what `_send_due` does, for sound alone: with a hundred channels it is called 5,000 times a second."""
         sound, zero_s = self._sound, self._zero_s
-        if self._pictures:  # they came later
+        if self._pictures:  # they began later
             self._steady = self._paced = False
             self._pace()
             return False
@@ -309,12 +310,12 @@ class Playback:
         return self._paced
 
     def _send_due(self, now: float) -> float | None:
-        """Sends what is due; the loop time of the next frame, None when there is none yet."""
+        """Sends what is due. Returns the loop time of the next frame, None when there is none yet."""
         if self.paused or not (self._sound or self._pictures):
             self._paced = False
             return None
         zero_s = self._keep_time(now)
-        # Rounded: cut off, what is due now would be due a microsecond later, and waited for in a busy loop.
+        # Rounded, not cut off: what is due now would come out as due in a microsecond, again and again.
         until_us = round((now - zero_s) * 1e6)
         due = self._due(until_us)
         if due:
@@ -331,15 +332,14 @@ class Playback:
         return zero_s + self._first_us() / 1e6
 
     def _keep_time(self, now: float) -> float:
-        """The loop time of session time zero, which moves where what is next comes from elsewhere, or is
-        late."""
+        """The loop time of session time zero. It moves after a seek or a pause, and when a frame is late."""
         first_us = self._first_us()
         if self._zero_s is None:
             self._zero_s, self._moved = now - first_us / 1e6, False
             return self._zero_s
         late_s = now - (self._zero_s + first_us / 1e6)
         if self._moved or late_s > _LATE_S:
-            # Receivers drop sound that begins before the end of the last.
+            # Receivers drop sound that begins before the end of what they have.
             early_us = self._stamped_us + _SOUND_US - (first_us + self._shift_us + int(late_s * 1e6))
             late_s += max(0, early_us) / 1e6
             self._zero_s += late_s
@@ -356,7 +356,8 @@ class Playback:
         return due
 
     def _stamp(self, frame: OutFrame) -> None:
-        """A picture is later than the last, also where the source went on a little before what was sent."""
+        """Gives the frame the time that it is sent with. Each picture is later than the last, also where the
+        source went on a little before what was sent."""
         frame.media_us += self._shift_us
         if frame.type is FrameType.VIDEO:
             frame.media_us = max(frame.media_us, self._sent_picture_us + _PICTURE_US)

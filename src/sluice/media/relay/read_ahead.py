@@ -1,6 +1,6 @@
-"""From an open source to frames in session time, on a worker thread: what playback paces.
+"""Reads an open source on a worker thread, and makes frames in session time, which playback paces.
 
-A recording is read in passes, one behind the other when it is repeated, and goes on elsewhere when told. A
+A recording is read in passes, one after the other when it is repeated. A seek goes on at another position. A
 live source is followed: when playing falls too far behind its edge, media time runs faster than session time,
 or the source leaves something out (core/live_edge.py).
 """
@@ -19,29 +19,29 @@ from sluice.media.source.hls_playlist import Part
 from sluice.media.source.table import FileSource
 from sluice.process.link import FrameType
 
-#: What comes in segments is read further ahead: an answer that fails is then made up for before anyone sees
-#: it. Less than what encoders of sound keep for a new volume.
+#: Sources in segments are read further ahead, so that a request that fails can be repeated before anyone
+#: notices. Both are less than what encoders of sound keep for a new volume.
 AHEAD_US, AHEAD_SEGMENTS_US = 500_000, 1_250_000
 FIRST_READ_US = 200_000
 READ_US = 500_000
-#: Sound alone is read in longer chunks, since each is a turn of a worker thread.
+#: Sound alone is read in longer chunks, since each takes a call on a worker thread.
 READ_SOUND_US = 1_000_000
-#: Distance of the frames that lead from a key frame to the position where a file goes on.
+#: Distance of the pictures that are sent, from a key frame on, before the position where a file goes on.
 _PREROLL_US = 1_000
-#: Sound that decoders hear before the position where it begins: MP3 looks back so far, others less.
+#: Decoders get the sound from so far before the position where it begins: what MP3 needs, and others less.
 _LEAD_US = 300_000
-#: No pass of a loop counts as shorter; a file of one picture has no length of its own.
+#: The least length of a pass of a loop: a file of one picture has no length of its own.
 _SHORTEST_PASS_US = 100_000
-#: Frames that pipes give at the end are no older than this.
+#: Of what pipes still hold at the end, frames that are older than this are left out.
 _MOST_HELD_US = 500_000
-#: Passes of a loop without a frame before it is given up. More than one: pipes may hold all of a short one.
+#: A loop is given up after so many passes without a frame. Pipes may hold all frames of one short pass.
 _MOST_BARREN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What was read. `until_us` is the session time up to which `frames` is complete, `pass_us` the session
-    time of the beginning of a pass that lies in it."""
+    """What was read at once. `frames` is complete up to the session time `until_us`. `pass_us` is the session
+    time at which a new pass begins in it."""
 
     frames: list[OutFrame]
     until_us: int
@@ -50,7 +50,7 @@ class Chunk:
 
 @runtime_checkable
 class Seekable(Protocol):
-    """A reading that can go on elsewhere."""
+    """A read-ahead that can go on at another position."""
 
     def jump(self, position_us: int, session_us: int, back: int) -> Chunk: ...
 
@@ -60,29 +60,32 @@ class ReadAhead(Protocol):
     ahead_us: int  #: more is read while less than this is ready to be sent
 
     def read(self, ready_us: int) -> Chunk | None:
-        """The next chunk, None at the end; `ready_us` of what was read are not sent yet. Blocks.
+        """The next chunk, None at the end. Blocks. `ready_us` says how much that was read is not sent yet.
         Raises SourceError."""
         ...
 
 
 @runtime_checkable
 class EdgeSource(Protocol):
-    """What a live FileSource tells, so that it can be followed."""
+    """A live FileSource that says where its edge is, so that it can be followed."""
 
     def edge(self) -> Edge | None:
         """None while it is not known, or when the source has come to its end."""
         ...
 
     def skip(self) -> bool:
-        """Jumps to the key frame at which someone who joins now would begin. The times of packets run on: the
-        first is a little before the end of the sound that was read, so that the cut can be faded over.
-        Returns False, and changes nothing, if that key frame is not ahead. Raises SourceError."""
+        """Jumps to the key frame at which a player that joins now would begin. Returns False, and changes
+        nothing, if that is not ahead. Raises SourceError.
+
+        The times of packets run on. The first is a little before the end of the sound that was read, so that
+        the cut can be faded over.
+        """
         ...
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A live FileSource of pieces, which another attempt goes on behind."""
+    """A live FileSource in parts. Another attempt can go on after the part that was played last."""
 
     @property
     def played(self) -> Part | None: ...
@@ -91,8 +94,8 @@ class Resumable(Protocol):
 
 
 class FileReadAhead:
-    """A recording from `begin_us` on: `passes` times to its end, or for ever (None). Session time is media
-    time at first. `loop_length_us`: of its picture, if known."""
+    """A recording from `begin_us` on, `passes` times to its end or for ever (None). Session time is media
+    time in the first pass."""
 
     def __init__(
         self,
@@ -104,25 +107,26 @@ class FileReadAhead:
         probe: Probe,
         resumed: bool = False,
     ) -> None:
-        """`resumed`: what is at `begin_us` was the last that was sent."""
+        """`resumed`: the frame at `begin_us` was sent last, before this begins."""
         self._source = source
         self._tracks = tracks
-        # Sound alone is read in chunks that are long enough.
+        # Sound alone needs nothing more: its chunks are long.
         in_segments = isinstance(source, EdgeSource) and tracks.has_pictures
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US if in_segments else AHEAD_US
         self._left = passes - 1 if passes is not None else None
         self._duration_us = probe.duration_us
-        #: The picture sets the rhythm of a loop; encoders pad the sound beyond it.
+        #: Pictures set the length of a pass: encoders pad the sound beyond it.
         self._pass_length_us = probe.video.duration_us if probe.video else None
         self._begin_us = begin_us
         self._horizon_us = begin_us + FIRST_READ_US
         self._base_us = 0  #: session time at which this pass began
         self._over = False
         self._resumed = resumed
-        self._sent_until_us: int | None = None  #: session time, while what is read may have been sent
-        self._ends: dict[TrackKind, tuple[int, int]] = {}  #: last decoding time and its distance per track
-        self._kept: list[Packet] = []  #: what comes next, where it was read already
-        self._barren = 0  #: passes that gave no frame, since the last one that did
+        self._sent_until_us: int | None = None  #: session time up to which frames were sent before
+        #: Of each track the last decoding time, and its distance from the one before.
+        self._ends: dict[TrackKind, tuple[int, int]] = {}
+        self._kept: list[Packet] = []  #: packets that come next, and were read already
+        self._barren = 0  #: passes in a row that gave no frame
         self._announce_end()
 
     def read(self, ready_us: int) -> Chunk | None:
@@ -146,8 +150,8 @@ class FileReadAhead:
         return self._convert(packets, frames, pass_us)
 
     def jump(self, position_us: int, session_us: int, back: int) -> Chunk:
-        """Goes on at a position of the pass that began `back` passes ago, which is then `session_us`. Raises
-        SourceError: INVALID_POSITION, and reading goes on where it was, or what reading gives."""
+        """Goes on at a position of the pass that began `back` passes ago; its session time is `session_us`.
+        Raises SourceError: of reading, or INVALID_POSITION, after which reading goes on where it was."""
         try:
             packets = self._from(position_us)
         except SourceError as error:
@@ -165,7 +169,7 @@ class FileReadAhead:
         return self._convert(packets, [], None)
 
     def _convert(self, packets: list[Packet], frames: list[OutFrame], pass_us: int | None) -> Chunk:
-        # At its end there is less than was asked for: the next pass is to be there before that is sent.
+        # The end of a pass gives less than was asked for. The next pass has to be read before that is sent.
         until_us = self._base_us + min(self._horizon_us, packets[-1].dts_us if packets else self._horizon_us)
         for packet in packets:
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
@@ -179,13 +183,13 @@ class FileReadAhead:
         return Chunk(frames, until_us, pass_us)
 
     def _in_time(self, held: list[OutFrame]) -> list[OutFrame]:
-        """Without what pipes held of a track that ended long before the other."""
+        """The frames that pipes still held, without those of a track that ended long before the other."""
         end_us = max((self._base_us + dts_us for dts_us, _ in self._ends.values()), default=0)
         return [frame for frame in held if frame.media_us > end_us - _MOST_HELD_US]
 
     def _without_repeats(self, made: list[OutFrame]) -> list[OutFrame]:
-        """Where it goes on decoders need the pictures before; nobody needs sound that was sent."""
-        assert self._sent_until_us is not None  # noqa: S101 - asked for then
+        """Marks frames that were sent before. Pictures stay, since decoders need them; sound is left out."""
+        assert self._sent_until_us is not None  # noqa: S101 - only called then
         last_us = self._sent_until_us - (not self._resumed)
         for frame in made:
             frame.again = frame.media_us <= last_us
@@ -207,7 +211,7 @@ class FileReadAhead:
         self._barren += 1
         if not self._ends or self._barren > _MOST_BARREN:
             raise unsupported("the source has no media that could be repeated")
-        # Sound alone goes on where it ended, to the sample.
+        # Without pictures, the next pass begins at the very sample at which the sound ended.
         begin_us = self._tracks.sound_end_us
         if begin_us is None:
             length_us = self._pass_length_us or max(last + distance for last, distance in self._ends.values())
@@ -225,8 +229,11 @@ class FileReadAhead:
             self._tracks.end_pass_at(self._base_us + self._pass_length_us)
 
     def _from(self, position_us: int) -> list[Packet]:
-        """The first packets of a position in mid-file. Video from its last key frame on is to be sent in
-        haste, so that decoders stand where the file does; sound from a little before is for our decoder."""
+        """The first packets for a position in the middle of the file.
+
+        Pictures begin with the last key frame before it. Those before the position get times close together,
+        so that viewers' decoders catch up at once. Sound begins a little earlier, for our own decoder.
+        """
         self._seek(position_us)
         pictures: list[Packet] = []
         rest: list[Packet] = []
@@ -237,7 +244,7 @@ class FileReadAhead:
             if not packets:
                 raise _behind_the_end(position_us)
             for packet in packets:
-                # Its track may have been told with one that is left out.
+                # The track may have come with a packet that is left out.
                 tracks[packet.kind] = packet.track = packet.track or tracks.get(packet.kind)
                 if packet.kind is TrackKind.VIDEO and packet.dts_us < position_us:
                     if packet.key:
@@ -254,13 +261,13 @@ class FileReadAhead:
         try:
             self._source.seek(max(0, position_us - _LEAD_US))
         except SourceError as error:
-            # FFmpeg cannot tell "behind the end" from any other reason.
+            # FFmpeg does not say whether the position lies behind the end.
             if error.transient or self._duration_us is None or position_us < self._duration_us:
                 raise
             raise _behind_the_end(position_us) from error
 
     def _go_back(self) -> None:
-        """To the packets behind those that were read."""
+        """Back to the packets that follow those which were read."""
         self._source.seek(max((last for last, _ in self._ends.values()), default=0))
         while (packets := self._source.read(self._horizon_us)) and not self._is_new(packets[-1]):
             pass
@@ -279,7 +286,7 @@ def _behind_the_end(position_us: int) -> SourceError:
 
 
 class LiveReadAhead:
-    """A live source that is paced by media time, from where it was joined to its end."""
+    """A live source in segments, from where it was joined to its end, paced by its media time."""
 
     def __init__(self, source: FileSource, tracks: Tracks) -> None:
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US
@@ -287,7 +294,7 @@ class LiveReadAhead:
         self._edge = source if isinstance(source, EdgeSource) else None
         self._tracks = tracks
         self._follower, self._time = Follower(), SessionTime()
-        self._newest_us = FIRST_READ_US - READ_US  #: up to where was read
+        self._newest_us = FIRST_READ_US - READ_US  #: media time up to which it was read
         self._over = False
 
     def read(self, ready_us: int) -> Chunk | None:
@@ -298,7 +305,7 @@ class LiveReadAhead:
         packets = self._source.read(until_us)
         if packets:
             last_us = packets[-1].dts_us
-            had_less = last_us < until_us - READ_US // 2  # a source that has no more yet gives what it has
+            had_less = last_us < until_us - READ_US // 2  # there is no more yet
             self._newest_us = max(self._newest_us, last_us) if had_less else max(until_us, last_us)
         for packet in packets:
             packet.dts_us = self._time.at(packet.dts_us)

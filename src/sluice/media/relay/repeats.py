@@ -1,8 +1,8 @@
-"""Whether what a live source begins with was sent before. Pure: time is an argument, in seconds.
+"""Holds back what a live source begins with when that was sent before. Pure: time is an argument, in seconds.
 
-Servers keep a group of pictures for players that come, also when nobody publishes any more: each new attempt
-would show it again and count it as media. An attempt that begins with a key frame that was sent before is
-therefore held until the source goes on, as it does where somebody publishes a clip over and over.
+A server keeps a group of pictures for new players, also when nobody publishes any more. Each new attempt
+would show it again, and count it as media. So an attempt that begins with a key frame that was sent before is
+held until the source goes on. It does so soon where somebody publishes a clip over and over.
 """
 
 from collections import deque
@@ -10,24 +10,24 @@ from collections import deque
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 
-#: What is held arrives at once; behind it, a source that lives goes on within this.
+#: What a server keeps arrives at once. A source that lives goes on within this.
 _GOES_ON_S = 1.0
-#: Key frames that are remembered: more than any server keeps.
+#: So many key frames are remembered: more than any server keeps.
 _MOST = 64
 
 
 class Repeats:
-    """Of one session, over its attempts."""
+    """The key frames of one session, over its attempts."""
 
     def __init__(self) -> None:
         self._known: frozenset[int] = frozenset()
         self._sent: deque[int] = deque(maxlen=_MOST)
-        self._begun = False  #: a key frame came in this attempt
-        self._since: float | None = None  #: what comes is held since then
+        self._begun = False  #: whether a key frame has come in this attempt
+        self._since: float | None = None  #: since when frames are held; None: they are not
         self._held: list[OutFrame] = []
 
     def begin(self) -> None:
-        """Another attempt."""
+        """Another attempt begins."""
         self._known = frozenset(self._sent)
         self._begun, self._since = False, None
         self._held.clear()
@@ -44,7 +44,7 @@ class Repeats:
                 self._sent.append(picture)
 
     def release(self, frames: list[OutFrame], now: float) -> list[OutFrame]:
-        """What is to be sent of these frames, and of those that were held."""
+        """The frames to be sent now: of these, and of those that were held."""
         if self._since is None and not self._held:
             return frames
         self._held += frames

@@ -1,8 +1,7 @@
-"""One relay session: opens its source, makes the plan, plays it into its room, and tries again when lost.
+"""One relay: opens its source, makes the plan, plays it into its room, and tries again when it is lost.
 
-It tells the node what is true and nothing else: `Flowing` when packets leave, `Lost` when those of one kind
-stay away (media/flow.py) or the source is gone, `Finished` once, at the end. Time-outs of single steps are
-the sources' matter; the session bounds the whole by the idle time.
+It reports `Flowing` when packets leave, and `Lost` when those of one kind stay away (media/flow.py) or the
+source is gone. Sources have time-outs for their single steps; the session bounds the whole by the idle time.
 """
 
 import asyncio
@@ -10,7 +9,6 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -19,27 +17,22 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Plan
-from sluice.core.request_headers import RequestHeaders
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.rooms import StreamIndex
-from sluice.core.tasks import FULL_VOLUME, MediaType, RelaySpec, StreamMode
+from sluice.core.tasks import FULL_VOLUME
+from sluice.media.closing import until_closed
+from sluice.media.context import MediaContext
+from sluice.media.counts import Counts
 from sluice.media.flow import Flow
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
-from sluice.media.relay.attempt import Attempt, AttemptHost, Begin, MediaContext
+from sluice.media.relay.attempt import NOT_OPEN, Attempt, AttemptHost, Begin, Position
 from sluice.media.relay.repeats import Repeats
+from sluice.media.reporter import Reporter
+from sluice.media.session import Course, Outcome, Runner
 from sluice.media.sink.room import RoomSink
 from sluice.media.source.hls_playlist import Part
-from sluice.process.control import (
-    ControlSession,
-    Finished,
-    Flowing,
-    Lost,
-    Planned,
-    Progress,
-    Refused,
-    RelayJob,
-)
+from sluice.process.control import ControlSession, Refused, RelayJob
 from sluice.process.documents import Hello
 from sluice.process.link import FrameType
 from sluice.process.owned import part
@@ -47,71 +40,50 @@ from sluice.process.owned import part
 log = structlog.get_logger()
 
 _WATCH_S = 0.5
-_PROGRESS_S = 1.0
 _MOST_NOTES = 20
 _KINDS = {FrameType.VIDEO: TrackKind.VIDEO, FrameType.AUDIO: TrackKind.AUDIO}
-#: What stays changed in further attempts.
+#: What a user changes that holds for further attempts, too.
 _LASTING = {"paused", "volume", "normalize"}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    reason: Reason
-    text: str
 
 
 class _RoomGone(Exception):
     """The link to the room broke."""
 
 
-def _without_frames(error: SourceError) -> SourceError:
-    """Where it came from holds what was played, and is asked for by nobody."""
-    error.__traceback__ = error.__cause__ = error.__context__ = None
-    return error
-
-
 class _Replaced(Exception):
     """Another publisher took the user's stream."""
 
 
-def _spec_of(job: RelayJob) -> RelaySpec:
-    return RelaySpec(
-        url=job.url,
-        media_type=MediaType(job.media_type),
-        stream_mode=StreamMode(job.stream_mode),
-        loop=job.loop,
-        width=job.width,
-        height=job.height,
-        frame_rate=job.frame_rate,
-        bitrate_kbps=job.bitrate_kbps,
-        volume=job.volume,
-        normalize=job.normalize,
-        plays=job.plays,
-    )
+def relays(context: MediaContext) -> Callable[[RelayJob], "Relay"]:
+    """Makes the relays of a media process."""
+    return lambda job: Relay(job, context)
 
 
-class Session:
+class Relay:
+    """A Session that is Controllable."""
+
     def __init__(self, job: RelayJob, context: MediaContext) -> None:
         self._job = job
         self._context = context
         self._loop = asyncio.get_running_loop()
+        self._report = Reporter(job.run_id, context.report)
+        self._runner = Runner(
+            Course("relay", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
+        )
         # The idle time of a scheduled task begins with its start.
         self._idle = IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
-        self._spec = _spec_of(job)
         self._flowing = False
         self._flow, self._repeats = Flow(), Repeats()
-        self._plan: Plan | None = None  #: that was told
+        self._plan: Plan | None = None  #: the plan that was told last
         self._notes: deque[str] = deque(maxlen=_MOST_NOTES)
-        # Limited tries are those of a start; what it begins with is then no progress.
+        # Limited tries are those of a start; where such a job begins in mid-play, nothing has flowed yet.
         self._ever_flowed = job.start_tries is None and (job.position_us > 0 or job.pass_number > 1)
-        self._cause: SourceError | None = None
+        self._cause: SourceError | None = None  #: why the source was lost last
         self._sent_at = 0.0
-        self._progress_at = 0.0
         self._link: RoomSink | None = None
-        self._position = (job.position_us, job.pass_number)
+        self._position = Position(job.position_us, job.pass_number)
         self._played: Part | None = None
-        self._totals = [0, 0, 0, 0]
-        self._main: asyncio.Task[Outcome] | None = None
+        self._attempt: Attempt | None = None  #: the last one at the present source
         self._try: asyncio.Task[Outcome | None] | None = None
         self._tries = 0  #: of the source, since media last flowed
         self._looks = 0  #: for the room, since then
@@ -119,98 +91,68 @@ class Session:
         self._resumed = asyncio.Event()
         if not job.paused:
             self._resumed.set()
-        self._attempt = self._next_attempt()
-        self._stopped: Reason | None = None
-        self._expired = False
 
     def stop(self, reason: Reason = Reason.STOPPED) -> None:
-        self._stopped = reason
-        if self._main is not None:
-            self._main.cancel()
+        self._runner.stop(reason)
+
+    async def run(self) -> None:
+        log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
+        outcome = await self._runner.run()
+        self._report_progress()
+        self._attempt = self._try = self._cause = None  # they refer to this session in their turn
+        log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
+        self._report.finished(outcome)
+
+    # --- what a user changes ------------------------------------------------------------------------------
 
     def update(self, job: RelayJob) -> None:
         """Goes on with another source, at once and from its beginning. Viewers keep what they have until
         its first key frame."""
-        self._job, self._spec = job, _spec_of(job)
-        self._position, self._tries, self._cause = (job.position_us, job.pass_number), 0, None
+        self._job = job
+        self._position, self._tries, self._cause = Position(job.position_us, job.pass_number), 0, None
         self._begun_at, self._played = self._loop.time(), None
-        self._attempt = self._next_attempt()
-        self._cancel_try()
+        self._attempt, self._flow = None, Flow()
+        if self._try is not None:
+            self._try.cancel()
 
     async def control(self, change: ControlSession) -> Refused | None:
         """Changes how it plays, from now on and in further attempts; a refusal changes nothing."""
-        if change.volume is not None and not 0 <= change.volume <= FULL_VOLUME:
-            return Refused(field="volume", why=f"must be 0 to {FULL_VOLUME}")
-        refusal = self._attempt.check(change)
-        if refusal is None and change.position_us is not None:
-            refusal = await self._attempt.seek(change.position_us)
-        if refusal is not None:
-            return refusal
+        refused = await self._refuse(change)
+        if refused is not None:
+            return refused
         self._job = self._job.model_copy(update=change.model_dump(include=_LASTING, exclude_none=True))
-        self._spec = _spec_of(self._job)
-        if change.volume is not None or change.normalize is not None:
-            self._attempt.change_sound(self._spec)
+        if self._attempt is not None and (change.volume is not None or change.normalize is not None):
+            self._attempt.change_sound(self._job)
             self._tell_plan()
         if change.paused is not None:
             self._pause() if change.paused else self._resume()
         return None
 
+    async def _refuse(self, change: ControlSession) -> Refused | None:
+        """Why the change cannot be made. A seek is tried, and is done if there is no reason."""
+        if change.volume is not None and not 0 <= change.volume <= FULL_VOLUME:
+            return Refused(field="volume", why=f"must be 0 to {FULL_VOLUME}")
+        attempt = self._attempt
+        if attempt is None:
+            return NOT_OPEN if change.position_us is not None else None
+        refused = attempt.check(change)
+        if refused is None and change.position_us is not None:
+            refused = await attempt.seek(change.position_us)
+        return refused
+
     def _pause(self) -> None:
         self._resumed.clear()
         self._flowing = False  # `Flowing` is told again when packets leave
-        self._attempt.pause()
-        self._report_progress()  # where it stands is told before that it does
+        if self._attempt is not None:
+            self._attempt.pause()
+        self._report_progress()  # so that the node knows the position before it says `paused`
 
     def _resume(self) -> None:
         if not self._resumed.is_set():
             self._resumed.set()
             self._idle.media_at(self._loop.time())
-            self._attempt.resume()
-
-    async def run(self) -> None:
-        """Runs to the end and reports it."""
-        log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
-        self._main = part(self._attempts(), f"relay {self._job.run_id}")
-        if self._stopped is not None:
-            self._main.cancel()
-        self._schedule_look()
-        await asyncio.wait({self._main})
-        self._looking.cancel()
-        outcome = self._outcome(self._main)
-        self._report_progress()
-        self._release()
-        log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
-        self._context.report(Finished(run_id=self._job.run_id, reason=outcome.reason.code, text=outcome.text))
-
-    def _release(self) -> None:
-        """What this stands in a circle with goes at once, not when the garbage collector comes: codecs have
-        threads and memory."""
-        self._attempt.release()
-        self._main = self._try = self._cause = None
-
-    def _outcome(self, main: "asyncio.Task[Outcome]") -> Outcome:
-        if self._stopped is not None:
-            return Outcome(self._stopped, self._stopped.text)
-        if main.cancelled():
-            return self._idle_outcome()
-        error = main.exception()
-        if isinstance(error, MemoryError):
-            raise error  # whose fault that is the process knows
-        if error is not None:
-            log.error("session failed", run=self._job.run_id, exc_info=error)
-            return Outcome(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text)
-        return main.result()
-
-    def _idle_outcome(self) -> Outcome:
-        """docs/contract/volcengine.md 8.1: the last cause at a start, 1004 after a loss, 1005 without a
-        cause."""
-        limit, cause = f"{self._job.idle_s:g} s", self._cause
-        if self._ever_flowed:
-            text = f"no media for {limit}" + (f": {cause}" if cause else "")
-            return Outcome(Reason.SOURCE_INTERRUPTED, text)
-        if cause is None:
-            return Outcome(Reason.IDLE_TIMEOUT, f"no media for {limit}")
-        return Outcome(cause.reason, f"{cause} (given up after {limit})")
+            if self._attempt is not None:
+                self._attempt.resume()
 
     # --- attempts -----------------------------------------------------------------------------------------
 
@@ -220,53 +162,68 @@ class Session:
             try:
                 await asyncio.wait({self._try})
             except asyncio.CancelledError:
-                self._cancel_try()
+                self._try.cancel()
                 await asyncio.wait({self._try})
                 raise
             outcome = None if self._try.cancelled() else self._try.result()  # cancelled by `update`
             if outcome is not None:
                 return outcome
 
-    def _cancel_try(self) -> None:
-        """Once: a second time would keep it from closing what it has opened."""
-        if self._try is not None and not self._try.cancelling():
-            self._try.cancel()
-
     async def _one_try(self) -> Outcome | None:
         """One attempt and the pause after it; None when there is to be another."""
         before = self._sent_at
+        waiting: Callable[[], Coroutine[Any, Any, Outcome | None]]
+        attempt = self._attempt = self._next_attempt()
         try:
-            await self._play()
-            return self._ended()
+            await self._play(attempt)
+            return self._ended(attempt)
         except _Replaced:
-            return Outcome(Reason.REPLACED, Reason.REPLACED.text)
+            return Outcome.of(Reason.REPLACED)
         except _RoomGone:
             self._begin_tries(before)
             self._lost(Reason.PUBLISH_FAILED, "the room's process is gone, waiting for it")
-            await self._until_room()
-            return None
+            waiting = self._until_room
         except SourceError as error:
+            # Where it was raised holds what was played, and nobody asks for that.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
             if error.reason is Reason.INVALID_POSITION and self._sent_at:
-                return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text)  # it had come to its end
+                return Outcome.of(Reason.END_OF_STREAM)  # it had come to its end
             if not error.transient:
                 return Outcome(error.reason, str(error))
             self._begin_tries(before)
-            self._cause = _without_frames(error)
+            self._cause = error
             self._lost(error.reason, str(error))
-        self._tries += 1
-        return await self._wait_to_retry()
+            waiting = self._wait_to_retry
+        # Outside of the handlers, where the error is gone: it would keep all that was played.
+        return await waiting()
 
-    def _ended(self) -> Outcome:
-        """The end of a stream is told only of a source that gave something."""
+    def _next_attempt(self) -> Attempt:
+        self._flow = Flow()
+        host = AttemptHost(self._until_start, self._into_room, self._send, self._resumed, self._repeats)
+        begin = Begin(self._position, resumed=self._sent_at > self._begun_at, behind=self._played)
+        return Attempt(self._job, self._context, host, begin)
+
+    async def _play(self, attempt: Attempt) -> None:
+        """Raises SourceError, _RoomGone, _Replaced."""
+        try:
+            await attempt.play()
+        finally:
+            self._tell_plan()
+            if self._attempt is attempt:  # no other source was asked for meanwhile
+                self._position, self._played = attempt.position, attempt.played
+
+    def _ended(self, attempt: Attempt) -> Outcome:
+        """A source that gave nothing did not come to an end: it could not be played."""
         if self._ever_flowed:
-            last = "; what came last could not be decoded" if self._attempt.all_stuck else ""
+            last = "; what came last could not be decoded" if attempt.all_stuck else ""
             return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text + last)
-        lost = ", ".join(f"{count} {rule}" for rule, count in self._attempt.dropped().items() if count)
+        lost = ", ".join(f"{count} {rule}" for rule, count in attempt.dropped().items() if count)
         text = "the source ended, and nothing of it could be decoded" + (f" ({lost})" if lost else "")
         return Outcome(Reason.SOURCE_UNSUPPORTED, text)
 
     async def _wait_to_retry(self) -> Outcome | None:
-        """The end when there is to be no other try."""
+        """The outcome when there is to be no other try."""
+        self._tries += 1
         now = self._loop.time()
         left, pause = self._idle_left_s(now), pause_s(SOURCE_PAUSES_S, self._tries - 1)
         most = self._job.start_tries
@@ -277,7 +234,7 @@ class Session:
                 return Outcome(self._cause.reason, f"{self._cause} (given up after {most} tries)")
             pause = start_pause
         elif most is not None and self._cause is not None and self._cause.denied and self._tries >= most:
-            # A signed address that has run out, say: who waits for a stream is told now, not in minutes.
+            # Perhaps a signed address has expired. Whoever waits is told now, not in minutes.
             return Outcome(self._cause.reason, f"{self._cause} (given up after {most} tries)")
         await asyncio.sleep(min(pause, left))
         if left <= pause:
@@ -291,7 +248,7 @@ class Session:
             self._tries = self._looks = 0
 
     async def _until_room(self) -> None:
-        """Until a room process listens again: before that the source is left alone."""
+        """Until a room process listens again; before, the source is not asked."""
         while True:
             await asyncio.sleep(pause_s(ROOM_PAUSES_S, self._looks))
             self._looks += 1
@@ -299,45 +256,18 @@ class Session:
                 await self._context.links.check(self._job.link)
                 return
 
+    # --- what an attempt asks for ---------------------------------------------------------------------------
+
     async def _until_start(self) -> None:
-        """A scheduled start: no packet leaves before it, and the idle time begins with it."""
+        """No packet leaves before a scheduled start, and the idle time begins with it."""
         left = self._job.start_at - time.time()
         if left > 0:
             await asyncio.sleep(left)
             self._idle.media_at(self._loop.time())
 
-    async def _play(self) -> None:
-        """One attempt. Raises SourceError, _RoomGone, _Replaced."""
-        attempt = self._attempt = self._next_attempt()
-        try:
-            await attempt.play()
-        finally:
-            self._tell_plan()
-            if self._attempt is attempt:  # no other source was asked for meanwhile
-                self._position, self._played = attempt.position, attempt.played
-
-    def _next_attempt(self) -> Attempt:
-        self._flow = Flow()
-        headers = RequestHeaders(self._job.user_agent, tuple(self._job.headers.items()))
-        host = AttemptHost(
-            self._until_start, self._into_room, self._send, self._resumed, self._repeats, headers
-        )
-        begin = Begin(self._position, resumed=self._sent_at > self._begun_at, behind=self._played)
-        return Attempt(self._spec, self._context, host, begin)
-
-    def _tell_plan(self) -> None:
-        """When it is another one: tracks begin and change as they like."""
-        plan = self._attempt.plan  # another attempt gives the same notes again
-        notes = [note for note in self._attempt.notes() if note not in self._notes]
-        self._notes += notes
-        if plan is not None and (plan != self._plan or notes):
-            self._plan = plan
-            document: dict[str, Any] = dict(plan.document())
-            if self._notes:
-                document["notes"] = list(self._notes)
-            self._context.report(Planned(run_id=self._job.run_id, plan=document))
-
-    async def _into_room(self, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _into_room(
+        self, play: Callable[[], Coroutine[Any, Any, None]], on_key_frame: Callable[[], None]
+    ) -> None:
         """Plays through a new link, until the source or the link ends."""
         job = self._job
         link_end: asyncio.Future[bool] = self._loop.create_future()
@@ -350,12 +280,12 @@ class Session:
         )
         try:
             # Before the first frame is due: one that finds no link would be lost, and with it a whole GOP.
-            self._link = await RoomSink.open(
+            link = self._link = await RoomSink.open(
                 self._context.links,
                 job.link,
                 hello,
                 on_end=link_end.set_result,
-                on_key_frame=self._request_key_frame,
+                on_key_frame=on_key_frame,
             )
         except OSError as error:
             raise _RoomGone from error
@@ -367,20 +297,15 @@ class Session:
                 raise _Replaced if link_end.result() else _RoomGone
             playing.result()
         finally:
-            playing.cancel()
-            await asyncio.wait({playing})
-            self._drop_link()
+            await until_closed(self._leave(link, playing), f"the link of {job.run_id}")
 
-    def _request_key_frame(self) -> None:
-        self._attempt.request_key_frame()
-
-    def _drop_link(self) -> None:
-        if self._link is not None:
-            link, self._link = self._link, None
-            self._totals = [a + b for a, b in zip(self._totals, link.counts(), strict=True)]
-            link.close()
-
-    # --- what is true ---------------------------------------------------------------------------------------
+    async def _leave(self, link: RoomSink, playing: "asyncio.Task[None]") -> None:
+        playing.cancel()
+        await asyncio.wait({playing})
+        if self._link is link:
+            self._link = None
+        self._report.add(_counts(link))
+        link.close()
 
     def _send(self, frames: list[OutFrame]) -> None:
         if self._link is None or not self._link.send(frames):
@@ -394,47 +319,39 @@ class Session:
             self._flowing = self._ever_flowed = True
             self._cause = None
             self._tell_plan()
-            self._context.report(Flowing(run_id=self._job.run_id))
+            self._report.flowing()
+
+    # --- what is true ---------------------------------------------------------------------------------------
+
+    def _tell_plan(self) -> None:
+        """Tells the plan when it has changed: tracks begin and change as they like."""
+        if self._attempt is None:
+            return
+        plan = self._attempt.plan
+        notes = [note for note in self._attempt.notes() if note not in self._notes]  # attempts repeat them
+        self._notes += notes
+        if plan is not None and (plan != self._plan or notes):
+            self._plan = plan
+            document: dict[str, Any] = dict(plan.document())
+            if self._notes:
+                document["notes"] = list(self._notes)
+            self._report.planned(document)
 
     def _lost(self, reason: Reason, text: str) -> None:
         self._flowing = False
-        if not self._resumed.is_set():
-            return  # nothing flows that could be lost
-        self._context.report(Lost(run_id=self._job.run_id, reason=reason.code, text=text))
+        if self._resumed.is_set():  # while it is paused nothing flows that could be lost
+            self._report.lost(reason, text)
 
-    def _schedule_look(self) -> None:
-        """All sessions of a process look at the same times, which wakes it once for all."""
-        at = (self._loop.time() // _WATCH_S + 1) * _WATCH_S
-        self._looking = self._loop.call_at(at, self._look)
-
-    def _look(self) -> None:
-        """Twice a second: what flows, and whether the idle time is used up."""
-        self._schedule_look()
-        try:
-            goes_on = self._watch(self._loop.time())
-        except Exception:  # root of a timer: nobody looks after this session any more
-            log.exception("the watch of a session failed", run=self._job.run_id)
-            self._looking.cancel()
-            self.stop(Reason.INTERNAL_ERROR)
-            return
-        if not goes_on and not self._expired:
-            self._expired = True
-            assert self._main is not None  # noqa: S101 - what is looked at
-            self._main.cancel()
-
-    def _watch(self, now: float) -> bool:
-        """False when the idle time is used up."""
+    def _watch(self, now: float) -> Outcome | None:
+        """What flows, and the outcome when the idle time is used up."""
         if not self._resumed.is_set():
             self._idle.media_at(now)
         self._tell_plan()
-        self._watch_flow(now)
-        if now >= self._progress_at:
-            self._progress_at = now + _PROGRESS_S - _WATCH_S / 2  # looks come a little early or late
-            self._report_progress()
-        return self._idle_left_s(now) > 0
+        if self._attempt is not None:
+            self._watch_flow(self._attempt, now)
+        return self._idle_outcome() if self._idle_left_s(now) <= 0 else None
 
-    def _watch_flow(self, now: float) -> None:
-        attempt = self._attempt
+    def _watch_flow(self, attempt: Attempt, now: float) -> None:
         for kind in attempt.kinds:
             self._flow.expect(kind, now)
         for kind in self._flow.silent(now):
@@ -449,20 +366,24 @@ class Session:
         self._idle.media_at(max(self._idle.since, self._sent_at))
         return self._idle.left_s(now)
 
+    def _idle_outcome(self) -> Outcome:
+        """docs/contract/volcengine.md 8.1: the last cause at a start, 1004 after a loss, 1005 without a
+        cause."""
+        limit, cause = f"{self._job.idle_s:g} s", self._cause
+        if self._ever_flowed:
+            text = f"no media for {limit}" + (f": {cause}" if cause else "")
+            return Outcome(Reason.SOURCE_INTERRUPTED, text)
+        if cause is None:
+            return Outcome(Reason.IDLE_TIMEOUT, f"no media for {limit}")
+        return Outcome(cause.reason, f"{cause} (given up after {limit})")
+
     def _report_progress(self) -> None:
-        self._position = self._attempt.position
-        link = self._link
-        now = link.counts() if link else (0, 0, 0, 0)
-        video, audio, octets, late = (a + b for a, b in zip(self._totals, now, strict=True))
-        dropped = {"room_slow": late, **self._attempt.dropped()}
-        self._context.report(
-            Progress(
-                run_id=self._job.run_id,
-                position_us=self._position[0],
-                pass_number=self._position[1],
-                video_frames=video,
-                audio_packets=audio,
-                bytes_out=octets,
-                dropped=dropped,
-            )
-        )
+        counts = _counts(self._link)
+        if self._attempt is not None:
+            self._position = self._attempt.position
+            counts += Counts(dropped=self._attempt.dropped())
+        self._report.progress(counts, position_us=self._position.us, pass_number=self._position.pass_number)
+
+
+def _counts(link: RoomSink | None) -> Counts:
+    return Counts.of(link, slow="room_slow")

@@ -68,10 +68,6 @@ class RoomSink:
             channel.write(out)
         return bool(out)
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """Video frames, audio packets and payload bytes sent; frames dropped."""
-        return self.video_frames, self.audio_packets, self.bytes_out, self.dropped
-
     def close(self) -> None:
         """What was sent still goes; `on_end` is not called any more."""
         self._on_end = None

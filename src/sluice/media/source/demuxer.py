@@ -158,7 +158,7 @@ class Demuxer:
         Transport streams have no index: a jump lands anywhere, so it is tried again from further back.
         """
         if not self._cut_file.is_first:
-            self.close()
+            self._close_container()
             self._cut_file.rewind()
             self._open_container()
         for back_us in _SEEK_BACK_US:
@@ -168,12 +168,10 @@ class Demuxer:
                 return
 
     def close(self) -> None:
-        """Also releases what FFmpeg made, even if somebody keeps this object: streams hold codecs."""
-        self._packets = iter(())
-        self._streams, self._playing = {}, {}
-        if self._container is not None:
-            self._container.close()
-            self._container = None
+        """Also releases what FFmpeg made, even if somebody keeps this object: packets hold codecs."""
+        self._ahead.clear()
+        self._made.clear()
+        self._close_container()
 
     # --- containers ---------------------------------------------------------------------------------------
 
@@ -210,6 +208,13 @@ class Demuxer:
         self._packets = container.demux(found)
         return container
 
+    def _close_container(self) -> None:
+        self._packets = iter(())
+        self._streams, self._playing = {}, {}
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
     def _go_on(self) -> bool:
         """Opens the container that follows the one that ended; False when there is none."""
         if not self._cut_file.go_on():
@@ -219,7 +224,7 @@ class Demuxer:
                 f"the source begins anew more than {MOST_RESTARTS_PER_S:g} times a second (links of an Ogg "
                 "file, or program maps of a transport stream)"
             )
-        self.close()
+        self._close_container()
         self._open_container()
         return True
 

@@ -1,0 +1,22 @@
+"""What all sessions of a media process share, made once by the process."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from sluice.media.frame_link import FrameLinks
+from sluice.media.pacer import Pacer
+from sluice.net.dial import Dialer
+from sluice.process.control import Message
+
+
+@dataclass(frozen=True, slots=True)
+class MediaContext:
+    """`report` sends a message to the node."""
+
+    dialer: Dialer
+    links: FrameLinks
+    pacer: Pacer
+    executor: Executor  #: threads for sources that are open, and for conversions
+    opening: Executor  #: threads for sources that are not open yet
+    report: Callable[[Message], None]

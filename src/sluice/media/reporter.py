@@ -1,0 +1,61 @@
+"""What a session tells the node of itself. It says what is true, when it becomes true, and nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sluice.core.lifecycle import Reason
+from sluice.core.push import PushStage
+from sluice.media.counts import Counts
+from sluice.media.session import Outcome
+from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, StageChanged
+
+
+class Reporter:
+    """The reports of one run, and the counts of its connections that are over."""
+
+    def __init__(self, run_id: str, send: Callable[[Message], None]) -> None:
+        self._run_id, self._send = run_id, send
+        self._totals = Counts()
+
+    @property
+    def totals(self) -> Counts:
+        return self._totals
+
+    def add(self, counts: Counts) -> None:
+        """A connection is over that counted this."""
+        self._totals += counts
+
+    def planned(self, document: dict[str, Any]) -> None:
+        """`document` as Plan.document makes it, perhaps with notes."""
+        self._send(Planned(run_id=self._run_id, plan=document))
+
+    def flowing(self) -> None:
+        """Media leaves (again)."""
+        self._send(Flowing(run_id=self._run_id))
+
+    def lost(self, reason: Reason, text: str) -> None:
+        """Media does not leave any more, or cannot leave yet."""
+        self._send(Lost(run_id=self._run_id, reason=reason.code, text=text))
+
+    def stage(self, stage: PushStage, text: str = "", reason: str = "") -> None:
+        """`reason` is the code of a Reason where callers are told one."""
+        self._send(StageChanged(run_id=self._run_id, stage=stage.code, text=text, reason=reason))
+
+    def progress(self, counts: Counts, *, position_us: int, pass_number: int = 1) -> None:
+        """`counts` of the present connection, and of what else is not among the totals."""
+        totals = self._totals + counts
+        self._send(
+            Progress(
+                run_id=self._run_id,
+                position_us=position_us,
+                pass_number=pass_number,
+                video_frames=totals.video_frames,
+                audio_packets=totals.audio_packets,
+                bytes_out=totals.bytes_out,
+                dropped=dict(totals.dropped),
+            )
+        )
+
+    def finished(self, outcome: Outcome) -> None:
+        """The last report."""
+        self._send(Finished(run_id=self._run_id, reason=outcome.reason.code, text=outcome.text))

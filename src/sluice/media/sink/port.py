@@ -1,0 +1,30 @@
+"""What all sinks have in common: they take media at once, and count what they sent and dropped."""
+
+from typing import Protocol, TypeVar
+
+M = TypeVar("M")
+
+
+class Sink(Protocol[M]):
+    """One connection for media of the form `M`: frames for a room, FLV units for a CDN.
+
+    How a sink is opened and closed is its own: a room's channel closes at once, a CDN is told goodbye.
+    """
+
+    @property
+    def video_frames(self) -> int: ...
+
+    @property
+    def audio_packets(self) -> int: ...
+
+    @property
+    def bytes_out(self) -> int: ...
+
+    @property
+    def dropped(self) -> int:
+        """Frames or units that the receiver was too slow for."""
+        ...
+
+    def send(self, media: list[M], /) -> object:
+        """Sends in order, without waiting: what the receiver does not take in time is dropped."""
+        ...
