@@ -9,8 +9,8 @@ from sluice.api.native import routes
 from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
-from sluice.core.tasks import Dialect, RelaySpec, Task
-from sluice.tasks.port import PlaybackChange, StartRequest
+from sluice.core.tasks import Dialect, PlaybackChange, RelaySpec, Task
+from sluice.tasks.port import StartRequest
 from tests.testing import FakeTasks
 from tests.unit.asgi import Answer, call
 

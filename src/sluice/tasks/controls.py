@@ -1,4 +1,4 @@
-"""Changes of how a live relay plays: pause, position, volume, loudness (tasks.port.PlaybackChange).
+"""Changes of how a live relay plays: pause, position, volume, loudness (core.tasks.PlaybackChange).
 
 The media process is asked first, and what it did is noted then. It alone knows whether the source can be
 paused or sought, and what it refuses has changed nothing. Between the two nothing can be lost:
@@ -20,14 +20,14 @@ import structlog
 from sqlalchemy import Connection
 
 from sluice.core.errors import BadInput, NotNow, Overloaded, TaskNotFound
+from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Event, Reason, State
-from sluice.core.tasks import Kind, RelaySpec, Task
+from sluice.core.tasks import PlaybackChange, RelaySpec, Task
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import ControlSession, Done, Refused
 from sluice.process.supervisor import Supervised
 from sluice.store.tasks import advance_task, change_spec, save_progress
 from sluice.store.thread import Store
-from sluice.tasks.port import PlaybackChange
 from sluice.tasks.runs import Run
 
 log = structlog.get_logger()
@@ -62,8 +62,8 @@ def _possible(run: Run, control: PlaybackChange) -> PlaybackChange:
     state = run.task.state
     if not state.live or state is State.STOPPING or run.ending is not None:
         raise TaskNotFound(f"no task {run.task.id} is live")
-    if run.task.kind is Kind.PUSH:
-        raise BadInput("id", "this task is a push, and only relays can be controlled; stop it instead")
+    if why := row_of(run.task).uncontrollable:
+        raise BadInput("id", why)
     if control.paused == (state is State.PAUSED):
         control = replace(control, paused=None)  # it is so already
     field = "pause" if control.paused else "seek_s" if control.position_us is not None else None
@@ -106,14 +106,13 @@ def _note(conn: Connection, run: Run, control: PlaybackChange, now: float) -> Ta
     run_id = run.task.id
     save_progress(conn, run_id, run.position_us, run.pass_number, run.plan)
 
-    def changed(spec: RelaySpec) -> RelaySpec:
-        return replace(
-            spec,
-            volume=spec.volume if control.volume is None else control.volume,
-            normalize=spec.normalize if control.normalize is None else control.normalize,
-        )
-
-    task: Task[Any] | None = change_spec(conn, run_id, changed)
+    spec: RelaySpec = run.task.spec
+    changed = replace(
+        spec,
+        volume=spec.volume if control.volume is None else control.volume,
+        normalize=spec.normalize if control.normalize is None else control.normalize,
+    )
+    task = change_spec(conn, run_id, changed)
     if task is not None and control.paused is not None:
         event, reason = (Event.PAUSE, Reason.NONE) if control.paused else (Event.RESUME, Reason.RESUMED)
         task = advance_task(conn, run_id, event, reason, reason.text, now)

@@ -1,7 +1,5 @@
 """What a media process is told to do for a run: everything it needs, also after a crash in mid-play."""
 
-from typing import Any
-
 from sluice.core.lifecycle import State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
@@ -67,10 +65,3 @@ def _push_job(task: Task[PushSpec], link: str) -> PushJob:
         link=link,
         connected_before=tried or task.state is State.RECOVERING,
     )
-
-
-def shared_source(task: Task[Any]) -> tuple[str, str, str, int] | None:
-    """Pushes with the same of these share one subscription and one encoder if they run in one process."""
-    if isinstance(task.spec, PushSpec):
-        return task.app_id, task.room_id, task.user_id, task.spec.stream
-    return None

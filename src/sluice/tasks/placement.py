@@ -11,8 +11,8 @@ import structlog
 
 from sluice.core.blame import FORGOTTEN_AFTER_S, Member, Verdict, judge, may_be_joined
 from sluice.core.ids import RunId
+from sluice.core.kinds import row_of
 from sluice.process.supervisor import Supervised
-from sluice.tasks.jobs import shared_source
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.runs import Run
 
@@ -100,18 +100,21 @@ class Placement:
 
     def _beside(self, run: Run) -> Supervised | None:
         """The process that has another run of the same shared source, and is not apart."""
-        source = shared_source(run.task)
+        source = row_of(run.task).shared_source(run.task)
         if source is None:
             return None
         others = (other for other in self._runs.values() if other.process is not None and other.apart is None)
-        return next((other.process for other in others if shared_source(other.task) == source), None)
+        return next(
+            (other.process for other in others if row_of(other.task).shared_source(other.task) == source),
+            None,
+        )
 
     def _of(self, run_ids: Iterable[RunId]) -> list[Run]:
         return [self._runs[run_id] for run_id in run_ids]
 
 
 def _member(run: Run) -> Member[RunId]:
-    return Member(run.task.id, run.begun_at, run.record, bundle=shared_source(run.task))
+    return Member(run.task.id, run.begun_at, run.record, bundle=row_of(run.task).shared_source(run.task))
 
 
 def _seat(runs: Iterable[Run], process: Supervised | None) -> None:

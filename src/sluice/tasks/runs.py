@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sluice.core.blame import NOTHING, Record
+from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Reason, State
-from sluice.core.masking import mask_url
-from sluice.core.tasks import Kind, Task
+from sluice.core.tasks import Task
 from sluice.process.control import Progress
 from sluice.process.supervisor import Supervised
 from sluice.store.tasks import TaskRecord
@@ -87,7 +87,7 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "state": task.state.value,
         "reason": task.reason.code,
         "reason_text": run.note if run is not None and trying and run.note else task.reason_text,
-        **_media(task),
+        **row_of(task).shown(task),
         "plan": run.plan if run is not None else record.plan,
         "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
         "pass": run.pass_number if run is not None else record.pass_number,
@@ -96,16 +96,6 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "started_at": task.started_at,
         "ended_at": task.ended_at,
         "expires_at": task.expires_at,
-    }
-
-
-def _media(task: Task[Any]) -> dict[str, object]:
-    if task.kind is Kind.PUSH:
-        return {"target": mask_url(task.spec.url), "stage": task.stage.code}
-    return {
-        "source": mask_url(task.spec.url),
-        "volume": task.spec.volume,
-        "normalize": task.spec.normalize,
     }
 
 

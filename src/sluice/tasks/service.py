@@ -17,10 +17,11 @@ from sluice.core.apps import Apps
 from sluice.core.blame import begin_anew
 from sluice.core.errors import AccessRefused, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
+from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
-from sluice.core.tasks import OPEN_AHEAD_S, Kind, PushSpec, RelaySpec, S, Task, kind_of
+from sluice.core.tasks import OPEN_AHEAD_S, Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
 from sluice.process.control import (
     Accepted,
     Finished,
@@ -40,6 +41,7 @@ from sluice.store.bans import is_barred
 from sluice.store.bots import refuse_beyond
 from sluice.store.tasks import (
     advance_task,
+    change_spec,
     find_latest,
     find_live,
     find_of_bot,
@@ -52,14 +54,13 @@ from sluice.store.tasks import (
     purge_older_than,
     save_progress,
     set_stage,
-    update_spec,
 )
 from sluice.store.thread import Store
 from sluice.tasks.controls import carry_out
 from sluice.tasks.jobs import relay_job, start_message
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.placement import Placement
-from sluice.tasks.port import PlaybackChange, StartRequest
+from sluice.tasks.port import StartRequest
 from sluice.tasks.runs import Run, document
 
 log = structlog.get_logger()
@@ -134,7 +135,7 @@ class TaskService:
         now = self._clock()
         asked = Task(
             id=new_run_id(),
-            kind=kind_of(request.spec),
+            kind=request.spec.kind,
             dialect=request.dialect,
             app_id=request.app_id,
             room_id=request.room_id,
@@ -151,7 +152,10 @@ class TaskService:
 
         def insert(conn: Connection) -> tuple[Task[S], bool]:
             # In the same transaction: a ban is written before it looks for the tasks that it ends.
-            if asked.kind is Kind.RELAY and is_barred(conn, asked.app_id, asked.room_id, asked.user_id, now):
+            barred = row_of(asked).enters_room and is_barred(
+                conn, asked.app_id, asked.room_id, asked.user_id, now
+            )
+            if barred:
                 raise AccessRefused("the user is barred from this room", known=True)
             if asked.bot_id is not None:
                 refuse_beyond(conn, request.limits, asked.bot_id, asked.app_id, asked.room_id)
@@ -180,7 +184,7 @@ class TaskService:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
         async with self._changing(run):
             spec = change(run.task.spec)
-            updated = await self._store.run(lambda conn: update_spec(conn, run.task.id, spec))
+            updated = await self._store.run(lambda conn: change_spec(conn, run.task.id, spec, anew=True))
             if updated is None:
                 raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
             run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
