@@ -1,6 +1,6 @@
 """What differs between the kinds of tasks, one row per kind. Pure.
 
-A new kind is a spec in `core.tasks`, a row here, a row in `tasks.kinds` (what its session is told), and a
+A new kind is a spec in `core.tasks`, a row here, a row in `tasks.jobs` (what its session is told), and a
 folder in `media/`.
 """
 

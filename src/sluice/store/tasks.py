@@ -38,6 +38,7 @@ from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, Use
 from sluice.core.kinds import read_spec, row_of
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
 from sluice.core.push import PushStage
+from sluice.core.run_events import Advance, CameTooLate, ChangeSpec, Persist, Persisted, SetStage
 from sluice.core.tasks import Dialect, Kind, RelaySpec, S, Spec, Task
 from sluice.store.errors import StoreError
 from sluice.store.outbox import enqueue
@@ -240,6 +241,41 @@ def change_spec(
     values = {"run_id": run_id, "new_spec": asdict(spec), "known_epoch": epoch}
     row = conn.execute(_BEGIN_ANEW if anew else _CHANGE_SPEC, values).one_or_none()
     return None if row is None else _task_of(row)
+
+
+_STEPS: dict[type[Advance | SetStage | ChangeSpec], Callable[..., Task[Any] | None]] = {
+    Advance: lambda conn, run_id, step, at, epoch: advance_task(
+        conn, run_id, step.event, step.reason, step.text, at, epoch=epoch
+    ),
+    SetStage: lambda conn, run_id, step, at, epoch: set_stage(
+        conn, run_id, step.stage, step.text, at, reason=step.reason, epoch=epoch
+    ),
+    ChangeSpec: lambda conn, run_id, step, at, epoch: change_spec(
+        conn, run_id, step.spec, anew=step.anew, epoch=epoch
+    ),
+}
+
+
+def persist(conn: Connection, run_id: RunId, change: Persist) -> Persisted | CameTooLate:
+    """All steps of a change of a run, or none if its row has changed since the epoch of the change."""
+    before, epoch, task = change.progress, change.epoch, None
+    if before is None or save_progress(
+        conn, run_id, before.position_us, before.pass_number, before.plan, epoch=epoch
+    ):
+        for step in change.steps:
+            after = _STEPS[type(step)](conn, run_id, step, change.at, epoch)
+            if after is None:
+                break
+            task, epoch = after, after.epoch
+        else:
+            if task is not None:
+                return Persisted(task)
+    if task is not None:  # undoes the first steps
+        raise StoreError(
+            f"the change of task {run_id} was not possible as a whole; try again in a few seconds"
+        )
+    record = get_run(conn, run_id)
+    return CameTooLate(None if record is None else record.task)
 
 
 def get_run(conn: Connection, run_id: RunId) -> TaskRecord | None:
