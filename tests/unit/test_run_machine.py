@@ -46,6 +46,7 @@ from sluice.core.run_events import (
     Staged,
     Stop,
     StoreFailed,
+    Ticket,
     Time,
     Unheard,
     Update,
@@ -108,7 +109,7 @@ class RunInTheWorld(RuleBasedStateMachine):
         super().__init__()
         self.now = NOW
         self.tickets = 0
-        self.open_tickets: set[int] = set()
+        self.open_tickets: set[Ticket] = set()
         self.processes = 0  #: how many there were
         self._boot()
 
