@@ -104,6 +104,16 @@ def _after(task: Task[Any], one: Advance | SetStage | ChangeSpec) -> Task[Any]:
     return replace(task, spec=one.spec)
 
 
+SPECS = st.sampled_from(
+    [
+        RelaySpec("http://source/"),
+        RelaySpec("http://source/", lifetime_s=None),
+        RelaySpec("http://source/", start_at=int(NOW) + 60),
+        PushSpec("rtmp://cdn/live/key"),
+    ]
+)
+
+
 class RunInTheWorld(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -125,23 +135,19 @@ class RunInTheWorld(RuleBasedStateMachine):
         self.retired = 0
         self.decided = False  #: its end is known, and was not asked for
 
-    @initialize(
-        spec=st.sampled_from(
-            [
-                RelaySpec("http://source/"),
-                RelaySpec("http://source/", lifetime_s=None),
-                RelaySpec("http://source/", start_at=int(NOW) + 60),
-                PushSpec("rtmp://cdn/live/key"),
-            ]
-        )
-    )
+    @initialize(spec=SPECS)
     def begin(self, spec: Spec) -> None:
         state = State.SCHEDULED if spec.start_at else State.STARTING
-        expires_at = None if spec.lifetime_s is None else NOW + 300
-        self.row = Row(replace(a_task(spec, state), expires_at=expires_at))
-        assert self.row.task is not None
-        self.run = Run(self.row.task, begun_at=NOW)
+        expires_at = None if spec.lifetime_s is None else self.now + 300
+        task = replace(a_task(spec, state), expires_at=expires_at)
+        self.row, self.run = Row(task), Run(task, begun_at=self.now)
         self.happens(Time())
+
+    @precondition(lambda self: self.over)
+    @rule(spec=SPECS)
+    def begin_another(self, spec: Spec) -> None:
+        self._boot()
+        self.begin(spec)
 
     # --- the shell ------------------------------------------------------------------------------------------
 
@@ -267,11 +273,13 @@ class RunInTheWorld(RuleBasedStateMachine):
 
     # --- processes, time, the store, others -----------------------------------------------------------------
 
+    @precondition(lambda self: not self.over)
     @rule(free=st.booleans())
     def processes_come_and_go(self, free: bool) -> None:
         self.free = free
         self.happens(Time())
 
+    @precondition(lambda self: not self.over)
     @rule(seconds=st.sampled_from([1, 11, 100]))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
@@ -292,21 +300,22 @@ class RunInTheWorld(RuleBasedStateMachine):
             self.row.persist(change)
         self.happens(StoreFailed(OSError("no space left on device")))
 
+    @precondition(lambda self: self.row.task is not None and self.row.task.state.live)
     @rule(data=st.data())
     def another_writer(self, data: st.DataObject) -> None:
         task = self.row.task
-        if task is None or not task.state.live:
-            return
+        assert task is not None
         possible = [event for state, event in TABLE if state is task.state]
         event = data.draw(st.sampled_from([*possible, None]))
         after = task if event is None else replace(task, state=advance(task.state, event))
         self.row.task = replace(after, epoch=task.epoch + 1)
 
+    @precondition(lambda self: not self.over and self.row.task and not self.row.task.state.live)
     @rule()
     def another_deletes_the_row(self) -> None:
-        if self.row.task is not None and not self.row.task.state.live:
-            self.row.task = None
+        self.row.task = None
 
+    @precondition(lambda self: not self.over)
     @rule(kept=st.booleans())
     def the_node_dies(self, kept: bool) -> None:
         """Its processes die with it; what it was storing may have been kept."""

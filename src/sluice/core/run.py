@@ -201,8 +201,8 @@ def _on_progressed(run: Run, event: Progressed, now: float) -> Result:
             name: round(max(0, getattr(event.counts, name) - getattr(before, name)) / elapsed, 1)
             for name in ("video_frames", "audio_packets", "bytes_out")
         }
-    run = replace(run, counts=event.counts, counted_at=event.at, rates=rates)
-    return replace(run, position_us=event.position_us, pass_number=event.pass_number), ()
+    run = replace(run, position_us=event.position_us, pass_number=event.pass_number)
+    return replace(run, counts=event.counts, counted_at=event.at, rates=rates), ()
 
 
 def _on_flowing(run: Run, event: Flowing, now: float) -> Result:

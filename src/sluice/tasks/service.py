@@ -74,6 +74,7 @@ _SWEEP_S = 1.0
 _SAVE_EVERY = 5  #: sweeps between two notes of all positions
 _PURGE_EVERY = 600
 _KEEP_ENDED_S = 7 * 86400
+_CLOSE_S = 5.0
 
 
 class TaskService:
@@ -121,9 +122,8 @@ class TaskService:
                 record.plan,
                 begun_at=record.task.created_at,
             )
-        self._step_all((run_id, events.Opened()) for run_id in self._runs)
-        while self._work:
-            await asyncio.wait(self._work)
+        self._step_all((run_id, events.Opened()) for run_id in list(self._runs))
+        await self._finish_work()
         self._sweeper = own(self._sweep(), "the sweeper of tasks")
 
     async def close(self) -> None:
@@ -132,9 +132,15 @@ class TaskService:
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
         self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
-        if self._work:
-            await asyncio.wait(self._work, timeout=5)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._finish_work()
         await self._save_positions()
+
+    async def _finish_work(self) -> None:
+        """One change may bring the next."""
+        while self._work:
+            await asyncio.wait(self._work)
 
     # --- port ---------------------------------------------------------------------------------------------
 
