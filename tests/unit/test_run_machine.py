@@ -371,10 +371,13 @@ class RunInTheWorld(RuleBasedStateMachine):
             self.settle()
 
     def settle(self) -> None:
-        """The store works again, and sessions answer, but do not stop by themselves."""
+        """The store works again, and sessions answer, but do not stop by themselves. No lifetime ends now."""
+        self.run = replace(self.run, task=replace(self.run.task, expires_at=None))
+        if self.row.task is not None:
+            self.row.task = replace(self.row.task, expires_at=None)
         ended = self.decided or self.run.ending is not None
         ended |= any(isinstance(change, Stop) for change in self.run.queue)
-        for _ in range(2):
+        for _ in range(4):  # it comes due, and its session does not stop
             while self.storing or self.asking:
                 if self.asking:
                     self.answers(Answered(None))

@@ -435,7 +435,7 @@ def _answer(ticket: Ticket, error: Exception | None) -> tuple[Effect, ...]:
 
 def _on_persisted(run: Run, event: Persisted, now: float) -> Result:
     change, flight = run.queue[0], run.in_flight
-    run = replace(_without_first(run), task=event.task)
+    run = replace(run, task=event.task, queue=run.queue[1:], in_flight=None)
     over: tuple[Effect, ...] = () if run.task.state.live else (Retire(), Forget())
     after = _AFTER.get(type(change))
     run, effects = after(run, flight, now) if after is not None else (run, ())
