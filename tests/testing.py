@@ -39,7 +39,7 @@ from sluice.core.rooms import (
     StreamMedia,
     WatchOffer,
 )
-from sluice.core.tasks import Kind, PushSpec, RelaySpec, S, Task, kind_of
+from sluice.core.tasks import Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import Done, Message, PushJob, RelayJob, StartPush, StartSession
 from sluice.process.supervisor import ChildSpec
@@ -47,7 +47,7 @@ from sluice.rooms.port import RoomListener
 from sluice.store.registrations import create as create_registration
 from sluice.store.schema import apps, metadata
 from sluice.store.thread import WAKEUPS
-from sluice.tasks.port import PlaybackChange, StartRequest
+from sluice.tasks.port import StartRequest
 
 _T = TypeVar("_T")
 
@@ -73,7 +73,7 @@ class FakeTasks:
     async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
         if self.start_error is not None:
             raise self.start_error
-        kind = kind_of(request.spec)
+        kind = request.spec.kind
         live = await self.find_live(kind, request.app_id, request.room_id, request.task_id)
         if live is not None:
             return live, False

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from sluice.process.supervisor import ChildSpec, Supervised
-from sluice.tasks import placement as module
+from sluice.tasks import media_pool as module
 from sluice.tasks.media_pool import MediaPool
 from tests.integration.children import MODULE
 from tests.integration.waiting import until

@@ -13,10 +13,10 @@ from sluice.core.callbacks import (
     CallbackEvent,
     EventKind,
     RetryPlan,
-    task_events,
     url_destination,
 )
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
 from sluice.core.tasks import Dialect, Kind, PushSpec, RelaySpec, Task
@@ -43,6 +43,12 @@ def task(state: State, *, push: bool = False, **changes: Any) -> Task[Any]:
         epoch=1,
     )
     return replace(made, **changes)
+
+
+def task_events(
+    task: Task[Any], now: float, *, staged: bool = False, resumed: bool = False
+) -> tuple[CallbackEvent, ...]:
+    return row_of(task).events(task, now, staged=staged, resumed=resumed)
 
 
 def kinds(events: tuple[CallbackEvent, ...]) -> list[EventKind]:

@@ -10,9 +10,9 @@ from sluice.api.native import health_routes, routes
 from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
-from sluice.core.tasks import Dialect, RelaySpec, Task
+from sluice.core.tasks import Dialect, PlaybackChange, RelaySpec, Task
 from sluice.store.errors import StoreError
-from sluice.tasks.port import PlaybackChange, StartRequest
+from sluice.tasks.port import StartRequest
 from tests.testing import FakeTasks
 from tests.unit.asgi import Answer, call
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from sluice.core.errors import BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import BusinessId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Reason
-from sluice.core.tasks import LIFETIME_S, Dialect, PushSpec, RelaySpec, Task
+from sluice.core.tasks import LIFETIME_S, Dialect, PlaybackChange, PushSpec, RelaySpec, Task
 from sluice.process.channel import ChannelClosed, ChannelSilent
 from sluice.process.control import (
     Accepted,
@@ -27,7 +27,7 @@ from sluice.process.control import (
 )
 from sluice.store.schema import outbox, tasks
 from sluice.tasks import service as module
-from sluice.tasks.port import PlaybackChange, StartRequest
+from sluice.tasks.port import StartRequest
 from tests.testing import done, register
 from tests.unit.test_tasks_service import APP, ROOM, SPEC, Node, finished, progress, settle
 

@@ -6,17 +6,29 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import Connection
+import structlog
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.apps import App, Apps
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
-from sluice.core.lifecycle import Reason, State
+from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
-from sluice.process.control import Accepted, Finished, Flowing, Lost, Planned, Progress, RelayJob, StopSession
-from sluice.store.tasks import insert_task
+from sluice.process.control import (
+    Accepted,
+    Finished,
+    Flowing,
+    Lost,
+    Planned,
+    Progress,
+    RelayJob,
+    StopSession,
+    UpdateSession,
+)
+from sluice.store.schema import tasks
+from sluice.store.tasks import advance_task, change_spec, insert_task
 from sluice.store.thread import Store
 from sluice.tasks import service as module
 from sluice.tasks.media_pool import MediaPool
@@ -545,3 +557,83 @@ async def test_a_task_that_no_process_has_ends_at_once(node: Node) -> None:
     assert (await node.show(task.id))[:2] == ("ended", "stopped")
     with pytest.raises(TaskNotFound):
         await node.tasks.stop(task.id)
+
+
+# --- another writer -----------------------------------------------------------------------------------------
+
+
+async def meddle(node: Node, task: Task[Any], event: Event) -> None:
+    """Another writer changes the row, and the node does not know."""
+    changed = await node.store.run(
+        lambda conn: advance_task(conn, task.id, event, Reason.STOPPED, "by another", node.now)
+    )
+    assert changed is not None
+
+
+@pytest.mark.parametrize("event", [Event.LOST, Event.PAUSE])
+async def test_a_stop_is_made_on_what_another_writer_has_left(node: Node, event: Event) -> None:
+    task, process = await node.running()
+    await meddle(node, task, event)
+    await node.tasks.stop(task.id)
+    assert process.told[-1] == StopSession(run_id=task.id)
+    process.report(finished(task.id, Reason.STOPPED))
+    await settle()
+    assert await node.show(task.id) == ("ended", "stopped", "stopped by api")
+    assert node.rooms.retired == [task.id]
+
+
+async def test_what_another_writer_has_ended_is_over_here_too(node: Node) -> None:
+    task, process = await node.running()
+    await meddle(node, task, Event.FAIL)
+    with pytest.raises(TaskNotFound, match=f"no task {task.id} is live"):
+        await node.tasks.stop(task.id)
+    assert process.told[-1] == StopSession(run_id=task.id)
+    assert node.rooms.retired == [task.id]
+    assert (await node.show(task.id))[0] == "failed"
+    assert (await node.start()).id != task.id
+
+
+async def test_an_update_is_made_on_what_another_writer_has_left(node: Node) -> None:
+    task, process = await node.running()
+    await node.store.run(lambda conn: change_spec(conn, task.id, replace(SPEC, volume=7)))
+    await node.tasks.update_relay(APP, ROOM, TaskId("task"), lambda spec: replace(spec, url="http://host/b"))
+    last = process.told[-1]
+    assert isinstance(last, UpdateSession)
+    assert (last.job.url, last.job.volume) == ("http://host/b", 7)
+
+
+async def test_a_caller_who_goes_away_leaves_the_change_to_be_made(node: Node) -> None:
+    task, process = await node.running()
+    caller = asyncio.ensure_future(node.tasks.stop(task.id))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await settle()
+    assert process.told[-1] == StopSession(run_id=task.id)
+    process.report(finished(task.id, Reason.STOPPED))
+    await settle()
+    assert (await node.show(task.id))[:2] == ("ended", "stopped")
+
+
+async def test_a_failure_of_the_store_that_nobody_waits_for_is_logged(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, process = await node.running()
+
+    async def fail(work: Callable[[Connection], Any]) -> Any:
+        raise OSError("no space left on device")
+
+    with structlog.testing.capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(node.store, "run", fail)
+        process.report(Lost(run_id=task.id, reason="source_interrupted", text="gone"))
+        await settle()
+    assert [(line["log_level"], line["run"]) for line in logs] == [("error", task.id)]
+    assert (await node.show(task.id))[0] == "running"
+
+
+async def test_a_row_that_makes_no_sense_does_not_keep_the_node_from_starting(node: Node) -> None:
+    strange, usual = await node.start("strange"), await node.start("usual")
+    await node.store.run(
+        lambda conn: conn.execute(update(tasks).where(tasks.c.id == strange.id).values(dialect="esperanto"))
+    )
+    await node.restart()
+    assert [job.run_id for process in node.media.processes for job in process.jobs] == [usual.id]

@@ -25,9 +25,9 @@ from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overlo
 from sluice.core.fairness import TooOften
 from sluice.core.ids import RunId
 from sluice.core.limits import MOST_NATIVE_BODY_BYTES
-from sluice.core.tasks import FULL_VOLUME
+from sluice.core.tasks import FULL_VOLUME, PlaybackChange
 from sluice.process.owned import trouble
-from sluice.tasks.port import PlaybackChange, Tasks
+from sluice.tasks.port import Tasks
 
 log = structlog.get_logger(__name__)
 

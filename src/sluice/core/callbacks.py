@@ -1,9 +1,9 @@
 """What is told to the programs of callers, and when it is tried again. Pure: no names of a dialect.
 
 An event is told in the order of its `order_key`, strictly; keys do not wait for each other
-(docs/contract/callbacks.md 3). Which events a task's change makes is decided here, how they look in
-`callbacks.forms`. Most events go to who is registered for them; those of a bot's task go to the address that
-came with it, or to nobody.
+(docs/contract/callbacks.md 3). This module decides which events the change of a task makes (`core.kinds`
+names the function of each kind); `callbacks.forms` decides how they look. Most events go to whoever is
+registered for them; those of a bot's task go to the address that came with it, or to nobody.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from sluice.core.errors import Culprit, SluiceError
 from sluice.core.ids import AppId, BusinessId, RoomId
 from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
-from sluice.core.tasks import Dialect, PushSpec, RelaySpec, Task
+from sluice.core.tasks import Dialect, RelaySpec, Task
 
 
 class EventKind(Enum):
@@ -146,13 +146,10 @@ def room_order_key(app_id: AppId, room_id: RoomId) -> str:
     return f"room/{app_id}/{room_id}"
 
 
-def task_events(
+def relay_events(
     task: Task[Any], now: float, *, staged: bool = False, resumed: bool = False
 ) -> tuple[CallbackEvent, ...]:
-    """What is told of the change at `now` that made `task` what it is. `staged`: it was a push's stage,
-    `resumed`: its media flows again after a pause, of which nobody is told, as of the pause."""
-    if isinstance(task.spec, PushSpec):
-        return _push_events(task, now, staged=staged)
+    """As `kinds.TaskEvents`. Nobody is told of a pause, and so nobody of media that flows after it."""
     if resumed:
         return ()
     return _relay_events(task, now) if task.dialect is Dialect.VOLCENGINE else _bot_events(task, now)
@@ -191,9 +188,11 @@ def _bot_events(task: Task[RelaySpec], now: float) -> tuple[CallbackEvent, ...]:
     )
 
 
-def _push_events(task: Task[PushSpec], now: float, *, staged: bool) -> tuple[CallbackEvent, ...]:
-    """docs/contract/callbacks.md 5.2. A push that fails before it ever flowed tells both that it could not
-    start and that it is over."""
+def push_events(
+    task: Task[Any], now: float, *, staged: bool = False, resumed: bool = False
+) -> tuple[CallbackEvent, ...]:
+    """As `kinds.TaskEvents` (docs/contract/callbacks.md 5.2). A push that fails before it ever flowed tells
+    both that it could not start and that it is over."""
     if staged or task.state is State.STOPPING:
         kinds: tuple[EventKind, ...] = (EventKind.PUSH_STATE,)
     elif task.state is State.RUNNING and task.flowed_at == now:

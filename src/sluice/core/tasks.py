@@ -49,6 +49,7 @@ class StreamMode(IntEnum):
 class RelaySpec:
     """What a relay shall play and how; units as named, None where the caller left it open."""
 
+    kind: ClassVar[Kind] = Kind.RELAY
     url: str
     media_type: MediaType = MediaType.AUDIO_VIDEO
     stream_mode: StreamMode = StreamMode.TRANSCODE
@@ -72,6 +73,7 @@ class RelaySpec:
 class PushSpec:
     """Where one of a user's streams is pushed to."""
 
+    kind: ClassVar[Kind] = Kind.PUSH
     start_at: ClassVar[int] = 0  #: always at once
     begin_s: ClassVar[int] = 0
     lifetime_s: ClassVar[None] = None
@@ -85,8 +87,14 @@ Spec = RelaySpec | PushSpec
 S = TypeVar("S", bound=Spec)
 
 
-def kind_of(spec: Spec) -> Kind:
-    return Kind.PUSH if isinstance(spec, PushSpec) else Kind.RELAY
+@dataclass(frozen=True, slots=True)
+class PlaybackChange:
+    """How a live relay shall play from now on, all of it or nothing; None leaves a thing as it is."""
+
+    paused: bool | None = None
+    position_us: int | None = None  #: in the pass that it is in
+    volume: int | None = None  #: percent of the amplitude
+    normalize: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,19 @@ Every change of state is one guarded UPDATE whose ``WHERE state IN (…)`` and n
 lifecycle's table, with what is told of it (`store.outbox`) in the same transaction. Progress (position,
 pass, plan) is no change of state: it tells nobody and leaves the epoch alone. Page sizes are the caller's,
 who bounds them. Statements are built once: building one costs several times what running it does.
+
+A newer release may have written rows. Fields of a spec that this release does not know are ignored, an
+unknown reason or stage becomes none. A row that still makes no sense is left out of lists.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Double,
     Integer,
@@ -28,24 +34,19 @@ from sqlalchemy import (
     update,
 )
 
-from sluice.core.callbacks import task_events
 from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
+from sluice.core.kinds import read_spec, row_of
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
 from sluice.core.push import PushStage
-from sluice.core.rooms import StreamIndex
-from sluice.core.tasks import (
-    Dialect,
-    Kind,
-    MediaType,
-    PushSpec,
-    RelaySpec,
-    S,
-    Spec,
-    StreamMode,
-    Task,
-)
+from sluice.core.run_events import Advance, CameTooLate, ChangeSpec, Persist, Persisted, SetStage
+from sluice.core.tasks import Dialect, Kind, RelaySpec, S, Spec, Task
+from sluice.store.errors import StoreError
 from sluice.store.outbox import enqueue
 from sluice.store.schema import tasks
+
+log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 #: Ended tasks stay listed for 72 h (docs/contract/volcengine.md 8.4).
 LISTED_S = 72 * 3600
@@ -89,6 +90,11 @@ def _times_on_entering(state: State, now: Any, lifetime_s: Any) -> dict[str, Any
     return {} if state.live else {"ended_at": now}
 
 
+def _at_epoch() -> ColumnElement[bool]:
+    """The fence of a late writer: without a known epoch, every one will do."""
+    return tasks.c.epoch == func.coalesce(bindparam("known_epoch", type_=Integer), tasks.c.epoch)
+
+
 def _advance_statement(event: Event) -> Update:
     after = {before: advance(before, event) for before in states_before(event)}
     times: dict[str, Any] = {}
@@ -103,7 +109,7 @@ def _advance_statement(event: Event) -> Update:
         update(tasks)
         # Not IN: SQLAlchemy expands its list anew each time.
         .where(tasks.c.id == bindparam("run_id"), or_(*(tasks.c.state == before.value for before in after)))
-        .where(tasks.c.epoch == func.coalesce(bindparam("known_epoch", type_=Integer), tasks.c.epoch))
+        .where(_at_epoch())
         .values(
             state=new_state,
             reason=bindparam("why"),
@@ -158,15 +164,15 @@ def advance_task(
 def _enqueue_events(
     conn: Connection, task: Task[Any], now: float, *, staged: bool = False, resumed: bool = False
 ) -> None:
-    """What callers are told of the change at `now`; flags as in `task_events`."""
-    for event in task_events(task, now, staged=staged, resumed=resumed):
+    """What callers are told of the change at `now`; flags as in `kinds.TaskEvents`."""
+    for event in row_of(task).events(task, now, staged=staged, resumed=resumed):
         enqueue(conn, event)
 
 
 _SET_STAGE = (
     update(tasks)
     .where(tasks.c.id == bindparam("run_id"), _LIVE, tasks.c.state != State.STOPPING.value)
-    .where(tasks.c.stage != bindparam("new_stage"))
+    .where(tasks.c.stage != bindparam("new_stage"), _at_epoch())
     .values(
         stage=bindparam("new_stage"),
         reason=func.coalesce(bindparam("why"), tasks.c.reason),
@@ -185,11 +191,12 @@ def set_stage(
     now: float,
     *,
     reason: Reason | None = None,
+    epoch: int | None = None,
 ) -> Task[Any] | None:
-    """The push at its next stage, told as a change of state is; None when it is there already or is over.
-    Without a `reason` it keeps the one that it has."""
+    """The push at its next stage, told as a change of state is; None when it is there already or is over, or
+    has changed since `epoch`. Without a `reason` it keeps the one that it has."""
     why = reason.code if reason is not None else None
-    values = {"run_id": run_id, "new_stage": stage.code, "why": why, "text": text}
+    values = {"run_id": run_id, "new_stage": stage.code, "why": why, "text": text, "known_epoch": epoch}
     row = conn.execute(_SET_STAGE, values).one_or_none()
     if row is None:
         return None
@@ -198,55 +205,77 @@ def set_stage(
     return task
 
 
-_SAVE_PROGRESS = update(tasks).where(tasks.c.id == bindparam("run_id"), _LIVE)
+_SAVE_PROGRESS = update(tasks).where(tasks.c.id == bindparam("run_id"), _LIVE, _at_epoch())
 
 
 def save_progress(
-    conn: Connection, run_id: RunId, position_us: int, pass_number: int, plan: dict[str, Any] | None
+    conn: Connection,
+    run_id: RunId,
+    position_us: int,
+    pass_number: int,
+    plan: dict[str, Any] | None,
+    *,
+    epoch: int | None = None,
 ) -> bool:
-    """How far a live run came, for going on after a crash. False when it is no longer live."""
+    """How far a live run came, for going on after a crash. False when it is no longer live, or has changed
+    since `epoch`."""
     values = {"run_id": run_id, "position_us": position_us, "pass_number": pass_number, "plan": plan}
-    return conn.execute(_SAVE_PROGRESS, values).rowcount == 1
+    return conn.execute(_SAVE_PROGRESS, values | {"known_epoch": epoch}).rowcount == 1
 
 
 _GET_RUN = select(tasks).where(tasks.c.id == bindparam("run_id"))
-
-
-def update_spec(conn: Connection, run_id: RunId, spec: RelaySpec) -> Task[RelaySpec] | None:
-    """Another source or another form for a live run, which begins with it anew; None when it is over."""
-    change = (
-        update(tasks)
-        .where(tasks.c.id == run_id, _LIVE, tasks.c.state != State.STOPPING.value)
-        .values(spec=asdict(spec), position_us=0, pass_number=1, epoch=tasks.c.epoch + 1)
-        .returning(tasks)
-    )
-    row = conn.execute(change).one_or_none()
-    return None if row is None else _task_of(row)
-
-
 _CHANGE_SPEC = (
     update(tasks)
-    .where(tasks.c.id == bindparam("run_id"), _LIVE, tasks.c.state != State.STOPPING.value)
-    .where(tasks.c.epoch == bindparam("known_epoch"))
+    .where(tasks.c.id == bindparam("run_id"), _LIVE, tasks.c.state != State.STOPPING.value, _at_epoch())
     .values(spec=bindparam("new_spec"), epoch=tasks.c.epoch + 1)
     .returning(tasks)
 )
+_BEGIN_ANEW = _CHANGE_SPEC.values(position_us=0, pass_number=1)
 
 
 def change_spec(
-    conn: Connection, run_id: RunId, change: Callable[[RelaySpec], RelaySpec]
-) -> Task[RelaySpec] | None:
-    """A live relay that goes on where it is with what `change` makes of its spec; None when it is over."""
-    record = get_run(conn, run_id)
-    if record is None:
-        return None
-    values = {
-        "run_id": run_id,
-        "known_epoch": record.task.epoch,
-        "new_spec": asdict(change(record.task.spec)),
-    }
-    row = conn.execute(_CHANGE_SPEC, values).one_or_none()
+    conn: Connection, run_id: RunId, spec: Spec, *, anew: bool = False, epoch: int | None = None
+) -> Task[Any] | None:
+    """A live run that plays `spec` from now on, `anew` or from where it is; None when it is over, or has
+    changed since `epoch`."""
+    values = {"run_id": run_id, "new_spec": asdict(spec), "known_epoch": epoch}
+    row = conn.execute(_BEGIN_ANEW if anew else _CHANGE_SPEC, values).one_or_none()
     return None if row is None else _task_of(row)
+
+
+_STEPS: dict[type[Advance | SetStage | ChangeSpec], Callable[..., Task[Any] | None]] = {
+    Advance: lambda conn, run_id, step, at, epoch: advance_task(
+        conn, run_id, step.event, step.reason, step.text, at, epoch=epoch
+    ),
+    SetStage: lambda conn, run_id, step, at, epoch: set_stage(
+        conn, run_id, step.stage, step.text, at, reason=step.reason, epoch=epoch
+    ),
+    ChangeSpec: lambda conn, run_id, step, at, epoch: change_spec(
+        conn, run_id, step.spec, anew=step.anew, epoch=epoch
+    ),
+}
+
+
+def persist(conn: Connection, run_id: RunId, change: Persist) -> Persisted | CameTooLate:
+    """All steps of a change of a run, or none if its row has changed since the epoch of the change."""
+    before, epoch, task = change.progress, change.epoch, None
+    if before is None or save_progress(
+        conn, run_id, before.position_us, before.pass_number, before.plan, epoch=epoch
+    ):
+        for step in change.steps:
+            after = _STEPS[type(step)](conn, run_id, step, change.at, epoch)
+            if after is None:
+                break
+            task, epoch = after, after.epoch
+        else:
+            if task is not None:
+                return Persisted(task)
+    if task is not None:  # undoes the first steps
+        raise StoreError(
+            f"the change of task {run_id} was not possible as a whole; try again in a few seconds"
+        )
+    record = get_run(conn, run_id)
+    return CameTooLate(None if record is None else record.task)
 
 
 def get_run(conn: Connection, run_id: RunId) -> TaskRecord | None:
@@ -356,19 +385,19 @@ def list_latest_by_room(
         "take": limit,
     }
     query = _NEWEST_BY_ROOM if newest_first else _OLDEST_BY_ROOM
-    return [_task_of(row) for row in conn.execute(query, values)]
+    return list(_readable(conn.execute(query, values), _task_of))
 
 
 def list_all(conn: Connection, *, offset: int, limit: int) -> list[TaskRecord]:
     """Every run of every app, newest first."""
     newest = select(tasks).order_by(tasks.c.created_at.desc(), tasks.c.id)
-    return [_record_of(row) for row in conn.execute(newest.offset(offset).limit(limit))]
+    return list(_readable(conn.execute(newest.offset(offset).limit(limit)), _record_of))
 
 
 def live_tasks(conn: Connection) -> list[TaskRecord]:
     """What is to be resumed when the node starts, oldest first."""
     oldest = select(tasks).where(_LIVE).order_by(tasks.c.created_at, tasks.c.id)
-    return [_record_of(row) for row in conn.execute(oldest)]
+    return list(_readable(conn.execute(oldest), _record_of))
 
 
 def live_runs_of(
@@ -384,7 +413,7 @@ def live_runs_of(
 
 
 def purge_older_than(conn: Connection, before: float, *, limit: int = 500) -> int:
-    """Deletes at most `limit` runs that ended before `before`; how many it were."""
+    """Deletes at most `limit` runs that ended before `before`; returns their number."""
     old = select(tasks.c.id).where(tasks.c.ended_at < before).order_by(tasks.c.ended_at).limit(limit)
     return conn.execute(delete(tasks).where(tasks.c.id.in_(old))).rowcount
 
@@ -403,29 +432,72 @@ def _row_of(task: Task[Any]) -> dict[str, Any]:
     }
 
 
+# --- rows that another release wrote ------------------------------------------------------------------------
+
+
+class UnreadableTask(StoreError):
+    """A row that this release does not understand; the text names it and says what is wrong."""
+
+
+def _readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], _T]) -> Iterator[_T]:
+    """What is understood of `rows`; the log has an error for each of the others."""
+    for row in rows:
+        try:
+            yield read(row)
+        except UnreadableTask as error:
+            log.error("x task", run=row.id, why=str(error))
+
+
+@cache
+def _log_unknown(kind: Kind, names: tuple[str, ...]) -> None:
+    """One line for all rows with these fields, however often they are read."""
+    log.warning("fields of tasks that this release does not know are ignored", kind=kind.value, fields=names)
+
+
 def _spec_of(row: Row[Any]) -> Spec:
-    spec = dict(row.spec)
-    spec["media_type"] = MediaType(spec["media_type"])
-    if row.kind == Kind.PUSH.value:
-        spec["stream"] = StreamIndex(spec["stream"])
-        return PushSpec(**spec)
-    spec["stream_mode"] = StreamMode(spec["stream_mode"])
-    return RelaySpec(**spec)
+    """Raises as `read_spec`."""
+    kind = Kind(row.kind)
+    spec, unknown = read_spec(kind, row.spec)
+    if unknown:
+        _log_unknown(kind, unknown)
+    return spec
+
+
+def _reason_of(row: Row[Any]) -> Reason:
+    """Its text stays, whoever wrote it."""
+    try:
+        return Reason.of(row.reason)
+    except KeyError:
+        return Reason.INTERNAL_ERROR if row.state == State.FAILED.value else Reason.NONE
+
+
+def _stage_of(row: Row[Any]) -> PushStage:
+    try:
+        return PushStage.of(row.stage)
+    except ValueError:
+        return PushStage.NONE  # its session tells the next
 
 
 def _task_of(row: Row[Any]) -> Task[Any]:
+    """Raises UnreadableTask."""
+    try:
+        kind, dialect, state, spec = Kind(row.kind), Dialect(row.dialect), State(row.state), _spec_of(row)
+    except (ValueError, TypeError) as error:
+        raise UnreadableTask(
+            f"the row of task {row.id} makes no sense to this release ({error}); run the one that wrote it"
+        ) from error
     return Task(
         id=RunId(row.id),
-        kind=Kind(row.kind),
-        dialect=Dialect(row.dialect),
+        kind=kind,
+        dialect=dialect,
         app_id=AppId(row.app_id),
         room_id=RoomId(row.room_id),
         task_id=TaskId(row.task_id),
         user_id=UserId(row.user_id),
         business_id=BusinessId(row.business_id),
-        spec=_spec_of(row),
-        state=State(row.state),
-        reason=Reason.of(row.reason),
+        spec=spec,
+        state=state,
+        reason=_reason_of(row),
         reason_text=row.reason_text,
         created_at=row.created_at,
         started_at=row.started_at,
@@ -433,6 +505,6 @@ def _task_of(row: Row[Any]) -> Task[Any]:
         expires_at=row.expires_at,
         epoch=row.epoch,
         flowed_at=row.flowed_at,
-        stage=PushStage.of(row.stage),
+        stage=_stage_of(row),
         bot_id=None if row.bot_id is None else BotId(row.bot_id),
     )

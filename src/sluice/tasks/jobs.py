@@ -1,29 +1,35 @@
 """What a media process is told to do for a run: everything it needs, also after a crash in mid-play."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from sluice.core.lifecycle import State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.rooms import LinkAddress
-from sluice.core.tasks import PushSpec, RelaySpec, Task
-from sluice.process.control import PushJob, RelayJob, StartPush, StartSession
-from sluice.tasks.runs import Run
+from sluice.core.run import Run
+from sluice.core.tasks import Kind, PushSpec, RelaySpec, Task
+from sluice.process.control import Message, PushJob, RelayJob, StartPush, StartSession, UpdateSession
 
 #: What a session is given at least, so that it can try once.
 _LEAST_IDLE_S = 1.0
 
 
-def start_message(
-    run: Run, link: LinkAddress, now: float, headers: RequestHeaders = PLAIN
-) -> StartSession | StartPush:
+def start_message(run: Run, link: LinkAddress, now: float, headers: RequestHeaders = PLAIN) -> Message:
     """`link` is where the room is reached; a relay's source is asked with `headers`."""
-    if isinstance(run.task.spec, PushSpec):
-        return StartPush(job=_push_job(run.task, link))
-    return StartSession(job=relay_job(run, link, now, headers))
+    return _SESSIONS[run.task.kind].start(run, link, now, headers)
 
 
-def relay_job(run: Run, link: LinkAddress, now: float, headers: RequestHeaders = PLAIN) -> RelayJob:
+def update_message(
+    run: Run, link: LinkAddress, now: float, headers: RequestHeaders = PLAIN
+) -> Message | None:
+    """What a session is told that shall play what the task says now; None: such sessions cannot. Arguments as
+    for `start_message`."""
+    update = _SESSIONS[run.task.kind].update
+    return None if update is None else update(run, link, now, headers)
+
+
+def _relay_job(run: Run, link: LinkAddress, now: float, headers: RequestHeaders = PLAIN) -> RelayJob:
     task: Task[RelaySpec] = run.task
     return RelayJob(
         run_id=task.id,
@@ -53,7 +59,8 @@ def relay_job(run: Run, link: LinkAddress, now: float, headers: RequestHeaders =
     )
 
 
-def _push_job(task: Task[PushSpec], link: LinkAddress) -> PushJob:
+def _push_job(run: Run, link: LinkAddress) -> PushJob:
+    task: Task[PushSpec] = run.task
     tried = task.stage not in (PushStage.NONE, PushStage.WAITING)
     return PushJob(
         run_id=task.id,
@@ -65,12 +72,25 @@ def _push_job(task: Task[PushSpec], link: LinkAddress) -> PushJob:
         media_type=task.spec.media_type,
         idle_s=task.spec.max_idle_s,
         link=link,
-        connected_before=tried or task.state is State.RECOVERING,
+        connected_before=tried or task.flowed_at is not None,
     )
 
 
-def shared_source(task: Task[Any]) -> tuple[str, str, str, int] | None:
-    """Pushes with the same of these share one subscription and one encoder if they run in one process."""
-    if isinstance(task.spec, PushSpec):
-        return task.app_id, task.room_id, task.user_id, task.spec.stream
-    return None
+_Message = Callable[[Run, LinkAddress, float, RequestHeaders], Message]
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionRow:
+    """The messages to the sessions of one kind of task."""
+
+    start: _Message
+    update: _Message | None = None
+
+
+_SESSIONS: dict[Kind, _SessionRow] = {
+    Kind.RELAY: _SessionRow(
+        start=lambda run, link, now, headers: StartSession(job=_relay_job(run, link, now, headers)),
+        update=lambda run, link, now, headers: UpdateSession(job=_relay_job(run, link, now, headers)),
+    ),
+    Kind.PUSH: _SessionRow(start=lambda run, link, now, headers: StartPush(job=_push_job(run, link))),
+}

@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol
 
 from sluice.core.bots import NO_LIMITS, StreamLimits
 from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
-from sluice.core.tasks import Dialect, Kind, PushSpec, RelaySpec, S, Task
+from sluice.core.tasks import Dialect, Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,6 @@ class StartRequest(Generic[S]):
     spec: S
     bot_id: BotId | None = None
     limits: StreamLimits = NO_LIMITS
-
-
-@dataclass(frozen=True, slots=True)
-class PlaybackChange:
-    """How a live relay shall play from now on, all of it or nothing; None leaves a thing as it is."""
-
-    paused: bool | None = None
-    position_us: int | None = None  #: in the pass that it is in
-    volume: int | None = None  #: percent of the amplitude
-    normalize: bool | None = None
 
 
 class Tasks(Protocol):

@@ -1,38 +1,47 @@
 """The life of tasks on this node: durable first, then placed, then followed by what its session reports.
 
-The row in the store is the truth about a task; `Run` is what the node knows beyond it. Every change of
-state goes through one guarded update (`store.tasks.advance_task`); one that comes too late changes nothing.
+`core.run` decides what becomes of a run; this is its shell. It keeps the runs, tells each what happens to it,
+carries out the effects, and tells it their outcomes. Changes of one run are made one after the other; runs do
+not wait for each other, so that their changes share commits.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, cast
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from sluice.core import run_events as events
 from sluice.core.apps import Apps
-from sluice.core.blame import begin_anew
-from sluice.core.errors import AccessRefused, TaskNotFound
+from sluice.core.blame import Verdict
+from sluice.core.errors import AccessRefused, BadInput, NotNow, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
-from sluice.core.lifecycle import Event, Reason, State
+from sluice.core.kinds import row_of
+from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.rooms import LinkAddress
-from sluice.core.tasks import OPEN_AHEAD_S, Kind, PushSpec, RelaySpec, S, Task, kind_of
+from sluice.core.run import Run, step
+from sluice.core.tasks import Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
+from sluice.process.channel import ChannelClosed
 from sluice.process.control import (
     Accepted,
+    ControlSession,
+    Done,
     Finished,
     Flowing,
     Lost,
     Message,
     Planned,
     Progress,
+    Refused,
     StageChanged,
     StopSession,
-    UpdateSession,
 )
 from sluice.process.owned import own
 from sluice.process.supervisor import Supervised
@@ -40,7 +49,6 @@ from sluice.rooms.port import RunRooms
 from sluice.store.bans import is_barred
 from sluice.store.bots import refuse_beyond
 from sluice.store.tasks import (
-    advance_task,
     find_latest,
     find_live,
     find_of_bot,
@@ -50,18 +58,16 @@ from sluice.store.tasks import (
     list_latest_by_room,
     live_runs_of,
     live_tasks,
+    persist,
     purge_older_than,
     save_progress,
-    set_stage,
-    update_spec,
 )
 from sluice.store.thread import Store
-from sluice.tasks.controls import carry_out
-from sluice.tasks.jobs import relay_job, start_message
+from sluice.tasks.documents import document
+from sluice.tasks.jobs import start_message, update_message
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.placement import Placement
-from sluice.tasks.port import PlaybackChange, StartRequest
-from sluice.tasks.runs import Run, document
+from sluice.tasks.port import StartRequest
 
 log = structlog.get_logger()
 
@@ -69,8 +75,7 @@ _SWEEP_S = 1.0
 _SAVE_EVERY = 5  #: sweeps between two notes of all positions
 _PURGE_EVERY = 600
 _KEEP_ENDED_S = 7 * 86400
-#: A session that is told to stop and does not say so is taken as stopped.
-_STOP_DEADLINE_S = 10.0
+_CLOSE_S = 5.0
 
 
 class TaskService:
@@ -94,24 +99,32 @@ class TaskService:
         self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self._effects: dict[type[events.Effect], Callable[[Run, Any], None]] = {
+            events.Persist: self._persist,
+            events.Place: self._place,
+            events.Send: self._send,
+            events.Ask: self._ask,
+            events.Answer: self._answer,
+            events.Retire: self._retire,
+            events.Forget: self._forget,
+        }
         media.on_notice = self._on_notice
-        media.on_ready = lambda _: self._place_waiting()
+        media.on_ready = lambda _: self._wake()
         media.on_death = self._on_death
         media.on_failure = self._on_failure
 
     async def open(self) -> None:
         """Places every live task again, where it was."""
         for record in await self._store.run(live_tasks):
-            run = Run(record.task, record.position_us, max(1, record.pass_number), record.plan)
-            run.begun_at = record.task.created_at
-            self._runs[record.task.id] = run
-            if record.task.state is State.PAUSED:
-                run.pause(self._clock())
-            if record.task.state is State.STOPPING:
-                await self._apply(run, Event.FINISH, Reason.STOPPED, Reason.STOPPED.text)
-            elif record.task.state is State.RUNNING:
-                await self._apply(run, Event.LOST, Reason.SERVER_SHUTDOWN, "the server was started again")
-        self._place_waiting()
+            self._runs[record.task.id] = Run(
+                record.task,
+                record.position_us,
+                max(1, record.pass_number),
+                record.plan,
+                begun_at=record.task.created_at,
+            )
+        self._step_all((run_id, events.Opened()) for run_id in list(self._runs))
+        await self._finish_work()
         self._sweeper = own(self._sweep(), "the sweeper of tasks")
 
     async def close(self) -> None:
@@ -120,9 +133,15 @@ class TaskService:
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
         self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._finish_work()
         await self._save_positions()
-        if self._work:
-            await asyncio.wait(self._work, timeout=5)
+
+    async def _finish_work(self) -> None:
+        """One change may bring the next."""
+        while self._work:
+            await asyncio.wait(self._work)
 
     # --- port ---------------------------------------------------------------------------------------------
 
@@ -135,7 +154,7 @@ class TaskService:
         now = self._clock()
         asked = Task(
             id=new_run_id(),
-            kind=kind_of(request.spec),
+            kind=request.spec.kind,
             dialect=request.dialect,
             app_id=request.app_id,
             room_id=request.room_id,
@@ -152,7 +171,10 @@ class TaskService:
 
         def insert(conn: Connection) -> tuple[Task[S], bool]:
             # In the same transaction: a ban is written before it looks for the tasks that it ends.
-            if asked.kind is Kind.RELAY and is_barred(conn, asked.app_id, asked.room_id, asked.user_id, now):
+            barred = row_of(asked).enters_room and is_barred(
+                conn, asked.app_id, asked.room_id, asked.user_id, now
+            )
+            if barred:
                 raise AccessRefused("the user is barred from this room", known=True)
             if asked.bot_id is not None:
                 refuse_beyond(conn, request.limits, asked.bot_id, asked.app_id, asked.room_id)
@@ -165,8 +187,7 @@ class TaskService:
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
             self._placement.begin(run, now)
-            if self._is_waiting(run):
-                self._place(run)
+            self._step(task.id, events.Time())
         return task, created
 
     async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
@@ -176,20 +197,9 @@ class TaskService:
         self, app_id: AppId, room_id: RoomId, task_id: TaskId, change: Callable[[RelaySpec], RelaySpec]
     ) -> None:
         task = await self.find_live(Kind.RELAY, app_id, room_id, task_id)
-        run = self._runs.get(task.id) if task is not None else None
-        if task is None or run is None:
+        if task is None or task.id not in self._runs:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
-        async with self._changing(run):
-            spec = change(run.task.spec)
-            updated = await self._store.run(lambda conn: update_spec(conn, run.task.id, spec))
-            if updated is None:
-                raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
-            run.task, run.position_us, run.pass_number, run.plan = updated, 0, 1, None
-            run.idle_since = None
-            run.begun_at, run.record = self._clock(), begin_anew(run.record)
-            if run.process is not None:
-                job = relay_job(run, self._link_of(run), self._clock(), self._headers_of(run))
-                run.process.notify(UpdateSession(job=job))
+        await self._change(task.id, lambda ticket: events.Update(ticket, change))
 
     async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live(kind, app_id, room_id, task_id)
@@ -199,8 +209,11 @@ class TaskService:
 
     async def remove(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
         ids = await self._store.run(lambda conn: live_runs_of(conn, app_id, room_id, user_id))
-        runs = [self._runs[run_id] for run_id in ids if run_id in self._runs]
-        await asyncio.gather(*(self._end(run, Reason.REMOVED, Reason.REMOVED.text) for run in runs))
+        await asyncio.gather(*(self._remove(run_id) for run_id in ids))
+
+    async def _remove(self, run_id: RunId) -> None:
+        with suppress(TaskNotFound):  # it has ended meanwhile
+            await self._end(run_id, Reason.REMOVED)
 
     async def latest_push(self, app_id: AppId, room_id: RoomId, task_id: TaskId) -> Task[PushSpec] | None:
         now = self._clock()
@@ -229,223 +242,213 @@ class TaskService:
         return document(record, self._runs.get(run_id))
 
     async def stop(self, run_id: RunId) -> None:
-        run = self._runs.get(run_id)
-        if run is None or not await self._end(run, Reason.STOPPED, Reason.STOPPED.text):
-            raise TaskNotFound(f"no task {run_id} is live")
+        await self._end(run_id, Reason.STOPPED)
+
+    async def _end(self, run_id: RunId, reason: Reason) -> None:
+        await self._change(run_id, lambda ticket: events.Stop(ticket, reason, reason.text))
 
     async def control(self, run_id: RunId, control: PlaybackChange) -> None:
-        run = self._runs.get(run_id)
-        if run is None:
+        await self._change(run_id, lambda ticket: events.Control(ticket, control))
+
+    async def _change(self, run_id: RunId, make: Callable[[asyncio.Future[None]], events.RunEvent]) -> None:
+        """Returns when the change is made; it is made even if its caller goes away. Raises why it is not."""
+        if run_id not in self._runs:
             raise TaskNotFound(f"no task {run_id} is live")
-        async with self._changing(run):
-            await carry_out(run, control, self._store, self._clock)
+        ticket = asyncio.get_running_loop().create_future()
+        self._step(run_id, make(ticket))
+        await ticket
 
     # --- what sessions and processes tell -------------------------------------------------------------------
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
-        run = self._runs.get(RunId(getattr(message, "run_id", "")))
-        if run is None or run.process is not process:
-            return
-        if isinstance(message, Accepted):
-            run.accepted = True
-        elif isinstance(message, Progress):
-            run.take(message)
-        elif isinstance(message, Planned):
-            run.plan = message.plan
-        elif isinstance(message, Flowing):
-            self._come_due(run)
-            run.note, run.idle_since = "", None
-            self._spawn(self._apply(run, Event.FLOWING, Reason.NONE, ""))
-        elif isinstance(message, StageChanged):
-            run.note = message.text
-            self._spawn(self._set_stage(run, message))
-        elif isinstance(message, Lost):
-            run.note = message.text
-            run.lose(self._clock())
-            self._spawn(self._apply(run, Event.LOST, Reason.of(message.reason), message.text))
-        elif isinstance(message, Finished):
-            run.process = None
-            self._come_due(run)
-            reason, text = run.ending or (Reason.of(message.reason), message.text)
-            # Noted: if the store fails now, the sweep tries again, and nobody places what has ended.
-            run.ending, run.stop_by = (reason, text), self._clock()
-            self._spawn(self._apply(run, reason.outcome, reason, text))
+        told = _TOLD.get(type(message))
+        run_id = RunId(getattr(message, "run_id", ""))
+        run = self._runs.get(run_id)
+        if told is not None and run is not None and run.process is process:
+            self._step(run_id, told(message))
 
     def _on_death(self, process: Supervised) -> None:
-        now = self._clock()
-        lost = []
-        for run in [run for run in self._runs.values() if run.process is process]:
-            run.process = None
-            if run.ending is not None:
-                self._spawn(self._apply(run, run.ending[0].outcome, *run.ending))
-            else:
-                lost.append(run)
+        here = [run for run in self._runs.values() if run.process is process]
+        lost = [run for run in here if run.ending is None]
+        verdict: Verdict[RunId] = Verdict({})
         if lost:
-            self._divide(process, lost, now)
-        self._place_waiting()
-
-    def _divide(self, process: Supervised, lost: list[Run], now: float) -> None:
-        blamed = self._placement.after_death(process, lost, now)
-        for run in lost:
-            if not run.accepted:
-                continue
-            run.restarts += 1
-            run.lose(now)
-            if run is blamed:
-                run.ending, run.stop_by = (Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text), now
-                self._spawn(self._apply(run, Event.FAIL, *run.ending))
-            else:
-                run.note = "its media process died; the task goes on in another"
-                self._spawn(self._apply(run, Event.LOST, Reason.MEDIA_CRASH, run.note))
+            verdict = self._placement.after_death(process, lost, self._clock())
+        self._step_all(
+            (
+                run.task.id,
+                events.ProcessGone(
+                    verdict.records.get(run.task.id, run.record), blamed=run.task.id == verdict.blamed
+                ),
+            )
+            for run in here
+        )
+        self._wake()
 
     def _on_failure(self, process: Supervised) -> None:
         self._placement.without(process)
-        self._place_waiting()
+        self._wake()
 
-    # --- inside -------------------------------------------------------------------------------------------
+    # --- the machine ----------------------------------------------------------------------------------------
 
-    def _place_waiting(self) -> None:
-        """Gives a process to every run that needs one now."""
-        for run in self._runs.values():
-            if self._is_waiting(run):
-                self._place(run)
+    def _wake(self) -> None:
+        """Does what is due, and gives a process to every run that needs one now."""
+        self._step_all((run_id, events.Time()) for run_id in list(self._runs))
 
-    def _is_waiting(self, run: Run) -> bool:
-        """Whether the run should have a process and has none; scheduled ones a little before their time."""
-        if run.process is not None or run.ending is not None or run.changing.locked():
-            return False
-        if run.task.state is State.SCHEDULED:
-            begins_at: int = run.task.spec.start_at
-            return begins_at <= self._clock() + OPEN_AHEAD_S
-        return run.task.state.live
+    def _step(self, run_id: RunId, event: events.RunEvent) -> None:
+        self._step_all([(run_id, event)])
 
-    def _place(self, run: Run) -> None:
-        """Gives the run to a media process; without one it waits for the next that is ready."""
-        process = self._placement.process_for(run)
-        if process is None:
-            return
-        start = start_message(run, self._link_of(run), self._clock(), self._headers_of(run))
-        if process.notify(start):
-            run.process, run.accepted = process, False
-
-    def _headers_of(self, run: Run) -> RequestHeaders:
-        app = self._apps.app(run.task.app_id)
-        return app.source_headers if app is not None else PLAIN
-
-    @asynccontextmanager
-    async def _changing(self, run: Run) -> AsyncIterator[None]:
-        """One change of what a run plays at a time. Nobody places it meanwhile: it would begin with what was
-        before."""
-        try:
-            async with run.changing:
-                yield
-        finally:
-            if self._is_waiting(run):
-                self._place(run)
-
-    def _link_of(self, run: Run) -> LinkAddress:
-        return self._rooms.link_of(run.task.app_id, run.task.room_id)
-
-    def _come_due(self, run: Run) -> None:
-        """The scheduled start has come."""
-        if run.task.state is State.SCHEDULED and not run.due:
-            run.due = True
-            self._spawn(self._apply(run, Event.DUE, Reason.NONE, ""))
-
-    async def _end(self, run: Run, reason: Reason, text: str) -> bool:
-        """Stops a live run for this reason; False when it was over already."""
-        if run.process is None:
-            return await self._end_waiting(run, reason, text)
-        if await self._apply(run, Event.STOP, reason, text) is None:
-            return False
-        run.ending = (reason, text)
-        run.stop_by = self._clock() + _STOP_DEADLINE_S
-        if run.process is None or not run.process.notify(StopSession(run_id=run.task.id)):
-            await self._apply(run, reason.outcome, reason, text)
-        return True
-
-    async def _end_waiting(self, run: Run, reason: Reason, text: str) -> bool:
-        """As `_end`, for one that no process has: there is nothing to wait for."""
-        before, run.ending = run.ending, (reason, text)  # so that nobody places it meanwhile
-        task = None
-        try:
-            task = await self._apply(run, Event.STOP, reason, text, then=reason.outcome)
-        finally:
-            if task is None:
-                run.ending = before
-        return task is not None
-
-    async def _apply(
-        self, run: Run, event: Event, reason: Reason, text: str, *, then: Event | None = None
-    ) -> Task[Any] | None:
-        """The task after `event`, and after `then` in the same transaction; None when it came too late."""
-        async with run.changing:
-            pass  # a change that is being made is noted before what follows from it
+    def _step_all(self, happened: Iterable[tuple[RunId, events.RunEvent]]) -> None:
+        """Each run takes its event, and then what follows is done: where one is placed depends on all."""
         now = self._clock()
+        due: list[tuple[Run, events.Effect]] = []
+        for run_id, event in happened:
+            if (run := self._runs.get(run_id)) is not None:
+                run, effects = step(run, event, now)
+                self._runs[run_id] = run
+                due += ((run, effect) for effect in effects)
+        for run, effect in due:
+            self._effects[type(effect)](run, effect)
 
-        def change(conn: Connection) -> Task[Any] | None:
-            if run.progress is not None or run.plan is not None:
-                save_progress(conn, run.task.id, run.position_us, run.pass_number, run.plan)
-            task = advance_task(conn, run.task.id, event, reason, text, now)
-            if task is not None and then is not None:
-                task = advance_task(conn, run.task.id, then, reason, text, now)
-            return task
+    def _persist(self, run: Run, effect: events.Persist) -> None:
+        self._spawn(self._store_change(run.task.id, effect))
 
-        task = await self._store.run(change)
-        if task is None:
-            return None
-        run.task = task
-        log.info("task", run=task.id, state=task.state.value, reason=reason.code, text=text)
-        if not task.state.live:
-            self._rooms.retire(task.app_id, task.room_id, task.id)
-            self._runs.pop(task.id, None)
-            self._placement.leave(run)
-        return task
+    async def _store_change(self, run_id: RunId, change: events.Persist) -> None:
+        outcome: events.Persisted | events.CameTooLate | events.StoreFailed
+        try:
+            outcome = await self._store.run(lambda conn: persist(conn, run_id, change))
+        except Exception as error:  # noqa: BLE001 - root of the change: the run decides what follows
+            outcome = events.StoreFailed(error)
+        if isinstance(outcome, events.Persisted):
+            _log_change(change, outcome.task)
+        self._step(run_id, outcome)
 
-    async def _set_stage(self, run: Run, told: StageChanged) -> None:
-        now, stage = self._clock(), PushStage.of(told.stage)
-        reason = Reason.of(told.reason) if told.reason else None
-        task = await self._store.run(
-            lambda conn: set_stage(conn, run.task.id, stage, told.text, now, reason=reason)
+    def _place(self, run: Run, effect: events.Place) -> None:
+        """Without a process it waits for the next that is ready."""
+        process = self._placement.process_for(run)
+        if process is not None and process.notify(start_message(run, *self._surroundings(run))):
+            self._step(run.task.id, events.Placed(process))
+
+    def _send(self, run: Run, effect: events.Send) -> None:
+        process: Supervised = effect.process
+        message = (
+            StopSession(run_id=run.task.id)
+            if effect.order is events.Order.STOP
+            else update_message(run, *self._surroundings(run))
         )
-        if task is not None:
-            run.task = task
-            log.info("push", run=task.id, stage=stage.code, text=told.text)
+        if message is not None and not process.notify(message):
+            self._step(run.task.id, events.Unheard())
 
-    async def _save_positions(self) -> None:
-        notes = [
-            (run.task.id, run.position_us, run.pass_number, run.plan)
-            for run in self._runs.values()
-            if run.process is not None
-        ]
-        if notes:
-            await self._store.run(lambda conn: [save_progress(conn, *note) for note in notes])
+    def _surroundings(self, run: Run) -> tuple[LinkAddress, float, RequestHeaders]:
+        """Where its frames go, what time it is, and what its source is asked with."""
+        app = self._apps.app(run.task.app_id)
+        link = self._rooms.link_of(run.task.app_id, run.task.room_id)
+        return link, self._clock(), app.source_headers if app is not None else PLAIN
+
+    def _ask(self, run: Run, effect: events.Ask) -> None:
+        self._spawn(self._ask_session(run.task.id, effect))
+
+    async def _ask_session(self, run_id: RunId, effect: events.Ask) -> None:
+        process: Supervised = effect.process
+        outcome: events.Answered | events.NotAnswered
+        try:
+            answer = await process.request(ControlSession(run_id=run_id, **asdict(effect.change)))
+            outcome = events.Answered(_error_of(answer, run_id))
+        except ChannelClosed as error:
+            outcome = events.NotAnswered(str(error))
+        self._step(run_id, outcome)
+
+    def _answer(self, run: Run, effect: events.Answer) -> None:
+        ticket = cast("asyncio.Future[None] | None", effect.ticket)
+        if ticket is None:
+            log.error("a change of a task was not made", run=run.task.id, exc_info=effect.error)
+        elif ticket.done():  # whoever asked has gone
+            return
+        elif effect.error is not None:
+            ticket.set_exception(effect.error)
+        else:
+            ticket.set_result(None)
+
+    def _retire(self, run: Run, effect: events.Retire) -> None:
+        self._rooms.retire(run.task.app_id, run.task.room_id, run.task.id)
+
+    def _forget(self, run: Run, effect: events.Forget) -> None:
+        self._runs.pop(run.task.id, None)
+        self._placement.leave(run.task.id)
+
+    # --- time -----------------------------------------------------------------------------------------------
 
     async def _sweep(self) -> None:
-        """Once a second: lifetimes, sessions that do not stop, positions, old rows."""
+        """Once a second: what is due, positions, old rows."""
         sweeps = 0
         while True:
             await asyncio.sleep(_SWEEP_S)
             sweeps += 1
-            now = self._clock()
-            for run in list(self._runs.values()):
-                if run.stop_by is not None and now > run.stop_by and run.ending is not None:
-                    self._spawn(self._apply(run, run.ending[0].outcome, *run.ending))
-                elif run.task.state is State.SCHEDULED and now >= run.task.spec.start_at:
-                    self._come_due(run)
-                elif run.ending is None and run.task.expires_at is not None and now >= run.task.expires_at:
-                    self._spawn(self._end(run, Reason.LIFETIME_EXCEEDED, Reason.LIFETIME_EXCEEDED.text))
-            self._place_waiting()
+            self._wake()
             if sweeps % _SAVE_EVERY == 0:
                 self._spawn(self._save_positions())
             if sweeps % _PURGE_EVERY == 0:
-                self._spawn(self._purge(now - _KEEP_ENDED_S))
+                self._spawn(self._purge(self._clock() - _KEEP_ENDED_S))
+
+    async def _save_positions(self) -> None:
+        """A run that has changed meanwhile is left out: it may play something else."""
+        known = [
+            (run.task.id, run.task.epoch, run.progress)
+            for run in self._runs.values()
+            if run.process is not None
+        ]
+
+        def save(conn: Connection) -> None:
+            for run_id, epoch, far in known:
+                save_progress(conn, run_id, far.position_us, far.pass_number, far.plan, epoch=epoch)
+
+        if known:
+            await self._store.run(save)
 
     async def _purge(self, before: float) -> None:
         await self._store.run(lambda conn: purge_older_than(conn, before))
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Runs in the background; the store takes changes in the order in which they are spawned."""
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = own(work, "a change of a task", vital=False)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+
+
+#: What the messages of sessions mean for their run.
+_TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
+    Accepted: lambda message: events.Accepted(),
+    Planned: lambda message: events.Planned(message.plan),
+    Flowing: lambda message: events.Flowing(),
+    Lost: lambda message: events.Lost(Reason.of(message.reason), message.text),
+    StageChanged: lambda message: events.Staged(
+        PushStage.of(message.stage), Reason.of(message.reason) if message.reason else None, message.text
+    ),
+    Progress: lambda message: events.Progressed(
+        message.position_us,
+        message.pass_number,
+        events.Counts(message.video_frames, message.audio_packets, message.bytes_out, message.dropped),
+        time.monotonic(),
+    ),
+    Finished: lambda message: events.Finished(Reason.of(message.reason), message.text),
+}
+
+
+def _error_of(answer: Message, run_id: RunId) -> Exception | None:
+    """Why a session does not play as it was asked to; None when it does."""
+    if isinstance(answer, Refused):
+        if answer.busy:
+            return NotNow(f"{answer.field}: {answer.why}")
+        return BadInput(answer.field, answer.why)
+    if isinstance(answer, Done) and answer.found:
+        return None
+    return TaskNotFound(f"no task {run_id} is live")  # it has ended, and its report is on the way
+
+
+def _log_change(change: events.Persist, task: Task[Any]) -> None:
+    last = change.steps[-1]
+    if change.control is not None:
+        given = {name: value for name, value in asdict(change.control).items() if value is not None}
+        log.info("task controlled", run=task.id, state=task.state.value, **given)
+    elif isinstance(last, events.Advance):
+        log.info("task", run=task.id, state=task.state.value, reason=last.reason.code, text=last.text)
+    elif isinstance(last, events.SetStage):
+        log.info("push", run=task.id, stage=last.stage.code, text=last.text)
