@@ -14,7 +14,7 @@ import structlog
 from sluice.core.addresses import AddressPolicy
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
-from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, give_back
+from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, freeze_imports, give_back
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
@@ -146,6 +146,7 @@ async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: as
     bound_allocations()
     bound_threads()
     bound_memory(_most_mb(config))
+    freeze_imports()
     await MediaProcess(config, reader, writer).run()
 
 
