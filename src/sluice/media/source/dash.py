@@ -214,6 +214,8 @@ def _follow(segments: list[Segment], before: list[Segment]) -> list[Segment]:
             return before
         known = bisect_left(segments, beyond_us, key=lambda segment: segment.start_us)
         first = newest.sequence + 1 - known
+    if first == 0:  # they are numbered so: a copy of a hundred thousand would cost memory for nothing
+        return segments or before
     return [replace(segment, sequence=first + n) for n, segment in enumerate(segments)] or before
 
 
@@ -223,5 +225,7 @@ def _longest_us(segments: list[Segment]) -> int:
 
 
 def _shift(segment: Segment, by_us: int) -> Segment:
+    if by_us == 0:
+        return segment
     shift_us = segment.shift_us + by_us if segment.shift_us is not None else None
     return replace(segment, start_us=segment.start_us + by_us, shift_us=shift_us)

@@ -5,7 +5,7 @@ know are left out; encrypted sources are refused. Times are microseconds of the 
 one is its `availabilityStartTime`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
 from sluice.core.budget import Budget
@@ -51,7 +51,7 @@ class Manifest:
         return max(len(period.get(kind, ())) for period in self.periods)
 
     def segments(self, kind: TrackKind, now_us: int, choice: int = 0) -> list[Segment]:
-        """The segments of all periods that exist at `now_us` (since 1970), not numbered. `choice`: 0 takes
+        """The segments of all periods that exist at `now_us` (since 1970), numbered from 0. `choice`: 0 takes
         the best representation of each period, 1 the next best one, and so on. Raises SourceError
         (permanent)."""
         window = None
@@ -70,7 +70,7 @@ class Manifest:
         for track in tracks:
             for segment in segments_of(track, window, budget):
                 kept.spend()
-                segments.append(segment)
+                segments.append(replace(segment, sequence=len(segments)))
         return segments
 
 
