@@ -1,5 +1,7 @@
 """HTTP addresses as browsers read them. What is right was taken from WHATWG's URL Standard."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,3 +153,31 @@ def test_what_is_said_of_it(host: str, why: str) -> None:
 
 def test_a_port_may_have_zeros_in_front() -> None:
     assert HttpUrl.parse("http://h:000000000080/").port == 80
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://host.example/live/index.m3u8?token=1",
+        "http://h",
+        "http://h?x=/a/b",
+        "https://u:p@h:81/a/../b/./c//d.m3u8?t=1#f",
+        "HTTP://H/a%2e/b",
+        "http:\\\\h\\a\\b",
+        "http://[::1]/a/b",
+        "http://h/a?b=c/../d",
+    ],
+)
+def test_what_is_quick_for_plain_names_is_what_joining_gives(base: str) -> None:
+    chance = random.Random(base)
+    for _ in range(2000):
+        name = "".join(chance.choice("aab9_-../?=&%") for _ in range(1, chance.randrange(2, 10)))
+        if name[0] in "ab9_-":  # in another way for the same: by a dot, which is not quick
+            assert join_url(base, name) == join_url(base, "./" + name)
+
+
+@pytest.mark.parametrize("base", ["no address", "//h/x", "ftp://h/x", ""])
+def test_plain_names_too_need_an_address(base: str) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="http"):
+            join_url(base, "name")

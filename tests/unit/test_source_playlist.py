@@ -12,7 +12,7 @@ from sluice.core.errors import SourceError
 from sluice.media.source import hls_playlist
 from sluice.media.source.hls_master import Variant, is_master, parse_master
 from sluice.media.source.hls_playlist import Header, Key, MediaPlaylist, Part, parse_media
-from sluice.media.source.hls_text import Addresses, Variables, address, attributes
+from sluice.media.source.hls_text import Variables, attributes
 
 BASE = "https://host.example/live/index.m3u8?token=1"
 HERE = "https://host.example/live/"
@@ -394,25 +394,3 @@ def test_a_large_master_playlist_is_read() -> None:
         for n in range(500)
     )
     assert len(variants(lines)) == 500
-
-
-@pytest.mark.parametrize(
-    "base",
-    [
-        BASE,
-        "http://h",
-        "http://h?x=/a/b",
-        "https://u:p@h:81/a/../b/./c//d.m3u8?t=1#f",
-        "HTTP://H/a%2e/b",
-        "http:\\\\h\\a\\b",
-        "http://[::1]/a/b",
-        "http://h/a?b=c/../d",
-        "no address",
-        "//h/x",
-    ],
-)
-def test_what_is_quick_for_plain_names_is_what_joining_gives(base: str) -> None:
-    chance, addresses = random.Random(base), Addresses(base)
-    for _ in range(2000):
-        uri = "".join(chance.choice("aab9_-../?=&:%# \\") for _ in range(chance.randrange(9)))
-        assert addresses.of(uri) == address(base, uri)

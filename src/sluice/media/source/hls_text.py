@@ -18,8 +18,6 @@ _LINE = re.compile(r"[^\r\n]+")
 _ATTRIBUTE = re.compile(r'\s*([A-Z0-9-]+)\s*=\s*("[^"]*"|[^,]*)', re.ASCII)
 _HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,32})", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)
-#: Names of files, perhaps in folders, as nearly all playlists have them: they need no check, and no join_url.
-_PLAIN = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*(?:\?[\w.=&/-]*)?", re.ASCII)
 _VARIABLE = re.compile(r"\{\$([A-Za-z0-9_-]{1,200})\}", re.ASCII)
 #: Variables may be made of variables, and double with each.
 _LONGEST_VALUE = 64 << 10
@@ -128,26 +126,16 @@ def address(base: str, uri: str) -> str:
         return uri
 
 
-_NAME = "name"
-
-
 class Addresses:
     """Makes the addresses of one playlist absolute, and bounds how many characters they have in all."""
 
     def __init__(self, base: str) -> None:
         self._base = base
-        self._folder: str | None = None  #: the prefix of plain names
         self._chars = address_budget()
 
     def of(self, uri: str) -> str:
         """Raises SourceError."""
-        if len(uri) <= LONGEST_ADDRESS and _PLAIN.fullmatch(uri):
-            # Long playlists are read again every few seconds, and join_url is most of the work.
-            if self._folder is None:
-                self._folder = address(self._base, _NAME).removesuffix(_NAME)
-            found = self._folder + uri
-        else:
-            found = address(self._base, uri)
+        found = address(self._base, uri)
         self._chars.spend(len(found))
         return found
 
