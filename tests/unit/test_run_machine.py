@@ -134,6 +134,7 @@ class RunInTheWorld(RuleBasedStateMachine):
         self.over = False  #: the run is forgotten
         self.retired = 0
         self.decided = False  #: its end is known, and was not asked for
+        self.flows: bool | None = None  #: as its session told last, if nobody has paused it since
 
     @initialize(spec=SPECS)
     def begin(self, spec: Spec) -> None:
@@ -156,6 +157,8 @@ class RunInTheWorld(RuleBasedStateMachine):
             return
         before = self.run
         self.run, effects = step(self.run, event, self.now)
+        if self.run.task.state is State.PAUSED:
+            self.flows = None
         if before.task.state is not self.run.task.state:
             assert self.row.task is None or self.run.task.state is self.row.task.state
         for effect in effects:
@@ -245,6 +248,8 @@ class RunInTheWorld(RuleBasedStateMachine):
         )
     )
     def tells(self, told: RunEvent) -> None:
+        if isinstance(told, Flowing | Lost):
+            self.flows = isinstance(told, Flowing)
         self.happens(told)
 
     @precondition(lambda self: self.session is not None)
@@ -258,6 +263,7 @@ class RunInTheWorld(RuleBasedStateMachine):
     def its_process_dies(self, blamed: bool) -> None:
         self.session = None
         self.decided |= blamed and self.run.accepted
+        self.flows = False if self.run.accepted else self.flows
         self.happens(ProcessGone(Record(1, self.now), blamed))
 
     @precondition(lambda self: self.session is not None)
@@ -393,6 +399,9 @@ class RunInTheWorld(RuleBasedStateMachine):
         assert self.over or not ended, "an end that was decided on, or asked for, is never lost"
         if not self.over and self.row.task is not None and self.row.task.epoch == self.run.task.epoch:
             assert self.row.task.state is self.run.task.state
+        if not self.over and self.flows is not None:
+            untrue = (State.STARTING, State.RECOVERING) if self.flows else (State.RUNNING,)
+            assert self.run.task.state not in untrue, "its state says what its session told last"
 
 
 TestRunInTheWorld = RunInTheWorld.TestCase
@@ -407,6 +416,7 @@ def live(spec: Spec, state: State, **changes: Any) -> Run:
 
 
 RELAY = RelaySpec("http://source/")
+PUSH = PushSpec("rtmp://cdn/live/key")
 
 
 def test_a_stop_that_another_writer_overtook_still_stops() -> None:
@@ -473,3 +483,53 @@ def test_what_ends_before_its_scheduled_start_has_become_due() -> None:
     _, (persist,) = step(run, Finished(Reason.END_OF_STREAM, ""), NOW)
     assert isinstance(persist, Persist)
     assert [one.event for one in persist.steps if isinstance(one, Advance)] == [Event.DUE, Event.FINISH]
+
+
+def test_what_the_store_did_not_take_is_noted_later() -> None:
+    """A session tells it once."""
+    for spec, state, told, noted in (
+        (RELAY, State.STARTING, Flowing(), Advance(Event.FLOWING, Reason.NONE, "")),
+        (RELAY, State.RUNNING, Lost(Reason.NONE, "gone"), Advance(Event.LOST, Reason.NONE, "gone")),
+        (PUSH, State.RUNNING, Staged(PushStage.WAITING, None, ""), SetStage(PushStage.WAITING, None, "")),
+    ):
+        run, _ = step(live(spec, state), told, NOW)
+        run, (answer,) = step(run, StoreFailed(OSError("database is locked")), NOW)
+        assert isinstance(answer, Answer)
+        assert run.queue == ()
+        run, (again,) = step(run, Time(), NOW + 1)
+        assert isinstance(again, Persist)
+        assert again.steps == (noted,)
+        run, _ = step(run, Row(run.task).persist(again), NOW + 1)
+        assert step(run, Time(), NOW + 2) == (run, ()), "once is enough"
+
+
+def test_media_that_flows_is_noted_after_another_writer_said_otherwise() -> None:
+    run = live(RELAY, State.STARTING)
+    run, (persist,) = step(run, Flowing(), NOW)
+    assert isinstance(persist, Persist)
+    run, _ = step(run, Row(run.task).persist(persist), NOW)
+    run, _ = step(run, Control("t", PlaybackChange(volume=30)), NOW)
+    run, _ = step(run, Answered(None), NOW)
+    run, _ = step(run, CameTooLate(replace(run.task, state=State.RECOVERING, epoch=9)), NOW)
+    run = replace(run, queue=(), in_flight=None)
+    _, (again,) = step(run, Time(), NOW + 1)
+    assert isinstance(again, Persist)
+    assert [one.event for one in again.steps if isinstance(one, Advance)] == [Event.FLOWING]
+
+
+def test_what_flowed_before_a_pause_says_nothing_after_it() -> None:
+    run = live(RELAY, State.STARTING)
+    row = Row(run.task)
+    for event in (
+        Flowing(),
+        Control("t", PlaybackChange(paused=True)),
+        Answered(None),
+        Control("t", PlaybackChange(paused=False)),
+        Answered(None),
+    ):
+        run, effects = step(run, event, NOW)
+        for persist in effects:
+            if isinstance(persist, Persist):
+                run, _ = step(run, row.persist(persist), NOW)
+    assert run.task.state is State.RECOVERING
+    assert step(run, Time(), NOW + 1) == (run, ())

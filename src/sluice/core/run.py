@@ -11,6 +11,8 @@ The row in the store is the truth about a task; a `Run` is what the node knows b
   is late, the session is told what the store says.
 * An end that has been decided (`Run.ending`) is never forgotten. If the store fails, it is tried again, and
   nobody places the run.
+* A session tells once that its media flows, or does not. That is kept (`Run.told`), and noted as soon as it
+  can be, whatever the store or another writer did with it at first.
 """
 
 from collections.abc import Callable
@@ -119,6 +121,8 @@ class Run:
     record: Record = NOTHING  #: deaths of processes that may be its fault
     begun_at: float = 0.0  #: when what it plays was asked for
     note: str = ""  #: why it is not running, while it tries
+    told: Move | None = None  #: what became of its media last, while nobody has paused it since
+    staged: Staged | None = None  #: what its session told of its stage last
     idle_since: float | None = None  #: when its media stopped, as far as this node saw
     paused_at: float | None = None  #: the idle time stands from then on
     ending: tuple[Reason, str] | None = None  #: the end that was decided on
@@ -207,16 +211,16 @@ def _on_progressed(run: Run, event: Progressed, now: float) -> Result:
 
 def _on_flowing(run: Run, event: Flowing, now: float) -> Result:
     run = replace(run, note="", idle_since=None)
-    return _with(run, Move(Event.FLOWING, due=True)), ()
+    return _tell(run, Move(Event.FLOWING, due=True)), ()
 
 
 def _on_lost(run: Run, event: Lost, now: float) -> Result:
     run = _lose(replace(run, note=event.text), now)
-    return _with(run, Move(Event.LOST, event.reason, event.text)), ()
+    return _tell(run, Move(Event.LOST, event.reason, event.text)), ()
 
 
 def _on_staged(run: Run, event: Staged, now: float) -> Result:
-    return _with(replace(run, note=event.text), event), ()
+    return _with(replace(run, note=event.text, staged=event), event), ()
 
 
 def _on_finished(run: Run, event: Finished, now: float) -> Result:
@@ -226,6 +230,10 @@ def _on_finished(run: Run, event: Finished, now: float) -> Result:
 
 def _with(run: Run, change: Change) -> Run:
     return replace(run, queue=(*run.queue, change))
+
+
+def _tell(run: Run, move: Move) -> Run:
+    return _with(replace(run, told=move), move)
 
 
 def _over(run: Run, *, due: bool = False) -> Run:
@@ -252,14 +260,19 @@ def _lose(run: Run, now: float) -> Run:
 def _resume(run: Run, now: float) -> Run:
     """The idle time goes on where it stood at the pause, unless media flows already."""
     flows = any(type(change) is Move and change.event is Event.FLOWING for change in run.queue)
-    return replace(run, idle_since=None if flows else now - run.idle_s(now), paused_at=None)
+    idle_since = None if flows else now - run.idle_s(now)
+    return replace(run, idle_since=idle_since, paused_at=None, told=run.told if flows else None)
+
+
+def _pause(run: Run, now: float) -> Run:
+    return replace(run, paused_at=now, told=None)
 
 
 # --- processes and time -------------------------------------------------------------------------------------
 
 
 def _on_placed(run: Run, event: Placed, now: float) -> Result:
-    return replace(run, process=event.process, accepted=False), ()
+    return replace(run, process=event.process, accepted=False, staged=None), ()
 
 
 def _on_unheard(run: Run, event: Unheard, now: float) -> Result:
@@ -277,7 +290,7 @@ def _on_process_gone(run: Run, event: ProcessGone, now: float) -> Result:
     if event.blamed:
         return _over(_decide(run, Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text, now)), ()
     run = replace(run, note="its media process died; the task goes on in another")
-    return _with(run, Move(Event.LOST, Reason.MEDIA_CRASH, run.note)), ()
+    return _tell(run, Move(Event.LOST, Reason.MEDIA_CRASH, run.note)), ()
 
 
 def _on_opened(run: Run, event: Opened, now: float) -> Result:
@@ -287,12 +300,12 @@ def _on_opened(run: Run, event: Opened, now: float) -> Result:
     elif state is State.STOPPING:
         run = _over(_decide(run, Reason.STOPPED, Reason.STOPPED.text, now))
     elif state is State.RUNNING:
-        run = _with(run, Move(Event.LOST, Reason.SERVER_SHUTDOWN, "the server was started again"))
+        run = _tell(run, Move(Event.LOST, Reason.SERVER_SHUTDOWN, "the server was started again"))
     return run, ()
 
 
 def _on_time(run: Run, event: Time, now: float) -> Result:
-    """A session that does not stop, a scheduled start, the end of a lifetime."""
+    """A session that does not stop, a scheduled start, the end of a lifetime, what is not noted yet."""
     task = run.task
     if run.ending is not None:
         overdue = run.stop_by is not None and now > run.stop_by
@@ -301,7 +314,16 @@ def _on_time(run: Run, event: Time, now: float) -> Result:
         return (run if _has(run, Move) else _with(run, Move(Event.DUE))), ()
     if task.expires_at is not None and now >= task.expires_at and not _has(run, Stop):
         return _with(run, Stop(None, Reason.LIFETIME_EXCEEDED, Reason.LIFETIME_EXCEEDED.text)), ()
-    return run, ()
+    return (run if run.queue else _catch_up(run)), ()
+
+
+def _catch_up(run: Run) -> Run:
+    """The store failed when it was told, or another writer has said otherwise since."""
+    if run.told is not None and _path(run.task.state, run.told.event, due=run.told.due):
+        run = _with(run, run.told)
+    if run.staged is not None and run.task.stage is not run.staged.stage:
+        run = _with(run, run.staged)
+    return run
 
 
 # --- how a change begins ------------------------------------------------------------------------------------
@@ -467,7 +489,7 @@ def _after_control(run: Run, flight: InFlight, now: float) -> Result:
     if paused is None:
         return run, ()
     run = replace(run, note="")
-    return replace(run, paused_at=now) if paused else _resume(run, now), ()
+    return _pause(run, now) if paused else _resume(run, now), ()
 
 
 def _on_came_too_late(run: Run, event: CameTooLate, now: float) -> Result:
@@ -482,7 +504,7 @@ def _on_came_too_late(run: Run, event: CameTooLate, now: float) -> Result:
     if task.state is State.STOPPING and run.ending is None:
         return _end_session(run, task.reason, task.reason_text, now)
     if (task.state is State.PAUSED) != (run.paused_at is not None):
-        run = replace(run, paused_at=now) if task.state is State.PAUSED else _resume(run, now)
+        run = _pause(run, now) if task.state is State.PAUSED else _resume(run, now)
     plays_so = (before.spec, before.state is State.PAUSED) == (task.spec, task.state is State.PAUSED)
     if plays_so or run.process is None or not _is_playing(run):
         return run, ()
