@@ -533,3 +533,10 @@ def test_what_flowed_before_a_pause_says_nothing_after_it() -> None:
                 run, _ = step(run, row.persist(persist), NOW)
     assert run.task.state is State.RECOVERING
     assert step(run, Time(), NOW + 1) == (run, ())
+
+
+def test_what_a_node_was_ending_when_it_died_ends_for_the_same_reason() -> None:
+    task = replace(a_task(RELAY, State.STOPPING), reason=Reason.REMOVED, reason_text="removed")
+    _, (persist,) = step(Run(task), Opened(), NOW)
+    assert isinstance(persist, Persist)
+    assert persist.steps == (Advance(Event.FINISH, Reason.REMOVED, "removed"),)

@@ -297,8 +297,8 @@ def _on_opened(run: Run, event: Opened, now: float) -> Result:
     state = run.task.state
     if state is State.PAUSED:
         run = replace(run, paused_at=now)
-    elif state is State.STOPPING:
-        run = _over(_decide(run, Reason.STOPPED, Reason.STOPPED.text, now))
+    elif state is State.STOPPING:  # for the reason that it has
+        run = _over(_decide(run, run.task.reason, run.task.reason_text, now))
     elif state is State.RUNNING:
         run = _tell(run, Move(Event.LOST, Reason.SERVER_SHUTDOWN, "the server was started again"))
     return run, ()
