@@ -381,6 +381,59 @@ async def test_who_is_stopped_while_it_closes_still_closes_everything(
 
 
 @pytest.fixture
+async def silent_url(anyio_backend: str) -> AsyncIterator[str]:
+    """A server that takes connections and says nothing."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/clip.mp4"
+
+
+async def test_a_new_source_that_says_nothing_is_told(stage: Stage, files: str, silent_url: str) -> None:
+    """It may take ten seconds until it is given up: until then nothing leaves, either."""
+    stage.begin(f"{files}/long.mp4", loop=True)
+    await stage.until(lambda: bool(stage.of(Flowing)))
+    loop = asyncio.get_running_loop()
+    changed_at = loop.time()
+    stage.session.update(stage.job.model_copy(update={"url": silent_url}))
+    await stage.until(lambda: bool(stage.of(Lost)))
+    assert loop.time() - changed_at < 5
+    stage.session.update(stage.job)
+    await stage.until(lambda: len(stage.of(Flowing)) == 2)
+    stage.session.stop()
+    await stage.end()
+
+
+async def test_a_new_source_has_the_whole_idle_time(stage: Stage, silent_url: str) -> None:
+    stage.begin("http://127.0.0.1:9/clip.mp4", idle_s=2)
+    await stage.until(lambda: len(stage.of(Lost)) == 3)  # a second has passed
+    loop = asyncio.get_running_loop()
+    changed_at = loop.time()
+    stage.session.update(stage.job.model_copy(update={"url": silent_url}))
+    await stage.end()
+    assert loop.time() - changed_at > 1.9
+
+
+async def test_what_a_session_plays_now_may_be_paused(stage: Stage, files: str) -> None:
+    """As the task says that another has changed meanwhile."""
+    stage.begin(f"{files}/long.mp4", loop=True)
+    await stage.until(lambda: bool(stage.of(Flowing)))
+    paused = stage.job.model_copy(update={"paused": True})
+    stage.session.update(paused)
+    await stage.until(lambda: len(stage.room.hellos) == 2 and stage.room.open_links == 1)
+    known = len(stage.room.frames)
+    await stage.until(lambda: len(stage.of(Progress)) >= 4)
+    assert len(stage.room.frames) == known
+    stage.session.update(stage.job)
+    await stage.until(lambda: len(stage.of(Flowing)) == 2)
+    stage.session.stop()
+    await stage.end()
+
+
+@pytest.fixture
 def without_gc() -> Iterator[None]:
     gc.collect()
     gc.disable()

@@ -53,6 +53,11 @@ class Flow:
         self._kinds: dict[TrackKind, _Kind] = {}
 
     @property
+    def begun(self) -> bool:
+        """Whether some of any kind has left."""
+        return any(known.seen for known in self._kinds.values())
+
+    @property
     def complete(self) -> bool:
         """Whether some of each kind that exists has left."""
         return all(known.seen for known in self._kinds.values())

@@ -23,7 +23,7 @@ from sluice.core.tasks import FULL_VOLUME
 from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
-from sluice.media.flow import Flow
+from sluice.media.flow import SILENT_S, Flow
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.relay.attempt import NOT_OPEN, Attempt, AttemptHost, Begin, Position
@@ -70,8 +70,7 @@ class Relay:
         self._runner = Runner(
             Course("relay", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
         )
-        # The idle time of a scheduled task begins with its start.
-        self._idle = IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
+        self._idle = self._idle_clock()
         self._flowing = False
         self._flow, self._repeats = Flow(), Repeats()
         self._plan: Plan | None = None  #: the plan that was told last
@@ -106,14 +105,21 @@ class Relay:
     # --- what a user changes ------------------------------------------------------------------------------
 
     def update(self, job: RelayJob) -> None:
-        """Goes on with another source, at once and from its beginning. Viewers keep what they have until
-        its first key frame."""
+        """Goes on with another source, at once and where the job says, paused or not. Viewers keep what they
+        have until its first key frame."""
         self._job = job
         self._position, self._tries, self._cause = Position(job.position_us, job.pass_number), 0, None
         self._begun_at, self._played = self._loop.time(), None
         self._attempt, self._flow = None, Flow()
+        self._idle = self._idle_clock()
+        self._pause() if job.paused else self._resume()
         if self._try is not None:
             self._try.cancel()
+
+    def _idle_clock(self) -> IdleClock:
+        """The idle time of a scheduled task begins with its start."""
+        job = self._job
+        return IdleClock(job.idle_s, self._loop.time() + max(0.0, job.start_at - time.time()))
 
     async def control(self, change: ControlSession) -> Refused | None:
         """Changes how it plays, from now on and in further attempts; a refusal changes nothing."""
@@ -349,6 +355,8 @@ class Relay:
         self._tell_plan()
         if self._attempt is not None:
             self._watch_flow(self._attempt, now)
+        if self._flowing and not self._flow.begun and now - self._sent_at > SILENT_S:
+            self._lost(Reason.SOURCE_INTERRUPTED, "no packet of the new source has left yet")
         return self._idle_outcome() if self._idle_left_s(now) <= 0 else None
 
     def _watch_flow(self, attempt: Attempt, now: float) -> None:
