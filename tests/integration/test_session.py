@@ -21,7 +21,7 @@ from sluice.core.lifecycle import Reason
 from sluice.core.retry import ROOM_PAUSES_S
 from sluice.media.pacer import Pacer
 from sluice.media.source.file import DemuxSource
-from sluice.process.control import Done, Flowing, Lost, Planned, Progress
+from sluice.process.control import Done, Finished, Flowing, Lost, Planned, Progress
 from sluice.process.documents import Hello, KeyFrameRequest, Replaced
 from sluice.process.link import KEY_FRAME, FrameType
 from tests.integration.clips import make_mp4
@@ -405,6 +405,15 @@ async def test_a_new_source_that_says_nothing_is_told(stage: Stage, files: str, 
     await stage.until(lambda: len(stage.of(Flowing)) == 2)
     stage.session.stop()
     await stage.end()
+
+
+async def test_a_session_says_which_source_has_ended(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/long.mp4")
+    await stage.until(lambda: bool(stage.of(Flowing)))
+    second = stage.job.model_copy(update={"url": f"{files}/short.mp4", "source_number": 2})
+    stage.session.update(second)
+    assert await stage.end() == ("end_of_stream", "end of stream")
+    assert [report.source_number for report in stage.of(Finished)] == [2]
 
 
 async def test_a_new_source_has_the_whole_idle_time(stage: Stage, silent_url: str) -> None:

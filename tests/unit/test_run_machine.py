@@ -128,6 +128,7 @@ class RunInTheWorld(RuleBasedStateMachine):
         self.free = True  #: there is a process for whoever asks
         self.session: int | None = None  #: the process that has the session
         self.deaf = False  #: nothing that is sent reaches its process
+        self.playing = 1  #: the number of the source that its session plays
         self.failed = False  #: the store, since the time was told last
         self.storing: list[Persist] = []
         self.asking: list[Ask] = []
@@ -180,6 +181,7 @@ class RunInTheWorld(RuleBasedStateMachine):
                 if self.free:
                     self.processes += 1
                     self.session, self.deaf = self.processes, False
+                    self.playing = self.run.source_number
                     self.happens(Placed(self.processes))
             case Send(process, order):
                 assert process == self.run.process
@@ -253,16 +255,29 @@ class RunInTheWorld(RuleBasedStateMachine):
         self.happens(told)
 
     @precondition(lambda self: self.session is not None)
-    @rule(reason=st.sampled_from([Reason.END_OF_STREAM, Reason.SOURCE_REFUSED]))
+    @rule()
+    def hears_of_its_update(self) -> None:
+        self.playing = self.run.source_number
+
+    @precondition(lambda self: self.session is not None)
+    @rule(reason=st.sampled_from([Reason.END_OF_STREAM, Reason.SOURCE_REFUSED, Reason.REPLACED]))
     def finishes(self, reason: Reason) -> None:
-        self.session, self.decided = None, True
-        self.happens(Finished(reason, reason.text))
+        former = self.playing < self.run.source_number or self.is_updated
+        self.session = None
+        self.decided |= not (former and reason.of_source)
+        self.flows = None
+        self.happens(Finished(reason, reason.text, self.playing))
+
+    @property
+    def is_updated(self) -> bool:
+        """Its update is being stored."""
+        return self.run.in_flight is not None and isinstance(self.run.queue[0], Update)
 
     @precondition(lambda self: self.session is not None)
     @rule(blamed=st.booleans())
     def its_process_dies(self, blamed: bool) -> None:
         self.session = None
-        self.decided |= blamed and self.run.accepted
+        self.decided |= blamed and self.run.accepted and not self.is_updated
         self.flows = False if self.run.accepted else self.flows
         self.happens(ProcessGone(Record(1, self.now), blamed))
 
@@ -381,7 +396,7 @@ class RunInTheWorld(RuleBasedStateMachine):
         self.run = replace(self.run, task=replace(self.run.task, expires_at=None))
         if self.row.task is not None:
             self.row.task = replace(self.row.task, expires_at=None)
-        ended = self.decided or self.run.ending is not None
+        ended = self.decided or (self.run.ending is not None and not self.is_updated)
         ended |= any(isinstance(change, Stop) for change in self.run.queue)
         for _ in range(4):  # it comes due, and its session does not stop
             while self.storing or self.asking:
@@ -540,3 +555,32 @@ def test_what_a_node_was_ending_when_it_died_ends_for_the_same_reason() -> None:
     _, (persist,) = step(Run(task), Opened(), NOW)
     assert isinstance(persist, Persist)
     assert persist.steps == (Advance(Event.FINISH, Reason.REMOVED, "removed"),)
+
+
+def test_an_update_goes_on_where_the_source_before_it_has_just_ended() -> None:
+    """Whoever asked for it was told that it is done."""
+    update = Update("t", lambda spec: replace(spec, url="http://new/"))
+    end = Finished(Reason.END_OF_STREAM, "end of stream", source_number=1)
+    for early in (True, False):  # while the update is stored, or on its way to the session
+        run, (persist,) = step(live(RELAY, State.RUNNING), update, NOW)
+        assert isinstance(persist, Persist)
+        row = Row(run.task)
+        stored = row.persist(persist)
+        effects: list[Effect] = []
+        for event in (end, stored) if early else (stored, end):
+            run, more = step(run, event, NOW)
+            effects += more
+        assert Answer("t", None) in effects
+        assert effects[-1] == Place()
+        assert (run.ending, run.process, run.source_number) == (None, None, 2)
+        run, _ = step(run, Placed("q"), NOW)
+        run, _ = step(run, Finished(Reason.END_OF_STREAM, "", source_number=2), NOW)
+        assert run.ending == (Reason.END_OF_STREAM, ""), "its own end is one"
+
+
+def test_an_update_does_not_bring_back_who_was_replaced() -> None:
+    run, (persist,) = step(live(RELAY, State.RUNNING), Update("t", lambda spec: spec), NOW)
+    assert isinstance(persist, Persist)
+    run, _ = step(run, Row(run.task).persist(persist), NOW)
+    run, _ = step(run, Finished(Reason.REPLACED, "", source_number=1), NOW)
+    assert run.ending == (Reason.REPLACED, "")

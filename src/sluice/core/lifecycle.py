@@ -77,6 +77,11 @@ class Reason(Enum):
         """FINISH for ends that were asked for or natural, FAIL for the others."""
         return Event.FINISH if self in _NATURAL_ENDS else Event.FAIL
 
+    @property
+    def of_source(self) -> bool:
+        """Whether it lies in what is played: another source need not end so."""
+        return self in _ENDS_OF_SOURCES
+
 
 _REASON_BY_CODE = {reason.code: reason for reason in Reason}
 _NATURAL_ENDS = frozenset(
@@ -88,6 +93,21 @@ _NATURAL_ENDS = frozenset(
         Reason.PUBLISHER_LEFT,
         Reason.REMOVED,
         Reason.SERVER_SHUTDOWN,
+    }
+)
+
+_ENDS_OF_SOURCES = frozenset(
+    {
+        Reason.END_OF_STREAM,
+        Reason.SOURCE_UNREACHABLE,
+        Reason.SOURCE_REFUSED,
+        Reason.SOURCE_UNSUPPORTED,
+        Reason.SOURCE_INTERRUPTED,
+        Reason.IDLE_TIMEOUT,
+        Reason.INTERNAL_ERROR,
+        Reason.ADDRESS_NOT_ALLOWED,
+        Reason.MEDIA_CRASH,
+        Reason.INVALID_POSITION,
     }
 )
 

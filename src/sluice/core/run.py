@@ -116,6 +116,7 @@ class Run:
     position_us: int = 0
     pass_number: int = 1
     plan: dict[str, Any] | None = None
+    source_number: int = 1  #: one more with each update
     process: Process | None = None  #: where it runs
     accepted: bool = False  #: the process has it
     record: Record = NOTHING  #: deaths of processes that may be its fault
@@ -224,8 +225,17 @@ def _on_staged(run: Run, event: Staged, now: float) -> Result:
 
 
 def _on_finished(run: Run, event: Finished, now: float) -> Result:
-    run = _decide(replace(run, process=None), event.reason, event.text, now)
-    return _over(run, due=True), ()
+    run = replace(run, process=None)
+    is_former = event.source_number is not None and event.source_number < run.source_number
+    if is_former and event.reason.of_source and run.ending is None:
+        return _begin_source(run, now), ()
+    return _over(_decide(run, event.reason, event.text, now), due=True), ()
+
+
+def _begin_source(run: Run, now: float) -> Run:
+    """The source before it ended while it was asked for, and the session with it. The run is placed again."""
+    run = _lose(replace(run, note="the source before has ended; the new one is begun"), now)
+    return _tell(run, Move(Event.LOST, text=run.note))
 
 
 def _with(run: Run, change: Change) -> Run:
@@ -383,7 +393,7 @@ def _begin_stop(run: Run, change: Stop, now: float) -> Result:
 
 def _begin_update(run: Run, change: Update, now: float) -> Result:
     task = run.task
-    if not _is_playing(run):
+    if not _is_playing(run) or run.ending is not None:
         error = TaskNotFound(f"no task {task.task_id} is live in room {task.room_id}")
         return run, _answer(change.ticket, error)
     try:
@@ -480,7 +490,10 @@ def _end_session(run: Run, reason: Reason, text: str, now: float) -> Result:
 
 def _after_update(run: Run, flight: InFlight, now: float) -> Result:
     run = replace(run, position_us=0, pass_number=1, plan=None, idle_since=None)
-    run = replace(run, begun_at=now, record=begin_anew(run.record))
+    run = replace(run, begun_at=now, record=begin_anew(run.record), source_number=run.source_number + 1)
+    if run.ending is not None and run.ending[0].of_source:
+        queue = tuple(change for change in run.queue if type(change) is not Over)
+        return _begin_source(replace(run, ending=None, stop_by=None, queue=queue), now), ()
     return run, () if run.process is None else (Send(run.process, Order.UPDATE),)
 
 

@@ -106,10 +106,11 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The session is over and holds nothing any more."""
+    """The session is over and holds nothing any more. `source_number` of what it played last, if it says."""
 
     reason: Reason
     text: str
+    source_number: int | None = None
 
 
 # --- events: of processes and of time -----------------------------------------------------------------------

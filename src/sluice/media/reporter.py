@@ -56,6 +56,7 @@ class Reporter:
             )
         )
 
-    def finished(self, outcome: Outcome) -> None:
-        """The last report."""
-        self._send(Finished(run_id=self._run_id, reason=outcome.reason.code, text=outcome.text))
+    def finished(self, outcome: Outcome, source_number: int | None = None) -> None:
+        """The last report. `source_number` of what was played last."""
+        reason, text = outcome.reason.code, outcome.text
+        self._send(Finished(run_id=self._run_id, reason=reason, text=text, source_number=source_number))

@@ -188,7 +188,7 @@ class RelayJob(Document):
     """Everything that a media process needs to run one relay, also after a crash in mid-play.
 
     `link` is where the room is reached. `position_us` and `pass_number` say where it goes on; `idle_s` is
-    what is left of the idle time.
+    what is left of the idle time. `source_number` counts the sources of the run, from 1.
     """
 
     run_id: RunId
@@ -196,6 +196,7 @@ class RelayJob(Document):
     room_id: RoomId
     user_id: UserId
     url: str
+    source_number: int = 1
     media_type: MediaType
     stream_mode: StreamMode
     loop: bool
@@ -321,12 +322,14 @@ class StageChanged(Document):
 
 
 class Finished(Document):
-    """The session is over and has given back all it held."""
+    """The session is over and has given back all it held. `source_number` is that of the job which it played
+    last."""
 
     type: Literal["finished"] = "finished"
     run_id: str
     reason: str
     text: str
+    source_number: int | None = None
 
 
 class Progress(Document):

@@ -37,6 +37,7 @@ def _relay_job(run: Run, link: LinkAddress, now: float, headers: RequestHeaders 
         room_id=task.room_id,
         user_id=task.user_id,
         url=task.spec.url,
+        source_number=run.source_number,
         media_type=task.spec.media_type,
         stream_mode=task.spec.stream_mode,
         loop=task.spec.loop,

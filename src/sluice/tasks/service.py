@@ -428,7 +428,7 @@ _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
         events.Counts(message.video_frames, message.audio_packets, message.bytes_out, message.dropped),
         time.monotonic(),
     ),
-    Finished: lambda message: events.Finished(Reason.of(message.reason), message.text),
+    Finished: lambda message: events.Finished(Reason.of(message.reason), message.text, message.source_number),
 }
 
 

@@ -82,6 +82,7 @@ class Relay:
         self._link: RoomSink | None = None
         self._position = Position(job.position_us, job.pass_number)
         self._played: Part | None = None
+        self._source_number = job.source_number  #: of the last attempt
         self._attempt: Attempt | None = None  #: the last one at the present source
         self._try: asyncio.Task[Outcome | None] | None = None
         self._tries = 0  #: of the source, since media last flowed
@@ -100,7 +101,7 @@ class Relay:
         self._report_progress()
         self._attempt = self._try = self._cause = None  # they refer to this session in their turn
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
-        self._report.finished(outcome)
+        self._report.finished(outcome, self._source_number)
 
     # --- what a user changes ------------------------------------------------------------------------------
 
@@ -204,7 +205,7 @@ class Relay:
         return await waiting()
 
     def _next_attempt(self) -> Attempt:
-        self._flow = Flow()
+        self._flow, self._source_number = Flow(), self._job.source_number
         host = AttemptHost(self._until_start, self._into_room, self._send, self._resumed, self._repeats)
         begin = Begin(self._position, resumed=self._sent_at > self._begun_at, behind=self._played)
         return Attempt(self._job, self._context, host, begin)
