@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -52,9 +53,12 @@ async def test_one_token_takes_no_seats_of_others(node: ServedNode, beside: Besi
 async def test_one_token_takes_no_event_streams_of_others(node: ServedNode, beside: Beside) -> None:
     url = f"{node.url}/rooms/{node.credentials.app_id}/{beside.room}/events"
     async with beside.innocent() as seen:
-        async with session() as http:
+        async with session() as http, AsyncExitStack() as streams:
             headers = bearer(node.token(beside.room, "greedy"))
-            answers = [await http.get(url, headers=headers) for _ in range(MOST_TOKEN_STREAMS + 20)]
+            answers = [
+                await streams.enter_async_context(http.get(url, headers=headers))
+                for _ in range(MOST_TOKEN_STREAMS + 20)
+            ]
             for answer in answers[:MOST_TOKEN_STREAMS]:
                 await answer.content.readline()
             statuses = Counter(answer.status for answer in answers)
