@@ -46,6 +46,7 @@ from sluice.callbacks.service import CallbackService
 from sluice.config import Settings
 from sluice.core.addresses import AddressPolicy
 from sluice.core.apps import Apps
+from sluice.core.figures import Ledger
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.process.descriptors import Share, raise_limit, share_of_callers
@@ -93,8 +94,9 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
 async def _running(settings: Settings, listener: Listener, share: Share) -> AsyncIterator[Node]:
     # A short path: names of unix sockets are limited to 107 bytes, those of data folders are not.
     run_folder = Path(tempfile.mkdtemp(prefix="sluice-"))
-    rooms = RoomProcesses(_room_specs(settings, run_folder))
-    media = MediaPool(_media_specs(settings), settings.media.most_apart)
+    ledger = Ledger()
+    rooms = RoomProcesses(_room_specs(settings, run_folder), ledger)
+    media = MediaPool(_media_specs(settings), settings.media.most_apart, ledger)
     try:
         async with Store(sqlite_url(settings.data)) as store:
             credentials, first_start = await store.run(

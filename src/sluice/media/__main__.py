@@ -12,6 +12,7 @@ import av.logging
 import structlog
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.figures import SESSIONS, Values
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
 from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, freeze_imports, give_back
@@ -41,6 +42,7 @@ from sluice.process.control import (
     UpdateSession,
 )
 from sluice.process.owned import own, watch
+from sluice.process.stats import tell_stats
 
 log = structlog.get_logger()
 
@@ -75,11 +77,15 @@ class MediaProcess:
 
     async def run(self) -> None:
         self._channel.notify(Ready())
+        tell_stats(self._channel.notify, self._figures)
         await self._channel.run()
         for session, _ in list(self._sessions.values()):
             session.stop(Reason.SERVER_SHUTDOWN)
         if self._sessions:
             await asyncio.wait([task for _, task in self._sessions.values()], timeout=2)
+
+    def _figures(self) -> tuple[Values, Values]:
+        return {}, {SESSIONS.name: {"": len(self._sessions)}}
 
     def _on_notice(self, message: Message) -> None:
         if (make := self._make.get(type(message))) is not None:

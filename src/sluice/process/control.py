@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from sluice.core.figures import Values
 from sluice.core.ids import AppId, RoomId, RunId, UserId
 from sluice.core.rooms import (
     LinkAddress,
@@ -39,6 +40,15 @@ class NotStarted(Document):
 
     type: Literal["not_started"] = "not_started"
     why: str
+
+
+class Stats(Document):
+    """Once a second: the figures of the process (core.figures), by name and label. `totals` are counted since
+    it began."""
+
+    type: Literal["stats"] = "stats"
+    totals: Values
+    gauges: Values
 
 
 # --- node -> room process -------------------------------------------------------------------------------
@@ -348,6 +358,7 @@ class Progress(Document):
 Message = (
     Ready
     | NotStarted
+    | Stats
     | Watch
     | Publish
     | PatchPeer

@@ -18,8 +18,9 @@ from typing import Any
 import structlog
 
 from sluice.core.errors import SluiceError
+from sluice.core.figures import Ledger
 from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
-from sluice.process.control import Message, NotStarted, Ready
+from sluice.process.control import Message, NotStarted, Ready, Stats
 from sluice.process.owned import own, part
 
 log = structlog.get_logger()
@@ -51,6 +52,11 @@ class ChildSpec:
     module: str
     config: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> str:
+        """What its figures are summed with: ``room`` of ``room-0``, ``media`` of ``media-apart-3``."""
+        return self.name.partition("-")[0]
+
 
 class Supervised:
     """One child process and its successors. `channel` is None while there is none."""
@@ -64,9 +70,10 @@ class Supervised:
         on_death: Callable[["Supervised"], None],
         until_next: Callable[[], Awaitable[object]] | None = None,
         spins_s: float | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """`until_next` returns when the next life may begin. A child hangs, too, when it does not answer for
-        `spins_s` and has a core most of that time."""
+        `spins_s` and has a core most of that time. `ledger` gets the figures that it tells."""
         self.spec = spec
         self.channel: Channel | None = None
         self.pid: int | None = None
@@ -76,6 +83,7 @@ class Supervised:
         self._on_ready = on_ready
         self._on_death = on_death
         self._until_next, self._spins_s = until_next, spins_s
+        self._ledger = ledger if ledger is not None else Ledger()
         self._stopping = False
         self._settled = asyncio.Event()  #: the start: it serves, or `_failure` says why not
         self._failure: str | None = None
@@ -179,6 +187,7 @@ class Supervised:
             return await process.wait()
         finally:
             self.channel = self.ready = self.pid = None
+            self._ledger.end(self.spec.name)
             if process.returncode is None:
                 _kill(process)
                 await process.wait()
@@ -244,6 +253,8 @@ class Supervised:
             if self._settled.is_set():  # who waits for the start says it otherwise
                 log.error("child process cannot start", child=self.spec.name, why=message.why)
             self._settle(message.why)
+        elif isinstance(message, Stats):
+            self._ledger.tell(self.spec.name, self.spec.kind, message.totals, message.gauges)
         else:
             self._on_notice(self, message)
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from sluice.core.errors import AccessRefused, BadInput, Overloaded, RoomError
+from sluice.core.figures import Ledger
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
 from sluice.core.limits import (
     MOST_ETAG_CHARACTERS,
@@ -67,10 +68,17 @@ _Waiting = asyncio.Queue[RoomChanged | None]
 class RoomProcesses:
     """Implements rooms.port.Rooms on supervised room processes."""
 
-    def __init__(self, specs: list[ChildSpec]) -> None:
+    def __init__(self, specs: list[ChildSpec], ledger: Ledger | None = None) -> None:
+        """`ledger` gets the figures of the processes."""
         self._listener: RoomListener | None = None
         self._processes = [
-            Supervised(spec, on_notice=self._on_notice, on_ready=lambda _: None, on_death=self._on_death)
+            Supervised(
+                spec,
+                on_notice=self._on_notice,
+                on_ready=lambda _: None,
+                on_death=self._on_death,
+                ledger=ledger,
+            )
             for spec in specs
         ]
         self._links = {spec.name: LinkAddress(spec.config["link"]) for spec in specs}

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import structlog
 
+from sluice.core.figures import Ledger
 from sluice.process.control import Message
 from sluice.process.owned import own
 from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
@@ -29,13 +30,14 @@ _SPINS_S = 5.0
 class MediaPool:
     """`most_apart` bounds those apart: twenty sessions are divided with six. `on_notice`, `on_ready`,
     `on_death` and `on_failure` (one apart does not start) are the tasks' (see tasks.service); set before
-    `start`."""
+    `start`. `ledger` gets the figures of the processes."""
 
-    def __init__(self, specs: list[ChildSpec], most_apart: int = 8) -> None:
+    def __init__(self, specs: list[ChildSpec], most_apart: int = 8, ledger: Ledger | None = None) -> None:
         self.on_notice: Callable[[Supervised, Message], None] = lambda process, message: None
         self.on_ready: Callable[[Supervised], None] = lambda process: None
         self.on_death: Callable[[Supervised], None] = lambda process: None
         self.on_failure: Callable[[Supervised], None] = lambda process: None
+        self._ledger = ledger
         self._pool = [self._supervised(spec, self._until_begun) for spec in specs]
         self._model = specs[0]
         self._most_apart = most_apart
@@ -142,4 +144,5 @@ class MediaPool:
             on_death=lambda process: self.on_death(process),
             until_next=until_next,
             spins_s=_SPINS_S,
+            ledger=self._ledger,
         )

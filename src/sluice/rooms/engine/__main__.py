@@ -39,6 +39,7 @@ from sluice.process.control import (
 )
 from sluice.process.owned import own, watch
 from sluice.process.ports import binding
+from sluice.process.stats import tell_stats
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.engine import Engine
 from sluice.rooms.engine.link import FrameLink
@@ -92,6 +93,7 @@ class RoomProcess:
             own(self._channel.run(), "control channel"),
             own(self._tick(), "timer of the rooms"),
             own(self._drain(), "backlogs of viewers"),
+            tell_stats(self._channel.notify, self._engine.figures),
         ]
         watch("timer of the rooms", lambda: time.monotonic() - self._ticked_at > _STILL_S)
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from sluice.core.fairness import PEER_SEATS, Holder, SeatLimits
+from sluice.core.figures import PEERS, Values
 from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
 from sluice.core.limits import ANNOUNCEMENTS_PER_S
 from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerAnswer, PeerPatch, PublishOffer, WatchOffer
@@ -86,6 +87,10 @@ class Engine:
         #: Peers that had to go: whose they were, and why.
         self._ended: OrderedDict[str, tuple[UserId, str]] = OrderedDict()
         self._backlogs: dict[Viewer, tuple[Stream, str]] = {}  #: whose they are by stream and peer
+
+    def figures(self) -> tuple[Values, Values]:
+        """Totals, and present values (core.figures.ROOM)."""
+        return {}, {PEERS.name: {"": len(self._peers)}}
 
     # --- requests of the node -----------------------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class Peers:
         self._by_name: dict[str, Peer] = {}
         self._by_address: dict[Address, Peer] = {}
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def refusal(self, holder: Holder) -> str:
         """Why he cannot have another peer; empty where he can."""
         if len(self._entries) >= MOST_PEERS:

@@ -1,0 +1,55 @@
+"""What this process costs the machine, and how late its event loop is.
+
+A timer measures the lag: how much later than asked it comes. A packet, a call and a ping wait as long.
+"""
+
+import asyncio
+import os
+import time
+from collections import deque
+from pathlib import Path
+
+from sluice.core.figures import CPU_SECONDS, DESCRIPTORS, LOOP_LAG, MEMORY, THREADS, Values
+from sluice.process.owned import own
+
+_SAMPLE_S = 0.05
+_WINDOW_S = 10.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class LoadMeter:
+    """Measures the process in whose loop it is made, from `start` on. Its thread must be the loop's."""
+
+    def __init__(self) -> None:
+        self._lags: deque[float] = deque(maxlen=round(_WINDOW_S / _SAMPLE_S))
+
+    def start(self) -> "asyncio.Task[None]":
+        return own(self._sample(), "the measuring of the event loop")
+
+    def lag_s(self, part: float) -> float:
+        """The lag that this part (0 to 1) of the last 10 s stayed below; 0 before anything was measured."""
+        lags = sorted(self._lags)
+        return lags[min(len(lags) - 1, int(part * len(lags)))] if lags else 0.0
+
+    def totals(self) -> Values:
+        loop_s = time.thread_time()
+        return {CPU_SECONDS.name: {"loop": loop_s, "others": max(0.0, time.process_time() - loop_s)}}
+
+    def gauges(self) -> Values:
+        return {
+            LOOP_LAG.name: {"p50": self.lag_s(0.5), "p99": self.lag_s(0.99), "max": self.lag_s(1.0)},
+            MEMORY.name: {"": int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES},
+            DESCRIPTORS.name: {"": _entries("/proc/self/fd")},
+            THREADS.name: {"": _entries("/proc/self/task")},
+        }
+
+    async def _sample(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _SAMPLE_S
+            await asyncio.sleep(_SAMPLE_S)
+            self._lags.append(max(0.0, loop.time() - due))
+
+
+def _entries(folder: str) -> int:
+    return sum(1 for _ in Path(folder).iterdir())
