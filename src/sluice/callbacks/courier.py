@@ -24,6 +24,7 @@ from sluice.core.tasks import Dialect
 from sluice.net.post import Poster, PostFailed
 from sluice.net.slots import Slots
 from sluice.process.owned import own
+from sluice.store.errors import StoreTrouble
 from sluice.store.outbox import OutboxEntry, give_up, heads, note_delivered, note_failed
 from sluice.store.registrations import find_at
 from sluice.store.thread import Store
@@ -83,8 +84,9 @@ class Courier:
         self._ended.clear()
         try:
             registration, entries = await self._tools.store.run(self._look)
-        except Exception:  # root of a courier: the store will be better
-            log.exception("callbacks cannot be read", destination=self._destination)
+        except Exception as error:  # root of a courier: the next look may be better
+            if not isinstance(error, StoreTrouble):  # which the store says
+                log.exception("callbacks cannot be read", destination=self._destination)
             await asyncio.sleep(_PAUSE_AFTER_TROUBLE_S)
             return True
         if not entries and not self._busy and not self._woken.is_set():
@@ -123,8 +125,9 @@ class Courier:
     async def _deliver(self, entry: OutboxEntry, registration: Registration | None) -> None:
         try:
             await self._try(entry, registration)
-        except Exception:  # root of a delivery: what came of it is not noted, so it is tried again
-            log.exception("the end of a callback was not noted", event_id=entry.event_id)
+        except Exception as error:  # root of a delivery: what came of it is not noted, so it is tried again
+            if not isinstance(error, StoreTrouble):
+                log.exception("the end of a callback was not noted", event_id=entry.event_id)
             await asyncio.sleep(_PAUSE_AFTER_TROUBLE_S)
         finally:
             del self._busy[entry.id]

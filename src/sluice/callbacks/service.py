@@ -24,6 +24,7 @@ from sluice.net.post import Poster
 from sluice.net.slots import Slots
 from sluice.process.owned import own
 from sluice.store import registrations
+from sluice.store.errors import StoreTrouble
 from sluice.store.outbox import (
     DEAD,
     DELIVERED,
@@ -154,7 +155,9 @@ class CallbackService:
                 for destination in await self._store.run(pending_destinations):
                     self._wake(destination)
                 await self._purge()
-            except Exception:  # root of the sweeper: the store will be better
+            except StoreTrouble:
+                pass  # the store says it
+            except Exception:  # root of the sweeper: the next look may be better
                 log.exception("callbacks cannot be read")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SWEEP_S):

@@ -48,6 +48,7 @@ from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
 from sluice.store.bans import is_barred
 from sluice.store.bots import refuse_beyond
+from sluice.store.errors import StoreTrouble
 from sluice.store.tasks import (
     find_latest,
     find_live,
@@ -360,7 +361,8 @@ class TaskService:
     def _answer(self, run: Run, effect: events.Answer) -> None:
         ticket = cast("asyncio.Future[None] | None", effect.ticket)
         if ticket is None:
-            log.error("a change of a task was not made", run=run.task.id, exc_info=effect.error)
+            if not isinstance(effect.error, StoreTrouble):  # which the store says; it is tried again
+                log.error("a change of a task was not made", run=run.task.id, exc_info=effect.error)
         elif ticket.done():  # whoever asked has gone
             return
         elif effect.error is not None:
