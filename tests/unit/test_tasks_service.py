@@ -28,7 +28,7 @@ from sluice.process.control import (
     UpdateSession,
 )
 from sluice.store.schema import tasks
-from sluice.store.tasks import advance_task, change_spec, insert_task
+from sluice.store.tasks import advance_task, change_spec, get_run, insert_task, save_positions
 from sluice.store.thread import Store
 from sluice.tasks import service as module
 from sluice.tasks.media_pool import MediaPool
@@ -263,6 +263,32 @@ async def test_the_lifetime_ends_a_task(monkeypatch: pytest.MonkeyPatch, node: N
     process.report(finished(task.id, Reason.STOPPED))
     await settle()
     assert (await node.show(task.id))[:2] == ("ended", "lifetime_exceeded")
+
+
+async def test_positions_are_noted_as_they_are_told_and_only_those_that_changed(
+    monkeypatch: pytest.MonkeyPatch, node: Node
+) -> None:
+    monkeypatch.setattr(module, "_TOLD_S", 0)
+    monkeypatch.setattr(module, "_NOTED_AGAIN_S", 0)
+    noted: list[list[tuple[RunId, int]]] = []
+
+    def save(conn: Connection, known: list[Any]) -> None:
+        noted.append([(run_id, far.position_us) for run_id, _, far in known])
+        save_positions(conn, known)
+
+    monkeypatch.setattr(module, "save_positions", save)
+    await node.restart()
+    one, process = await node.running("one")
+    await node.running("other")
+    noted.clear()
+    process.report(progress(one.id, 4_000_000))
+    await settle()
+    assert noted == [[(one.id, 4_000_000)]]
+    await settle()
+    assert len(noted) == 1
+    record = await node.store.run(lambda conn: get_run(conn, one.id))
+    assert record is not None
+    assert record.position_us == 4_000_000
 
 
 async def test_after_a_crash_the_task_goes_on_elsewhere_at_its_position(node: Node) -> None:
