@@ -120,9 +120,19 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSettings:
+    """`form` is `console` or `json`; None: the first on a terminal. Without a `file` lines go to standard
+    error."""
+
+    level: str
+    form: str | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     data: Path
-    log_level: str
+    log: LogSettings
     listen: ListenSettings
     rooms: RoomSettings
     media: MediaSettings
@@ -168,7 +178,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         raise BadInput(places[given], f"is of no use without {_written_as(other, places[given])}")
     return Settings(
         data=raw.data,
-        log_level=raw.log_level,
+        log=LogSettings(raw.log_level, raw.log_format, raw.log_file and raw.log_file.absolute()),
         listen=raw.listen,
         rooms=RoomSettings(
             raw.room_processes, raw.media_port, raw.public_ip, raw.most_kept_mb, raw.peer_seats()
@@ -349,6 +359,8 @@ class _Raw(BaseModel):
     most_failed_logins: _Most = MOST_FAILED_LOGINS
     most_admin_tries: _Most = MOST_ADMIN_TRIES
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] | None = None
+    log_file: Path | None = None
 
     def peer_seats(self) -> SeatLimits:
         return SeatLimits(

@@ -10,6 +10,7 @@ from sluice.config import (
     BotSettings,
     HttpSettings,
     ListenSettings,
+    LogSettings,
     MediaSettings,
     RoomSettings,
     Settings,
@@ -37,7 +38,7 @@ def test_defaults(
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": gb << 18, "SC_PAGE_SIZE": 4096}.__getitem__)
     assert load_settings({}, {}, toml) == Settings(
         data=Path("data"),
-        log_level="info",
+        log=LogSettings("info"),
         listen=ListenSettings("127.0.0.1", 8080),
         rooms=RoomSettings(processes=rooms, media_port=40000, public_ip=()),
         media=MediaSettings(processes=cores, allow_networks=(), most_mb=mb, most_apart=8),
@@ -48,7 +49,7 @@ def test_a_flag_wins_over_a_variable_and_that_over_the_file(toml: Path) -> None:
     toml.write_text('data = "a"\nmedia_port = 1\nlog_level = "error"\n')
     environ = {"SLUICE_MEDIA_PORT": "2", "SLUICE_LOG_LEVEL": "debug"}
     settings = load_settings({"log_level": "warning", "media_port": None}, environ, toml)
-    assert (settings.data, settings.rooms.media_port, settings.log_level) == (Path("a"), 2, "warning")
+    assert (settings.data, settings.rooms.media_port, settings.log.level) == (Path("a"), 2, "warning")
 
 
 def test_fair_shares_are_settings(toml: Path) -> None:

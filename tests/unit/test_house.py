@@ -81,6 +81,48 @@ def test_every_task_is_made_with_an_owner() -> None:
     assert not made
 
 
+#: Fields of log lines that had several names, or name a person, room or task by half.
+OLD_FIELDS = {
+    **{name: f"{name}_id" for name in ("app", "bot", "peer", "room", "run", "task", "user")},
+    **dict.fromkeys(("err", "error", "msg", "text"), "why"),
+    **dict.fromkeys(("source_url", "src"), "source"),
+    **dict.fromkeys(("dest", "push_url"), "target"),
+    **dict.fromkeys(("name", "what"), "work"),
+}
+
+
+def test_fields_of_the_log_have_one_name_everywhere() -> None:
+    found, lines = [], 0
+    for path in SOURCES:
+        for call in log_calls(parse(path)):
+            lines += 1
+            names = {keyword.arg for keyword in call.keywords if keyword.arg}
+            found += [f"{place(path, call)} {name}: {OLD_FIELDS[name]}" for name in names & set(OLD_FIELDS)]
+    assert not found
+    assert lines > 80
+
+
+def test_events_of_the_log_are_constant() -> None:
+    made = [
+        place(path, call)
+        for path in SOURCES
+        for call in log_calls(parse(path))
+        if not (call.args and isinstance(call.args[0], ast.Constant | ast.Name))
+    ]
+    assert not made
+
+
+def log_calls(tree: ast.Module) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and ast.unparse(node.func.value) == "log"
+            and node.func.attr in ("debug", "info", "warning", "error", "exception", "critical")
+        ):
+            yield node
+
+
 def test_every_test_has_a_category() -> None:
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
     assert folders <= {"unit", "integration", "acceptance", "hostile", "fuzz"}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.apps import App, Apps
-from sluice.core.errors import TaskNotFound
+from sluice.core.errors import Draining, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.request_headers import RequestHeaders
@@ -27,6 +27,7 @@ from sluice.process.control import (
     StopSession,
     UpdateSession,
 )
+from sluice.process.state import NodeState
 from sluice.store.schema import tasks
 from sluice.store.tasks import advance_task, change_spec, get_run, insert_task, save_positions
 from sluice.store.thread import Store
@@ -54,12 +55,13 @@ class Node:
         self.now = 1_800_000_000.0
         self.store = MemoryStore()
         self.apps = Apps()
+        self.state = NodeState()
         self._begin()
 
     def _begin(self) -> None:
         self.media, self.rooms = FakeMedia(2), FakeRunRooms()
         store, media = cast(Store, self.store), cast(MediaPool, self.media)
-        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps)
+        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps, self.state)
 
     async def restart(self) -> None:
         await self.tasks.close()
@@ -131,6 +133,15 @@ async def test_sources_are_asked_with_what_the_app_has(node: Node) -> None:
     assert isinstance(job, RelayJob)
     assert (job.user_agent, job.headers) == ("Player/1", {"Referer": "https://site/"})
     assert "https://site/" not in repr(job)
+
+
+async def test_a_node_that_is_being_stopped_starts_nothing_and_leaves_the_rest(node: Node) -> None:
+    task, _ = await node.running()
+    node.state.drain()
+    with pytest.raises(Draining, match="being stopped and takes no new work; try again"):
+        await node.start("other")
+    assert (await node.show(task.id))[0] == "running"
+    await node.tasks.stop(task.id)
 
 
 async def test_a_start_is_durable_and_placed(node: Node) -> None:
@@ -652,7 +663,7 @@ async def test_a_failure_of_the_store_that_nobody_waits_for_is_logged(
         patch.setattr(node.store, "run", fail)
         process.report(Lost(run_id=task.id, reason="source_interrupted", text="gone"))
         await settle()
-    assert [(line["log_level"], line["run"]) for line in logs] == [("error", task.id)]
+    assert [(line["log_level"], line["run_id"]) for line in logs] == [("error", task.id)]
     assert (await node.show(task.id))[0] == "running"
 
 

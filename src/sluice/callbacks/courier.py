@@ -62,9 +62,11 @@ class Courier:
         )  #: ended since the store was last asked, whose answer is out of date for them
         self._silent = False
         self._failures = 0  #: in a row
+        self.quiet = asyncio.Event()  #: nothing is being delivered, and nothing is due that could be
 
     def wake(self) -> None:
         """Something has changed for this destination."""
+        self.quiet.clear()
         self._woken.set()
 
     async def run(self) -> None:
@@ -73,6 +75,7 @@ class Courier:
             while await self._step():
                 pass
         finally:
+            self.quiet.set()
             for delivery in self._busy.values():
                 delivery.cancel()
             if self._busy:
@@ -87,6 +90,7 @@ class Courier:
         except Exception as error:  # root of a courier: the next look may be better
             if not isinstance(error, StoreTrouble):  # which the store says
                 log.exception("callbacks cannot be read", destination=self._destination)
+            self.quiet.set()
             await asyncio.sleep(_PAUSE_AFTER_TROUBLE_S)
             return True
         if not entries and not self._busy and not self._woken.is_set():
@@ -114,6 +118,8 @@ class Courier:
         return _LONGEST_REST_S
 
     async def _rest(self, seconds: float) -> None:
+        if not self._busy and not self._woken.is_set():
+            self.quiet.set()
         try:
             async with asyncio.timeout(min(seconds, _LONGEST_REST_S)):
                 await self._woken.wait()

@@ -67,6 +67,7 @@ class CallbackService:
         self._waiting = False  #: a courier of such an address was not begun
         self._look = asyncio.Event()  #: set when the sweeper shall look at once
         self._sweeper: asyncio.Task[None] | None = None
+        self._flush_until: float | None = None  #: loop time
 
     async def __aenter__(self) -> Self:
         """Goes on with the events that the last run of the node left. Raises BadInput, StoreError."""
@@ -79,6 +80,7 @@ class CallbackService:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._flush()  # what happened while the node was ending
         self._store.on_wakeup = lambda topic: None
         work = [task for _, task in self._couriers.values()]
         if self._sweeper is not None:
@@ -86,6 +88,18 @@ class CallbackService:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+
+    async def flush(self, most_s: float) -> None:
+        """Returns when all is delivered that can be at present, or after this time. What is left of it may be
+        used at the end, for what happens until then."""
+        self._flush_until = asyncio.get_running_loop().time() + most_s
+        await self._flush()
+
+    async def _flush(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._flush_until or 0.0):
+                while busy := [one for one, _ in self._couriers.values() if not one.quiet.is_set()]:
+                    await asyncio.gather(*(courier.quiet.wait() for courier in busy))
 
     # --- port ---------------------------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ class Runner:
         if isinstance(error, MemoryError):
             raise error
         if error is not None:
-            log.error("session failed", run=self._course.run_id, exc_info=error)
+            log.error("session failed", run_id=self._course.run_id, exc_info=error)
             return Outcome.of(Reason.INTERNAL_ERROR)
         return work.result()
 
@@ -130,7 +130,7 @@ class Runner:
                 self._told_second = second
                 self._course.progress()
         except Exception:  # root of a timer: nobody watches this session any more
-            log.exception("the watch of a session failed", run=self._course.run_id)
+            log.exception("the watch of a session failed", run_id=self._course.run_id)
             self._watching.cancel()
             self.stop(Reason.INTERNAL_ERROR)
         if outcome is not None and self._outcome is None:

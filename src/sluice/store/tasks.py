@@ -460,7 +460,7 @@ def _readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], _T]) -> Itera
         try:
             yield read(row)
         except UnreadableTask as error:
-            log.error("x task", run=row.id, why=str(error))
+            log.error("x task", run_id=row.id, why=str(error))
 
 
 @cache

@@ -44,6 +44,7 @@ from sluice.process.control import (
     StopSession,
 )
 from sluice.process.owned import own
+from sluice.process.state import NodeState
 from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
 from sluice.store.bans import is_barred
@@ -92,13 +93,15 @@ class TaskService:
         rooms: RunRooms,
         clock: Callable[[], float],
         apps: Apps | None = None,
+        state: NodeState | None = None,
     ) -> None:
-        """`apps` say what the sources of their tasks are asked with."""
+        """`apps` say what the sources of their tasks are asked with; `state`, whether tasks may begin."""
         self._store = store
         self._media = media
         self._rooms = rooms
         self._clock = clock
         self._apps = apps or Apps()
+        self._state = state or NodeState()
         self._runs: dict[RunId, Run] = {}
         self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
@@ -161,6 +164,7 @@ class TaskService:
         return await self._store.run(lambda conn: find_live(conn, kind, app_id, room_id, task_id))
 
     async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
+        self._state.admit()
         now = self._clock()
         asked = Task(
             id=new_run_id(),
@@ -372,7 +376,7 @@ class TaskService:
         ticket = cast("asyncio.Future[None] | None", effect.ticket)
         if ticket is None:
             if not isinstance(effect.error, StoreTrouble):  # which the store says; it is tried again
-                log.error("a change of a task was not made", run=run.task.id, exc_info=effect.error)
+                log.error("a change of a task was not made", run_id=run.task.id, exc_info=effect.error)
         elif ticket.done():  # whoever asked has gone
             return
         elif effect.error is not None:
@@ -466,8 +470,8 @@ def _log_change(change: events.Persist, task: Task[Any]) -> None:
     last = change.steps[-1]
     if change.control is not None:
         given = {name: value for name, value in asdict(change.control).items() if value is not None}
-        log.info("task controlled", run=task.id, state=task.state.value, **given)
+        log.info("task controlled", run_id=task.id, state=task.state.value, **given)
     elif isinstance(last, events.Advance):
-        log.info("task", run=task.id, state=task.state.value, reason=last.reason.code, text=last.text)
+        log.info("task", run_id=task.id, state=task.state.value, reason=last.reason.code, why=last.text)
     elif isinstance(last, events.SetStage):
-        log.info("push", run=task.id, stage=last.stage.code, text=last.text)
+        log.info("push", run_id=task.id, stage=last.stage.code, why=last.text)
