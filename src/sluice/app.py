@@ -65,7 +65,7 @@ from sluice.store.folder import held
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
-from sluice.tasks.service import TaskService
+from sluice.tasks.service import KEEP_ENDED_S, TaskService
 from sluice.wire.signature import Policy
 
 #: Seconds that the end of a node waits for callbacks.
@@ -116,7 +116,9 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
                 state = NodeState()
-                tasks = TaskService(store, media, rooms, time.time, registry.apps, state)
+                tasks = TaskService(
+                    store, media, rooms, time.time, registry.apps, state, settings.keep_s or KEEP_ENDED_S
+                )
                 actions = action_table(tasks, rooms, bans, callbacks)
                 refusals = Refusals()
                 operator = Operator(
@@ -190,7 +192,7 @@ async def _callbacks(settings: Settings, store: Store, rooms: Rooms) -> AsyncIte
     registered = settings.callbacks.registrations
     async with (
         Poster(AddressPolicy(settings.media.allow_networks)) as poster,
-        CallbackService(store, poster, forms, time.time, registered) as callbacks,
+        CallbackService(store, poster, forms, time.time, registered, settings.keep_s) as callbacks,
         RoomEvents(store, time.time) as room_events,
     ):
         rooms.listen(room_events)

@@ -18,6 +18,7 @@ import uvloop
 from sluice import __version__
 from sluice.app import Node, run_node, wait_for_signal
 from sluice.cli_apps import app_cli, key_cli
+from sluice.cli_backup import backup, restore
 from sluice.cli_bots import bot_cli, channel_cli
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
@@ -58,6 +59,8 @@ cli.add_typer(bot_cli, name="bot")
 cli.add_typer(channel_cli, name="channel")
 callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running node tells to callers.")
 cli.add_typer(callback_cli, name="callback")
+cli.command()(backup)
+cli.command()(restore)
 
 
 def main() -> None:
@@ -122,6 +125,13 @@ _FormatOption = Annotated[
 _LogFileOption = Annotated[
     Path | None, typer.Option(help="Log into this file, which may be moved away meanwhile.")
 ]
+_KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        help="72h, 30d, …: ended tasks and settled callbacks are kept so long. Default: 7d, delivered "
+        "callbacks for an hour"
+    ),
+]
 _LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]
 
 # --- nodes ------------------------------------------------------------------------------------------------
@@ -161,6 +171,7 @@ def serve(  # noqa: PLR0913 - every setting is an option
     most_streams: _ChannelStreamsOption = None,
     most_bot_streams: _BotStreamsOption = None,
     require_registered_channels: _RegisteredOption = None,
+    keep: _KeepOption = None,
     log_level: _LevelOption = None,
     log_format: _FormatOption = None,
     log_file: _LogFileOption = None,

@@ -44,6 +44,7 @@ from sluice.core.limits import (
     MOST_USER_PEERS,
     MOST_USER_STREAMS,
 )
+from sluice.core.tasks import LISTED_S
 from sluice.core.urls import CALLBACK_URL
 
 
@@ -140,6 +141,8 @@ class Settings:
     http: HttpSettings = HttpSettings()
     ice_servers: tuple[IceServer, ...] = ()  #: browsers are told of them
     bots: BotSettings = BotSettings()
+    #: Seconds that ended tasks and settled callbacks are kept; None: the defaults of each.
+    keep_s: int | None = None
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -194,6 +197,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         bots=BotSettings(
             StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
         ),
+        keep_s=raw.keep,
     )
 
 
@@ -271,6 +275,17 @@ def _parse_hosts(value: object) -> tuple[str, ...]:
 
 def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
     return tuple(parse_ice_server(item) for item in _items(value))
+
+
+def _parse_keep(value: object) -> int:
+    """Seconds."""
+    found = re.fullmatch("([0-9]{1,5})([hd])", str(value).strip())
+    if found is None:
+        raise ValueError("write hours or days, such as 72h or 30d")
+    seconds = int(found[1]) * (3600 if found[2] == "h" else 86400)
+    if seconds < LISTED_S:
+        raise ValueError("must be at least 72h, for which callers may list ended tasks")
+    return seconds
 
 
 def _cores() -> int:
@@ -361,6 +376,7 @@ class _Raw(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
     log_file: Path | None = None
+    keep: Annotated[int | None, BeforeValidator(_parse_keep)] = None
 
     def peer_seats(self) -> SeatLimits:
         return SeatLimits(

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from sluice.core.errors import Overloaded
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
-from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
+from sluice.core.tasks import LIFETIME_S, LISTED_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
 from sluice.process.owned import trouble
 from sluice.store import tasks as queries
 from sluice.store.errors import StoreError, StoreTrouble
@@ -545,8 +545,8 @@ async def test_a_room_lists_the_latest_run_of_each_task(store: Store) -> None:
     assert await list_room(store, newest_first=False) == [("B", 2), ("A", 3), ("C", 4)]
     assert await list_room(store, offset=1, limit=1) == [("A", 3)]
     await finish(store, second, NOW + 5)
-    assert await list_room(store, now=NOW + 5 + queries.LISTED_S - 1) == [("C", 4), ("A", 3), ("B", 2)]
-    assert await list_room(store, now=NOW + 5 + queries.LISTED_S) == [("C", 4), ("B", 2)]
+    assert await list_room(store, now=NOW + 5 + LISTED_S - 1) == [("C", 4), ("A", 3), ("B", 2)]
+    assert await list_room(store, now=NOW + 5 + LISTED_S) == [("C", 4), ("B", 2)]
 
 
 async def test_a_live_run_is_the_latest_even_when_the_clock_was_set_back(store: Store) -> None:

@@ -113,6 +113,8 @@ def test_lists_are_lists_or_texts_with_commas(toml: Path, given: object) -> None
         ("media_processes", "257", "must be a number of at most 256"),
         ("public_ip", "example.org", "IP addresses"),
         ("allow_networks", "10.0.0.1/8", "has host bits set"),
+        ("keep", "71h", "must be at least 72h"),
+        ("keep", "week", "write hours or days"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
     ],
 )
@@ -126,6 +128,12 @@ def test_a_bad_value_is_named_with_its_place_and_rule(toml: Path, name: str, val
         assert caught.value.field == place
         assert rule in caught.value.why
         assert value[:100] in caught.value.why
+
+
+def test_how_long_ended_things_are_kept(toml: Path) -> None:
+    assert load_settings({}, {}, toml).keep_s is None
+    kept = [load_settings({"keep": value}, {}, toml).keep_s for value in ("72h", "30d")]
+    assert kept == [72 * 3600, 30 * 86400]
 
 
 def test_an_option_that_is_given_often_is_shown_as_it_was_written(toml: Path) -> None:

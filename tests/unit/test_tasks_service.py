@@ -302,6 +302,26 @@ async def test_positions_are_noted_as_they_are_told_and_only_those_that_changed(
     assert record.position_us == 4_000_000
 
 
+async def test_ended_tasks_are_deleted_by_age_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch, node: Node
+) -> None:
+    monkeypatch.setattr(module, "_SWEEP_S", 0)
+    monkeypatch.setattr(module, "_PURGE_EVERY", 1)
+    monkeypatch.setattr(module, "_PURGE_AT_ONCE", 2)
+    for n in range(5):
+        _, process = await node.running(f"old {n}")
+        process.report(finished(process.jobs[-1].run_id, Reason.END_OF_STREAM))
+        await settle()
+    node.now += module.KEEP_ENDED_S - 1
+    await node.restart()
+    await settle()
+    assert len(await node.tasks.list_documents(limit=10, offset=0)) == 5
+    node.now += 2
+    await settle()
+    await settle()
+    assert await node.tasks.list_documents(limit=10, offset=0) == []
+
+
 async def test_after_a_crash_the_task_goes_on_elsewhere_at_its_position(node: Node) -> None:
     task, process = await node.running()
     process.report(progress(task.id, 4_000_000, 2))

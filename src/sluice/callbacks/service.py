@@ -56,11 +56,14 @@ class CallbackService:
         forms: Mapping[Dialect, Form],
         clock: Callable[[], float],
         configured: Iterable[Registration] = (),
+        keep_s: float | None = None,
     ) -> None:
-        """`configured` are the registrations of the configuration."""
+        """`configured` are the registrations of the configuration. Settled events are kept for `keep_s`;
+        None: delivered ones for an hour, dead ones for a week."""
         self._store = store
         self._clock = clock
         self._configured = tuple(configured)
+        self._keep_s = _KEEP_S if keep_s is None else dict.fromkeys(_KEEP_S, keep_s)
         self._tools = Tools(store, poster, Slots(MOST_DELIVERIES), forms, clock)
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
         self._of_tasks = 0  #: couriers of addresses that came with tasks
@@ -130,7 +133,7 @@ class CallbackService:
         def begin_anew(conn: Connection) -> dict[str, object]:
             entry = replay(conn, event_id, now)
             if entry is None:
-                raise CallbackNotFound(f"there is no event {event_id}; delivered ones are kept for an hour")
+                raise CallbackNotFound(f"there is no event {event_id}; delivered ones are kept for a time")
             return _document(entry, registrations.find_at(conn, entry.destination))
 
         return await self._store.run(begin_anew)
@@ -178,7 +181,7 @@ class CallbackService:
                     await self._look.wait()
 
     async def _purge(self) -> None:
-        for status, keep_s in _KEEP_S.items():
+        for status, keep_s in self._keep_s.items():
             before = self._clock() - keep_s
             while await self._purge_some(status, before) == _PURGE_AT_ONCE:
                 pass

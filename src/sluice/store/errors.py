@@ -4,7 +4,8 @@ SluiceError
 ├── StoreError         the database cannot be opened, refused a commit, or is closed
 │   └── StoreTrouble   … for a reason outside of sluice: it is locked, the disk is full, …
 ├── CredentialsError   credentials.json is missing, or does not fit together with the database
-└── FolderError        the data folder cannot be used, or another node uses it
+├── FolderError        the data folder cannot be used, or another node uses it
+└── BackupError        a backup cannot be made or restored
 """
 
 from sluice.core.errors import Culprit, SluiceError, Unavailable
@@ -25,4 +26,8 @@ class CredentialsError(SluiceError):
 
 
 class FolderError(SluiceError):
+    pass
+
+
+class BackupError(SluiceError):
     pass

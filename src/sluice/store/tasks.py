@@ -39,7 +39,7 @@ from sluice.core.kinds import read_spec, row_of
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
 from sluice.core.push import PushStage
 from sluice.core.run_events import Advance, CameTooLate, ChangeSpec, Persist, Persisted, Progress, SetStage
-from sluice.core.tasks import Dialect, Kind, RelaySpec, S, Spec, Task
+from sluice.core.tasks import LISTED_S, Dialect, Kind, RelaySpec, S, Spec, Task
 from sluice.store.errors import StoreError
 from sluice.store.outbox import enqueue
 from sluice.store.schema import tasks
@@ -47,9 +47,6 @@ from sluice.store.schema import tasks
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
-
-#: Ended tasks stay listed for 72 h (docs/contract/volcengine.md 8.4).
-LISTED_S = 72 * 3600
 
 _LIVE = tasks.c.ended_at.is_(None)
 

@@ -79,7 +79,8 @@ _TOLD_S = 0.05
 #: Between two notes of positions, if some are late.
 _NOTED_AGAIN_S = 0.2
 _PURGE_EVERY = 600
-_KEEP_ENDED_S = 7 * 86400
+KEEP_ENDED_S = 7 * 86400
+_PURGE_AT_ONCE = 500
 _CLOSE_S = 5.0
 
 
@@ -94,14 +95,17 @@ class TaskService:
         clock: Callable[[], float],
         apps: Apps | None = None,
         state: NodeState | None = None,
+        keep_s: float = KEEP_ENDED_S,
     ) -> None:
-        """`apps` say what the sources of their tasks are asked with; `state`, whether tasks may begin."""
+        """`apps` say what the sources of their tasks are asked with; `state`, whether tasks may begin;
+        `keep_s`, for how long ended ones are kept."""
         self._store = store
         self._media = media
         self._rooms = rooms
         self._clock = clock
         self._apps = apps or Apps()
         self._state = state or NodeState()
+        self._keep_s = keep_s
         self._runs: dict[RunId, Run] = {}
         self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
@@ -401,7 +405,7 @@ class TaskService:
             sweeps += 1
             self._wake()
             if sweeps % _PURGE_EVERY == 0:
-                self._spawn(self._purge(self._clock() - _KEEP_ENDED_S))
+                self._spawn(self._purge(self._clock() - self._keep_s))
 
     async def _keep_positions(self) -> None:
         """Notes them once a second, as soon as they are known: a node that dies leaves them no older."""
@@ -428,7 +432,12 @@ class TaskService:
             self._noted = known
 
     async def _purge(self, before: float) -> None:
-        await self._store.run(lambda conn: purge_older_than(conn, before))
+        with suppress(StoreTrouble):  # which the store says
+            while await self._purge_some(before) == _PURGE_AT_ONCE:
+                pass
+
+    async def _purge_some(self, before: float) -> int:
+        return await self._store.run(lambda conn: purge_older_than(conn, before, limit=_PURGE_AT_ONCE))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = own(work, "a change of a task", vital=False)
