@@ -48,7 +48,9 @@ from sluice.callbacks.service import CallbackService
 from sluice.config import Settings
 from sluice.core.addresses import AddressPolicy
 from sluice.core.apps import Apps
+from sluice.core.errors import BadInput
 from sluice.core.figures import Ledger
+from sluice.core.limits import LEAST_DESCRIPTORS
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.process.descriptors import Share, raise_limit, share_of_callers
@@ -91,7 +93,14 @@ class Node:
 async def run_node(settings: Settings) -> AsyncIterator[Node]:
     """A node that serves while the context is open. Raises SluiceError and OSError when it cannot start."""
     listen, http = settings.listen, settings.http
-    share = share_of_callers(raise_limit(), http.most_connections)
+    descriptors = raise_limit()
+    if descriptors < LEAST_DESCRIPTORS:
+        raise BadInput(
+            "open files",
+            f"the system allows {descriptors}, a node needs {LEAST_DESCRIPTORS}; raise it: LimitNOFILE=65536 "
+            "in the unit of systemd, --ulimit nofile=65536 of docker, or ulimit -n",
+        )
+    share = share_of_callers(descriptors, http.most_connections)
     # First what another node or program may hold, before anything is begun that would have to be ended again.
     with held(settings.data), listening(listen.host, listen.port, http.tls) as listener:
         async with _running(settings, listener, share) as node:

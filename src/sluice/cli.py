@@ -20,6 +20,7 @@ from sluice.app import Node, run_node, wait_for_signal
 from sluice.cli_apps import app_cli, key_cli
 from sluice.cli_backup import backup, restore
 from sluice.cli_bots import bot_cli, channel_cli
+from sluice.cli_doctor import doctor
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
 from sluice.core.apps import App
@@ -50,7 +51,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+cli = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of the commands below, too
+    help=__doc__,
+)
 task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
 cli.add_typer(task_cli, name="task")
 cli.add_typer(app_cli, name="app")
@@ -61,6 +67,7 @@ callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running nod
 cli.add_typer(callback_cli, name="callback")
 cli.command()(backup)
 cli.command()(restore)
+cli.command()(doctor)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.acceptance.clips import FRAME_RATE, Clips
-from tests.acceptance.node import serve_node
+from tests.acceptance.node import ServedNode, serve_node
 from tests.acceptance.player import RATES, Picture, playing
 from tests.acceptance.viewers import chromium_page
 
@@ -26,8 +27,19 @@ async def test_the_first_start_makes_credentials_that_only_the_owner_reads(tmp_p
         document = json.loads(file.read_text())
         assert list(document) == ["app_id", "app_key", "access_key", "secret_key", "admin_token"]
         assert len(document["app_id"]) == 24
+        assert "the node answers at" in await doctor(data, first)
     async with serve_node(data) as second:
         assert second.credentials == first.credentials
+
+
+async def doctor(data: Path, node: ServedNode) -> str:
+    """What it says beside a node, where nothing is bad."""
+    listen = node.url.removeprefix("http://")
+    command = (sys.executable, "-m", "sluice", "doctor", "--data", str(data), "--listen", listen)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output
+    return output.decode()
 
 
 async def test_tasks_go_on_after_a_restart(tmp_path: Path, browser: Browser, files: str) -> None:

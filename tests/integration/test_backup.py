@@ -52,6 +52,10 @@ async def running(data: Path) -> AsyncIterator[Store]:
             yield store
 
 
+def leftovers(*folders: Path) -> list[Path]:
+    return [path for folder in folders for path in folder.glob(".sluice*")]
+
+
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -86,7 +90,7 @@ async def test_a_node_in_use_is_copied_and_the_copy_is_a_node(
         "sluice.db": 0o600,
         "credentials.json": 0o600,
     }
-    assert not [name for name in os.listdir(tmp_path) + os.listdir(other) if name.startswith(".sluice")]
+    assert leftovers(tmp_path, other) == []
 
 
 async def test_what_is_there_is_replaced_by_force_alone_and_kept(data: Path, tmp_path: Path) -> None:
