@@ -104,7 +104,9 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
     # First what another node or program may hold, before anything is begun that would have to be ended again.
     with held(settings.data), listening(listen.host, listen.port, http.tls) as listener:
         async with _running(settings, listener, share) as node:
+            log.info("the node serves", url=node.url, release=__version__)
             yield node
+        log.info("the node has stopped")
 
 
 @asynccontextmanager

@@ -57,8 +57,9 @@ async def test_a_clean_stop_logs_no_trouble(tmp_path: Path, files: str) -> None:
         left = [got.data["UserId"] for got in receiver.taken if got.event["EventType"] == "UserLeaveRoom"]
         assert sorted(left) == ["guest", "source"], "told before the node ended"
     assert (troubles(old), troubles(log), stderr.read_text()) == ([], [], "")
-    assert {"session begins", "push begins"} <= {line["event"] for line in lines(old)}
+    assert {"the node serves", "session begins", "push begins"} <= {line["event"] for line in lines(old)}
     assert {"the node is being stopped", "session ends"} <= {line["event"] for line in lines(log)}
+    assert lines(log)[-1]["event"] == "the node has stopped"
 
 
 class Gate:

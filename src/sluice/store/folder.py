@@ -101,9 +101,9 @@ def _why(data: Path, error: OSError) -> str:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{place} is a file"
     if error.errno == errno.EROFS:
-        return f"the file system of {place} is read-only"
+        return f"the file system of {_nearest(data)} is read-only"
     if error.errno == errno.ENOSPC:
-        return f"there is no space left where {place} is"
+        return f"there is no space left where {_nearest(data)} is"
     if error.errno == errno.ENOENT:  # as in /proc
         return f"{place} takes no files or folders"
     return error.strerror or str(error)
