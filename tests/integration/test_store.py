@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, Connection, Engine, event, insert, select, text, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
@@ -24,6 +26,7 @@ from sluice.core.tasks import LIFETIME_S, LISTED_S, Dialect, Kind, MediaType, Re
 from sluice.process.owned import trouble
 from sluice.store import tasks as queries
 from sluice.store.errors import StoreError, StoreTrouble
+from sluice.store.migrate import newest_revision
 from sluice.store.schema import access_key_apps, apps, metadata, outbox, tasks
 from sluice.store.thread import Store, sqlite_url, wakeup
 from tests.testing import register
@@ -351,6 +354,24 @@ async def test_a_database_of_a_newer_release(url: URL) -> None:
     with pytest.raises(StoreError, match=r"of a newer release .* is 9999, .*up to 0006; install"):
         async with Store(url):
             pass
+
+
+async def test_a_migration_is_said(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path)
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "sluice.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with capture_logs() as logs:
+        for _ in range(2):
+            async with Store(url):
+                pass
+    (line,) = logs
+    assert (line["event"], line["revision_before"]) == ("the database was migrated", "0001")
+    assert line["revision"] == newest_revision() > "0001"
 
 
 # The schema

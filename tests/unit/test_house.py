@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER
 from sluice.cli import cli
@@ -180,6 +181,23 @@ def test_the_readme_shows_options_that_there_are() -> None:
 
 def test_every_option_says_what_it_is_for() -> None:
     assert [option.opts for option in options(get_command(cli)) if not option.help] == []
+
+
+def test_every_command_explains_itself() -> None:
+    command = get_command(cli)
+    assert {"--version", "--install-completion", "--show-completion"} <= {
+        text for option in command.params for text in option.opts
+    }
+    for words in command_lines(command):
+        shown = CliRunner().invoke(cli, [*words, "-h"])
+        assert (shown.exit_code, "Usage: " in shown.output) == (0, True), words
+
+
+def command_lines(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    """Of the command and of all below it."""
+    yield words
+    for name, below in getattr(command, "commands", {}).items():
+        yield from command_lines(below, *words, name)
 
 
 def options(command: Any) -> Iterator[Any]:
