@@ -98,9 +98,10 @@ async def refusal(node: ServedNode, files: str) -> CallFailed:
                 return error
 
 
-async def test_a_node_that_is_stopped_refuses_new_work_and_tells_what_waits(
+async def test_a_node_that_is_stopped_refuses_new_work_and_ends_when_it_is_told_again(
     tmp_path: Path, files: str
 ) -> None:
+    """It waits for a callback. What it left, its next life does."""
     gate = Gate()
     async with Receiver(gate.answer) as receiver:
         async with serve_node(tmp_path / "data") as node:
@@ -118,17 +119,14 @@ async def test_a_node_that_is_stopped_refuses_new_work_and_tells_what_waits(
                 async with offer as answer:
                     assert (answer.status, "being stopped" in await answer.text()) == (503, True)
             assert (await node.task(run))["state"] == "running"
-            gate.open.set()
-            assert await node.handle.wait() == 0
-        assert told(receiver, room)["relay"] == [1, 2, 3]
-        async with serve_node(tmp_path / "data") as node:
-            await node.until_state(run, "running")
-            await held_up(node, gate, receiver, files)
-            await refusal(node, files)
             children = node.process.children()
             node.process.terminate()
-            assert await node.handle.wait() == 128 + 15
+            assert await node.handle.wait() == 128 + signal.SIGTERM
             await until(lambda: not any(child.is_running() for child in children))
+        gate.open.set()
+        async with serve_node(tmp_path / "data") as node:
+            await receiver.until(lambda: told(receiver, room)["relay"] == [1, 2, 3])
+            await node.until_state(run, "running")
 
 
 async def test_a_node_whose_database_is_locked_ends_soon_and_says_why(tmp_path: Path, files: str) -> None:
@@ -145,5 +143,3 @@ async def test_a_node_whose_database_is_locked_ends_soon_and_says_why(tmp_path: 
     why, lost = troubles(log)
     assert (why["event"], why["why"]) == ("the store takes no changes", "database is locked")
     assert lost["event"] == "what happened in rooms was not told"
-    async with serve_node(tmp_path / "data") as node:
-        await node.until_state(run, "running")
