@@ -31,6 +31,7 @@ from sluice.process.state import NodeState
 from sluice.store.schema import tasks
 from sluice.store.tasks import advance_task, change_spec, get_run, insert_task, save_positions
 from sluice.store.thread import Store
+from sluice.tasks import positions
 from sluice.tasks import service as module
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import StartRequest
@@ -279,15 +280,15 @@ async def test_the_lifetime_ends_a_task(monkeypatch: pytest.MonkeyPatch, node: N
 async def test_positions_are_noted_as_they_are_told_and_only_those_that_changed(
     monkeypatch: pytest.MonkeyPatch, node: Node
 ) -> None:
-    monkeypatch.setattr(module, "_TOLD_S", 0)
-    monkeypatch.setattr(module, "_NOTED_AGAIN_S", 0)
+    monkeypatch.setattr(positions, "_TOLD_S", 0)
+    monkeypatch.setattr(positions, "_AGAIN_S", 0)
     noted: list[list[tuple[RunId, int]]] = []
 
     def save(conn: Connection, known: list[Any]) -> None:
         noted.append([(run_id, far.position_us) for run_id, _, far in known])
         save_positions(conn, known)
 
-    monkeypatch.setattr(module, "save_positions", save)
+    monkeypatch.setattr(positions, "save_positions", save)
     await node.restart()
     one, process = await node.running("one")
     await node.running("other")

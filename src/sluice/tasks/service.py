@@ -62,7 +62,6 @@ from sluice.store.tasks import (
     live_tasks,
     persist,
     purge_older_than,
-    save_positions,
 )
 from sluice.store.thread import Store
 from sluice.tasks.documents import document
@@ -70,14 +69,11 @@ from sluice.tasks.jobs import start_message, update_message
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.placement import Placement
 from sluice.tasks.port import StartRequest
+from sluice.tasks.positions import Positions
 
 log = structlog.get_logger()
 
 _SWEEP_S = 1.0
-#: Sessions tell their positions at whole seconds (media.session): so long after the first all have.
-_TOLD_S = 0.05
-#: Between two notes of positions, if some are late.
-_NOTED_AGAIN_S = 0.2
 _PURGE_EVERY = 600
 KEEP_ENDED_S = 7 * 86400
 _PURGE_AT_ONCE = 500
@@ -110,10 +106,7 @@ class TaskService:
         self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
-        #: The positions in the store, each with the epoch that it is of.
-        self._noted: dict[RunId, tuple[int, events.Progress]] = {}
-        self._moved = asyncio.Event()  #: a session has told its position
-        self._keeper: asyncio.Task[None] | None = None
+        self._positions = Positions(store, self._runs.values)
         self._effects: dict[type[events.Effect], Callable[[Run, Any], None]] = {
             events.Persist: self._persist,
             events.Place: self._place,
@@ -141,19 +134,19 @@ class TaskService:
         self._step_all((run_id, events.Opened()) for run_id in list(self._runs))
         await self._finish_work()
         self._sweeper = own(self._sweep(), "the sweeper of tasks")
-        self._keeper = own(self._keep_positions(), "the keeper of positions")
+        self._positions.open()
 
     async def close(self) -> None:
-        for task in (self._sweeper, self._keeper):
-            if task is not None:
-                task.cancel()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._positions.close()
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
         self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._finish_work()
-        await self._note_positions()
+        await self._positions.note()
 
     async def _finish_work(self) -> None:
         """One change may bring the next."""
@@ -284,7 +277,7 @@ class TaskService:
         run = self._runs.get(run_id)
         if told is not None and run is not None and run.process is process:
             self._step(run_id, told(message))
-            self._moved.set()
+            self._positions.tell()
 
     def _on_death(self, process: Supervised) -> None:
         here = [run for run in self._runs.values() if run.process is process]
@@ -406,30 +399,6 @@ class TaskService:
             self._wake()
             if sweeps % _PURGE_EVERY == 0:
                 self._spawn(self._purge(self._clock() - self._keep_s))
-
-    async def _keep_positions(self) -> None:
-        """Notes them once a second, as soon as they are known: a node that dies leaves them no older."""
-        while True:
-            await self._moved.wait()
-            await asyncio.sleep(_TOLD_S)
-            self._moved.clear()
-            await self._note_positions()
-            await asyncio.sleep(_NOTED_AGAIN_S)
-
-    async def _note_positions(self) -> None:
-        """All that have changed, in one transaction. A run that has changed meanwhile is left out: it may
-        play something else."""
-        known = {
-            run.task.id: (run.task.epoch, run.progress)
-            for run in self._runs.values()
-            if run.process is not None
-        }
-        news = [(run_id, *far) for run_id, far in known.items() if self._noted.get(run_id) != far]
-        if not news:
-            return
-        with suppress(StoreTrouble):  # which the store says; the next note has all of it
-            await self._store.run(lambda conn: save_positions(conn, news))
-            self._noted = known
 
     async def _purge(self, before: float) -> None:
         with suppress(StoreTrouble):  # which the store says
