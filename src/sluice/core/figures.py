@@ -39,15 +39,18 @@ THREADS = Figure("process_threads", "Threads")
 #: Of every process, the node's too.
 PROCESS = (CPU_SECONDS, LOOP_LAG, MEMORY, DESCRIPTORS, THREADS)
 
+#: Of room and media processes; rules are those of `core.drops`.
+DROPPED = Figure("dropped", "What was left out, by rule", True, "rule")
+
 PEERS = Figure("peers", "Peers of rooms")
 
 #: Of room processes.
-ROOM = (PEERS,)
+ROOM = (PEERS, DROPPED)
 
 SESSIONS = Figure("sessions", "Relays and pushes that are being played")
 
 #: Of media processes.
-MEDIA = (SESSIONS,)
+MEDIA = (SESSIONS, DROPPED)
 
 
 class Tally:
