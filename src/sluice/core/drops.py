@@ -25,6 +25,7 @@ class DropRule(Enum):
     STRANGER = "stranger", "datagrams from addresses that no peer has shown its password from"
     FORGED = "forged", "packets from the address of a peer that are not authentic, or came before"
     MALFORMED = "malformed", "packets of peers that are no RTP or RTCP"
+    EARLY = "early", "packets of peers that came before their handshake was over"
     NOT_AGREED = "not_agreed", "packets of peers that offer and answer did not agree on"
     OVER_BUDGET = "over_budget", "what peers, or others in their name, sent or asked for beyond the limits"
     VIEWER_SLOW = "viewer_slow", "packets for viewers whose network takes less than the stream has"

@@ -42,10 +42,62 @@ PROCESS = (CPU_SECONDS, LOOP_LAG, MEMORY, DESCRIPTORS, THREADS)
 #: Of room and media processes; rules are those of `core.drops`.
 DROPPED = Figure("dropped", "What was left out, by rule", True, "rule")
 
-PEERS = Figure("peers", "Peers of rooms")
+PEERS = Figure("peers", "Peers of rooms: viewer, publisher, or still connecting", label="role")
+STREAMS = Figure("room_streams", "Streams that are published in rooms, by relays and by peers", label="by")
+PUSHED = Figure("room_pushed_streams", "Streams that pushes take from rooms, once for each process")
+SENT_PACKETS = Figure("room_sent_packets", "RTP packets sent to viewers, without repeats", True, "kind")
+SENT_BYTES = Figure("room_sent_bytes", "Media sent to viewers, in bytes of RTP payload", True, "kind")
+RECEIVED_PACKETS = Figure("room_received_packets", "RTP packets that came from publishers", True, "kind")
+RECEIVED_BYTES = Figure(
+    "room_received_bytes", "Media that came from publishers, in bytes of RTP payload", True, "kind"
+)
+PUBLISHER_LOST = Figure(
+    "room_publisher_lost_packets", "Packets of publishers that never came, repeats included", True, "kind"
+)
+VIEWER_LOST = Figure(
+    "room_viewer_lost_packets", "Packets that viewers report as lost, repaired or not", True, "kind"
+)
+REPEATED = Figure(
+    "room_repeated_packets", "Packets sent again to viewers (sent), or by publishers (received)", True, "way"
+)
+NACKS = Figure("room_nacks", "Requests for lost packets: of viewers (received), or ours (sent)", True, "way")
+KEY_FRAME_REQUESTS = Figure(
+    "room_key_frame_requests", "PLI and FIR: of viewers (received), or to publishers (sent)", True, "way"
+)
+KEY_FRAMES_ASKED = Figure(
+    "room_key_frames_asked", "Key frames that publishers were asked for, relays among them", True
+)
+LATE_VIEWERS = Figure(
+    "room_late_viewers", "Viewers that began with a picture of the past, because they came late", True
+)
+PEER_FAILURES = Figure(
+    "room_peer_failures",
+    "Peers that did not connect or were lost: ice (no check came), dtls, consent, budget, defect",
+    True,
+    "why",
+)
+REFUSALS = Figure(
+    "room_refusals", "Requests of peers that were refused: offer, token, full, fragment", True, "why"
+)
+VIEWERS_BY_LOSS = Figure(
+    "room_viewers_by_loss", "Connected viewers by the loss that they report over 10 s", label="loss"
+)
+VIEWER_LOSS = Figure(
+    "room_viewer_loss_ratio", "Loss that viewers report over 10 s: mean, p95 and max of them", label="at"
+)
+VIEWER_JITTER = Figure(
+    "room_viewer_jitter_seconds", "Jitter that viewers report: mean, p95 and max of them", label="at"
+)
+VIEWER_ROUND_TRIP = Figure(
+    "room_viewer_round_trip_seconds", "Round trip to viewers: mean, p95 and max of them", label="at"
+)
 
 #: Of room processes.
-ROOM = (PEERS, DROPPED)
+ROOM = (
+    *(PEERS, STREAMS, PUSHED, SENT_PACKETS, SENT_BYTES, RECEIVED_PACKETS, RECEIVED_BYTES, PUBLISHER_LOST),
+    *(VIEWER_LOST, REPEATED, NACKS, KEY_FRAME_REQUESTS, KEY_FRAMES_ASKED, LATE_VIEWERS, PEER_FAILURES),
+    *(REFUSALS, VIEWERS_BY_LOSS, VIEWER_LOSS, VIEWER_JITTER, VIEWER_ROUND_TRIP, DROPPED),
+)
 
 SESSIONS = Figure("sessions", "Relays and pushes that are being played")
 

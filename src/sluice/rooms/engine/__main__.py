@@ -14,6 +14,7 @@ import datetime
 import resource
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from sluice.core.limits import DATAGRAMS_PER_WAKEUP, SPARE_DESCRIPTORS, WAKEUP_S
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
+    AskRoom,
+    AskRooms,
     AskRoster,
+    AskViewers,
     ClosePeer,
     Done,
     Enter,
@@ -80,10 +84,25 @@ class RoomProcess:
             [(address, self._socket.port) for address in addresses],
             emit=lambda change: self._channel.notify(change),
             start_drain=self._backlog.set,
+            drops=self._drops,
             most_kept_bytes=config.get("most_kept_mb", MOST_KEPT_MB) << 20,
             seats=SeatLimits(*config["seats"]) if "seats" in config else PEER_SEATS,
         )
         self._channel: Channel
+        self._answers: dict[type[Message], Callable[[Any], Message]] = {
+            Watch: self._engine.watch,
+            Publish: self._engine.publish,
+            PatchPeer: self._engine.patch_peer,
+            PeerSends: self._engine.peer_sends,
+            ClosePeer: self._engine.close_peer,
+            Enter: self._engine.enter,
+            AskRoster: self._engine.roster,
+            AskRooms: self._engine.list_rooms,
+            AskRoom: self._engine.show_room,
+            AskViewers: self._engine.viewers,
+            Expel: self._engine.expel,
+            Retire: self._retire,
+        }
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
@@ -150,26 +169,17 @@ class RoomProcess:
             self._engine.retire(message)
 
     async def _on_request(self, message: Message) -> Message:
-        if isinstance(message, Watch):
-            return self._engine.watch(message)
-        if isinstance(message, Publish):
-            return self._engine.publish(message)
-        if isinstance(message, PatchPeer):
-            return self._engine.patch_peer(message)
-        if isinstance(message, PeerSends):
-            return self._engine.peer_sends(message)
-        if isinstance(message, ClosePeer):
-            return self._engine.close_peer(message)
-        if isinstance(message, Enter):
-            return self._engine.enter(message)
-        if isinstance(message, AskRoster):
-            return self._engine.roster(message)
-        if isinstance(message, Expel):
-            return self._engine.expel(message)
-        if isinstance(message, Retire):
-            self._engine.retire(message)
-            return Done(found=True)
-        return Refused(field="request", why=f"a room process does not answer {message.type}")
+        handle = self._answers.get(type(message))
+        if handle is None:
+            return Refused(field="request", why=f"a room process does not answer {message.type}")
+        answer = handle(message)
+        if isinstance(answer, Refused):
+            self._engine.refuse(answer)
+        return answer
+
+    def _retire(self, request: Retire) -> Done:
+        self._engine.retire(request)
+        return Done(found=True)
 
 
 def _allow_many_sockets() -> int:
