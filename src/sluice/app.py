@@ -24,7 +24,18 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice import __version__
-from sluice.api import docs, events, native, native_apps, native_bots, native_callbacks, page, whep, whip
+from sluice.api import (
+    docs,
+    events,
+    native,
+    native_apps,
+    native_bots,
+    native_callbacks,
+    native_rooms,
+    page,
+    whep,
+    whip,
+)
 from sluice.api.admission import Admission
 from sluice.api.heybox.channels import ChannelHandlers
 from sluice.api.heybox.gateway import ROOT as BOT_ROOT
@@ -119,6 +130,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                     native_apps.routes(registry, operator),
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
+                    native_rooms.routes(rooms, operator),
                 ]
                 closing = asyncio.Event()
                 # Event streams stay open: a tenth of the connections is kept for calls, also the operator's.

@@ -21,7 +21,7 @@ from starlette.types import Message
 
 from sluice.api.operator import Operator
 from sluice.core.callbacks import CallbackNotFound
-from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overloaded, SluiceError
+from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overloaded, RoomError, SluiceError
 from sluice.core.fairness import TooOften
 from sluice.core.ids import RunId
 from sluice.core.limits import MOST_NATIVE_BODY_BYTES
@@ -90,6 +90,7 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (NotNow, 409),
     (TooOften, 429),
     (Overloaded, 503),
+    (RoomError, 503),
     (SluiceError, 500),
 )
 

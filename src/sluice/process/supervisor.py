@@ -119,11 +119,11 @@ class Supervised:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def request(self, message: Message) -> Message:
+    async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
         """Raises ChannelClosed when the child is not there or does not answer."""
         if self.channel is None or self.ready is None:
             raise ChannelClosed(f"the process {self.spec.name} is not running")
-        return await self.channel.request(message)
+        return await self.channel.request(message, deadline_s=deadline_s)
 
     def notify(self, message: Message) -> bool:
         """False when the child is not there."""
