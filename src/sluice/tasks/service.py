@@ -25,6 +25,7 @@ from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
+from sluice.core.room_documents import Watched
 from sluice.core.rooms import LinkAddress
 from sluice.core.run import Run, step
 from sluice.core.tasks import Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
@@ -49,6 +50,7 @@ from sluice.rooms.port import RunRooms
 from sluice.store.bans import is_barred
 from sluice.store.bots import refuse_beyond
 from sluice.store.tasks import (
+    TaskRecord,
     find_latest,
     find_live,
     find_of_bot,
@@ -233,13 +235,23 @@ class TaskService:
 
     async def list_documents(self, *, limit: int, offset: int) -> list[dict[str, object]]:
         records = await self._store.run(lambda conn: list_all(conn, offset=offset, limit=limit))
-        return [document(record, self._runs.get(record.task.id)) for record in records]
+        return await self._documents(records)
 
     async def document(self, run_id: RunId) -> dict[str, object]:
         record = await self._store.run(lambda conn: get_run(conn, run_id))
         if record is None:
             raise TaskNotFound(f"there is no task {run_id}")
-        return document(record, self._runs.get(run_id))
+        (found,) = await self._documents([record])
+        return found
+
+    async def _documents(self, records: list[TaskRecord]) -> list[dict[str, object]]:
+        """With what the viewers of each live relay report, asked for once of each room process."""
+        runs = [self._runs.get(record.task.id) for record in records]
+        tasks = [run.task for run in runs if run is not None and run.task.kind is Kind.RELAY]
+        seen = await self._rooms.viewers({_watched(task) for task in tasks}) if tasks else {}
+        viewers = {task.id: seen.get(_watched(task)) for task in tasks}
+        pairs = zip(records, runs, strict=True)
+        return [document(record, run, viewers.get(record.task.id)) for record, run in pairs]
 
     async def stop(self, run_id: RunId) -> None:
         await self._end(run_id, Reason.STOPPED)
@@ -430,6 +442,10 @@ _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
     ),
     Finished: lambda message: events.Finished(Reason.of(message.reason), message.text, message.source_number),
 }
+
+
+def _watched(task: Task[Any]) -> Watched:
+    return task.app_id, task.room_id, task.user_id
 
 
 def _error_of(answer: Message, run_id: RunId) -> Exception | None:
