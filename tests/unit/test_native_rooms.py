@@ -87,7 +87,7 @@ def test_a_process_that_is_dead_is_told_as_such(native: Native) -> None:
     ("path", "field"),
     [
         ("?limit=0", "limit"),
-        ("?limit=501", "limit"),
+        ("?limit=201", "limit"),
         ("?after=app", "after"),
         ("?after=app/a%20b", "after"),
         ("/app/room?offset=-1", "offset"),

@@ -16,7 +16,7 @@ from sluice.core.room_documents import RoomDocument, RoomSummary
 from sluice.rooms.port import RoomEngine
 
 #: Most rooms of a page, and most users, streams and peers of one: a room process makes them between packets.
-_MOST = 500
+_MOST = 200
 _Limit = Annotated[int, Query(ge=1, le=_MOST)]
 
 

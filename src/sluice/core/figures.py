@@ -44,7 +44,7 @@ DROPPED = Figure("dropped", "What was left out, by rule", True, "rule")
 
 PEERS = Figure("peers", "Peers of rooms: viewer, publisher, or still connecting", label="role")
 STREAMS = Figure("room_streams", "Streams that are published in rooms, by relays and by peers", label="by")
-PUSHED = Figure("room_pushed_streams", "Streams that pushes take from rooms, once for each process")
+PUSHED = Figure("room_pushed_streams", "Streams of rooms that are being pushed somewhere")
 SENT_PACKETS = Figure("room_sent_packets", "RTP packets sent to viewers, without repeats", True, "kind")
 SENT_BYTES = Figure("room_sent_bytes", "Media sent to viewers, in bytes of RTP payload", True, "kind")
 RECEIVED_PACKETS = Figure("room_received_packets", "RTP packets that came from publishers", True, "kind")
