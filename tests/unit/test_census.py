@@ -19,7 +19,7 @@ APP, ROOM_ID = AppId("app"), RoomId("room")
 
 
 def room_of(house: House, room: str = "room", offset: int = 0, limit: int = 100) -> RoomShown:
-    shown = house.engine.show_room(AskRoom(app_id=APP, room_id=RoomId(room), offset=offset, limit=limit))
+    shown = house.engine.census.room(AskRoom(app_id=APP, room_id=RoomId(room), offset=offset, limit=limit))
     read = decode(encode(shown))
     assert isinstance(read, RoomShown)
     return read
@@ -32,7 +32,7 @@ def report(stage: Stage, who: Stranger, *, lost: int, sent: int) -> None:
 
 
 def totals(house: House) -> Values:
-    return house.engine.figures()[0]
+    return house.engine.census.figures()[0]
 
 
 def test_figures_are_those_that_are_named(time: Time) -> None:
@@ -40,7 +40,7 @@ def test_figures_are_those_that_are_named(time: Time) -> None:
     for _ in stage.seconds(2):
         pass
     report(stage, stage.eve, lost=1, sent=100)
-    found, present = stage.house.engine.figures()
+    found, present = stage.house.engine.census.figures()
     names = {figure.name: figure for figure in ROOM}
     assert all(names[name].total for name in found)
     assert not any(names[name].total for name in present)
@@ -60,7 +60,7 @@ def test_what_a_peer_has_counted_is_kept_when_it_is_gone(time: Time) -> None:
     for who in (stage.eve, stage.innocent, stage.anna):
         stage.house.engine.close_peer(who.end)
     assert totals(stage.house) == before
-    assert stage.house.engine.figures()[1]["peers"] == {"viewer": 0, "publisher": 0, "connecting": 0}
+    assert stage.house.engine.census.figures()[1]["peers"] == {"viewer": 0, "publisher": 0, "connecting": 0}
 
 
 def test_viewers_are_counted_by_the_loss_that_they_report(time: Time) -> None:
@@ -73,7 +73,7 @@ def test_viewers_are_counted_by_the_loss_that_they_report(time: Time) -> None:
     report(stage, stage.innocent, lost=0, sent=100)
     Stranger(stage.house, 5009, name="silent").connect()
     Stranger(stage.house, 5010, name="late")
-    found, present = stage.house.engine.figures()
+    found, present = stage.house.engine.census.figures()
     assert present["peers"] == {"viewer": 3, "publisher": 1, "connecting": 1}
     none = {"0": 0, "<1 %": 0, "<5 %": 0, "<10 %": 0, "more": 0, "unknown": 0}
     assert present["room_viewers_by_loss"] == none | {"0": 1, "<10 %": 1, "unknown": 1}
@@ -159,9 +159,9 @@ def test_rooms_are_listed_in_order_behind_a_place(time: Time) -> None:
     house = House()
     for n, name in enumerate(("b", "a", "c")):
         Stranger(house, 6000 + n, room=name)
-    first = house.engine.list_rooms(AskRooms(after=None, limit=2)).rooms
+    first = house.engine.census.rooms(AskRooms(after=None, limit=2)).rooms
     assert [(room.room_id, room.counts.connecting) for room in first] == [("a", 1), ("b", 1)]
-    rest = house.engine.list_rooms(AskRooms(after=(APP, RoomId("b")), limit=2)).rooms
+    rest = house.engine.census.rooms(AskRooms(after=(APP, RoomId("b")), limit=2)).rooms
     assert [room.room_id for room in rest] == ["c"]
 
 
@@ -173,7 +173,7 @@ def test_what_viewers_of_a_user_report_is_summed_up(time: Time) -> None:
     report(stage, stage.eve, lost=sent // 10, sent=sent)
     report(stage, stage.innocent, lost=0, sent=sent)
     keys = ((APP, ROOM_ID, UserId("anna")), (APP, ROOM_ID, UserId("nobody")))
-    seen, nobody = stage.house.engine.viewers(AskViewers(watched=keys)).reports
+    seen, nobody = stage.house.engine.census.viewers(AskViewers(watched=keys)).reports
     assert nobody == ViewersReport(0)
     assert (seen.count, seen.reporting) == (2, 2)
     assert seen.loss_percent is not None
@@ -196,6 +196,6 @@ def test_failures_and_refusals_are_counted_by_their_cause(time: Time) -> None:
     offer = WatchOffer(APP, ROOM_ID, UserId("anna"), StreamIndex.CAMERA, UserId("eve"), "v=0")
     refused = house.engine.watch(Watch(offer=offer))
     assert isinstance(refused, Refused)
-    house.engine.refuse(refused)
-    house.engine.refuse(Refused(field="room", why="it is full", busy=True))
+    house.engine.census.refuse(refused)
+    house.engine.census.refuse(Refused(field="room", why="it is full", busy=True))
     assert totals(house)["room_refusals"] == {"offer": 1, "full": 1}

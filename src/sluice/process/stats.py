@@ -18,20 +18,29 @@ _EVERY_S = 1.0
 
 
 def tell_stats(
-    notify: Callable[[Message], None], read: Callable[[], tuple[Values, Values]], drops: DropCounter
+    notify: Callable[[Message], None],
+    read: Callable[[], tuple[Values, Values]],
+    drops: DropCounter | None = None,
 ) -> "asyncio.Task[None]":
-    """From now on `notify` gets what `read` returns (totals, and present values), what was dropped, and this
-    process's load."""
+    """From now on `notify` gets what `read` returns (totals, and present values), what was dropped if this
+    process drops anything, and its load."""
     meter = LoadMeter()
-    meter.start()
+    counter = drops if drops is not None else DropCounter()
+
+    def tell_once() -> None:
+        totals, gauges = read()
+        totals = {**totals, DROPPED.name: counter.counts, **meter.totals()}
+        notify(Stats(totals=totals, gauges={**gauges, **meter.gauges()}))
+        for rule, count in counter.due(time.monotonic()):
+            log.info("x dropped", rule=rule.code, count=count, why=rule.text)
 
     async def tell() -> None:
-        while True:
-            totals, gauges = read()
-            totals = {**totals, DROPPED.name: drops.counts, **meter.totals()}
-            notify(Stats(totals=totals, gauges={**gauges, **meter.gauges()}))
-            for rule, count in drops.due(time.monotonic()):
-                log.info("x dropped", rule=rule.code, count=count, why=rule.text)
-            await asyncio.sleep(_EVERY_S)
+        measuring = meter.start()
+        try:
+            while True:
+                tell_once()
+                await asyncio.sleep(_EVERY_S)
+        finally:
+            measuring.cancel()
 
     return own(tell(), "the telling of figures")

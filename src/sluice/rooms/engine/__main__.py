@@ -97,9 +97,9 @@ class RoomProcess:
             ClosePeer: self._engine.close_peer,
             Enter: self._engine.enter,
             AskRoster: self._engine.roster,
-            AskRooms: self._engine.list_rooms,
-            AskRoom: self._engine.show_room,
-            AskViewers: self._engine.viewers,
+            AskRooms: self._engine.census.rooms,
+            AskRoom: self._engine.census.room,
+            AskViewers: self._engine.census.viewers,
             Expel: self._engine.expel,
             Retire: self._retire,
         }
@@ -115,7 +115,7 @@ class RoomProcess:
             own(self._channel.run(), "control channel"),
             own(self._tick(), "timer of the rooms"),
             own(self._drain(), "backlogs of viewers"),
-            tell_stats(self._channel.notify, self._engine.figures, self._drops),
+            tell_stats(self._channel.notify, self._engine.census.figures, self._drops),
         ]
         watch("timer of the rooms", lambda: time.monotonic() - self._ticked_at > _STILL_S)
         try:
@@ -174,7 +174,7 @@ class RoomProcess:
             return Refused(field="request", why=f"a room process does not answer {message.type}")
         answer = handle(message)
         if isinstance(answer, Refused):
-            self._engine.refuse(answer)
+            self._engine.census.refuse(answer)
         return answer
 
     def _retire(self, request: Retire) -> Done:

@@ -40,6 +40,15 @@ from sluice.core.room_documents import (
     Watched,
     spread,
 )
+from sluice.process.control import (
+    AskRoom,
+    AskRooms,
+    AskViewers,
+    Refused,
+    RoomList,
+    RoomShown,
+    Viewers,
+)
 from sluice.rooms.engine.meter import kbps
 from sluice.rooms.engine.peer import Role
 from sluice.rooms.engine.peers import PeerEntry
@@ -56,7 +65,7 @@ _MORE, _UNKNOWN = "more", "unknown"
 
 
 class Census:
-    """`rooms` and `peers` are the engine's. `is_peer` tells publishers that are peers from runs."""
+    """`rooms` and `peers` are the engine's."""
 
     def __init__(
         self,
@@ -80,8 +89,9 @@ class Census:
             for (figure, label), count in zip(role.counted, role.counts(), strict=True):
                 self._ended.add(figure, count, label)
 
-    def refuse(self, why: str) -> None:
-        self._ended.add(REFUSALS, label=why)
+    def refuse(self, refused: Refused) -> None:
+        """A request was refused."""
+        self._ended.add(REFUSALS, label="full" if refused.busy else refused.field)
 
     # --- figures ------------------------------------------------------------------------------------------
 
@@ -129,21 +139,24 @@ class Census:
 
     # --- documents ----------------------------------------------------------------------------------------
 
-    def rooms(self, after: _RoomKey | None, limit: int) -> tuple[RoomSummary, ...]:
-        """The first rooms behind this one, in the order of app and room."""
-        keys = nsmallest(limit, (key for key in self._rooms if after is None or key > after))
+    def rooms(self, asked: AskRooms) -> RoomList:
+        """In the order of app and room."""
+        after = asked.after
+        keys = nsmallest(asked.limit, (key for key in self._rooms if after is None or key > after))
         phases: dict[_RoomKey, Counter[str]] = {key: Counter() for key in keys}
         for entry in self._peers:
             key = entry.room.app_id, entry.room.room_id
             if key in phases:
                 phases[key][_phase(entry)] += 1
-        return tuple(RoomSummary(*key, _counts(self._rooms[key], phases[key])) for key in keys)
+        return RoomList(
+            rooms=tuple(RoomSummary(*key, _counts(self._rooms[key], phases[key])) for key in keys)
+        )
 
-    def room(self, key: _RoomKey, offset: int, limit: int) -> RoomDocument | None:
-        """None where there is no such room."""
-        room = self._rooms.get(key)
-        if room is None:
-            return None
+    def room(self, asked: AskRoom) -> RoomShown:
+        room = self._rooms.get((asked.app_id, asked.room_id))
+        return RoomShown(room=self._document(room, asked.offset, asked.limit) if room is not None else None)
+
+    def _document(self, room: Room, offset: int, limit: int) -> RoomDocument:
         entries = [entry for entry in self._peers if entry.room is room]
         watched = Counter(entry.key for entry in entries if _phase(entry) == PeerRole.VIEWER.value)
         by_peer = {entry.peer.id for entry in entries}
@@ -153,23 +166,23 @@ class Census:
         ]
         now_us = self._clock_us()
         return RoomDocument(
-            *key,
+            *(room.app_id, room.room_id),
             _counts(room, Counter(map(_phase, entries))),
             users=tuple(_page(room.users(), offset, limit)),
             streams=tuple(streams),
             peers=tuple(_peer(entry, now_us) for entry in _page(entries, offset, limit)),
         )
 
-    def viewers(self, wanted: Collection[Watched]) -> tuple[ViewersReport, ...]:
-        """What the viewers of each user's streams report, in the order asked for."""
-        found: dict[Watched, list[PeerEntry]] = {key: [] for key in wanted}
+    def viewers(self, asked: AskViewers) -> Viewers:
+        """What the viewers of each user's streams report."""
+        found: dict[Watched, list[PeerEntry]] = {key: [] for key in asked.watched}
         for entry in self._peers:
             if isinstance(entry.peer.role, Watching):
                 key = entry.room.app_id, entry.room.room_id, entry.key[0]
                 if key in found:
                     found[key].append(entry)
         now_us = self._clock_us()
-        return tuple(_Seen(found[key], now_us).report() for key in wanted)
+        return Viewers(reports=tuple(_Seen(found[key], now_us).report() for key in asked.watched))
 
 
 class _Seen:

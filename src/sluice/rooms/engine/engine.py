@@ -13,17 +13,13 @@ import structlog
 
 from sluice.core.drops import DropCounter
 from sluice.core.fairness import PEER_SEATS, Holder, SeatLimits
-from sluice.core.figures import Values
 from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
 from sluice.core.limits import ANNOUNCEMENTS_PER_S
 from sluice.core.room_documents import PeerRole
 from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerAnswer, PeerPatch, PublishOffer, WatchOffer
 from sluice.process.control import (
     Answer,
-    AskRoom,
-    AskRooms,
     AskRoster,
-    AskViewers,
     ClosePeer,
     Done,
     Enter,
@@ -36,10 +32,7 @@ from sluice.process.control import (
     Refused,
     Retire,
     RoomChanged,
-    RoomList,
-    RoomShown,
     Roster,
-    Viewers,
     Watch,
 )
 from sluice.process.documents import Hello, LinkDocument, Subscribe
@@ -93,17 +86,13 @@ class Engine:
         self._start_drain = start_drain
         self._most_kept_bytes = most_kept_bytes
         self._rooms: dict[tuple[AppId, RoomId], Room] = {}
-        self._census = Census(self._rooms, self._peers, self._stream_counts, clock_us)
+        self.census = Census(self._rooms, self._peers, self._stream_counts, clock_us)
         self._links: dict[str, PublisherLink] = {}  #: by run
         self._publishing: dict[str, Publishing] = {}  #: by peer, once it is connected
         self._retired: OrderedDict[str, None] = OrderedDict()
         #: Peers that had to go: whose they were, and why.
         self._ended: OrderedDict[str, tuple[UserId, str]] = OrderedDict()
         self._backlogs: dict[Viewer, tuple[Stream, str]] = {}  #: whose they are by stream and peer
-
-    def figures(self) -> tuple[Values, Values]:
-        """Totals, and present values (core.figures.ROOM)."""
-        return self._census.figures()
 
     # --- requests of the node -----------------------------------------------------------------------------
 
@@ -254,20 +243,6 @@ class Engine:
     def roster(self, request: AskRoster) -> Roster:
         room = self._rooms.get((AppId(request.app_id), RoomId(request.room_id)))
         return room.roster() if room is not None else Roster(number=0, users=())
-
-    def list_rooms(self, request: AskRooms) -> RoomList:
-        return RoomList(rooms=self._census.rooms(request.after, request.limit))
-
-    def show_room(self, request: AskRoom) -> RoomShown:
-        key = request.app_id, request.room_id
-        return RoomShown(room=self._census.room(key, request.offset, request.limit))
-
-    def viewers(self, request: AskViewers) -> Viewers:
-        return Viewers(reports=self._census.viewers(request.watched))
-
-    def refuse(self, refused: Refused) -> None:
-        """A request was refused: it is counted."""
-        self._census.refuse("full" if refused.busy else refused.field)
 
     def expel(self, request: Expel) -> Done:
         user_id = UserId(request.user_id) if request.user_id else None
@@ -438,7 +413,7 @@ class Engine:
             self._ended[entry.peer.id] = entry.user_id, entry.peer.conduct.why
             if len(self._ended) > _MOST_RETIRED:
                 self._ended.popitem(last=False)
-        self._census.end(entry)
+        self.census.end(entry)
         self._publishing.pop(entry.peer.id, None)
         entry.room.unpublish(entry.peer.id)
         entry.room.leave(entry.peer.id, clock_us())

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import structlog
 
-from sluice.core.drops import DropCounter, DropRule
+from sluice.core.drops import DropRule
 from sluice.core.figures import (
     KEY_FRAME_REQUESTS,
     NACKS,
@@ -33,21 +33,20 @@ from sluice.core.limits import (
     UNITS_AT_ONCE,
     UNITS_PER_S,
 )
-from sluice.core.room_documents import MediaReport, PeerRole, PeerTraffic
+from sluice.core.room_documents import PeerRole, PeerTraffic
 from sluice.rooms.engine.conduct import TokenBucket
 from sluice.rooms.engine.meter import Meter, kbps
 from sluice.rooms.engine.peer import Connection
-from sluice.rooms.engine.reported import LossWindow, share_of
+from sluice.rooms.engine.reported import share_of
 from sluice.rooms.engine.socket import Address
+from sluice.rooms.engine.source import Source
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.supply import Listener, Supply
 from sluice.wire import rtcp
 from sluice.wire.h264_rtp import AccessUnit, H264Depacketizer
-from sluice.wire.jitter_buffer import JitterBuffer
 from sluice.wire.media_clock import AUDIO_RATE, VIDEO_RATE, MediaClock
 from sluice.wire.picture_order import PictureOrder
-from sluice.wire.reception import ReceptionStatistics
-from sluice.wire.rtcp import Feedback, Goodbye, ReportBlock, SenderReport
+from sluice.wire.rtcp import Feedback, Goodbye, SenderReport
 from sluice.wire.rtp import RtpError, RtpPacket, extension_element, original_of_rtx, parse_rtp
 from sluice.wire.sdp import AudioFormat, VideoFormat
 from sluice.wire.transport_feedback import TransportFeedback
@@ -86,38 +85,6 @@ class PublishTerms:
     reduced_size: bool
 
 
-class _Source:
-    """What is known of one SSRC."""
-
-    def __init__(self, ssrc: int, rate: int, *, retransmission: bool) -> None:
-        self.ssrc = ssrc
-        self.statistics = ReceptionStatistics(ssrc, rate)
-        self.buffer = JitterBuffer(retransmission=retransmission)
-        self.window = LossWindow()
-        self.newest: ReportBlock | None = None  #: the newest block of our receiver reports
-        self._rate = rate
-        self._noted = (0, 0)
-
-    def report(self, now_us: int) -> list[ReportBlock]:
-        """Its block of our next receiver report, if there is anything to say."""
-        block = self.newest = self.statistics.block(now_us)
-        if block is None:
-            return []
-        self.window.add(block.highest, block.packets_lost, now_us)
-        return [block]
-
-    @property
-    def jitter_ms(self) -> float | None:
-        return round(self.newest.jitter * 1000 / self._rate, 1) if self.newest is not None else None
-
-    def note_drops(self, drops: DropCounter) -> None:
-        """Counts what its buffer has dropped since the last call."""
-        late, duplicates = self._noted
-        self._noted = self.buffer.late, self.buffer.duplicates
-        drops.add(DropRule.LATE, self.buffer.late - late)
-        drops.add(DropRule.DUPLICATE, self.buffer.duplicates - duplicates)
-
-
 class Publishing:
     """`listener` is told what flows and what is wrong with it."""
 
@@ -148,8 +115,8 @@ class Publishing:
         self._video_feedback = terms.video.feedback if terms.video else ()
         self._transport_id = terms.transport_id
         self._reduced_size = terms.reduced_size
-        self._video: _Source | None = None
-        self._audio: _Source | None = None
+        self._video: Source | None = None
+        self._audio: Source | None = None
         self._parameter_sets = terms.video.parameter_sets if terms.video else ()
         self._depacketizer = H264Depacketizer(self._parameter_sets)
         self._drops = connection.conduct.drops
@@ -206,7 +173,7 @@ class Publishing:
                 video.note_drops(self._drops)
                 self._video_lost += video.buffer.lost
             retransmission = "nack" in self._video_feedback
-            video = self._video = _Source(packet.ssrc, VIDEO_RATE, retransmission=retransmission)
+            video = self._video = Source(packet.ssrc, VIDEO_RATE, retransmission=retransmission)
             self._take_pictures(self._depacketizer.flush(), now_us)
             self._renew_depacketizer()
             self._order = PictureOrder()
@@ -234,7 +201,7 @@ class Publishing:
             if audio is not None:
                 audio.note_drops(self._drops)
                 self._audio_lost += audio.buffer.lost
-            audio = self._audio = _Source(packet.ssrc, AUDIO_RATE, retransmission=False)
+            audio = self._audio = Source(packet.ssrc, AUDIO_RATE, retransmission=False)
         self._audio_packets += 1
         self._audio_octets += len(packet.payload)
         if packet.payload:
@@ -368,9 +335,9 @@ class Publishing:
         packets, sounds, octets, sound_octets, *_ = self.counts()
         media = {}
         if video is not None:
-            media["video"] = _media("h264", packets, octets, video_rate, video)
+            media["video"] = video.media("h264", packets, octets, video_rate)
         if self._audio is not None:
-            media["audio"] = _media("opus", sounds, sound_octets, audio_rate, self._audio)
+            media["audio"] = self._audio.media("opus", sounds, sound_octets, audio_rate)
         share = share_of(*(source.window.counts() for source in self._sources()))
         measured = video is not None and video.buffer.rtt_measured
         return PeerTraffic(
@@ -407,7 +374,7 @@ class Publishing:
             for packet in self._transport.packets(self._ssrc, media):
                 self._send(packet)
 
-    def _ask_again(self, source: _Source, now_us: int) -> None:
+    def _ask_again(self, source: Source, now_us: int) -> None:
         numbers = source.buffer.wanted(now_us)
         if numbers:
             self._nacks += 1
@@ -422,7 +389,7 @@ class Publishing:
             report += rtcp.bandwidth_estimate(self._ssrc, ssrcs, _REMB_BPS)
         self._connection.send_rtcp(report)
 
-    def _sources(self) -> list[_Source]:
+    def _sources(self) -> list[Source]:
         return [source for source in (self._video, self._audio) if source is not None]
 
     def _send(self, packet: bytes) -> None:
@@ -430,17 +397,3 @@ class Publishing:
         if not self._reduced_size:
             packet = rtcp.receiver_report(self._ssrc, [], self._stream.sources.cname) + packet
         self._connection.send_rtcp(packet)
-
-
-def _media(codec: str, packets: int, octets: int, octets_per_s: float, source: _Source) -> MediaReport:
-    share, newest = share_of(source.window.counts()), source.newest
-    return MediaReport(
-        codec=codec,
-        packets=packets,
-        bytes=octets,
-        bitrate_kbps=kbps(octets_per_s),
-        lost=max(0, newest.packets_lost) if newest is not None else 0,
-        loss_percent=round(100 * share, 2) if share is not None else None,
-        last_loss_percent=round(newest.fraction_lost / 2.56, 2) if newest is not None else None,
-        jitter_ms=source.jitter_ms,
-    )
