@@ -75,7 +75,7 @@ from sluice.store.apps import AppRegistry
 from sluice.store.bans import BanList
 from sluice.store.bots import BotRegistry
 from sluice.store.credentials import Credentials, open_credentials
-from sluice.store.folder import held
+from sluice.store.folder import free_space, held
 from sluice.store.probe import StoreProbe
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.media_pool import MediaPool
@@ -136,7 +136,7 @@ async def _running(
                 _callbacks(settings, store, rooms, counts) as (callbacks, presence),
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
-                tasks = TaskService(store, media, rooms, time.time, registry.apps, counts)
+                tasks = TaskService(store, media, rooms, time.time, registry.apps, counts=counts)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 refusals = Refusals()
                 operator = Operator(
@@ -160,7 +160,7 @@ async def _running(
                 beside = _named(sight.surface(), settings, refusals)
                 await asyncio.gather(rooms.start(), media.start())
                 await tasks.open()
-                telling = _tell_of_itself(ledger, store, presence)
+                telling = _tell_of_itself(settings, ledger, store, presence)
                 try:
                     async with (
                         serving(front, listener, share, refusals),
@@ -193,7 +193,7 @@ async def _callbacks(
     registered = settings.callbacks.registrations
     async with (
         Poster(AddressPolicy(settings.media.allow_networks)) as poster,
-        CallbackService(store, poster, forms, time.time, registered, counts) as callbacks,
+        CallbackService(store, poster, forms, time.time, registered, counts=counts) as callbacks,
         RoomEvents(store, time.time) as room_events,
     ):
         rooms.listen(room_events)
@@ -251,11 +251,13 @@ def _checks(rooms: RoomProcesses, media: MediaPool, store: Store) -> Health:
     return Health(live, welcome=[Check("store", StoreProbe(store).trouble)])
 
 
-def _tell_of_itself(ledger: Ledger, store: Store, presence: RoomEvents) -> "asyncio.Task[None]":
+def _tell_of_itself(
+    settings: Settings, ledger: Ledger, store: Store, presence: RoomEvents
+) -> "asyncio.Task[None]":
     """The node's own figures, as those of a child."""
     return tell_stats(
         lambda told: ledger.tell(native_node.NODE, native_node.NODE, told.totals, told.gauges),
-        lambda: ({}, {**store.gauges(), **presence.gauges()}),
+        lambda: ({}, {**store.gauges(), **presence.gauges(), **free_space(settings.data)}),
     )
 
 

@@ -113,6 +113,7 @@ async def test_what_is_played_and_watched_is_seen(node: ServedNode, files: str) 
         assert value(page, "first_packet_seconds_count", kind="relay") >= 1
         assert value(page, "store_commit_seconds_count") >= 2
         assert value(page, "process_cpu_seconds_total", process="media-0", thread="others") > 0
+        assert value(page, "data_disk_free_bytes", process="node") > 0
         for name in ("node", "room-0", "media-0"):
             assert value(page, "process_memory_bytes", process=name) > 1 << 20
         document = await asyncio.to_thread(node.client.native, "GET", "/node")

@@ -48,9 +48,10 @@ PROCESS = (CPU_SECONDS, CORES, LOOP_LAG, MEMORY, DESCRIPTORS, THREADS)
 ROOMS = Figure("rooms", "Rooms with somebody in them")
 USERS = Figure("users", "Users in rooms: people, and the virtual users of relays", label="who")
 STORE_WAITING = Figure("store_waiting", "Changes that wait for the database, or are being made")
+DISK_FREE = Figure("data_disk_free_bytes", "What is free on the disk of the data folder")
 
 #: Of the node.
-NODE = (ROOMS, USERS, STORE_WAITING)
+NODE = (ROOMS, USERS, STORE_WAITING, DISK_FREE)
 
 DEATHS = Figure("process_deaths", "Processes that ended without being told to, or were killed", total=True)
 
