@@ -269,7 +269,7 @@ async def test_a_store_that_stands_still_is_told_in_time(
     asked = StoreProbe(store)
     with held_up(store):
         for _ in range(2):
-            assert str(await asked.trouble()).startswith("the store: no answer for")
+            assert str(await asked.trouble()).startswith("it has not answered for")
 
 
 async def test_a_database_that_another_program_has_locked_is_told(
@@ -280,7 +280,7 @@ async def test_a_database_that_another_program_has_locked_is_told(
     asked = StoreProbe(store)
     other = sqlite3.connect(str(url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert str(await asked.trouble()).startswith("the store: no answer for")
+    assert str(await asked.trouble()).startswith("it has not answered for")
     other.close()
     await until_seen(asked.trouble, lambda why: why is None)
 

@@ -51,5 +51,5 @@ async def test_an_error_is_everybodys() -> None:
 async def test_nobody_waits_for_an_answer_that_does_not_come() -> None:
     ask = asked(lambda n: None, fresh_s=0, patience_s=0.01)
     for _ in range(3):
-        with pytest.raises(TimeoutError, match="the store: no answer for"):
+        with pytest.raises(TimeoutError, match="it has not answered for"):
             await ask()

@@ -61,4 +61,5 @@ def test_a_look_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_part_is_a_figure() -> None:
     figures = asyncio.run(Health([WELL, DEAD], [Check("store", full)]).figures())
-    assert figures == {PART_OK: {("room-0",): 1.0, ("media-0",): 0.0, ("store",): 0.0}}
+    live = {("room-0", "healthz"): 1.0, ("media-0", "healthz"): 0.0}
+    assert figures == {PART_OK: {**live, ("store", "readyz"): 0.0}}

@@ -107,13 +107,13 @@ def test_the_node_itself(scraped: Scraped) -> None:
     scraped.counts.add(STARTED, "push")
     for took_s in (0.0015, 0.0015, 20.0):
         scraped.counts.observe(COMMIT, took_s)
-    scraped.readings = {TASKS: {("relay", "running", "none"): 7}, PART_OK: {("store",): 0}}
+    scraped.readings = {TASKS: {("relay", "running", "none"): 7}, PART_OK: {("store", "readyz"): 0}}
     assert scraped.value("tasks_started_total", kind="push") == 1
     assert scraped.value("tasks_started_total", kind="relay") == 0
     assert scraped.value("tasks", kind="relay", state="running", reason="none") == 7
     assert scraped.value("tasks", kind="push", state="running", reason="none") == 0
     assert scraped.value("tasks_ended_total", kind="relay", state="failed", reason="media_crash") == 0
-    assert scraped.value("part_ok", part="store") == 0
+    assert scraped.value("part_ok", part="store", probe="readyz") == 0
     assert scraped.value("store_commit_seconds_bucket", le="0.001") == 0
     assert scraped.value("store_commit_seconds_bucket", le="0.002") == 2
     assert scraped.value("store_commit_seconds_bucket", le="+Inf") == 3

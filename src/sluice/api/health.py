@@ -44,18 +44,23 @@ class Health:
     nothing new, too."""
 
     def __init__(self, live: Sequence[Check], welcome: Sequence[Check] = ()) -> None:
-        self._live = tuple(live)
-        self._all = (*live, *welcome)
+        self._live, self._welcome = tuple(live), tuple(welcome)
 
     async def live(self) -> HealthDocument:
         return _document(await _look_at(self._live))
 
     async def ready(self) -> HealthDocument:
-        return _document(await _look_at(self._all))
+        return _document(await _look_at((*self._live, *self._welcome)))
 
     async def figures(self) -> Readings:
-        found = await _look_at(self._all)
-        return {PART_OK: {(part,): float(why is None) for part, why in found.items()}}
+        probes = {"healthz": self._live, "readyz": self._welcome}
+        return {
+            PART_OK: {
+                (part, probe): float(why is None)
+                for probe, checks in probes.items()
+                for part, why in (await _look_at(checks)).items()
+            }
+        }
 
 
 async def _look_at(checks: Sequence[Check]) -> Mapping[str, str | None]:

@@ -111,7 +111,11 @@ REQUESTS = Family(
     total=True,
     seeds=tuple(product(("volcengine", "heybox", "rooms", "native"), ("2xx", "4xx", "5xx"))),
 )
-PART_OK = Family("part_ok", "Whether a part of the node is well (1); /readyz says why not", ("part",))
+PART_OK = Family(
+    "part_ok",
+    "Whether a part of the node is well (1), and which probe is about it; that says why not",
+    ("part", "probe"),
+)
 
 #: All of them.
 FAMILIES = (

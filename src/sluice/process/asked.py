@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Asked(Generic[_T]):
-    """`ask` is asked when its last answer is older than `fresh_s`. `name` says what it is about."""
+    """`ask` is asked when its last answer is older than `fresh_s`. `name` is that of the work."""
 
     def __init__(
         self, ask: Callable[[], Awaitable[_T]], name: str, *, fresh_s: float, patience_s: float
@@ -30,7 +30,7 @@ class Asked(Generic[_T]):
         if not asking.done():
             await asyncio.wait({asking}, timeout=max(0.0, self._patience_s - age_s))
         if not asking.done():
-            raise TimeoutError(f"{self._name}: no answer for {time.monotonic() - self._asked_at:.0f} s")
+            raise TimeoutError(f"it has not answered for {time.monotonic() - self._asked_at:.0f} s")
         answer = asking.result()
         if isinstance(answer, Exception):
             raise answer
