@@ -14,6 +14,7 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State
+from sluice.core.node_figures import Counts
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.room_documents import Spread, ViewersReport
 from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
@@ -55,12 +56,13 @@ class Node:
         self.now = 1_800_000_000.0
         self.store = MemoryStore()
         self.apps = Apps()
+        self.counts = Counts()
         self._begin()
 
     def _begin(self) -> None:
         self.media, self.rooms = FakeMedia(2), FakeRunRooms()
         store, media = cast(Store, self.store), cast(MediaPool, self.media)
-        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps)
+        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps, self.counts)
 
     async def restart(self) -> None:
         await self.tasks.close()

@@ -8,7 +8,7 @@ import structlog
 
 from sluice.core.drops import DropCounter
 from sluice.core.figures import DROPPED, Values
-from sluice.process.control import Message, Stats
+from sluice.process.control import Stats
 from sluice.process.load import LoadMeter
 from sluice.process.owned import own
 
@@ -18,7 +18,7 @@ _EVERY_S = 1.0
 
 
 def tell_stats(
-    notify: Callable[[Message], None],
+    notify: Callable[[Stats], None],
     read: Callable[[], tuple[Values, Values]],
     drops: DropCounter | None = None,
 ) -> "asyncio.Task[None]":

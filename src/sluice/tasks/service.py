@@ -23,6 +23,7 @@ from sluice.core.errors import AccessRefused, BadInput, NotNow, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Reason, State
+from sluice.core.node_figures import Counts, Readings
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.room_documents import Watched
@@ -66,6 +67,7 @@ from sluice.store.tasks import (
 )
 from sluice.store.thread import Store
 from sluice.tasks.documents import document
+from sluice.tasks.figures import TaskFigures, census
 from sluice.tasks.jobs import start_message, update_message
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.placement import Placement
@@ -90,6 +92,7 @@ class TaskService:
         rooms: RunRooms,
         clock: Callable[[], float],
         apps: Apps | None = None,
+        counts: Counts | None = None,
     ) -> None:
         """`apps` say what the sources of their tasks are asked with."""
         self._store = store
@@ -97,6 +100,7 @@ class TaskService:
         self._rooms = rooms
         self._clock = clock
         self._apps = apps or Apps()
+        self._figures = TaskFigures(counts or Counts())
         self._runs: dict[RunId, Run] = {}
         self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
@@ -188,6 +192,7 @@ class TaskService:
             task, created = await self._store.run(insert)
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
+            self._figures.started(task)
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
         return task, created
@@ -270,6 +275,9 @@ class TaskService:
         self._step(run_id, make(ticket))
         await ticket
 
+    def figures(self) -> Readings:
+        return census(self._runs.values())
+
     # --- what sessions and processes tell -------------------------------------------------------------------
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
@@ -285,6 +293,7 @@ class TaskService:
         verdict: Verdict[RunId] = Verdict({})
         if lost:
             verdict = self._placement.after_death(process, lost, self._clock())
+            self._figures.lost_process(run for run in lost if run.task.id != verdict.blamed)
         self._step_all(
             (
                 run.task.id,
@@ -332,6 +341,8 @@ class TaskService:
             outcome = events.StoreFailed(error)
         if isinstance(outcome, events.Persisted):
             _log_change(change, outcome.task)
+            if (run := self._runs.get(run_id)) is not None:
+                self._figures.changed(run.task, outcome.task)
         self._step(run_id, outcome)
 
     def _place(self, run: Run, effect: events.Place) -> None:
