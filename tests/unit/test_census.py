@@ -44,7 +44,8 @@ def test_figures_are_those_that_are_named(time: Time) -> None:
     names = {figure.name: figure for figure in ROOM}
     assert all(names[name].total for name in found)
     assert not any(names[name].total for name in present)
-    assert {*found, *present, "dropped", "room_refusals", "room_peer_failures"} == set(names)
+    assert {*found, *present, "dropped"} == set(names)
+    assert set(House().engine.census.figures()[0]) == set(found), "from the start"
     json.dumps([found, present])
 
 
@@ -191,11 +192,12 @@ def test_failures_and_refusals_are_counted_by_their_cause(time: Time) -> None:
     for _ in range(400):
         time.now_us += S // 10
         house.engine.on_timer()
-    assert totals(house)["room_peer_failures"] == {"ice": 1, "dtls": 1, "consent": 1}
+    expected = {"ice": 1, "dtls": 1, "consent": 1, "budget": 0, "defect": 0}
+    assert totals(house)["room_peer_failures"] == expected
     assert room_of(house).room is None
     offer = WatchOffer(APP, ROOM_ID, UserId("anna"), StreamIndex.CAMERA, UserId("eve"), "v=0")
     refused = house.engine.watch(Watch(offer=offer))
     assert isinstance(refused, Refused)
     house.engine.census.refuse(refused)
     house.engine.census.refuse(Refused(field="room", why="it is full", busy=True))
-    assert totals(house)["room_refusals"] == {"offer": 1, "full": 1}
+    assert totals(house)["room_refusals"] == {"offer": 1, "token": 0, "full": 1, "fragment": 0}

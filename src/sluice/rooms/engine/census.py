@@ -52,6 +52,7 @@ from sluice.process.control import (
 from sluice.rooms.engine.meter import kbps
 from sluice.rooms.engine.peer import Role
 from sluice.rooms.engine.peers import PeerEntry
+from sluice.rooms.engine.publishing import Publishing
 from sluice.rooms.engine.room import Publication, Room, StreamKey
 from sluice.rooms.engine.stream import Stream, StreamCounts
 from sluice.rooms.engine.watching import Watching
@@ -62,6 +63,10 @@ _T = TypeVar("_T")
 #: Viewers are counted by the first of these that their loss stays below.
 _LOSS_CLASSES = ((1e-9, "0"), (0.01, "<1 %"), (0.05, "<5 %"), (0.10, "<10 %"))
 _MORE, _UNKNOWN = "more", "unknown"
+_CAUSES = (
+    *((PEER_FAILURES, why) for why in ("ice", "dtls", "consent", "budget", "defect")),
+    *((REFUSALS, why) for why in ("offer", "token", "full", "fragment")),
+)
 
 
 class Census:
@@ -79,6 +84,8 @@ class Census:
         self._streams = streams
         self._clock_us = clock_us
         self._ended = Tally()
+        for figure, label in (*Watching.counted, *Publishing.counted, *_CAUSES):
+            self._ended.add(figure, 0, label)  # shown from the start, so that the first is seen as one
 
     def end(self, entry: PeerEntry) -> None:
         """A peer has ended; what it counted is kept."""
