@@ -140,9 +140,8 @@ async def _running(
                 tasks = TaskService(store, media, rooms, time.time, registry.apps, counts=counts)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 refusals = Refusals()
-                operator = Operator(
-                    credentials.admin_token, tries=settings.http.admin_tries, refusals=refusals
-                )
+                token, tries = credentials.admin_token, settings.http.admin_tries
+                operator = Operator(token, tries=tries, refusals=refusals)
                 sight = _sight(store, rooms, media, tasks, callbacks, ledger, counts)
                 natives = [
                     *sight.routes(operator),

@@ -67,8 +67,8 @@ async def metrics(node: ServedNode) -> dict[tuple[str, str], float]:
 
 
 def is_counted(seen: dict[tuple[str, str], float], truth: float) -> bool:
-    """Whether the viewers are in the right classes, perhaps beside those of tests before, and the worst loss is
-    close to the truth."""
+    """Whether the viewers are in the right classes, perhaps beside those of tests before, and the worst
+    loss is close to the truth."""
     by_loss = {label: count for (name, label), count in seen.items() if name == "sluice_room_viewers_by_loss"}
     lossy = by_loss["<5 %"] + by_loss["<10 %"]  # the truth lies between the two
     worst = 100 * seen.get(("sluice_room_viewer_loss_ratio", "max"), 0.0)
