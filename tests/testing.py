@@ -23,6 +23,19 @@ from sluice.core.callbacks import CallbackNotFound, EventKind, Registration, Reg
 from sluice.core.errors import AccessRefused, BadInput, TaskNotFound
 from sluice.core.ids import AppId, BotId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
+from sluice.core.room_documents import (
+    PeerReport,
+    PeerRole,
+    PeerTraffic,
+    RoomCounts,
+    RoomDocument,
+    RoomSummary,
+    RoomUser,
+    StreamOrigin,
+    StreamReport,
+    ViewersReport,
+    Watched,
+)
 from sluice.core.rooms import (
     LinkAddress,
     PatchAnswer,
@@ -206,6 +219,7 @@ class FakeRooms:
         self.error: Exception | None = None
         self._rooms: dict[_RoomKey, _FakeRoom] = {}
         self._publishing: set[PeerId] = set()
+        self._watched_by: dict[PeerId, UserId] = {}  #: or published
         self._replaced: set[str] = set()
         self._listener: RoomListener | None = None
         self._numbers = count(1)
@@ -284,6 +298,7 @@ class FakeRooms:
         number = next(self._numbers)
         answer = PeerAnswer(PeerId(f"peer_{number}"), f"ice-{number}", "v=0 answer")
         self.peers[answer.peer_id] = (offer.app_id, offer.room_id), user_id
+        self._watched_by[answer.peer_id] = offer.user_id
         self.enter(offer.app_id, offer.room_id, user_id, answer.peer_id)
         return answer
 
@@ -317,6 +332,54 @@ class FakeRooms:
         self._fail()
         room = self._rooms.get((app_id, room_id))
         return room.roster() if room is not None else ()
+
+    async def rooms(self, after: _RoomKey | None, limit: int) -> tuple[RoomSummary, ...]:
+        self._fail()
+        there = (key for key, room in self._rooms.items() if room.holders)
+        keys = sorted(key for key in there if after is None or key > after)
+        return tuple(RoomSummary(*key, self._counts(key)) for key in keys[:limit])
+
+    async def room(self, app_id: AppId, room_id: RoomId, *, offset: int, limit: int) -> RoomDocument | None:
+        self._fail()
+        key = app_id, room_id
+        room = self._rooms.get(key)
+        if room is None or not room.holders:
+            return None
+        page = slice(offset, offset + limit)
+        users = [RoomUser(user_id, len(holders)) for user_id, holders in room.holders.items()]
+        streams = [_stream_report(name, *published) for name, published in sorted(room.streams.items())]
+        peers = [
+            self._peer_report(peer_id, user_id)
+            for peer_id, (place, user_id) in self.peers.items()
+            if place == key
+        ]
+        parts = tuple(users[page]), tuple(streams[page]), tuple(peers[page])
+        return RoomDocument(app_id, room_id, self._counts(key), *parts)
+
+    async def viewers(self, watched: Collection[Watched]) -> Mapping[Watched, ViewersReport]:
+        """No peer of a fake connects."""
+        if self.error is not None:
+            return {}
+        return {key: ViewersReport(0) for key in watched}
+
+    def _counts(self, key: _RoomKey) -> RoomCounts:
+        room = self._rooms[key]
+        connecting = sum(place == key for place, _ in self.peers.values())
+        return RoomCounts(len(room.holders), len(room.streams), 0, 0, connecting)
+
+    def _peer_report(self, peer_id: PeerId, user_id: UserId) -> PeerReport:
+        publishes = peer_id in self._publishing
+        return PeerReport(
+            id=peer_id,
+            user_id=user_id,
+            role=PeerRole.PUBLISHER if publishes else PeerRole.VIEWER,
+            state="connecting",
+            since=0.0,
+            of_user_id=self._watched_by[peer_id],
+            stream=StreamIndex.CAMERA,
+            network="",
+            traffic=PeerTraffic(),
+        )
 
     async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
         self._fail()
@@ -389,6 +452,11 @@ class FakeRooms:
                 reader.put_nowait(RoomEvent(change.kind, change.user_id, change.stream))
             if change.stream is not None and change.kind is not RoomEventKind.UNPUBLISHED:
                 reader.put_nowait(_media_event(change.user_id, change.stream, change.media))
+
+
+def _stream_report(name: tuple[UserId, StreamIndex], publisher: str, media: StreamMedia) -> StreamReport:
+    origin = StreamOrigin.RELAY
+    return StreamReport(*name, origin, publisher, media.kinds, media.wrong, None, None, viewers=0, pushes=0)
 
 
 def _media_event(user_id: UserId, stream: StreamIndex, media: StreamMedia) -> RoomEvent:
@@ -470,6 +538,13 @@ class FakeRunRooms:
 
     def __init__(self) -> None:
         self.retired: list[RunId] = []
+        #: What viewers of users report, and how often somebody asked.
+        self.reports: dict[Watched, ViewersReport] = {}
+        self.asked = 0
+
+    async def viewers(self, watched: Collection[Watched]) -> Mapping[Watched, ViewersReport]:
+        self.asked += 1
+        return {key: self.reports[key] for key in watched if key in self.reports}
 
     def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         return LinkAddress(f"link of {app_id} {room_id}")

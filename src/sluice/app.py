@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,23 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice import __version__
-from sluice.api import docs, events, native, native_apps, native_bots, native_callbacks, page, whep, whip
+from sluice.api import (
+    docs,
+    events,
+    health,
+    metrics,
+    native,
+    native_apps,
+    native_bots,
+    native_callbacks,
+    native_node,
+    native_rooms,
+    page,
+    whep,
+    whip,
+)
 from sluice.api.admission import Admission
+from sluice.api.health import Check, Health
 from sluice.api.heybox.channels import ChannelHandlers
 from sluice.api.heybox.gateway import ROOT as BOT_ROOT
 from sluice.api.heybox.gateway import BotGateway, route_table
@@ -36,6 +51,7 @@ from sluice.api.hosts import KnownHosts
 from sluice.api.operator import Operator
 from sluice.api.proxies import TrustedProxies
 from sluice.api.refusals import Refusals
+from sluice.api.requests import Answers
 from sluice.api.server import Listener, listening, serving
 from sluice.api.volcengine.actions import Action, action_table
 from sluice.api.volcengine.gateway import Gateway
@@ -51,11 +67,14 @@ from sluice.core.apps import Apps
 from sluice.core.errors import BadInput
 from sluice.core.figures import Ledger
 from sluice.core.limits import LEAST_DESCRIPTORS
+from sluice.core.node_figures import Counts
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.process.descriptors import Share, raise_limit, share_of_callers
 from sluice.process.logs import default_form
+from sluice.process.owned import trouble
 from sluice.process.state import NodeState
+from sluice.process.stats import tell_stats
 from sluice.process.supervisor import ChildSpec
 from sluice.rooms.client import RoomProcesses
 from sluice.rooms.port import Rooms
@@ -63,7 +82,8 @@ from sluice.store.apps import AppRegistry
 from sluice.store.bans import BanList
 from sluice.store.bots import BotRegistry
 from sluice.store.credentials import Credentials, open_credentials
-from sluice.store.folder import held
+from sluice.store.folder import free_space, held
+from sluice.store.probe import StoreProbe
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
@@ -72,6 +92,8 @@ from sluice.wire.signature import Policy
 
 #: Seconds that the end of a node waits for callbacks.
 _FLUSH_S = 10.0
+#: What those may take who ask for metrics alone.
+_SHARE_OF_METRICS = Share(16, 16)
 #: Resources that pages of any origin may use.
 _ROOM_PATHS = ("/whip/", "/whep/", "/rooms/")
 
@@ -81,12 +103,14 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Node:
     """A running node. `first_start`: it made these credentials at this start. `drain`: to be called before
-    the node is ended; from then on it takes no new work, and callbacks that are due are delivered first."""
+    the node is ended; from then on it takes no new work, and callbacks that are due are delivered first.
+    `metrics_url`: where `/metrics` needs no token."""
 
     url: str
     credentials: Credentials
     first_start: bool
     drain: Callable[[], Awaitable[None]]
+    metrics_url: str | None = None
 
 
 @asynccontextmanager
@@ -102,67 +126,71 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
         )
     share = share_of_callers(descriptors, http.most_connections)
     # First what another node or program may hold, before anything is begun that would have to be ended again.
-    with held(settings.data), listening(listen.host, listen.port, http.tls) as listener:
-        async with _running(settings, listener, share) as node:
+    with (
+        held(settings.data),
+        listening(listen.host, listen.port, http.tls) as listener,
+        _listening_for_metrics(settings) as for_metrics,
+    ):
+        async with _running(settings, listener, for_metrics, share) as node:
             log.info("the node serves", url=node.url, release=__version__)
             yield node
         log.info("the node has stopped")
 
 
 @asynccontextmanager
-async def _running(settings: Settings, listener: Listener, share: Share) -> AsyncIterator[Node]:
+async def _running(
+    settings: Settings, listener: Listener, for_metrics: Listener | None, share: Share
+) -> AsyncIterator[Node]:
     # A short path: names of unix sockets are limited to 107 bytes, those of data folders are not.
     run_folder = Path(tempfile.mkdtemp(prefix="sluice-"))
-    ledger = Ledger()
+    ledger, counts = Ledger(), Counts()
     rooms = RoomProcesses(_room_specs(settings, run_folder), ledger)
     media = MediaPool(_media_specs(settings), settings.media.most_apart, ledger)
     try:
-        async with Store(sqlite_url(settings.data)) as store:
+        async with Store(sqlite_url(settings.data), counts=counts) as store:
             credentials, first_start = await store.run(
                 lambda conn: open_credentials(conn, settings.data, time.time())
             )
             async with (
                 AppRegistry(store, time.time) as registry,
-                _callbacks(settings, store, rooms) as callbacks,
+                _callbacks(settings, store, rooms, counts) as (callbacks, presence),
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
-                state = NodeState()
-                tasks = TaskService(
-                    store, media, rooms, time.time, registry.apps, state, settings.keep_s or KEEP_ENDED_S
-                )
+                state, keep_s = NodeState(), settings.keep_s or KEEP_ENDED_S
+                tasks = TaskService(store, media, rooms, time.time, registry.apps, state, keep_s, counts)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 refusals = Refusals()
-                operator = Operator(
-                    credentials.admin_token, tries=settings.http.admin_tries, refusals=refusals
-                )
+                token, tries = credentials.admin_token, settings.http.admin_tries
+                operator = Operator(token, tries=tries, refusals=refusals)
+                sight = _sight(store, rooms, media, tasks, callbacks, ledger, counts, state)
                 natives = [
-                    native.health_routes(),
+                    *sight.routes(operator),
                     native.routes(tasks, operator),
                     native_apps.routes(registry, operator),
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
+                    native_rooms.routes(rooms, operator),
                 ]
                 closing = asyncio.Event()
-                # Event streams stay open: a tenth of the connections is kept for calls, also the operator's.
-                most_streams = max(1, share.connections * 9 // 10)
-                guard = Admission(settings.http.admission, refusals, most_streams=most_streams, state=state)
-                in_rooms = [
-                    *whip.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
-                    *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
-                    *events.routes(rooms, registry.apps, bans, time.time, closing, guard),
-                ]
+                guard = _admission(settings, share, refusals, state)
+                in_rooms = _room_routes(settings, rooms, registry.apps, bans, guard, closing)
                 bot_gateway = _bot_gateway(settings, tasks, bots, registry.apps)
-                front = _surface(settings, registry.apps, actions, bot_gateway, natives, in_rooms)
+                front = _surface(
+                    settings, registry.apps, actions, bot_gateway, natives, in_rooms, Answers(counts)
+                )
                 front = _named(front, settings, refusals)
+                beside = _named(sight.surface(), settings, refusals)
                 async with (
                     _playing(tasks, store, media, rooms),
+                    _telling(settings, ledger, store, presence),
                     serving(front, listener, share, refusals),
+                    _serving_metrics(beside, for_metrics, refusals) as metrics_url,
                 ):
                     # All present objects stay. Each full collection would visit them: 70 ms of silence.
                     gc.freeze()
                     drain = partial(_drain, state, callbacks)
                     try:
-                        yield Node(listener.url, credentials, first_start, drain)
+                        yield Node(listener.url, credentials, first_start, drain, metrics_url)
                     finally:
                         closing.set()  # event streams do not end by themselves
     finally:
@@ -193,7 +221,9 @@ async def _drain(state: NodeState, callbacks: CallbackService) -> None:
 
 
 @asynccontextmanager
-async def _callbacks(settings: Settings, store: Store, rooms: Rooms) -> AsyncIterator[CallbackService]:
+async def _callbacks(
+    settings: Settings, store: Store, rooms: Rooms, counts: Counts
+) -> AsyncIterator[tuple[CallbackService, RoomEvents]]:
     """Delivers callbacks while it is open, and writes the events of rooms into the outbox."""
     forms: dict[Dialect, Form] = {
         Dialect.VOLCENGINE: VolcengineForm(settings.callbacks.retry),
@@ -203,11 +233,114 @@ async def _callbacks(settings: Settings, store: Store, rooms: Rooms) -> AsyncIte
     registered = settings.callbacks.registrations
     async with (
         Poster(AddressPolicy(settings.media.allow_networks)) as poster,
-        CallbackService(store, poster, forms, time.time, registered, settings.keep_s) as callbacks,
+        CallbackService(store, poster, forms, time.time, registered, settings.keep_s, counts) as callbacks,
         RoomEvents(store, time.time) as room_events,
     ):
         rooms.listen(room_events)
-        yield callbacks
+        yield callbacks, room_events
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What is seen of a node from outside."""
+
+    health: Health
+    metrics: metrics.Metrics
+    inventory: native_node.Inventory
+
+    def routes(self, operator: Operator) -> list[APIRouter]:
+        return [
+            health.routes(self.health),
+            metrics.routes(self.metrics, operator),
+            native_node.routes(self.inventory, operator),
+        ]
+
+    def surface(self) -> FastAPI:
+        """What the listener for metrics serves, and nothing else."""
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        app.include_router(metrics.routes(self.metrics))
+        app.include_router(health.routes(self.health))
+        return app
+
+
+def _sight(
+    store: Store,
+    rooms: RoomProcesses,
+    media: MediaPool,
+    tasks: TaskService,
+    callbacks: CallbackService,
+    ledger: Ledger,
+    counts: Counts,
+    state: NodeState,
+) -> _Sight:
+    began_at = time.time()
+    checks = _checks(rooms, media, store, state)
+    reads = (tasks.figures, callbacks.figures, checks.figures)
+    return _Sight(
+        checks,
+        metrics.Metrics(ledger, counts, reads, version=__version__, began_at=began_at),
+        native_node.Inventory(
+            ledger, lambda: (*rooms.processes, *media.processes), tasks.figures, checks, began_at
+        ),
+    )
+
+
+def _checks(rooms: RoomProcesses, media: MediaPool, store: Store, state: NodeState) -> Health:
+    """Processes apart are not among those that must live: they come and go with those who died."""
+    children = (*rooms.processes, *media.pool)
+    live = [Check(native_node.NODE, trouble), *(Check(child.spec.name, child.trouble) for child in children)]
+    welcome = [Check("store", StoreProbe(store).trouble), Check("draining", state.trouble)]
+    return Health(live, welcome)
+
+
+@asynccontextmanager
+async def _telling(
+    settings: Settings, ledger: Ledger, store: Store, presence: RoomEvents
+) -> AsyncIterator[None]:
+    """The node tells its own figures while it is open, as its children do."""
+    telling = tell_stats(
+        lambda told: ledger.tell(native_node.NODE, native_node.NODE, told.totals, told.gauges),
+        lambda: ({}, {**store.gauges(), **presence.gauges(), **free_space(settings.data)}),
+    )
+    try:
+        yield
+    finally:
+        telling.cancel()
+
+
+def _listening_for_metrics(settings: Settings) -> AbstractContextManager[Listener | None]:
+    listen = settings.metrics_listen
+    if listen is None:
+        return nullcontext()
+    return listening(listen.host, listen.port, setting="metrics_listen")
+
+
+@asynccontextmanager
+async def _serving_metrics(
+    app: ASGIApp, listener: Listener | None, refusals: Refusals
+) -> AsyncIterator[str | None]:
+    """The address of `/metrics` without a token, where there is one."""
+    if listener is None:
+        yield None
+        return
+    async with serving(app, listener, _SHARE_OF_METRICS, refusals):
+        yield f"{listener.url}/metrics"
+
+
+def _admission(settings: Settings, share: Share, refusals: Refusals, state: NodeState) -> Admission:
+    # Event streams stay open: a tenth of the connections is kept for calls, also the operator's.
+    most_streams = max(1, share.connections * 9 // 10)
+    return Admission(settings.http.admission, refusals, most_streams=most_streams, state=state)
+
+
+def _room_routes(
+    settings: Settings, rooms: Rooms, apps: Apps, bans: BanList, guard: Admission, closing: asyncio.Event
+) -> list[BaseRoute]:
+    return [
+        *whip.routes(rooms, apps, bans, time.time, settings.ice_servers, guard),
+        *whep.routes(rooms, apps, bans, time.time, settings.ice_servers, guard),
+        *events.routes(rooms, apps, bans, time.time, closing, guard),
+    ]
 
 
 def _bot_gateway(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps) -> BotGateway:
@@ -272,6 +405,7 @@ def _surface(
     bot_gateway: BotGateway,
     natives: Iterable[APIRouter],
     in_rooms: Sequence[BaseRoute],
+    answers: Answers,
 ) -> ASGIApp:
     """Everything that HTTP reaches. The signed dialect answers what no other route takes."""
     app = FastAPI(title="sluice", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
@@ -291,16 +425,23 @@ def _surface(
         ]
     )
 
+    parts: dict[str, ASGIApp] = {
+        "volcengine": gateway,
+        "heybox": bot_gateway,
+        "rooms": rooms,
+        "native": app,
+    }
+
     async def surface(scope: Scope, receive: Receive, send: Send) -> None:
         # First the gateways: the way through all routes would take longer than they do.
         path: str = scope["path"]
         if path in ("", "/"):
-            part: ASGIApp = gateway
+            api = "volcengine"
         elif path.startswith(BOT_ROOT):
-            part = bot_gateway
+            api = "heybox"
         else:
-            part = rooms if path.startswith(_ROOM_PATHS) else app
-        await part(scope, receive, send)
+            api = "rooms" if path.startswith(_ROOM_PATHS) else "native"
+        await parts[api](scope, receive, answers.counted(api, send))
 
     return surface
 

@@ -21,6 +21,7 @@ from sluice.cli_apps import app_cli, key_cli
 from sluice.cli_backup import backup, restore
 from sluice.cli_bots import bot_cli, channel_cli
 from sluice.cli_doctor import doctor
+from sluice.cli_node import node_cli, process_cli
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
 from sluice.core.apps import App
@@ -63,6 +64,8 @@ cli.add_typer(app_cli, name="app")
 cli.add_typer(key_cli, name="key")
 cli.add_typer(bot_cli, name="bot")
 cli.add_typer(channel_cli, name="channel")
+cli.add_typer(node_cli, name="node")
+cli.add_typer(process_cli, name="process")
 callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running node tells to callers.")
 cli.add_typer(callback_cli, name="callback")
 cli.command()(backup)
@@ -139,6 +142,10 @@ _KeepOption = Annotated[
         "callbacks for an hour"
     ),
 ]
+_MetricsOption = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT of a further listener, whose /metrics needs no token. Default: none"),
+]
 _LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]
 
 # --- nodes ------------------------------------------------------------------------------------------------
@@ -149,6 +156,7 @@ def serve(  # noqa: PLR0913 - every setting is an option
     context: typer.Context,
     data: DataOption = None,
     listen: Annotated[str | None, typer.Option(help="HTTP address. Default: 127.0.0.1:8080")] = None,
+    metrics_listen: _MetricsOption = None,
     media_port: Annotated[
         int | None, typer.Option(help="UDP port of the first room process, 0 for any. Default: 40000")
     ] = None,
@@ -206,6 +214,8 @@ async def _serve(settings: Settings, log_file: LogFile | None) -> None:
     async with run_node(settings) as node:
         if node.first_start:
             _show_credentials(node, settings.data)
+        if node.metrics_url is not None:
+            out.print(f"Metrics for Prometheus at {node.metrics_url}", highlight=False, soft_wrap=True)
         out.print(f"sluice {__version__} serves at {node.url}", highlight=False, soft_wrap=True)
         await stopped
         await node.drain()

@@ -143,6 +143,7 @@ class Settings:
     bots: BotSettings = BotSettings()
     #: Seconds that ended tasks and settled callbacks are kept; None: the defaults of each.
     keep_s: int | None = None
+    metrics_listen: ListenSettings | None = None  #: where `/metrics` needs no token
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -198,6 +199,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
             StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
         ),
         keep_s=raw.keep,
+        metrics_listen=raw.metrics_listen,
     )
 
 
@@ -338,6 +340,7 @@ class _Raw(BaseModel):
 
     data: Path = Path("data")
     listen: Annotated[ListenSettings, BeforeValidator(_parse_listen)] = ListenSettings("127.0.0.1", 8080)
+    metrics_listen: Annotated[ListenSettings | None, BeforeValidator(_parse_listen)] = None
     media_port: _Port = 40000
     public_ip: Annotated[tuple[str, ...], BeforeValidator(_parse_addresses)] = ()
     most_kept_mb: Annotated[int, Field(ge=16, le=65536)] = 256

@@ -24,13 +24,15 @@ _POLL_S = 0.1
 
 @dataclass
 class ServedNode:
-    """`process` is the node's; rooms and media are its children. `handle` tells how it ended."""
+    """`process` is the node's; rooms and media are its children. `handle` tells how it ended. Metrics need no
+    token at `metrics_url`."""
 
     url: str
     credentials: Credentials
     client: Client
     process: psutil.Process
     handle: asyncio.subprocess.Process
+    metrics_url: str | None = None
 
     def token(self, room: str, user: str, *, publish: bool = False, subscribe: bool = True) -> str:
         now = int(time.time())
@@ -102,19 +104,25 @@ async def serve_node(data: Path, *flags: str, errors: IO[bytes] | None = None) -
     )
     assert process.stdout is not None
     try:
-        url = await asyncio.wait_for(_url(process.stdout), _DEADLINE_S)
+        url, metrics_url = await asyncio.wait_for(_urls(process.stdout), _DEADLINE_S)
         credentials = read_credentials(data)
         key = AccessKey(credentials.access_key, credentials.secret_key, frozenset())
         client = Client(url, key, credentials.admin_token)
-        yield ServedNode(url, credentials, client, psutil.Process(process.pid), process)
+        node = psutil.Process(process.pid)
+        yield ServedNode(url, credentials, client, node, process, metrics_url)
     finally:
         if process.returncode is None:
             process.terminate()
         await asyncio.wait_for(process.communicate(), _DEADLINE_S)
 
 
-async def _url(output: asyncio.StreamReader) -> str:
+async def _urls(output: asyncio.StreamReader) -> tuple[str, str | None]:
+    """The node's, and that of its metrics."""
+    metrics_url = None
     while line := await output.readline():
-        if " serves at " in (text := line.decode()):
-            return text.split(" serves at ")[1].strip()
+        text = line.decode()
+        if text.startswith("Metrics "):
+            metrics_url = text.split(" at ")[1].strip()
+        if " serves at " in text:
+            return text.split(" serves at ")[1].strip(), metrics_url
     raise AssertionError("the node ended before it served")

@@ -132,8 +132,8 @@ async def chromium_whep(browser: Browser, origin: str, url: str, token: str) -> 
         await context.close()
 
 
-async def negotiate(peer: RTCPeerConnection, url: str, token: str) -> None:
-    """Offers what the peer has to a WHEP endpoint, and takes its answer."""
+async def negotiate(peer: RTCPeerConnection, url: str, token: str, edit: Callable[[str], str] = str) -> None:
+    """Offers what the peer has to a WHEP endpoint, and takes its answer as `edit` makes it."""
     await peer.setLocalDescription(await peer.createOffer())
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
     async with aiohttp.ClientSession() as session:
@@ -141,7 +141,7 @@ async def negotiate(peer: RTCPeerConnection, url: str, token: str) -> None:
         async with session.post(url, data=offer, headers=headers) as response:
             assert response.status == 201, await response.text()
             answer = await response.text()
-    await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    await peer.setRemoteDescription(RTCSessionDescription(edit(answer), "answer"))
 
 
 class AiortcViewer:

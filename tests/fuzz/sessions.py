@@ -14,8 +14,11 @@ from OpenSSL import SSL
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
+from sluice.core.drops import DropCounter
 from sluice.core.fairness import PEER_SEATS, Holder
 from sluice.core.ids import PeerId, UserId
+from sluice.core.room_documents import PeerRole
+from sluice.core.rooms import StreamIndex
 from sluice.process.channel import Channel
 from sluice.process.control import Done, Message
 from sluice.process.documents import KeyFrameRequest, pack_document, read_document
@@ -241,7 +244,7 @@ class _Front:
         ours, theirs = _identities()
         self.socket = FrontSocket()
         socket = cast(MediaSocket, self.socket)
-        self.peers = Peers(socket, ours, [("127.0.0.1", 1)], lambda entry: None, PEER_SEATS)
+        self.peers = Peers(socket, ours, [("127.0.0.1", 1)], lambda entry: None, PEER_SEATS, DropCounter())
         self.sender = Sender()
         self.browser = _Browser(theirs)
         room = cast(Room, _Entered())
@@ -251,6 +254,8 @@ class _Front:
             lambda connection, now_us: self._begin(connection),
             room=room,
             holder=Holder(("app", "room"), "user", "127.0.0.1"),
+            role=PeerRole.PUBLISHER,
+            key=(UserId("user"), StreamIndex.CAMERA),
             stream=Stream("name", lambda: None),
         )
         self.name = entry.peer.ufrag

@@ -8,12 +8,14 @@ import asyncio
 import random
 import re
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 _HOST = "127.0.0.1"
 _BUFFER_BYTES = 4 << 20
 _MEDIA = 128  # RTP and RTCP begin with this bit (RFC 7983)
+_RTCP = range(192, 224)  # RFC 5761 4
 _CANDIDATE = re.compile(r"(a=candidate:\S+ 1 udp \d+ \S+ )(\d+)( typ host)")
 
 Address = tuple[str, int]
@@ -21,11 +23,14 @@ Address = tuple[str, int]
 
 class LossyRelay:
     """`loss` in [0, 1] is the share lost on the way to the browsers, `loss_to_node` that of the media on the
-    way from them (not of connection checks: tests shorten the patience with those). `dark` loses all."""
+    way from them (not of connection checks: tests shorten the patience with those). `dark` loses all. With
+    `every`, each browser loses every so-manieth RTP packet: what is lost is known to the packet."""
 
     def __init__(self, seed: int) -> None:
         self.loss = self.loss_to_node = 0.0
         self.dark = False
+        self.every = 0
+        self.rtp: Counter[Address] = Counter()  #: packets for each browser, lost or not
         self.passed = self.lost = 0
         self._random = random.Random(seed)
         self._node: Address | None = None
@@ -63,11 +68,17 @@ class LossyRelay:
         path.sendto(data, self._node)
 
     def to_browser(self, data: bytes, browser: Address) -> None:
-        if self.dark or self._random.random() < self.loss:
+        if self.dark or self._random.random() < self.loss or self._is_next(data, browser):
             self.lost += 1
         elif self._front is not None:
             self.passed += 1
             self._front.sendto(data, browser)
+
+    def _is_next(self, data: bytes, browser: Address) -> bool:
+        if not self.every or data[0] < _MEDIA or data[1] in _RTCP:
+            return False
+        self.rtp[browser] += 1
+        return self.rtp[browser] % self.every == 0
 
 
 class _Front(asyncio.DatagramProtocol):

@@ -24,6 +24,7 @@ from sluice.callbacks.service import CallbackService
 from sluice.core.addresses import AddressPolicy
 from sluice.core.callbacks import CallbackEvent, CallbackNotFound, EventKind, Registration, RetryPlan
 from sluice.core.ids import AppId, BusinessId
+from sluice.core.node_figures import ATTEMPT, CALLBACKS, DELAY, OLDEST_CALLBACK, Counts
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.store import registrations
@@ -31,7 +32,7 @@ from sluice.store.outbox import enqueue
 from sluice.store.schema import outbox
 from sluice.store.thread import Store, sqlite_url
 from tests.integration.receiver import DEADLINE_S, Answer, Got, Receiver, fail, hang, ok, verify
-from tests.integration.waiting import until_seen
+from tests.integration.waiting import until, until_seen
 from tests.testing import register
 
 pytestmark = pytest.mark.anyio
@@ -58,12 +59,18 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def serving(
-    store: Store, retry: RetryPlan = STEADY, *, allowed: Iterable[str] = LOOPBACK, timeout_s: float = 1.0
+    store: Store,
+    retry: RetryPlan = STEADY,
+    *,
+    allowed: Iterable[str] = LOOPBACK,
+    timeout_s: float = 1.0,
+    counts: Counts | None = None,
 ) -> AsyncIterator[CallbackService]:
     async with AsyncExitStack() as stack:
         poster = await stack.enter_async_context(Poster(AddressPolicy(allowed), timeout_s=timeout_s))
         forms = {Dialect.VOLCENGINE: VolcengineForm(retry)}
-        yield await stack.enter_async_context(CallbackService(store, poster, forms, time.time))
+        service = CallbackService(store, poster, forms, time.time, counts=counts)
+        yield await stack.enter_async_context(service)
 
 
 def event(task_id: str, number: int, business_id: str = "") -> CallbackEvent:
@@ -117,6 +124,20 @@ def bodies_by_id(receiver: Receiver) -> dict[str, set[bytes]]:
 
 def count(conn: Connection) -> int:
     return conn.scalar(select(func.count()).select_from(outbox)) or 0
+
+
+async def test_deliveries_are_counted_and_what_waits_is_told(store: Store) -> None:
+    counts = Counts()
+    async with Receiver() as receiver, serving(store, counts=counts) as callbacks:
+        assert await callbacks.figures() == {
+            CALLBACKS: {("pending",): 0, ("dead",): 0},
+            OLDEST_CALLBACK: {(): 0.0},
+        }
+        await listen(store, receiver)
+        await happen(store, event("Task1", 7))
+        await until(lambda: sum(counts.histograms(DELAY)[()].counts) == 1)
+        assert sum(counts.histograms(ATTEMPT)["delivered",].counts) == 1
+        assert counts.histograms(ATTEMPT).keys() == {("delivered",), ("failed",), ("given_up",)}
 
 
 async def test_a_signed_event_arrives(store: Store) -> None:

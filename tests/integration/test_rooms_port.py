@@ -16,6 +16,7 @@ import pytest
 
 from sluice.core.errors import AccessRefused, BadInput, RoomError
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
+from sluice.core.room_documents import PeerRole, StreamOrigin, ViewersReport
 from sluice.core.rooms import (
     PatchAnswer,
     PatchOutcome,
@@ -302,6 +303,41 @@ async def test_patches_of_peers(rooms: Rooms) -> None:
     assert await patch(first.peer_id) == PatchAnswer(PatchOutcome.REPLACED)
     assert (await patch(second.peer_id)).outcome is PatchOutcome.TAKEN
     assert not await rooms.close_peer(APP, ROOM, ANNA, first.peer_id)
+
+
+# --- documents --------------------------------------------------------------------------------------------
+
+
+async def test_rooms_show_who_is_there(engine: Engine, rooms: Rooms, told: Listener) -> None:
+    assert await rooms.rooms(None, 10) == ()
+    assert await rooms.room(APP, ROOM, offset=0, limit=10) is None
+    async with Reader(rooms, ANNA):
+        await engine.play(RELAY, RUN)
+        await until(lambda: "published relay" in told.texts)
+        answer = await rooms.watch(WatchOffer(APP, ROOM, RELAY, CAMERA, BERT, WATCH))
+        (summary,) = await rooms.rooms(None, 10)
+        assert (summary.app_id, summary.room_id) == (APP, ROOM)
+        assert (summary.counts.users, summary.counts.streams, summary.counts.connecting) == (3, 1, 1)
+        assert await rooms.rooms((APP, ROOM), 10) == ()
+        room = await rooms.room(APP, ROOM, offset=0, limit=10)
+        assert room is not None
+        assert room.counts == summary.counts
+        assert {user.user_id: user.connections for user in room.users} == {ANNA: 1, BERT: 1, RELAY: 1}
+        (stream,) = room.streams
+        assert (stream.user_id, stream.origin, stream.publisher) == (RELAY, StreamOrigin.RELAY, RUN)
+        assert stream.kinds == ("audio",)
+        (peer,) = room.peers
+        assert (peer.id, peer.user_id, peer.of_user_id) == (answer.peer_id, BERT, RELAY)
+        assert (peer.role, peer.state) == (PeerRole.VIEWER, "connecting")
+        beyond = await rooms.room(APP, ROOM, offset=3, limit=10)
+        assert beyond is not None
+        assert (beyond.counts, beyond.users, beyond.peers) == (room.counts, (), ())
+
+
+async def test_viewers_are_told_of_those_who_are_asked_for(engine: Engine, rooms: Rooms) -> None:
+    watched = {(APP, ROOM, RELAY), (APP, OTHER, ANNA)}
+    assert await rooms.viewers(set()) == {}
+    assert await rooms.viewers(watched) == dict.fromkeys(watched, ViewersReport(0))
 
 
 # --- the end ----------------------------------------------------------------------------------------------

@@ -20,15 +20,20 @@ from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
 from sluice.core.errors import Overloaded
+from sluice.core.figures import STORE_WAITING
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
+from sluice.core.node_figures import COMMIT, COMMITS_FAILED, Counts
 from sluice.core.tasks import LIFETIME_S, LISTED_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
 from sluice.process.owned import trouble
+from sluice.store import probe
 from sluice.store import tasks as queries
 from sluice.store.errors import StoreError, StoreTrouble
 from sluice.store.migrate import newest_revision
+from sluice.store.probe import StoreProbe
 from sluice.store.schema import access_key_apps, apps, metadata, outbox, tasks
 from sluice.store.thread import Store, sqlite_url, wakeup
+from tests.integration.waiting import until_seen
 from tests.testing import register
 
 pytestmark = pytest.mark.anyio
@@ -303,6 +308,62 @@ async def test_too_much_waiting_is_refused_and_the_rest_is_done(url: URL) -> Non
             go_on.set()
             await asyncio.gather(busy, *waiting)
         assert await store.run(app_ids) == {"one", "two"}
+
+
+async def test_commits_are_timed_and_failures_counted(url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counts()
+    async with Store(url, counts=counts) as store:
+        assert store.gauges() == {STORE_WAITING.name: {"": 0}}
+        await store.run(add_app("a"))
+        with held_up(store) as (busy, go_on):
+            waiting = [asyncio.ensure_future(store.run(add_app(name))) for name in "bc"]
+            await asyncio.sleep(0)
+            assert store.gauges() == {STORE_WAITING.name: {"": 3}}
+            go_on.set()
+            await asyncio.gather(busy, *waiting)
+        assert sum(counts.histograms(COMMIT)[()].counts) == 2, "those that wait share a commit"
+        assert counts.totals(COMMITS_FAILED)[()] == 0
+        monkeypatch.setattr("sluice.store.thread._commit", _fail)
+        with pytest.raises(StoreError):
+            await store.run(add_app("d"))
+        assert counts.totals(COMMITS_FAILED)[()] == 1
+
+
+def _fail(*_: object) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+async def test_a_store_that_answers_is_well(store: Store) -> None:
+    assert await StoreProbe(store).trouble() is None
+
+
+async def test_a_store_that_stands_still_is_told_in_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_PATIENCE_S", 0.05)
+    asked = StoreProbe(store)
+    with held_up(store):
+        for _ in range(2):
+            assert str(await asked.trouble()).startswith("it has not answered for")
+
+
+async def test_a_database_that_another_program_has_locked_is_told(
+    store: Store, url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(probe, "_FRESH_S", 0.0)
+    asked = StoreProbe(store)
+    other = sqlite3.connect(str(url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert str(await asked.trouble()).startswith("it has not answered for")
+    other.close()
+    await until_seen(asked.trouble, lambda why: why is None)
+
+
+async def test_a_closed_store_is_told(url: URL) -> None:
+    async with Store(url) as store:
+        asked = StoreProbe(store)
+    assert await asked.trouble() == "the store is closed; start sluice again"
 
 
 async def test_a_cancelled_caller_disturbs_nobody(store: Store) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sluice.core.figures import DEATHS, Ledger
 from sluice.process import supervisor as module
 from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Answer, ClosePeer, Enter, Leave, Refused
 from sluice.process.owned import trouble
 from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
 from tests.integration.children import MODULE, spec
+from tests.integration.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -39,14 +41,21 @@ class Watched:
 
     def __init__(self, child: ChildSpec, spins_s: float | None = None) -> None:
         self.told: list[str] = []
+        self.on_death: Callable[[], None] = lambda: None
         self._news = asyncio.Condition()
+        self.ledger = Ledger()
         self.supervised = Supervised(
             child,
             on_notice=lambda process, message: self.tell(message.type),
             on_ready=lambda process: self.tell("ready"),
-            on_death=lambda process: self.tell("death"),
+            on_death=lambda process: self._die(),
             spins_s=spins_s,
+            ledger=self.ledger,
         )
+
+    def _die(self) -> None:
+        self.on_death()
+        self.tell("death")
 
     def tell(self, what: str) -> None:
         self.told.append(what)
@@ -106,7 +115,23 @@ async def test_a_killed_child_is_told_and_started_again(watched: Watched) -> Non
     second = await watched.pid()
     assert second != first
     assert watched.supervised.restarts == 1
+    assert watched.ledger.totals("child") == {DEATHS.name: {"": 1}}
     assert not psutil.pid_exists(first), "nothing is left of it"
+
+
+async def test_what_cannot_be_asked_now_says_why(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = watched.supervised
+    assert child.trouble() is None
+    assert child.uptime_s is not None
+    monkeypatch.setattr(module, "_SILENT_S", 0.05)
+    await until(lambda: child.trouble() is not None)
+    assert str(child.trouble()).startswith("it has told nothing for")
+    troubles = []
+    watched.on_death = lambda: troubles.append((child.trouble(), child.uptime_s))
+    os.kill(await watched.pid(), signal.SIGKILL)
+    await watched.until(lambda told: "death" in told)
+    assert troubles == [("it has died, and is started again", None)]
+    await until(lambda: child.trouble() == "it is starting")
 
 
 async def test_whoever_waits_for_a_killed_child_hears_at_once(watched: Watched) -> None:

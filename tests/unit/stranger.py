@@ -12,6 +12,7 @@ from typing import cast
 from aioice import stun
 from pylibsrtp import Policy, Session
 
+from sluice.core.drops import DropCounter
 from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.rooms import PublishOffer, StreamIndex, WatchOffer
@@ -64,12 +65,14 @@ class House:
     def __init__(self, seats: SeatLimits = PEER_SEATS) -> None:
         self.air = Air()
         self.changes: list[RoomChanged] = []
+        self.drops = DropCounter()
         self.engine = Engine(
             cast(MediaSocket, self.air),
             _identity(),
             [_OURS],
             emit=self.changes.append,
             start_drain=lambda: None,
+            drops=self.drops,
             most_kept_bytes=64 << 20,
             seats=seats,
         )

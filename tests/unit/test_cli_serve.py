@@ -14,6 +14,7 @@ from sluice.terminal import settings_with
 OPTIONS = {
     "data": "folder",
     "listen": "127.0.0.1:8081",
+    "metrics_listen": "127.0.0.1:9464",
     "media_port": "41000",
     "room_processes": "2",
     "media_processes": "3",

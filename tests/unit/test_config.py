@@ -80,7 +80,8 @@ def test_variables_of_others_are_left_alone(toml: Path) -> None:
     ],
 )
 def test_listen(toml: Path, text: str, listen: ListenSettings) -> None:
-    assert load_settings({"listen": text}, {}, toml).listen == listen
+    settings = load_settings({"listen": text, "metrics_listen": text}, {}, toml)
+    assert settings.listen == settings.metrics_listen == listen
 
 
 @pytest.mark.parametrize("given", ["10.0.0.0/8, fd00::/8", ["10.0.0.0/8", "fd00::/8"]])
@@ -98,6 +99,7 @@ def test_lists_are_lists_or_texts_with_commas(toml: Path, given: object) -> None
         ("most_connections", "0", "at least 1"),
         ("most_token_peers", "x", "whole number"),
         ("listen", "8080", "host:port"),
+        ("metrics_listen", "9464", "host:port"),
         ("listen", ":8080", "host:port"),
         ("listen", "localhost:", "host:port"),
         ("listen", "localhost:http", "host:port"),

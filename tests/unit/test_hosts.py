@@ -84,9 +84,10 @@ def test_other_names(host: str) -> None:
 
 def test_what_a_name_is_not_needed_for() -> None:
     """Signed calls and those of bots are nothing that a page can make; a health check says nothing."""
-    open_paths = ("/", "/healthz", f"{BOTS}v3/channel/stream/push")
-    assert [ask("evil.example", path).status for path in open_paths] == [200, 200, 200]
-    assert [ask("evil.example", path).status for path in ("/api/v1/tasks", "/chatroom")] == [421, 421]
+    open_paths = ("/", "/healthz", "/readyz", f"{BOTS}v3/channel/stream/push")
+    assert [ask("evil.example", path).status for path in open_paths] == [200] * 4
+    closed_paths = ("/api/v1/tasks", "/chatroom", "/metrics")
+    assert [ask("evil.example", path).status for path in closed_paths] == [421] * 3
 
 
 def test_any_name() -> None:

@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
-from sluice.api.native import health_routes, routes
+from sluice.api.native import routes
 from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
@@ -23,7 +23,6 @@ class Native:
     def __init__(self) -> None:
         self.tasks = FakeTasks(lambda: 1000.0)
         self.app = FastAPI()
-        self.app.include_router(health_routes())
         self.app.include_router(routes(self.tasks, Operator(ADMIN)))
 
     def add(self, task_id: str) -> Task[RelaySpec]:
@@ -38,17 +37,6 @@ class Native:
 @pytest.fixture
 def native() -> Native:
     return Native()
-
-
-def test_health_needs_no_token(native: Native) -> None:
-    answer = native.call("GET", "/healthz", token=None)
-    assert (answer.status, answer.json()) == (200, {"status": "ok"})
-
-
-def test_health_says_what_has_failed(native: Native, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice.api.native.trouble", lambda: "the sweeper ended by an error")
-    answer = native.call("GET", "/healthz", token=None)
-    assert (answer.status, answer.json()) == (503, {"status": "the sweeper ended by an error"})
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "admin-tokeñ", ADMIN + "x"])
@@ -272,13 +260,12 @@ def test_controls_that_are_refused(native: Native, error: Exception, status: int
 def test_openapi(native: Native) -> None:
     document = native.app.openapi()
     assert set(document["paths"]) == {
-        "/healthz",
         "/api/v1/tasks",
         "/api/v1/tasks/{id}",
         "/api/v1/tasks/{id}/stop",
         "/api/v1/tasks/{id}/control",
     }
-    for path, operations in document["paths"].items():
+    for operations in document["paths"].values():
         for operation in operations.values():
-            assert ("security" in operation) is path.startswith("/api/")
-            assert set(operation["responses"]) == ({"200", "4XX"} if path.startswith("/api/") else {"200"})
+            assert "security" in operation
+            assert set(operation["responses"]) == {"200", "4XX"}

@@ -187,3 +187,17 @@ async def test_what_happens_in_rooms_is_written_in_its_order(box: Outbox) -> Non
     ]
     assert {entry.order_key for entry in entries} == {"room/app/room"}
     assert entries[1].data["why"] == "dropped"
+
+
+async def test_what_waits_is_counted_and_what_died(box: Outbox) -> None:
+    async def waiting() -> outbox.Waiting:
+        found: outbox.Waiting = await box.run(outbox.count_waiting)
+        return found
+
+    assert await waiting() == outbox.Waiting(0, 0, None)
+    await box.happen("a", "a1", NOW)
+    await box.happen("a", "a2", NOW + 5)
+    assert await waiting() == outbox.Waiting(2, 0, NOW)
+    entry = (await box.heads())[0]
+    await box.run(lambda conn: outbox.give_up(conn, entry, NOW, "refused", NOW + 6))
+    assert await waiting() == outbox.Waiting(1, 1, NOW + 5)

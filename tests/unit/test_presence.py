@@ -26,6 +26,7 @@ def test_a_room_is_there_from_its_first_user_to_its_last() -> None:
     assert {event.order_key for event in first} == {"room/app/room"}
     assert first[1].data == {"room_id": "room", "at": 100.0, "user_id": "anna", "device": "server"}
     assert kinds(presence.handle(change("joined", "bob"), 101.0)) == [EventKind.USER_JOINED]
+    assert (presence.rooms, presence.users) == (1, (1, 1)), "one of them is no person"
     (left,) = presence.handle(change("left"), 103.5)
     assert left.data == first[1].data | {"at": 103.5, "why": "left", "duration_ms": 3500}
     last = presence.handle(change("left", "bob", why="removed"), 104.0)

@@ -365,3 +365,58 @@ def test_lips_follow_the_voice(sender: Sender) -> None:
             sender.role.on_rtcp([early, SenderReport(AUDIO_SSRC, ntp, at * 6 // 125)], sender.now_us)
     captured_apart = 20 * MS  # the last picture belongs to the last sound but one
     assert sender.got.audio[-1] - sender.got.video[-1] == captured_apart + 80 * MS
+
+
+def test_what_comes_of_a_publisher_is_counted(sender: Sender) -> None:
+    sender.frame(key=True)
+    sender.frame(size=3 * MAX_PAYLOAD, lose=(1,))
+    sender.frame()
+    sender.repeat(2)
+    sender.repeat(2)  # once more than was asked
+    sender.sound()
+    sender.tick(S)
+    figures = {
+        (figure.name, label): count
+        for (figure, label), count in zip(sender.role.counted, sender.role.counts(), strict=True)
+    }
+    assert figures["room_received_packets", "video"] == len(sender.sent) - 1
+    assert figures["room_received_packets", "audio"] == 1
+    assert figures["room_repeated_packets", "received"] == 2
+    assert figures["room_nacks", "sent"] == 1
+    assert figures["room_publisher_lost_packets", "video"] == 0, "it came in the end"
+    assert sender.conduct.drops.counts == {"late": 1}
+    traffic = sender.role.traffic(sender.now_us)
+    assert traffic.media["video"].lost == 1, "by the network"
+    assert traffic.media["audio"].codec == "opus"
+    assert traffic.round_trip_ms is not None, "it was measured by the repetition"
+    assert traffic.bitrate_kbps > 0
+
+
+def test_loss_of_a_publisher_is_that_of_ten_seconds(sender: Sender) -> None:
+    sender.frame(key=True)
+    for n in range(500):
+        sender.frame(lose=(0,) if n % 25 == 24 else ())
+        sender.tick()
+    assert sender.role.traffic(sender.now_us).loss_percent == pytest.approx(4, abs=0.5)
+
+
+def test_what_is_dropped_of_a_publisher_is_counted_by_rule(sender: Sender) -> None:
+    sender.frame()  # without a key frame before it
+    sender.role.on_rtp(b"\x80", sender.now_us)
+    sender.role.on_rtp(audio_header(77, 1, 0, 5) + b"?", sender.now_us)
+    sender.frame(key=True)
+    sender.tick(2 * S)
+    assert sender.conduct.drops.counts == {"undecodable": 1, "malformed": 1, "not_agreed": 1}
+    for picture in B_FRAMES * 20:
+        sender.picture(units(picture))
+        sender.tick()
+    assert sender.conduct.drops.counts["b_frames"] > 20
+
+
+def test_a_source_that_is_over_has_been_counted(sender: Sender) -> None:
+    sender.sound()
+    sender.role.on_rtp(audio_header(OPUS, 0, 0, AUDIO_SSRC) + b"opus", sender.now_us)  # late
+    sender.role.on_rtp(audio_header(OPUS, 0, 0, AUDIO_SSRC + 1) + b"opus", sender.now_us)
+    assert sender.conduct.drops.counts == {"late": 1}
+    sender.role.close()
+    assert sender.conduct.drops.counts == {"late": 1}

@@ -89,3 +89,11 @@ async def test_why_a_request_was_not_answered_is_told_truly(
     monkeypatch.setattr(Supervised, "request", request)
     with pytest.raises(error):
         await rooms.patch_peer(patch("a"))
+
+
+async def test_rooms_of_a_process_that_is_not_there_cannot_be_shown(rooms: RoomProcesses) -> None:
+    with pytest.raises(RoomError, match="try again in a second"):
+        await rooms.rooms(None, 10)
+    with pytest.raises(RoomError, match="try again in a second"):
+        await rooms.room(APP, ROOM, offset=0, limit=10)
+    assert await rooms.viewers([(APP, ROOM, USER)]) == {}, "whoever asks has more to tell"

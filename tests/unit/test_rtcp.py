@@ -72,7 +72,7 @@ def test_receiver_report() -> None:
         "81c90007 0a0b0c0d 11223344 40fffffe 00012345 00000064 aabbccdd 00008000"
         "81ca0003 0a0b0c0d 0103 616263 000000"
     )
-    assert parse(report) == [Reception(0x11223344, 0.25, -2, 0x12345, 0x64)]
+    assert parse(report) == [Reception(0x11223344, 0.25, -2, 0x12345, 0x64, 0xAABBCCDD, 0x8000)]
     assert receiver_report(1, [], "abc")[:8] == bytes.fromhex("80c90001 00000001")
 
 

@@ -619,4 +619,4 @@ def test_patience_ends_with_what_goes_on_and_begins_anew_after_a_pause() -> None
     assert conduct.why == ""
     conduct.exceed("it shouts", now_us + S + 1)
     assert conduct.why == f"it shouts, and this has gone on for {limits.PATIENCE_S} s"
-    assert conduct.dropped == 20
+    assert conduct.drops.counts == {"over_budget": 20}

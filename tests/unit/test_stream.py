@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from pylibsrtp import Policy, Session
 
+from sluice.core.drops import DropCounter
 from sluice.rooms.engine.socket import MediaSocket
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.viewer import Sealer, Viewer
@@ -63,6 +64,7 @@ class Scene:
             video=VideoFormat(VIDEO, RTX if rtx else None, "", ()),
             opus=OPUS,
             on_backlog=self.draining.append,
+            drops=DropCounter(),
         )
         self.stream.join(viewer, self.now_us)
         return viewer, socket

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +14,9 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import Draining, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State
+from sluice.core.node_figures import Counts
 from sluice.core.request_headers import RequestHeaders
+from sluice.core.room_documents import Spread, ViewersReport
 from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
 from sluice.process.control import (
     Accepted,
@@ -57,12 +59,15 @@ class Node:
         self.store = MemoryStore()
         self.apps = Apps()
         self.state = NodeState()
+        self.counts = Counts()
         self._begin()
 
     def _begin(self) -> None:
         self.media, self.rooms = FakeMedia(2), FakeRunRooms()
         store, media = cast(Store, self.store), cast(MediaPool, self.media)
-        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps, self.state)
+        self.tasks = TaskService(
+            store, media, self.rooms, lambda: self.now, self.apps, self.state, counts=self.counts
+        )
 
     async def restart(self) -> None:
         await self.tasks.close()
@@ -695,3 +700,21 @@ async def test_a_row_that_makes_no_sense_does_not_keep_the_node_from_starting(no
     )
     await node.restart()
     assert [job.run_id for process in node.media.processes for job in process.jobs] == [usual.id]
+
+
+async def test_a_live_relay_tells_what_its_viewers_report(node: Node) -> None:
+    reported = ViewersReport(2, 2, Spread(2.5, 5.0), None, None, 900.0)
+    node.rooms.reports[APP, ROOM, UserId("relay")] = reported
+    task, process = await node.running()
+    await node.running("another")
+    node.rooms.asked = 0
+    documents = await node.tasks.list_documents(limit=10, offset=0)
+    assert [document["viewers"] for document in documents] == [asdict(reported)] * 2
+    assert node.rooms.asked == 1, "of all tasks together"
+    node.rooms.reports.clear()
+    assert (await node.tasks.document(task.id))["viewers"] is None, "nobody knows"
+    process.report(finished(task.id, Reason.STOPPED))
+    await settle()
+    node.rooms.asked = 0
+    assert (await node.tasks.document(task.id))["viewers"] is None
+    assert node.rooms.asked == 0, "it has no viewers any more"

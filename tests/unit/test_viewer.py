@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 from pylibsrtp import Policy, Session
 
+from sluice.core.drops import DropCounter
 from sluice.core.limits import REPEATED_BYTES_AT_ONCE, REPEATED_SHARE, REPEATS_AT_ONCE, REPEATS_PER_S
 from sluice.rooms.engine.socket import MediaSocket
 from sluice.rooms.engine.stream import Stream
@@ -28,6 +29,7 @@ class Scene:
         self.stream = Stream("name", lambda: None)
         self.socket = FakeSocket()
         self.backlogs = 0
+        self.drops = DropCounter()
         self.now_us = 0
 
     def join(
@@ -41,6 +43,7 @@ class Scene:
             video=VideoFormat(102, None, "", ()) if video else None,
             opus=None if not video else 111,
             on_backlog=self._on_backlog,
+            drops=self.drops,
         )
         self.stream.join(viewer, self.now_us)
         return viewer
@@ -71,7 +74,7 @@ def test_small_frames_leave_at_once(scene: Scene) -> None:
     scene.frame(5)
     assert len(scene.sequences()) == 29
     assert scene.backlogs == 0
-    assert (viewer.video_packets, viewer.dropped) == (29, 0)
+    assert (viewer.video_packets, scene.drops.counts) == (29, {})
 
 
 def test_a_large_key_frame_is_spread_and_what_follows_keeps_its_place(scene: Scene) -> None:
@@ -127,7 +130,7 @@ def test_a_network_that_takes_too_little_gets_the_next_key_frame(scene: Scene) -
     scene.frame(100, key=True)
     for _ in range(1000):
         scene.frame(1)
-    assert viewer.dropped == 1099
+    assert scene.drops.counts == {"viewer_slow": 1099}
     assert not scene.drain(viewer, 60)
     assert scene.sequences() == []
     scene.frame(1)
@@ -135,7 +138,7 @@ def test_a_network_that_takes_too_little_gets_the_next_key_frame(scene: Scene) -
     scene.frame(2, key=True)
     scene.frame(1)
     assert len(scene.sequences()) == 3
-    assert viewer.dropped == 1099
+    assert scene.drops.counts == {"viewer_slow": 1099}
 
 
 def test_a_viewer_without_video_gets_none_and_no_sound_without_opus(scene: Scene) -> None:
@@ -152,7 +155,7 @@ def test_retransmissions_are_bounded_per_second(scene: Scene) -> None:
     (sequence,) = scene.sequences()
     at_once = [scene.stream.retransmit(viewer, sequence, 5_000_000) for _ in range(1500)]
     assert at_once == [True] * REPEATS_AT_ONCE + [False] * (1500 - REPEATS_AT_ONCE)
-    assert (len(scene.sequences()), viewer.dropped) == (REPEATS_AT_ONCE, 1500 - REPEATS_AT_ONCE)
+    assert len(scene.sequences()) == viewer.retransmitted == REPEATS_AT_ONCE
     for n in range(10):
         scene.stream.retransmit(viewer, sequence, 5_000_000 + (n + 1) * 1_000_000 // REPEATS_PER_S)
     assert len(scene.sequences()) == 10

@@ -4,7 +4,7 @@ points at us.
 The browser sends the name of such a page in the header Host. Accepted are addresses, names of this machine
 (`localhost`), names without a dot and those of private networks, which nobody can own in the DNS, and the
 names that the operator has given. Any name may be used for signed calls and calls of bots, since no page has
-their keys and tokens, for a trusted proxy, and for the health check, which reveals nothing. With our own TLS
+their keys and tokens, for a trusted proxy, and for the health checks, which reveal nothing. With our own TLS
 the browser has compared the name already.
 """
 
@@ -21,7 +21,7 @@ from sluice.api.refusals import Refusals
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
 #: Paths whose calls are signed, or that reveal nothing.
-_OPEN = ("", "/", "/healthz")
+_OPEN = ("", "/", "/healthz", "/readyz")
 #: Ends of names that the DNS gives to nobody (RFC 6761, 6762 and 8375; ICANN has set `internal` aside):
 #: machines found by mDNS, services of Kubernetes, `host.docker.internal`.
 _PRIVATE = (".localhost", ".local", ".home.arpa", ".internal")

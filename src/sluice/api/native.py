@@ -1,8 +1,8 @@
-"""The native API: tasks for the operator and his programs (`/api/v1/tasks`), and `/healthz`.
+"""The native API: tasks for the operator and his programs (`/api/v1/tasks`).
 
 Bearer of `/api/v1` is the admin token. Every failure is `{"error": {"code", "message"}}`; the class of an
 error of the core decides code and status, in one table. The documents are those of `tasks.port`.
-Other resources are siblings (`native_apps`, `native_bots`, `native_callbacks`).
+Other resources are siblings (`native_apps`, `native_bots`, `native_callbacks`, `native_node`).
 """
 
 import math
@@ -21,12 +21,20 @@ from starlette.types import Message
 
 from sluice.api.operator import Operator
 from sluice.core.callbacks import CallbackNotFound
-from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overloaded, SluiceError, Unavailable
+from sluice.core.errors import (
+    AccessRefused,
+    BadInput,
+    NotFound,
+    NotNow,
+    Overloaded,
+    RoomError,
+    SluiceError,
+    Unavailable,
+)
 from sluice.core.fairness import TooOften
 from sluice.core.ids import RunId
 from sluice.core.limits import MOST_NATIVE_BODY_BYTES
 from sluice.core.tasks import FULL_VOLUME, PlaybackChange
-from sluice.process.owned import trouble
 from sluice.tasks.port import Tasks
 
 log = structlog.get_logger(__name__)
@@ -78,10 +86,6 @@ class ControlBody(Document):
         return control
 
 
-class Health(BaseModel):
-    status: str
-
-
 _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (BadInput, 400),
     (AccessRefused, 401),
@@ -91,6 +95,7 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (TooOften, 429),
     (Overloaded, 503),
     (Unavailable, 503),
+    (RoomError, 503),
     (SluiceError, 500),
 )
 
@@ -149,21 +154,6 @@ def operators_router(operator: Operator, path: str = "") -> APIRouter:
     return APIRouter(
         prefix=f"/api/v1{path}", route_class=NativeRoute, dependencies=operator.only, responses=FAILURES
     )
-
-
-def health_routes() -> APIRouter:
-    """``/healthz``, for everybody."""
-    api = APIRouter(route_class=NativeRoute)
-
-    @api.get("/healthz", summary="Whether the node answers")
-    async def healthz(response: Response) -> Health:
-        """503 and why where something of the node has failed: start it again."""
-        why = trouble()
-        if why is not None:
-            response.status_code = 503
-        return Health(status=why or "ok")
-
-    return api
 
 
 def routes(tasks: Tasks, operator: Operator) -> APIRouter:

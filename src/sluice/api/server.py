@@ -37,12 +37,14 @@ log = structlog.get_logger()
 
 
 @contextmanager
-def listening(host: str, port: int, tls: tuple[Path, Path] | None = None) -> Iterator["Listener"]:
+def listening(
+    host: str, port: int, tls: tuple[Path, Path] | None = None, setting: str = "listen"
+) -> Iterator["Listener"]:
     """Listens: callers wait from now on until they are served. `tls`: PEM files of chain and key. Raises
-    BadInput for an address that cannot be used, and for bad files."""
+    BadInput for an address that cannot be used, which the `setting` gave, and for bad files."""
     certificate = Certificate(*tls) if tls else None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with binding("listen", "TCP", host, port):
+    with binding(setting, "TCP", host, port):
         listener = socket.create_server((host, port), family=family, backlog=1024)
     # Connections inherit it: callers that do not read their answers, or vanished, are cut off.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LONGEST_UNREAD_S * 1000)

@@ -20,6 +20,7 @@ from sluice.core.limits import (
     MOST_DELIVERIES_TO_A_HOST,
     MOST_DELIVERIES_TO_SILENT,
 )
+from sluice.core.node_figures import ATTEMPT, DELAY, Counts
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster, PostFailed
 from sluice.net.slots import Slots
@@ -49,6 +50,7 @@ class Tools:
     slots: Slots
     forms: Mapping[Dialect, Form]
     clock: Callable[[], float]
+    counts: Counts
 
 
 class Courier:
@@ -158,15 +160,19 @@ class Courier:
         except Exception:  # a fault of ours is tried again like one of the receiver
             log.exception("a callback could not be made", event_id=entry.event_id)
             error = "internal error; the log of the node tells more"
-        ended_at = self._tools.clock()
+        ended_at, counts = self._tools.clock(), self._tools.counts
         if not error:
             await self._tools.store.run(lambda conn: note_delivered(conn, entry, began_at, ended_at))
+            counts.observe(ATTEMPT, ended_at - began_at, "delivered")
+            counts.observe(DELAY, ended_at - entry.created_at)
             return
         first_at = began_at if entry.first_at is None else entry.first_at
         again_at = form.retry.next_at(entry.attempts + 1, first_at, began_at, ended_at)
         if hopeless or again_at is None:
+            counts.observe(ATTEMPT, ended_at - began_at, "given_up")
             await self._give_up(entry, began_at, error)
             return
+        counts.observe(ATTEMPT, ended_at - began_at, "failed")
         await self._tools.store.run(lambda conn: note_failed(conn, entry, began_at, error, again_at=again_at))
 
     async def _post(self, post: Post) -> None:

@@ -12,6 +12,8 @@ from sluice.core.callbacks import CallbackEvent, EventKind, room_order_key
 from sluice.core.ids import AppId, BusinessId, RoomId
 from sluice.core.rooms import RoomChange, RoomEventKind, StreamIndex
 
+#: The device of users who are no people (core.rooms.RoomChange).
+_VIRTUAL = "server"
 _RoomKey = tuple[AppId, RoomId]
 _STARTED = {"audio": EventKind.AUDIO_STARTED, "video": EventKind.VIDEO_STARTED}
 _STOPPED = {"audio": EventKind.AUDIO_STOPPED, "video": EventKind.VIDEO_STOPPED}
@@ -34,6 +36,18 @@ class _Room:
 class Presence:
     def __init__(self) -> None:
         self._rooms: dict[_RoomKey, _Room] = {}
+
+    @property
+    def rooms(self) -> int:
+        """Those with somebody in them."""
+        return len(self._rooms)
+
+    @property
+    def users(self) -> tuple[int, int]:
+        """People, and virtual users, in all rooms; one in two of them counts twice."""
+        devices = [user.device for room in self._rooms.values() for user in room.users.values()]
+        virtual = devices.count(_VIRTUAL)
+        return len(devices) - virtual, virtual
 
     def handle(self, change: RoomChange, now: float) -> list[CallbackEvent]:
         key = change.app_id, change.room_id

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sluice.callbacks.presence import Presence
 from sluice.core.callbacks import CallbackEvent
 from sluice.core.errors import SluiceError
+from sluice.core.figures import ROOMS, USERS, Values
 from sluice.core.ids import AppId, RoomId
 from sluice.core.rooms import RoomChange
 from sluice.process.owned import own
@@ -55,6 +56,11 @@ class RoomEvents:
         self.on_loss(lambda app_id, room_id: True)
         if self._writer is not None:
             await self._writer
+
+    def gauges(self) -> Values:
+        """Who is there (core.figures.NODE)."""
+        people, virtual = self._presence.users
+        return {ROOMS.name: {"": self._presence.rooms}, USERS.name: {"people": people, "virtual": virtual}}
 
     def on_change(self, change: RoomChange) -> None:
         self._add(self._presence.handle(change, self._clock()))

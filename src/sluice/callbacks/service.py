@@ -16,19 +16,24 @@ from sqlalchemy import Connection
 from sluice.callbacks.courier import Courier, Tools
 from sluice.callbacks.forms.form import Form
 from sluice.core.callbacks import URL_DESTINATIONS, CallbackNotFound, Registration
+from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, BusinessId
 from sluice.core.limits import MOST_DELIVERIES
 from sluice.core.masking import mask_url
+from sluice.core.node_figures import CALLBACKS, OLDEST_CALLBACK, Counts, Readings
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.net.slots import Slots
+from sluice.process.asked import Asked
 from sluice.process.owned import own
 from sluice.store import registrations
 from sluice.store.errors import StoreTrouble
 from sluice.store.outbox import (
     DEAD,
     DELIVERED,
+    PENDING,
     OutboxEntry,
+    count_waiting,
     list_entries,
     pending_destinations,
     purge,
@@ -44,6 +49,9 @@ _SWEEP_S = 60.0
 MOST_OF_TASKS = 1000
 _KEEP_S = {DELIVERED: 3600.0, DEAD: 7 * 86400.0}
 _PURGE_AT_ONCE = 500
+#: How old the figures of the outbox may be, which the store has to count, and how long they are waited for.
+_COUNTED_EVERY_S = 5.0
+_LONGEST_COUNT_S = 2.0
 
 
 class CallbackService:
@@ -57,6 +65,7 @@ class CallbackService:
         clock: Callable[[], float],
         configured: Iterable[Registration] = (),
         keep_s: float | None = None,
+        counts: Counts | None = None,
     ) -> None:
         """`configured` are the registrations of the configuration. Settled events are kept for `keep_s`;
         None: delivered ones for an hour, dead ones for a week."""
@@ -64,7 +73,13 @@ class CallbackService:
         self._clock = clock
         self._configured = tuple(configured)
         self._keep_s = _KEEP_S if keep_s is None else dict.fromkeys(_KEEP_S, keep_s)
-        self._tools = Tools(store, poster, Slots(MOST_DELIVERIES), forms, clock)
+        self._tools = Tools(store, poster, Slots(MOST_DELIVERIES), forms, clock, counts or Counts())
+        self._waiting_events = Asked(
+            lambda: store.run(count_waiting),
+            "the figures of the outbox",
+            fresh_s=_COUNTED_EVERY_S,
+            patience_s=_LONGEST_COUNT_S,
+        )
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
         self._of_tasks = 0  #: couriers of addresses that came with tasks
         self._waiting = False  #: a courier of such an address was not begun
@@ -137,6 +152,18 @@ class CallbackService:
             return _document(entry, registrations.find_at(conn, entry.destination))
 
         return await self._store.run(begin_anew)
+
+    async def figures(self) -> Readings:
+        """What waits; nothing when the store does not say it in time."""
+        try:
+            found = await self._waiting_events()
+        except (SluiceError, TimeoutError):
+            return {}
+        age_s = 0.0 if found.oldest_at is None else max(0.0, self._clock() - found.oldest_at)
+        return {
+            CALLBACKS: {(PENDING,): found.pending, (DEAD,): found.dead},
+            OLDEST_CALLBACK: {(): age_s},
+        }
 
     # --- inside -------------------------------------------------------------------------------------------
 

@@ -37,6 +37,18 @@ def is_address(host: str) -> bool:
     return True
 
 
+def network_of(address: str) -> str:
+    """The network that an address is in, wide enough to name no person: /24 of IPv4, /48 of IPv6. Empty for
+    anything that is no address."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
+
+
 def _networks(*texts: str) -> tuple[_Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
 

@@ -12,6 +12,7 @@ import av.logging
 import structlog
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.drops import DropCounter
 from sluice.core.figures import SESSIONS, Values
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
@@ -71,13 +72,14 @@ class MediaProcess:
             report=self._channel.notify,
         )
         self._make = {message: kind(self._context) for message, kind in _KINDS.items()}
+        self._drops = DropCounter()
         self._most_mb = _most_mb(config)
         self._giving_back: asyncio.TimerHandle | None = None
         watch("the pacer", self._context.pacer.stands_still)
 
     async def run(self) -> None:
         self._channel.notify(Ready())
-        tell_stats(self._channel.notify, self._figures)
+        tell_stats(self._channel.notify, self._figures, self._drops)
         await self._channel.run()
         for session, _ in list(self._sessions.values()):
             session.stop(Reason.SERVER_SHUTDOWN)

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from sluice.core.figures import Values
 from sluice.core.ids import AppId, RoomId, RunId, UserId
+from sluice.core.room_documents import RoomDocument, RoomSummary, ViewersReport, Watched
 from sluice.core.rooms import (
     LinkAddress,
     PatchAnswer,
@@ -132,6 +133,32 @@ class AskRoster(Document):
     room_id: str
 
 
+class AskRooms(Document):
+    """Which rooms are there, the first `limit` behind `after` (an app and a room of it)? Answered by
+    RoomList."""
+
+    type: Literal["ask_rooms"] = "ask_rooms"
+    after: tuple[AppId, RoomId] | None
+    limit: int
+
+
+class AskRoom(Document):
+    """What is in a room? Of users, streams and peers the `limit` from `offset` on. Answered by RoomShown."""
+
+    type: Literal["ask_room"] = "ask_room"
+    app_id: AppId
+    room_id: RoomId
+    offset: int
+    limit: int
+
+
+class AskViewers(Document):
+    """What do the viewers of these users report? Answered by Viewers."""
+
+    type: Literal["ask_viewers"] = "ask_viewers"
+    watched: tuple[Watched, ...]
+
+
 class Expel(Document):
     """Users of an app leave at once; their peers and publications end. An empty `room_id` stands for all
     rooms, an empty `user_id` for all users. Answered by Done (whether anybody was there)."""
@@ -181,6 +208,27 @@ class Roster(Document):
     type: Literal["roster"] = "roster"
     number: int
     users: tuple[RosterEntry, ...]
+
+
+class RoomList(Document):
+    """To AskRooms."""
+
+    type: Literal["room_list"] = "room_list"
+    rooms: tuple[RoomSummary, ...]
+
+
+class RoomShown(Document):
+    """To AskRoom; None where there is no such room."""
+
+    type: Literal["room_shown"] = "room_shown"
+    room: RoomDocument | None
+
+
+class Viewers(Document):
+    """To AskViewers, in the order asked for."""
+
+    type: Literal["viewers"] = "viewers"
+    reports: tuple[ViewersReport, ...]
 
 
 class RoomChanged(Document):
@@ -368,12 +416,18 @@ Message = (
     | Leave
     | Retire
     | AskRoster
+    | AskRooms
+    | AskRoom
+    | AskViewers
     | Expel
     | Answer
     | Patched
     | Refused
     | Done
     | Roster
+    | RoomList
+    | RoomShown
+    | Viewers
     | RoomChanged
     | StartSession
     | UpdateSession

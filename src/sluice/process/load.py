@@ -7,9 +7,10 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
-from sluice.core.figures import CPU_SECONDS, DESCRIPTORS, LOOP_LAG, MEMORY, THREADS, Values
+from sluice.core.figures import CORES, CPU_SECONDS, DESCRIPTORS, LOOP_LAG, MEMORY, THREADS, Values
 from sluice.process.owned import own
 
 _SAMPLE_S = 0.05
@@ -22,6 +23,8 @@ class LoadMeter:
 
     def __init__(self) -> None:
         self._lags: deque[float] = deque(maxlen=round(_WINDOW_S / _SAMPLE_S))
+        self._others_s = 0.0
+        self._used, self._used_at = self._cpu_s(), time.monotonic()  #: when `gauges` looked last
 
     def start(self) -> "asyncio.Task[None]":
         return own(self._sample(), "the measuring of the event loop")
@@ -32,16 +35,29 @@ class LoadMeter:
         return lags[min(len(lags) - 1, int(part * len(lags)))] if lags else 0.0
 
     def totals(self) -> Values:
-        loop_s = time.thread_time()
-        return {CPU_SECONDS.name: {"loop": loop_s, "others": max(0.0, time.process_time() - loop_s)}}
+        return {CPU_SECONDS.name: self._cpu_s()}
 
     def gauges(self) -> Values:
+        """The cores are those in use since the last look."""
         return {
+            CORES.name: self._cores(),
             LOOP_LAG.name: {"p50": self.lag_s(0.5), "p99": self.lag_s(0.99), "max": self.lag_s(1.0)},
             MEMORY.name: {"": int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES},
             DESCRIPTORS.name: {"": _entries("/proc/self/fd")},
             THREADS.name: {"": _entries("/proc/self/task")},
         }
+
+    def _cores(self) -> Mapping[str, float]:
+        used, now = self._cpu_s(), time.monotonic()
+        elapsed, before = max(now - self._used_at, _SAMPLE_S), self._used
+        self._used, self._used_at = used, now
+        return {thread: (used[thread] - before[thread]) / elapsed for thread in used}
+
+    def _cpu_s(self) -> dict[str, float]:
+        """Neither goes back, although the two clocks are read one after the other."""
+        loop_s = time.thread_time()
+        self._others_s = max(self._others_s, time.process_time() - loop_s)
+        return {"loop": loop_s, "others": self._others_s}
 
     async def _sample(self) -> None:
         loop = asyncio.get_running_loop()

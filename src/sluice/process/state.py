@@ -14,6 +14,10 @@ class NodeState:
     def draining(self) -> bool:
         return self._draining
 
+    def trouble(self) -> str | None:
+        """Why new work is not welcome, for people."""
+        return "the node is being stopped" if self._draining else None
+
     def drain(self) -> None:
         """For good."""
         self._draining = True

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from sluice.core.errors import SluiceError
-from sluice.core.figures import Ledger
+from sluice.core.figures import DEATHS, Ledger
 from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Message, NotStarted, Ready, Stats
 from sluice.process.owned import own, part
@@ -35,6 +35,8 @@ _PING_PAUSE_S = 2.0
 #: A child whose event loop does not answer for so long hangs, and is killed; its work goes on in the next
 #: one. It is far more than a machine under load takes.
 _HANG_S = 15.0
+#: A child tells its figures each second; what has told nothing for so long is not well.
+_SILENT_S = 5.0
 #: The part of a core that a child uses while it hangs; a child that waits for its machine gets less.
 _BUSY = 0.6
 _LATE_S = 0.1
@@ -79,6 +81,7 @@ class Supervised:
         self.pid: int | None = None
         self.ready: Ready | None = None
         self.restarts = 0
+        self._began_at = self._heard_at = 0.0  #: this life, and the last message; seconds of the loop
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._on_death = on_death
@@ -88,6 +91,21 @@ class Supervised:
         self._settled = asyncio.Event()  #: the start: it serves, or `_failure` says why not
         self._failure: str | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def uptime_s(self) -> float | None:
+        """How long the present life has lasted."""
+        return None if self.pid is None else asyncio.get_running_loop().time() - self._began_at
+
+    def trouble(self) -> str | None:
+        """Why it cannot be asked for anything now; None if it can. One that lives is not called dead because
+        it is late."""
+        if self.pid is None:
+            return "it has died, and is started again"
+        if self.ready is None:
+            return "it is starting"
+        silent_s = asyncio.get_running_loop().time() - self._heard_at
+        return f"it has told nothing for {silent_s:.0f} s" if silent_s > _SILENT_S else None
 
     async def start(self) -> None:
         """Returns when the child serves. Raises StartFailed: it cannot, or it does not within 30 s."""
@@ -119,11 +137,11 @@ class Supervised:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def request(self, message: Message) -> Message:
+    async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
         """Raises ChannelClosed when the child is not there or does not answer."""
         if self.channel is None or self.ready is None:
             raise ChannelClosed(f"the process {self.spec.name} is not running")
-        return await self.channel.request(message)
+        return await self.channel.request(message, deadline_s=deadline_s)
 
     def notify(self, message: Message) -> bool:
         """False when the child is not there."""
@@ -149,6 +167,7 @@ class Supervised:
             deaths.append(loop.time())
             if not self._stopping:
                 self.restarts += 1
+                self._ledger.add(self.spec.name, self.spec.kind, DEATHS)
                 log.warning("child process died", child=self.spec.name, status=status, deaths=len(deaths))
             if len(deaths) >= _MOST_DEATHS_AT_START:
                 self._settle(
@@ -178,6 +197,7 @@ class Supervised:
             reader, writer = await asyncio.open_connection(sock=ours)
             self.channel = Channel(reader, writer, on_notice=self._take)
             self.pid = process.pid
+            self._began_at = self._heard_at = asyncio.get_running_loop().time()
             watch = own(self._watch(self.channel, process), f"ping {self.spec.name}")
             try:
                 await self.channel.run()
@@ -248,6 +268,7 @@ class Supervised:
                 self.channel.close()
 
     def _take(self, message: Message) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         if isinstance(message, Ready):
             self.ready = message
             self._settle(None)

@@ -8,7 +8,7 @@ empty.
 import asyncio
 import secrets
 import zlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ from sluice.core.limits import (
     MOST_OFFER_BYTES,
     MOST_PEER_ID_CHARACTERS,
 )
+from sluice.core.room_documents import RoomDocument, RoomSummary, ViewersReport, Watched
 from sluice.core.rooms import (
     LinkAddress,
     PatchAnswer,
@@ -38,7 +39,10 @@ from sluice.core.rooms import (
 from sluice.process.channel import ChannelBusy, ChannelClosed, MessageRefused
 from sluice.process.control import (
     Answer,
+    AskRoom,
+    AskRooms,
     AskRoster,
+    AskViewers,
     ClosePeer,
     Done,
     Enter,
@@ -52,7 +56,10 @@ from sluice.process.control import (
     Refused,
     Retire,
     RoomChanged,
+    RoomList,
+    RoomShown,
     Roster,
+    Viewers,
     Watch,
 )
 from sluice.process.supervisor import ChildSpec, Supervised
@@ -60,6 +67,10 @@ from sluice.rooms.port import RoomListener
 
 #: Events that may wait for one reader; a slower one is cut off and comes back to a fresh roster.
 _MOST_WAITING = 256
+
+#: A document of a task does not wait longer for what its viewers report.
+_VIEWERS_WAIT_S = 1.0
+_BEING_STARTED = "the room's process is being started again; try again in a second"
 
 #: What waits for one reader; None is the end.
 _Waiting = asyncio.Queue[RoomChanged | None]
@@ -179,6 +190,36 @@ class RoomProcesses:
         assert isinstance(reply, Roster)  # noqa: S101 - the schema's answer to AskRoster
         return reply.users
 
+    async def rooms(self, after: tuple[AppId, RoomId] | None, limit: int) -> tuple[RoomSummary, ...]:
+        living = [process for process in self._processes if process.ready is not None]
+        if not living:
+            raise RoomError(_BEING_STARTED)
+        request = AskRooms(after=after, limit=limit)
+        replies = await asyncio.gather(*(self._ask(process, request) for process in living))
+        found = [room for reply in replies if isinstance(reply, RoomList) for room in reply.rooms]
+        return tuple(sorted(found, key=lambda room: (room.app_id, room.room_id))[:limit])
+
+    async def room(self, app_id: AppId, room_id: RoomId, *, offset: int, limit: int) -> RoomDocument | None:
+        request = AskRoom(app_id=app_id, room_id=room_id, offset=offset, limit=limit)
+        reply = await self._ask(self._process_of(app_id, room_id), request)
+        if not isinstance(reply, RoomShown):
+            raise _refused(reply)
+        return reply.room
+
+    async def viewers(self, watched: Collection[Watched]) -> Mapping[Watched, ViewersReport]:
+        asked: dict[Supervised, list[Watched]] = {}
+        for key in watched:
+            asked.setdefault(self._process_of(*key[:2]), []).append(key)
+        answers = await asyncio.gather(*(self._viewers(*item) for item in asked.items()))
+        return {key: report for answer in answers for key, report in answer.items()}
+
+    async def _viewers(self, process: Supervised, watched: list[Watched]) -> Mapping[Watched, ViewersReport]:
+        try:
+            reply = await process.request(AskViewers(watched=tuple(watched)), deadline_s=_VIEWERS_WAIT_S)
+        except ChannelClosed:  # whoever asks has more to tell than this
+            return {}
+        return dict(zip(watched, reply.reports, strict=True)) if isinstance(reply, Viewers) else {}
+
     async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
         request = Expel(app_id=app_id, room_id=room_id or "", user_id=user_id or "")
         processes = self._processes if room_id is None else [self._process_of(app_id, room_id)]
@@ -204,7 +245,7 @@ class RoomProcesses:
         except ChannelBusy as error:
             raise Overloaded(str(error)) from error
         except ChannelClosed as error:
-            raise RoomError("the room's process is being started again; try again in a second") from error
+            raise RoomError(_BEING_STARTED) from error
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
         if isinstance(message, RoomChanged):

@@ -5,11 +5,12 @@ engine is `rooms.client` with the processes of `rooms.engine`; another one (anot
 implementation of `Rooms`, which `app` makes instead.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from sluice.core.ids import AppId, PeerId, RoomId, RunId, UserId
+from sluice.core.room_documents import RoomDocument, RoomSummary, ViewersReport, Watched
 from sluice.core.rooms import (
     LinkAddress,
     PatchAnswer,
@@ -63,6 +64,16 @@ class RoomEngine(Protocol):
         """Who is in a room; nobody where there is no such room. Raises RoomError."""
         ...
 
+    async def rooms(self, after: tuple[AppId, RoomId] | None, limit: int) -> tuple[RoomSummary, ...]:
+        """The first `limit` rooms behind this app and room (it need not exist), in their order. Rooms whose
+        process has just died are gone. Raises RoomError."""
+        ...
+
+    async def room(self, app_id: AppId, room_id: RoomId, *, offset: int, limit: int) -> RoomDocument | None:
+        """A room, with the `limit` users, streams and peers from `offset` on; None where there is no such
+        room. Raises RoomError."""
+        ...
+
     async def expel(self, app_id: AppId, room_id: RoomId | None, user_id: UserId | None) -> None:
         """Users leave at once: their peers, event streams and publications end. Without `room_id` all rooms
         of the app are meant, without `user_id` everybody. Raises RoomError."""
@@ -74,6 +85,10 @@ class RunRooms(Protocol):
 
     def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         """Where media sessions reach the room."""
+        ...
+
+    async def viewers(self, watched: Collection[Watched]) -> Mapping[Watched, ViewersReport]:
+        """What the viewers of these users report. Those whose room nobody can ask now are left out."""
         ...
 
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:

@@ -8,11 +8,13 @@ import errno
 import fcntl
 import os
 import pwd
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sluice.core.figures import DISK_FREE, Values
 from sluice.store.errors import FolderError
 
 LOCK_NAME = "node.lock"
@@ -128,3 +130,11 @@ def _name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def free_space(folder: Path) -> Values:
+    """What is free on its disk (core.figures.NODE); nothing where the system does not say it."""
+    try:
+        return {DISK_FREE.name: {"": shutil.disk_usage(folder).free}}
+    except OSError:
+        return {}

@@ -211,6 +211,26 @@ def _make_next_due(conn: Connection, order_key: str, now: float) -> None:
 # --- operation ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many events wait, since when the oldest of them does (Unix seconds), and how many were given up and
+    are still kept."""
+
+    pending: int
+    dead: int
+    oldest_at: float | None
+
+
+_COUNT = select(func.count()).where(outbox.c.status == bindparam("of"))
+#: Ids are in the order of creation, so that one look at an index finds it.
+_OLDEST = select(outbox.c.created_at).where(_PENDING).order_by(outbox.c.id).limit(1)
+
+
+def count_waiting(conn: Connection) -> Waiting:
+    pending, dead = (conn.scalar(_COUNT, {"of": status}) or 0 for status in (PENDING, DEAD))
+    return Waiting(pending, dead, conn.scalar(_OLDEST))
+
+
 def list_entries(conn: Connection, status: str | None, *, limit: int, offset: int) -> list[OutboxEntry]:
     """Newest first."""
     query = select(outbox).order_by(outbox.c.id.desc()).limit(limit).offset(offset)

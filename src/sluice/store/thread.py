@@ -9,6 +9,7 @@ reason outside of sluice, the store tries by itself once a second whether it is 
 
 import asyncio
 import shutil
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import SQLAlchemyError
 
 from sluice.core.errors import Overloaded
+from sluice.core.figures import STORE_WAITING, Values
 from sluice.core.limits import LEAST_FREE_BYTES
+from sluice.core.node_figures import COMMIT, COMMITS_FAILED, Counts
 from sluice.process.owned import own
 from sluice.store.errors import StoreError, StoreTrouble
 from sluice.store.migrate import migrate
@@ -80,7 +83,14 @@ def wakeup(conn: Connection, topic: str) -> None:
 class Store:
     """Opens and migrates the database on entering; on leaving, waiting functions are still run."""
 
-    def __init__(self, url: URL | str, *, capacity: int = CAPACITY, batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        url: URL | str,
+        *,
+        capacity: int = CAPACITY,
+        batch: int = BATCH,
+        counts: Counts | None = None,
+    ) -> None:
         self._url = make_url(url)
         self._capacity = capacity
         self._batch = batch
@@ -92,6 +102,7 @@ class Store:
         self._health = StoreHealth()
         self._watch: asyncio.Task[None] | None = None  #: of a store in trouble
         self._busy_ms = _BUSY_MS
+        self._counts = counts or Counts()
         self.on_wakeup: Callable[[str], None] = lambda topic: None
 
     async def __aenter__(self) -> Self:
@@ -116,6 +127,15 @@ class Store:
         await self._loop.run_in_executor(self._thread, self._engine.dispose)
         self._thread.shutdown(wait=False)
 
+    def gauges(self) -> Values:
+        """What waits (core.figures.NODE)."""
+        return {STORE_WAITING.name: {"": self._waiting}}
+
+    @property
+    def _waiting(self) -> int:
+        """Functions that wait, or are being run."""
+        return len(self._jobs) + self._running
+
     async def run(self, work: Callable[[Connection], _T]) -> _T:
         """What `work` returned, once that is durable. An error of `work` undoes it and is raised here.
 
@@ -124,7 +144,7 @@ class Store:
         """
         if not self._open:
             raise StoreError("the store is closed; start sluice again")
-        if len(self._jobs) + self._running >= self._capacity:
+        if self._waiting >= self._capacity:
             raise Overloaded(f"{self._capacity} changes wait for the database; try again in a few seconds")
         future: asyncio.Future[_T] = self._loop.create_future()
         self._jobs.append(_Job(work, future))
@@ -161,10 +181,12 @@ class Store:
         self._running = len(batch)
         wakeups: set[str] = set()
         try:
-            wakeups = await self._loop.run_in_executor(
-                self._thread, _commit, self._engine, batch, self._busy_ms
+            wakeups, took_s = await self._loop.run_in_executor(
+                self._thread, _timed, self._engine, batch, self._busy_ms
             )
+            self._counts.observe(COMMIT, took_s)
         except Exception as error:  # noqa: BLE001 - root of the pump: no caller may wait for ever
+            self._counts.add(COMMITS_FAILED)
             for job in batch:
                 job.error = failure_of(error)
             if is_trouble(error):
@@ -200,6 +222,12 @@ class Store:
             self.on_wakeup(topic)
         except Exception:  # root of a wakeup: the other wakeups have to arrive nevertheless
             log.error("x wakeup", topic=topic, exc_info=True)
+
+
+def _timed(engine: Engine, batch: list[_Job], busy_ms: int) -> tuple[set[str], float]:
+    """`_commit`, and the seconds that it took in this thread."""
+    began_at = time.perf_counter()
+    return _commit(engine, batch, busy_ms), time.perf_counter() - began_at
 
 
 def _commit(engine: Engine, batch: list[_Job], busy_ms: int) -> set[str]:

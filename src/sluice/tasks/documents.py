@@ -1,14 +1,18 @@
 """The native document of a task: its row, and what this node knows of it while it is live."""
 
+from dataclasses import asdict
+
 from sluice.core.kinds import row_of
 from sluice.core.lifecycle import State
+from sluice.core.room_documents import ViewersReport
 from sluice.core.run import Run
 from sluice.core.run_events import Counts
 from sluice.store.tasks import TaskRecord
 
 
-def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
-    """The native task document; `run` is None when the task is no longer live here."""
+def document(record: TaskRecord, run: Run | None, viewers: ViewersReport | None) -> dict[str, object]:
+    """The native task document; `run` is None when the task is no longer live here, `viewers` where nobody
+    knows what they report."""
     task = run.task if run is not None else record.task
     trying = run is not None and task.state in (State.STARTING, State.RECOVERING)
     return {
@@ -27,6 +31,7 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
         "pass": run.pass_number if run is not None else record.pass_number,
         "stats": _stats(run) if run is not None else None,
+        "viewers": asdict(viewers) if viewers is not None else None,
         "created_at": task.created_at,
         "started_at": task.started_at,
         "ended_at": task.ended_at,

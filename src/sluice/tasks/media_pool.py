@@ -64,6 +64,11 @@ class MediaPool:
     def processes(self) -> tuple[Supervised, ...]:
         return (*self._pool, *self._apart)
 
+    @property
+    def pool(self) -> tuple[Supervised, ...]:
+        """Those that are always there."""
+        return tuple(self._pool)
+
     def least_loaded(
         self, sessions: Mapping[Supervised, int], avoided: Collection[Supervised] = ()
     ) -> Supervised | None:

@@ -23,8 +23,10 @@ from sluice.core.errors import AccessRefused, BadInput, NotNow, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Reason, State
+from sluice.core.node_figures import Counts, Readings
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
+from sluice.core.room_documents import Watched
 from sluice.core.rooms import LinkAddress
 from sluice.core.run import Run, step
 from sluice.core.tasks import Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
@@ -51,6 +53,7 @@ from sluice.store.bans import is_barred
 from sluice.store.bots import refuse_beyond
 from sluice.store.errors import StoreTrouble
 from sluice.store.tasks import (
+    TaskRecord,
     find_latest,
     find_live,
     find_of_bot,
@@ -65,6 +68,7 @@ from sluice.store.tasks import (
 )
 from sluice.store.thread import Store
 from sluice.tasks.documents import document
+from sluice.tasks.figures import TaskFigures, census
 from sluice.tasks.jobs import start_message, update_message
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.placement import Placement
@@ -92,6 +96,7 @@ class TaskService:
         apps: Apps | None = None,
         state: NodeState | None = None,
         keep_s: float = KEEP_ENDED_S,
+        counts: Counts | None = None,
     ) -> None:
         """`apps` say what the sources of their tasks are asked with; `state`, whether tasks may begin;
         `keep_s`, for how long ended ones are kept."""
@@ -102,6 +107,7 @@ class TaskService:
         self._apps = apps or Apps()
         self._state = state or NodeState()
         self._keep_s = keep_s
+        self._figures = TaskFigures(counts or Counts())
         self._runs: dict[RunId, Run] = {}
         self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
@@ -197,6 +203,7 @@ class TaskService:
             task, created = await self._store.run(insert)
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
+            self._figures.started(task)
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
         return task, created
@@ -244,13 +251,23 @@ class TaskService:
 
     async def list_documents(self, *, limit: int, offset: int) -> list[dict[str, object]]:
         records = await self._store.run(lambda conn: list_all(conn, offset=offset, limit=limit))
-        return [document(record, self._runs.get(record.task.id)) for record in records]
+        return await self._documents(records)
 
     async def document(self, run_id: RunId) -> dict[str, object]:
         record = await self._store.run(lambda conn: get_run(conn, run_id))
         if record is None:
             raise TaskNotFound(f"there is no task {run_id}")
-        return document(record, self._runs.get(run_id))
+        (found,) = await self._documents([record])
+        return found
+
+    async def _documents(self, records: list[TaskRecord]) -> list[dict[str, object]]:
+        """With what the viewers of each live relay report, asked for once of each room process."""
+        runs = [self._runs.get(record.task.id) for record in records]
+        tasks = [run.task for run in runs if run is not None and run.task.kind is Kind.RELAY]
+        seen = await self._rooms.viewers({_watched(task) for task in tasks}) if tasks else {}
+        viewers = {task.id: seen.get(_watched(task)) for task in tasks}
+        pairs = zip(records, runs, strict=True)
+        return [document(record, run, viewers.get(record.task.id)) for record, run in pairs]
 
     async def stop(self, run_id: RunId) -> None:
         await self._end(run_id, Reason.STOPPED)
@@ -269,6 +286,9 @@ class TaskService:
         self._step(run_id, make(ticket))
         await ticket
 
+    def figures(self) -> Readings:
+        return census(self._runs.values())
+
     # --- what sessions and processes tell -------------------------------------------------------------------
 
     def _on_notice(self, process: Supervised, message: Message) -> None:
@@ -285,6 +305,7 @@ class TaskService:
         verdict: Verdict[RunId] = Verdict({})
         if lost:
             verdict = self._placement.after_death(process, lost, self._clock())
+            self._figures.lost_process(run for run in lost if run.task.id != verdict.blamed)
         self._step_all(
             (
                 run.task.id,
@@ -332,6 +353,8 @@ class TaskService:
             outcome = events.StoreFailed(error)
         if isinstance(outcome, events.Persisted):
             _log_change(change, outcome.task)
+            if (run := self._runs.get(run_id)) is not None:
+                self._figures.changed(run.task, outcome.task)
         self._step(run_id, outcome)
 
     def _place(self, run: Run, effect: events.Place) -> None:
@@ -431,6 +454,10 @@ _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
     ),
     Finished: lambda message: events.Finished(Reason.of(message.reason), message.text, message.source_number),
 }
+
+
+def _watched(task: Task[Any]) -> Watched:
+    return task.app_id, task.room_id, task.user_id
 
 
 def _error_of(answer: Message, run_id: RunId) -> Exception | None:

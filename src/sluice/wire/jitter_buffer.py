@@ -45,6 +45,7 @@ class JitterBuffer:
         self._lost_before = 0
         self._ask_at_us = 0  #: no request is due before
         self._rtt_us = float(_FIRST_RTT_US)
+        self.rtt_measured = False
 
     @property
     def rtt_us(self) -> int:
@@ -137,6 +138,7 @@ class JitterBuffer:
     def _found(self, number: int, now_us: int) -> None:
         entry = self._missing.pop(number, None)
         if entry and entry.tries:
+            self.rtt_measured = True
             # Measured from the first request on: an answer to the second passes for a slow one to the first,
             # which errs on the side of patience.
             sample = min(now_us - entry.since_us, _MOST_HOLD_US)

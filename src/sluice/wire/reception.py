@@ -4,7 +4,7 @@ Pure: time is an argument, in microseconds. Retransmissions with an SSRC of thei
 report is about the network.
 """
 
-from sluice.wire.rtcp import ReportBlock, SenderReport
+from sluice.wire.rtcp import ReportBlock, SenderReport, middle_of
 
 
 class ReceptionStatistics:
@@ -38,7 +38,7 @@ class ReceptionStatistics:
         self._transit = transit
 
     def on_report(self, report: SenderReport, now_us: int) -> None:
-        self._report = report.ntp >> 16 & 0xFFFFFFFF, now_us
+        self._report = middle_of(report.ntp), now_us
 
     def block(self, now_us: int) -> ReportBlock | None:
         """The report block since the last call; None before the first packet (A.3)."""

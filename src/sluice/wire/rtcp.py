@@ -37,13 +37,16 @@ class PictureLoss:
 @dataclass(frozen=True, slots=True)
 class Reception:
     """One report block: `fraction_lost` in [0, 1] since the last report, `packets_lost` of all up to the
-    extended sequence number `highest`, `jitter` in RTP clock units."""
+    extended sequence number `highest`, `jitter` in RTP clock units. `last_report` and `delay` are as in
+    ReportBlock; 0 where no sender report has come."""
 
     ssrc: int
     fraction_lost: float
     packets_lost: int
     highest: int
     jitter: int
+    last_report: int = 0
+    delay: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,11 @@ def _receptions(body: bytes, offset: int, count: int) -> list[Feedback]:
         raise RtcpError("a report is cut short")
     blocks: list[Feedback] = []
     for n in range(count):
-        ssrc, lost, highest, jitter, _, _ = _REPORT_BLOCK.unpack_from(body, offset + 24 * n)
+        ssrc, lost, highest, jitter, last_report, delay = _REPORT_BLOCK.unpack_from(body, offset + 24 * n)
         total = lost & 0xFFFFFF
         total -= total >> 23 << 24  # signed: duplicates count as received (RFC 3550 6.4.1)
-        blocks.append(Reception(ssrc, (lost >> 24) / 256, total, highest, jitter))
+        fraction = (lost >> 24) / 256
+        blocks.append(Reception(ssrc, fraction, total, highest, jitter, last_report, delay))
     return blocks
 
 
@@ -140,11 +144,21 @@ def _nack(body: bytes) -> Nack:
 _NTP_OFFSET = 2_208_988_800  # from 1900 to 1970, in seconds
 
 
+def ntp_time(unix_time: float) -> int:
+    """RFC 3550 4: seconds since 1900, 32.32 bits."""
+    return int((unix_time + _NTP_OFFSET) * (1 << 32)) & 0xFFFFFFFFFFFFFFFF
+
+
+def middle_of(ntp: int) -> int:
+    """The middle 32 bits, by which a receiver names a sender report."""
+    return ntp >> 16 & 0xFFFFFFFF
+
+
 def sender_report(
     ssrc: int, *, unix_time: float, timestamp: int, packets: int, octets: int, cname: str
 ) -> bytes:
     """A compound packet of SR and SDES CNAME. `timestamp` is the RTP time of the moment `unix_time`."""
-    ntp = int((unix_time + _NTP_OFFSET) * (1 << 32)) & 0xFFFFFFFFFFFFFFFF
+    ntp = ntp_time(unix_time)
     report = struct.pack(
         "!BBHIQIII", 0x80, _SR, 6, ssrc, ntp, timestamp, packets & 0xFFFFFFFF, octets & 0xFFFFFFFF
     )

@@ -14,15 +14,20 @@ import datetime
 import resource
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sluice.core.drops import DropCounter
 from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.limits import DATAGRAMS_PER_WAKEUP, SPARE_DESCRIPTORS, WAKEUP_S
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
+    AskRoom,
+    AskRooms,
     AskRoster,
+    AskViewers,
     ClosePeer,
     Done,
     Enter,
@@ -59,6 +64,7 @@ class RoomProcess:
         self._loop = asyncio.get_running_loop()
         self._link_path: str = config["link"]
         Path(self._link_path).unlink(missing_ok=True)  # of the process before this one
+        self._drops = DropCounter()
         most_sockets = _allow_many_sockets()
         with binding("media_port", "UDP", config["host"], config["port"]):
             self._socket = MediaSocket(
@@ -67,6 +73,7 @@ class RoomProcess:
                 watch=lambda path: self._loop.add_reader(path.fileno(), self._on_readable, path),
                 unwatch=lambda path: self._loop.remove_reader(path.fileno()),
                 most_paths=max(0, most_sockets - SPARE_DESCRIPTORS),
+                drops=self._drops,
             )
         self._backlog = asyncio.Event()
         self._ticked_at = time.monotonic()
@@ -77,10 +84,25 @@ class RoomProcess:
             [(address, self._socket.port) for address in addresses],
             emit=lambda change: self._channel.notify(change),
             start_drain=self._backlog.set,
+            drops=self._drops,
             most_kept_bytes=config.get("most_kept_mb", MOST_KEPT_MB) << 20,
             seats=SeatLimits(*config["seats"]) if "seats" in config else PEER_SEATS,
         )
         self._channel: Channel
+        self._answers: dict[type[Message], Callable[[Any], Message]] = {
+            Watch: self._engine.watch,
+            Publish: self._engine.publish,
+            PatchPeer: self._engine.patch_peer,
+            PeerSends: self._engine.peer_sends,
+            ClosePeer: self._engine.close_peer,
+            Enter: self._engine.enter,
+            AskRoster: self._engine.roster,
+            AskRooms: self._engine.census.rooms,
+            AskRoom: self._engine.census.room,
+            AskViewers: self._engine.census.viewers,
+            Expel: self._engine.expel,
+            Retire: self._retire,
+        }
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
@@ -93,7 +115,7 @@ class RoomProcess:
             own(self._channel.run(), "control channel"),
             own(self._tick(), "timer of the rooms"),
             own(self._drain(), "backlogs of viewers"),
-            tell_stats(self._channel.notify, self._engine.figures),
+            tell_stats(self._channel.notify, self._engine.census.figures, self._drops),
         ]
         watch("timer of the rooms", lambda: time.monotonic() - self._ticked_at > _STILL_S)
         try:
@@ -147,26 +169,17 @@ class RoomProcess:
             self._engine.retire(message)
 
     async def _on_request(self, message: Message) -> Message:
-        if isinstance(message, Watch):
-            return self._engine.watch(message)
-        if isinstance(message, Publish):
-            return self._engine.publish(message)
-        if isinstance(message, PatchPeer):
-            return self._engine.patch_peer(message)
-        if isinstance(message, PeerSends):
-            return self._engine.peer_sends(message)
-        if isinstance(message, ClosePeer):
-            return self._engine.close_peer(message)
-        if isinstance(message, Enter):
-            return self._engine.enter(message)
-        if isinstance(message, AskRoster):
-            return self._engine.roster(message)
-        if isinstance(message, Expel):
-            return self._engine.expel(message)
-        if isinstance(message, Retire):
-            self._engine.retire(message)
-            return Done(found=True)
-        return Refused(field="request", why=f"a room process does not answer {message.type}")
+        handle = self._answers.get(type(message))
+        if handle is None:
+            return Refused(field="request", why=f"a room process does not answer {message.type}")
+        answer = handle(message)
+        if isinstance(answer, Refused):
+            self._engine.census.refuse(answer)
+        return answer
+
+    def _retire(self, request: Retire) -> Done:
+        self._engine.retire(request)
+        return Done(found=True)
 
 
 def _allow_many_sockets() -> int:

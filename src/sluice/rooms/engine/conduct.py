@@ -6,6 +6,7 @@ and the bursts of honest peers pass. Pure: time is an argument.
 
 import structlog
 
+from sluice.core.drops import DropCounter, DropRule
 from sluice.core.ids import PeerId
 from sluice.core.limits import PATIENCE_S
 
@@ -45,18 +46,19 @@ class TokenBucket:
 class Conduct:
     """`why` is empty until the peer has to go. Excesses are logged once for each kind of them."""
 
-    __slots__ = ("_known", "_newest_us", "_peer_id", "_since_us", "dropped", "why")
+    __slots__ = ("_known", "_newest_us", "_peer_id", "_since_us", "drops", "why")
 
-    def __init__(self, peer_id: PeerId) -> None:
+    def __init__(self, peer_id: PeerId, drops: DropCounter | None = None) -> None:
+        """`drops` are the process's."""
         self.why = ""
-        self.dropped = 0
+        self.drops = DropCounter(drops)  #: whatever is dropped of this peer, or on the way to it
         self._peer_id = peer_id
         self._known: set[str] = set()
         self._since_us = self._newest_us = -_PAUSE_US
 
     def exceed(self, what: str, now_us: int) -> None:
         """Something was dropped because the peer does too much; `what` names the limit, for people."""
-        self.dropped += 1
+        self.drops.add(DropRule.OVER_BUDGET)
         if now_us - self._newest_us > _PAUSE_US:
             self._since_us = now_us
         self._newest_us = now_us

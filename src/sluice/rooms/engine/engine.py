@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import structlog
 
+from sluice.core.drops import DropCounter
 from sluice.core.fairness import PEER_SEATS, Holder, SeatLimits
-from sluice.core.figures import PEERS, Values
 from sluice.core.ids import AppId, RoomId, UserId, new_peer_id
 from sluice.core.limits import ANNOUNCEMENTS_PER_S
+from sluice.core.room_documents import PeerRole
 from sluice.core.rooms import PatchAnswer, PatchOutcome, PeerAnswer, PeerPatch, PublishOffer, WatchOffer
 from sluice.process.control import (
     Answer,
@@ -36,6 +37,7 @@ from sluice.process.control import (
 )
 from sluice.process.documents import Hello, LinkDocument, Subscribe
 from sluice.process.link import LinkError
+from sluice.rooms.engine.census import Census
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.history import settle
 from sluice.rooms.engine.link import LinkChannel, LinkEnd
@@ -46,7 +48,7 @@ from sluice.rooms.engine.publisher import PublisherLink
 from sluice.rooms.engine.publishing import Publishing
 from sluice.rooms.engine.room import Place, Room, StreamKey
 from sluice.rooms.engine.socket import Address, MediaSocket
-from sluice.rooms.engine.stream import Stream
+from sluice.rooms.engine.stream import Stream, StreamCounts
 from sluice.rooms.engine.subscriber import SubscriberLink
 from sluice.rooms.engine.viewer import Viewer
 from sluice.rooms.engine.watching import Watching
@@ -74,23 +76,23 @@ class Engine:
         emit: Callable[[RoomChanged], None],
         start_drain: Callable[[], None],
         most_kept_bytes: int,
+        drops: DropCounter,
         seats: SeatLimits = PEER_SEATS,
     ) -> None:
-        self._peers = Peers(socket, identity, candidates, self._on_gone, seats)
+        self._drops = drops
+        self._stream_counts = StreamCounts(drops)
+        self._peers = Peers(socket, identity, candidates, self._on_gone, seats, drops)
         self._emit = emit
         self._start_drain = start_drain
         self._most_kept_bytes = most_kept_bytes
         self._rooms: dict[tuple[AppId, RoomId], Room] = {}
+        self.census = Census(self._rooms, self._peers, self._stream_counts, clock_us)
         self._links: dict[str, PublisherLink] = {}  #: by run
         self._publishing: dict[str, Publishing] = {}  #: by peer, once it is connected
         self._retired: OrderedDict[str, None] = OrderedDict()
         #: Peers that had to go: whose they were, and why.
         self._ended: OrderedDict[str, tuple[UserId, str]] = OrderedDict()
         self._backlogs: dict[Viewer, tuple[Stream, str]] = {}  #: whose they are by stream and peer
-
-    def figures(self) -> tuple[Values, Values]:
-        """Totals, and present values (core.figures.ROOM)."""
-        return {}, {PEERS.name: {"": len(self._peers)}}
 
     # --- requests of the node -----------------------------------------------------------------------------
 
@@ -118,7 +120,15 @@ class Engine:
                 now_us=now_us,
             )
 
-        entry = self._peers.add(new_peer_id(), agreed, begin, room=room, holder=holder, stream=stream)
+        key = asked.user_id, asked.stream
+        entry = self._peers.add(
+            *(new_peer_id(), agreed, begin),
+            room=room,
+            holder=holder,
+            role=PeerRole.VIEWER,
+            key=key,
+            stream=stream,
+        )
         local = self._peers.local(entry)
         if agreed.faults:
             log.info("> answer in part", peer_id=entry.peer.id, why="; ".join(agreed.faults.values()))
@@ -156,7 +166,14 @@ class Engine:
             self._publishing[peer_id] = publishing
             return publishing
 
-        entry = self._peers.add(peer_id, agreed, begin, room=room, holder=holder, stream=stream)
+        entry = self._peers.add(
+            *(peer_id, agreed, begin),
+            room=room,
+            holder=holder,
+            role=PeerRole.PUBLISHER,
+            key=key,
+            stream=stream,
+        )
         self._take_stream(room, key, peer_id)
         stream.reset(_FAR_KEY_FRAME_US)
         local = self._peers.local(entry)
@@ -280,7 +297,9 @@ class Engine:
     def _subscribe(self, link: LinkChannel, subscribe: Subscribe) -> SubscriberLink:
         room = self._room(subscribe.app_id, subscribe.room_id)
         stream = self._stream(room, subscribe.key)
-        subscriber = SubscriberLink(link, subscribe, stream, on_lost=stream.unsubscribe, clock_us=clock_us)
+        subscriber = SubscriberLink(
+            *(link, subscribe, stream), on_lost=stream.unsubscribe, clock_us=clock_us, drops=self._drops
+        )
         stream.subscribe(subscriber)
         subscriber.tell(room.publisher_of(subscribe.key))
         return subscriber
@@ -359,7 +378,9 @@ class Engine:
                 if source is not None:
                     source.ask_key_frame()
 
-            stream = room.streams[key] = Stream(f"s{secrets.token_hex(8)}", request_key_frame)
+            stream = room.streams[key] = Stream(
+                f"s{secrets.token_hex(8)}", request_key_frame, self._stream_counts
+            )
         return stream
 
     def _close_run(self, run_id: str) -> None:
@@ -392,6 +413,7 @@ class Engine:
             self._ended[entry.peer.id] = entry.user_id, entry.peer.conduct.why
             if len(self._ended) > _MOST_RETIRED:
                 self._ended.popitem(last=False)
+        self.census.end(entry)
         self._publishing.pop(entry.peer.id, None)
         entry.room.unpublish(entry.peer.id)
         entry.room.leave(entry.peer.id, clock_us())

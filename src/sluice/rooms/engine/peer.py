@@ -16,6 +16,8 @@ from aioice import stun
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
+from sluice.core.drops import DropCounter, DropRule
+from sluice.core.figures import Figure
 from sluice.core.ids import PeerId
 from sluice.core.limits import (
     ANNOUNCEMENTS_AT_ONCE,
@@ -38,6 +40,7 @@ from sluice.core.limits import (
     RTP_BYTES_AT_ONCE,
     RTP_BYTES_PER_S,
 )
+from sluice.core.room_documents import PeerRole, PeerTraffic
 from sluice.rooms.engine.conduct import Conduct, TokenBucket
 from sluice.rooms.engine.dtls import Dtls, DtlsError, DtlsIdentity, SrtpKeys
 from sluice.rooms.engine.socket import Address, MediaSocket
@@ -75,6 +78,12 @@ class Role(Protocol):
     for a role that takes it."""
 
     takes_rtp: ClassVar[bool]
+    kind: ClassVar[PeerRole]
+    counted: ClassVar[tuple[tuple[Figure, str], ...]]  #: what `counts` has, with the values of labels
+
+    def counts(self) -> tuple[int, ...]: ...
+
+    def traffic(self, now_us: int) -> PeerTraffic: ...
 
     def on_address(self, address: Address) -> None: ...
 
@@ -113,17 +122,19 @@ class Peer:
         identity: DtlsIdentity,
         transport: Transport,
         now_us: int,
+        drops: DropCounter,
     ) -> None:
         self.id = peer_id
         self.phase = Phase.CONNECTING
-        self.conduct = Conduct(peer_id)
+        self.failure = ""  #: a value of the label of core.figures.PEER_FAILURES; empty where it did not fail
+        self.conduct = Conduct(peer_id, drops)
         #: From which it has shown its password, the newest check last.
         self.addresses: dict[Address, None] = {}
         self.passwords: dict[str, str] = {}  #: ours by our user names, the newest last
         self.remote_ufrag = ""  #: names the peer's side of the ICE session
         self.restart(transport.ufrag)
         self._begin = begin
-        self._role: Role | None = None
+        self.role: Role | None = None  #: once it is connected
         self._socket = socket
         self._dtls = Dtls(identity, transport.fingerprints, client=transport.client)
         self._receive: Session | None = None
@@ -170,7 +181,10 @@ class Peer:
         """Whether a check in its name is looked at; most of a flood ends here. Checks from other addresses
         may be a forger's, so they have a budget of their own and do not use up the peer's."""
         if address not in self.addresses:
-            return self._false_checks.take(1, now_us)
+            if self._false_checks.take(1, now_us):
+                return True
+            self.conduct.drops.add(DropRule.OVER_BUDGET)
+            return False
         if self._checks.take(1, now_us):
             return True
         self.conduct.exceed(_TOO_MANY_CHECKS, now_us)
@@ -201,10 +215,10 @@ class Peer:
             reached, self._address = self._address is not None, address
             if not reached:
                 self._send(self._dtls.begin())
-            if self._connection is not None and self._role is not None:
+            if self._connection is not None and self.role is not None:
                 self._socket.open_path(address)
                 self._connection.address = address
-                self._role.on_address(address)
+                self.role.on_address(address)
         return True
 
     # --- datagrams ----------------------------------------------------------------------------------------
@@ -216,18 +230,25 @@ class Peer:
         if not self._dtls_datagrams.take(1, now_us):
             if self.phase is Phase.CONNECTING:  # later, whoever forges its address would end it
                 self.conduct.exceed(_TOO_MUCH_DTLS, now_us)
+            else:
+                self.conduct.drops.add(DropRule.OVER_BUDGET)
             return True
         try:
             self._send(self._dtls.handle(data))
         except DtlsError as error:
             log.info("x peer", peer_id=self.id, why=str(error))
+            self.failure = "dtls"
             return False
         if self._dtls.keys is not None and self.phase is Phase.CONNECTING:
             self._connect(self._dtls.keys, now_us)
         return not self._dtls.closed
 
     def handle_rtp(self, data: bytes, now_us: int) -> None:
-        if self._receive is None or self._role is None or not self._role.takes_rtp:
+        if self._receive is None or self.role is None:
+            self.conduct.drops.add(DropRule.EARLY)
+            return
+        if not self.role.takes_rtp:
+            self.conduct.drops.add(DropRule.NOT_AGREED)
             return
         size = max(len(data), LEAST_RTP_BYTES)
         if not self._rtp_bytes.take(size, now_us):
@@ -239,16 +260,18 @@ class Peer:
         try:
             packet = self._receive.unprotect(data)
         except (SrtpError, ValueError):  # forged or repeated, or longer than libsrtp's buffer: not the peer's
+            self.conduct.drops.add(DropRule.FORGED)
             if self._forged.take(1, now_us):
                 self._rtp_bytes.earn(size)
                 self._new_ssrcs.earn(not known)
             return
         if not known:
             self._ssrcs.add(data[8:12])
-        self._role.on_rtp(packet, now_us)
+        self.role.on_rtp(packet, now_us)
 
     def handle_rtcp(self, data: bytes, now_us: int) -> None:
-        if self._receive is None or self._role is None:
+        if self._receive is None or self.role is None:
+            self.conduct.drops.add(DropRule.EARLY)
             return
         if not self._rtcp_packets.take(1, now_us):
             self._blame(_TOO_MUCH_RTCP, now_us)
@@ -259,6 +282,7 @@ class Peer:
         try:
             packet = self._receive.unprotect_rtcp(data)
         except (SrtpError, ValueError):  # as above
+            self.conduct.drops.add(DropRule.FORGED)
             if self._forged.take(1, now_us):
                 self._rtcp_packets.earn(1)
                 self._new_ssrcs.earn(not known)
@@ -267,13 +291,16 @@ class Peer:
         try:
             feedback = parse(packet)
         except ValueError:  # RtcpError
+            self.conduct.drops.add(DropRule.MALFORMED)
             return
-        self._role.on_rtcp(feedback, now_us)
+        self.role.on_rtcp(feedback, now_us)
 
     def _blame(self, what: str, now_us: int) -> None:
         """Holds what was dropped against the peer, unless so much is forged that it may be another's."""
         if self._forged.take(0, now_us):
             self.conduct.exceed(what, now_us)
+        else:
+            self.conduct.drops.add(DropRule.OVER_BUDGET)
 
     def _may_be_new(self, now_us: int) -> bool:
         """Whether there may be another SSRC."""
@@ -289,28 +316,33 @@ class Peer:
         if self.phase is Phase.CLOSED:
             return  # of a crowd that ends at once, some wait for their turn to be removed
         if self.conduct.why:
-            log.warning("x peer", peer_id=self.id, why=self.conduct.why, dropped=self.conduct.dropped)
-            self.close()
+            dropped = self.conduct.drops.counts.get(DropRule.OVER_BUDGET.code, 0)
+            log.warning("x peer", peer_id=self.id, why=self.conduct.why, dropped=dropped)
+            self._fail("budget")
         elif self.phase is Phase.CONNECTING:
             if not self._retry_handshake() or now_us - self._created_us > _HANDSHAKE_US:
                 log.info("x peer", peer_id=self.id, why="never connected")
-                self.close()
+                self._fail("dtls" if self._address is not None else "ice")
         elif now_us - self._heard_us > CONSENT_US:
             log.info("x peer", peer_id=self.id, why="consent expired")
-            self.close()
-        elif self._role is not None:
-            self._role.on_timer(now_us, unix_time)
+            self._fail("consent")
+        elif self.role is not None:
+            self.role.on_timer(now_us, unix_time)
 
     def close(self) -> None:
         """Tells the peer, if it can still hear, and ends its role. `peers` removes it."""
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
-        if self._role is not None:
-            self._role.close()
+        if self.role is not None:
+            self.role.close()
         self._send(self._dtls.close())
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _fail(self, why: str) -> None:
+        self.failure = why
+        self.close()
 
     def _retry_handshake(self) -> bool:
         try:
@@ -337,4 +369,4 @@ class Peer:
         )
         self.phase = Phase.CONNECTED
         log.info("> peer connected", peer_id=self.id, profile="gcm" if keys.gcm else "cm")
-        self._role = self._begin(self._connection, now_us)
+        self.role = self._begin(self._connection, now_us)

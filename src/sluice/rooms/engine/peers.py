@@ -6,13 +6,14 @@ wrong with one peer, our own defects included, ends that peer alone.
 
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 from aioice import stun
 
+from sluice.core.drops import DropCounter, DropRule
 from sluice.core.fairness import Holder, SeatLimits, Seats
 from sluice.core.ids import PeerId, UserId
 from sluice.core.limits import (
@@ -21,10 +22,11 @@ from sluice.core.limits import (
     MOST_PEERS,
     MOST_STUN_BYTES,
 )
+from sluice.core.room_documents import PeerRole
 from sluice.rooms.engine.dtls import DtlsIdentity
 from sluice.rooms.engine.negotiation import Agreement
 from sluice.rooms.engine.peer import Connection, Peer, Phase, Role
-from sluice.rooms.engine.room import Room
+from sluice.rooms.engine.room import Room, StreamKey
 from sluice.rooms.engine.socket import Address, MediaSocket
 from sluice.rooms.engine.stream import Stream
 from sluice.wire.sdp_answer import LocalPeer
@@ -42,14 +44,18 @@ def clock_us() -> int:
 @dataclass(slots=True)
 class PeerEntry:
     """A peer with its user, the account on which it is counted (`holder`), and the stream that it watches or
-    publishes. `lead` is as in Agreement; `names` are the ICE user names by which it is found."""
+    publishes. `key` names that; `since` is a Unix time. `lead` is as in Agreement; `names` are the ICE user
+    names by which it is found."""
 
     peer: Peer
     room: Room
     user_id: UserId
     holder: Holder
+    role: PeerRole
+    key: StreamKey
     stream: Stream
     lead: tuple[str, ...]
+    since: float
     names: set[str] = field(default_factory=set)
 
 
@@ -63,7 +69,9 @@ class Peers:
         candidates: list[tuple[str, int]],
         on_gone: Callable[[PeerEntry], None],
         limits: SeatLimits,
+        drops: DropCounter,
     ) -> None:
+        self._drops = drops
         self._socket = socket
         self._identity = identity
         self._candidates = candidates
@@ -73,8 +81,8 @@ class Peers:
         self._by_name: dict[str, Peer] = {}
         self._by_address: dict[Address, Peer] = {}
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def __iter__(self) -> Iterator[PeerEntry]:
+        return iter(self._entries.values())
 
     def refusal(self, holder: Holder) -> str:
         """Why he cannot have another peer; empty where he can."""
@@ -93,12 +101,15 @@ class Peers:
         *,
         room: Room,
         holder: Holder,
+        role: PeerRole,
+        key: StreamKey,
         stream: Stream,
     ) -> PeerEntry:
         """A new peer, which is waited for; `begin` makes its role when it is connected."""
-        peer = Peer(peer_id, begin, self._socket, self._identity, agreed.transport, clock_us())
+        peer = Peer(peer_id, begin, self._socket, self._identity, agreed.transport, clock_us(), self._drops)
         user_id = UserId(holder.user)
-        entry = self._entries[peer_id] = PeerEntry(peer, room, user_id, holder, stream, agreed.lead)
+        entry = PeerEntry(peer, room, user_id, holder, role, key, stream, agreed.lead, time.time())
+        self._entries[peer_id] = entry
         self._shares.take(holder)
         self._name(entry)
         stream.hold()
@@ -135,6 +146,7 @@ class Peers:
             work()
         except Exception:  # root of a peer: our defect ends it, and nothing else
             log.error("x peer", peer_id=peer.id, why="a defect of ours", exc_info=True)
+            peer.failure = "defect"
             return False
         return True
 
@@ -165,6 +177,7 @@ class Peers:
             return
         peer = self._by_address.get(address)
         if peer is None:
+            self._drops.add(DropRule.STRANGER)
             return
         try:
             if 128 <= first < 192 and len(data) > 1:
@@ -176,14 +189,19 @@ class Peers:
                 self.remove(peer)
         except Exception:  # root of a peer, as in `_try`, without a call for each packet
             log.error("x peer", peer_id=peer.id, why="a defect of ours", exc_info=True)
+            peer.failure = "defect"
             self.remove(peer)
 
     def _on_stun(self, data: bytes, address: Address) -> None:
         if len(data) > MOST_STUN_BYTES or not data.startswith(_BINDING_REQUEST):
+            self._drops.add(DropRule.STRANGER)
             return
         ufrag = _ufrag_of(data)
         peer, now_us = self._by_name.get(ufrag), clock_us()
-        if peer is None or not peer.may_check(address, now_us):
+        if peer is None:
+            self._drops.add(DropRule.STRANGER)
+            return
+        if not peer.may_check(address, now_us):
             return
         holder = self._by_address.get(address)
         if holder is not None and holder is not peer and holder.is_at(address, now_us):

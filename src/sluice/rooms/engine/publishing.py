@@ -15,6 +15,16 @@ from typing import ClassVar
 
 import structlog
 
+from sluice.core.drops import DropRule
+from sluice.core.figures import (
+    KEY_FRAME_REQUESTS,
+    NACKS,
+    PUBLISHER_LOST,
+    RECEIVED_BYTES,
+    RECEIVED_PACKETS,
+    REPEATED,
+    Figure,
+)
 from sluice.core.limits import (
     PICTURES_AT_ONCE,
     PICTURES_PER_S,
@@ -23,17 +33,19 @@ from sluice.core.limits import (
     UNITS_AT_ONCE,
     UNITS_PER_S,
 )
+from sluice.core.room_documents import PeerRole, PeerTraffic
 from sluice.rooms.engine.conduct import TokenBucket
+from sluice.rooms.engine.meter import Meter, kbps
 from sluice.rooms.engine.peer import Connection
+from sluice.rooms.engine.reported import share_of
 from sluice.rooms.engine.socket import Address
+from sluice.rooms.engine.source import Source
 from sluice.rooms.engine.stream import Stream
 from sluice.rooms.engine.supply import Listener, Supply
 from sluice.wire import rtcp
 from sluice.wire.h264_rtp import AccessUnit, H264Depacketizer
-from sluice.wire.jitter_buffer import JitterBuffer
 from sluice.wire.media_clock import AUDIO_RATE, VIDEO_RATE, MediaClock
 from sluice.wire.picture_order import PictureOrder
-from sluice.wire.reception import ReceptionStatistics
 from sluice.wire.rtcp import Feedback, Goodbye, SenderReport
 from sluice.wire.rtp import RtpError, RtpPacket, extension_element, original_of_rtx, parse_rtp
 from sluice.wire.sdp import AudioFormat, VideoFormat
@@ -73,19 +85,17 @@ class PublishTerms:
     reduced_size: bool
 
 
-class _Source:
-    """What is known of one SSRC."""
-
-    def __init__(self, ssrc: int, rate: int, *, retransmission: bool) -> None:
-        self.ssrc = ssrc
-        self.statistics = ReceptionStatistics(ssrc, rate)
-        self.buffer = JitterBuffer(retransmission=retransmission)
-
-
 class Publishing:
     """`listener` is told what flows and what is wrong with it."""
 
     takes_rtp: ClassVar[bool] = True
+    kind: ClassVar[PeerRole] = PeerRole.PUBLISHER
+    counted: ClassVar[tuple[tuple[Figure, str], ...]] = (
+        *((RECEIVED_PACKETS, "video"), (RECEIVED_PACKETS, "audio")),
+        *((RECEIVED_BYTES, "video"), (RECEIVED_BYTES, "audio")),
+        *((PUBLISHER_LOST, "video"), (PUBLISHER_LOST, "audio"), (REPEATED, "received")),
+        *((NACKS, "sent"), (KEY_FRAME_REQUESTS, "sent")),
+    )
 
     def __init__(
         self,
@@ -105,10 +115,16 @@ class Publishing:
         self._video_feedback = terms.video.feedback if terms.video else ()
         self._transport_id = terms.transport_id
         self._reduced_size = terms.reduced_size
-        self._video: _Source | None = None
-        self._audio: _Source | None = None
+        self._video: Source | None = None
+        self._audio: Source | None = None
         self._parameter_sets = terms.video.parameter_sets if terms.video else ()
         self._depacketizer = H264Depacketizer(self._parameter_sets)
+        self._drops = connection.conduct.drops
+        self._drops_noted = 0  #: of the depacketizer
+        self._video_packets = self._video_octets = self._audio_packets = self._audio_octets = 0
+        self._video_lost = self._audio_lost = 0  #: of sources that are over
+        self._repeated = self._nacks = self._key_frames_asked = 0
+        self._meter = Meter((0, 0), now_us)
         self._order = PictureOrder()
         self._refused = False  #: its pictures are, because they have B-frames
         self._clock = MediaClock()
@@ -132,6 +148,7 @@ class Publishing:
         try:
             parsed = parse_rtp(packet)
         except RtpError:
+            self._drops.add(DropRule.MALFORMED)
             return
         if self._transport_id and parsed.extension:
             number = extension_element(parsed.extension, self._transport_id)
@@ -144,16 +161,24 @@ class Publishing:
             self._on_audio(parsed, now_us)
         elif payload_type == self._rtx_type:
             self._on_repeated(parsed, now_us)
+        else:
+            self._drops.add(DropRule.NOT_AGREED)
         if now_us >= self._poll_at_us:
             self._poll(now_us)
 
     def _on_video(self, packet: RtpPacket, now_us: int) -> None:
         video = self._video
         if video is None or video.ssrc != packet.ssrc:
+            if video is not None:
+                video.note_drops(self._drops)
+                self._video_lost += video.buffer.lost
             retransmission = "nack" in self._video_feedback
-            video = self._video = _Source(packet.ssrc, VIDEO_RATE, retransmission=retransmission)
+            video = self._video = Source(packet.ssrc, VIDEO_RATE, retransmission=retransmission)
             self._take_pictures(self._depacketizer.flush(), now_us)
-            self._depacketizer, self._order = H264Depacketizer(self._parameter_sets), PictureOrder()
+            self._renew_depacketizer()
+            self._order = PictureOrder()
+        self._video_packets += 1
+        self._video_octets += len(packet.payload)
         self._picture_at_us = now_us
         if packet.payload:  # else padding, which probes the network for whatever is sent next
             self._supply.arrived("video", now_us)
@@ -165,6 +190,7 @@ class Publishing:
         video = self._video
         if video is None or self._video_type is None:
             return
+        self._repeated += 1
         original = original_of_rtx(packet, self._video_type, video.ssrc)
         if original is not None:
             self._take_video(video.buffer.push(original, now_us), now_us)
@@ -172,7 +198,12 @@ class Publishing:
     def _on_audio(self, packet: RtpPacket, now_us: int) -> None:
         audio = self._audio
         if audio is None or audio.ssrc != packet.ssrc:
-            audio = self._audio = _Source(packet.ssrc, AUDIO_RATE, retransmission=False)
+            if audio is not None:
+                audio.note_drops(self._drops)
+                self._audio_lost += audio.buffer.lost
+            audio = self._audio = Source(packet.ssrc, AUDIO_RATE, retransmission=False)
+        self._audio_packets += 1
+        self._audio_octets += len(packet.payload)
         if packet.payload:
             self._supply.arrived("audio", now_us)
         audio.statistics.on_packet(packet.sequence, packet.timestamp, now_us)
@@ -182,6 +213,7 @@ class Publishing:
         depacketizer = self._depacketizer
         dropped = depacketizer.dropped
         if now_us < self._rest_until_us:
+            self._drops.add(DropRule.OVER_BUDGET, len(packets))
             return
         for packet in packets:
             self._take_pictures(depacketizer.feed(packet), now_us)
@@ -201,7 +233,8 @@ class Publishing:
                 self._supply.refuse("video", _B_FRAMES)
                 self._stream.end_pictures()
             if self._refused:
-                return
+                self._drops.add(DropRule.B_FRAMES)
+                continue
             if not self._pictures.take(1, now_us):
                 self._begin_anew(_TOO_MANY_PICTURES, now_us)
                 return
@@ -215,8 +248,12 @@ class Publishing:
         first."""
         self._connection.conduct.exceed(excess, now_us)
         self._rest_until_us = now_us + _REST_US
-        self._depacketizer = H264Depacketizer(self._parameter_sets)
+        self._renew_depacketizer()
         self._stream.end_pictures()
+
+    def _renew_depacketizer(self) -> None:
+        self._note_drops()
+        self._depacketizer, self._drops_noted = H264Depacketizer(self._parameter_sets), 0
 
     def _take_audio(self, packets: list[RtpPacket], now_us: int) -> None:
         for packet in packets:
@@ -258,24 +295,69 @@ class Publishing:
         if now_us >= self._report_at_us:
             self._report_at_us = now_us + _REPORT_US
             self._report(now_us)
+            self._note_drops()
+            self._meter.look((self._video_octets, self._audio_octets), now_us)
 
     def ask_key_frame(self) -> None:
         """Whoever asks limits the rate (see stream.Stream)."""
         if self._video is None:
             return
         if "nack pli" in self._video_feedback:
+            self._key_frames_asked += 1
             self._send(rtcp.picture_loss(self._ssrc, self._video.ssrc))
         elif "ccm fir" in self._video_feedback:
+            self._key_frames_asked += 1
             self._intra_requests += 1
             self._send(rtcp.full_intra_request(self._ssrc, self._video.ssrc, self._intra_requests))
 
     def close(self) -> None:
+        self._note_drops()
         log.info(
             "< publisher gone",
             peer_id=self._connection.peer_id,
             lost=sum(source.buffer.lost for source in self._sources()),
             dropped=self._depacketizer.dropped,
         )
+
+    # --- what it tells ------------------------------------------------------------------------------------
+
+    def counts(self) -> tuple[int, ...]:
+        video, audio = self._video, self._audio
+        return (
+            *(self._video_packets, self._audio_packets, self._video_octets, self._audio_octets),
+            self._video_lost + (video.buffer.lost if video is not None else 0),
+            self._audio_lost + (audio.buffer.lost if audio is not None else 0),
+            *(self._repeated, self._nacks, self._key_frames_asked),
+        )
+
+    def traffic(self, now_us: int) -> PeerTraffic:
+        video, (video_rate, audio_rate) = self._video, self._meter.per_s
+        packets, sounds, octets, sound_octets, *_ = self.counts()
+        media = {}
+        if video is not None:
+            media["video"] = video.media("h264", packets, octets, video_rate)
+        if self._audio is not None:
+            media["audio"] = self._audio.media("opus", sounds, sound_octets, audio_rate)
+        share = share_of(*(source.window.counts() for source in self._sources()))
+        measured = video is not None and video.buffer.rtt_measured
+        return PeerTraffic(
+            media=media,
+            bitrate_kbps=kbps(video_rate + audio_rate),
+            loss_percent=round(100 * share, 2) if share is not None else None,
+            round_trip_ms=video.buffer.rtt_us / 1000 if video is not None and measured else None,
+            repeated=self._repeated,
+            nacks=self._nacks,
+            key_frames_asked=self._key_frames_asked,
+        )
+
+    def _note_drops(self) -> None:
+        for source in self._sources():
+            source.note_drops(self._drops)
+        dropped = self._depacketizer.dropped
+        self._drops.add(DropRule.UNDECODABLE, dropped - self._drops_noted)
+        self._drops_noted = dropped
+
+    # --- inside -------------------------------------------------------------------------------------------
 
     def _poll(self, now_us: int) -> None:
         self._poll_at_us = now_us + _POLL_US
@@ -292,21 +374,22 @@ class Publishing:
             for packet in self._transport.packets(self._ssrc, media):
                 self._send(packet)
 
-    def _ask_again(self, source: _Source, now_us: int) -> None:
+    def _ask_again(self, source: Source, now_us: int) -> None:
         numbers = source.buffer.wanted(now_us)
         if numbers:
+            self._nacks += 1
             self._send(rtcp.nack(self._ssrc, source.ssrc, numbers))
 
     def _report(self, now_us: int) -> None:
         sources = self._sources()
-        blocks = [block for source in sources if (block := source.statistics.block(now_us))]
+        blocks = [block for source in sources for block in source.report(now_us)]
         report = rtcp.receiver_report(self._ssrc, blocks, self._stream.sources.cname)
         if "goog-remb" in self._video_feedback and sources:
             ssrcs = [source.ssrc for source in sources]
             report += rtcp.bandwidth_estimate(self._ssrc, ssrcs, _REMB_BPS)
         self._connection.send_rtcp(report)
 
-    def _sources(self) -> list[_Source]:
+    def _sources(self) -> list[Source]:
         return [source for source in (self._video, self._audio) if source is not None]
 
     def _send(self, packet: bytes) -> None:

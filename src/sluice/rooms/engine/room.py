@@ -6,13 +6,14 @@ After an event stream or a peer has ended, the user lingers for a few seconds, s
 does not leave; the end of a run is final at once. A publisher is named by its run or by its peer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.limits import MOST_ENDED_AT_ONCE, MOST_HOLDERS, MOST_ROOM_USERS
+from sluice.core.room_documents import RoomUser
 from sluice.core.rooms import (
     PublishedStream,
     RoomChange,
@@ -126,6 +127,14 @@ class Room:
                 streams.setdefault(publisher, []).append(PublishedStream(stream, publication.media))
         users = (RosterEntry(user_id, tuple(streams.get(user_id, ()))) for user_id in self._users)
         return Roster(number=self._changes, users=tuple(users))
+
+    @property
+    def population(self) -> int:
+        """How many users there are."""
+        return len(self._users)
+
+    def users(self) -> Iterator[RoomUser]:
+        return (RoomUser(user_id, len(presence.holders)) for user_id, presence in self._users.items())
 
     # --- streams ------------------------------------------------------------------------------------------
 

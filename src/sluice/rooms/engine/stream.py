@@ -16,12 +16,16 @@ publisher is asked for a key frame first. Many publishers make none when asked; 
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from sluice.core.drops import DropCounter, DropRule
+from sluice.core.room_documents import AudioReport, VideoReport
 from sluice.process.documents import Publisher
 from sluice.process.link import KEY_FRAME, PAST
 from sluice.rooms.engine.frame import Frame, runs_of
 from sluice.rooms.engine.history import History
+from sluice.rooms.engine.meter import KeyFrames, Meter, kbps
 from sluice.rooms.engine.viewer import Viewer
 from sluice.wire.rtp import NalUnit, h264_payloads, nal_units_of
 from sluice.wire.sdp_answer import Sources
@@ -58,14 +62,31 @@ class Subscriber(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class StreamCounts:
+    """What all streams of a process count together."""
+
+    drops: DropCounter = field(default_factory=DropCounter)
+    key_frames_asked: int = 0
+    late_viewers: int = 0  #: that began with a picture of the past
+
+
 class Stream:
-    def __init__(self, cname: str, request_key_frame: Callable[[], None]) -> None:
+    """`counts` are the process's."""
+
+    def __init__(
+        self, cname: str, request_key_frame: Callable[[], None], counts: StreamCounts | None = None
+    ) -> None:
         ssrc = random.randrange(1, 1 << 30)
         self.sources = Sources(video=ssrc, video_rtx=ssrc + 1, audio=ssrc + 2, cname=cname)
         self.viewers: list[Viewer] = []
         self.subscribers: list[Subscriber] = []
         self.key_frame_us = NEAR_KEY_FRAME_US  #: how long the publisher has for a key frame
         self._request_key_frame = request_key_frame
+        self._counts = counts if counts is not None else StreamCounts()
+        self._key_frames = KeyFrames()
+        self._octets = self._sound_octets = 0
+        self._meter: Meter | None = None  #: of pictures, their bytes, packets of sound, and theirs
         self._asked_key_at = -_KEY_FRAME_PAUSE_US
         self.history = History()
         #: Who waits for a key frame, since when.
@@ -101,6 +122,7 @@ class Stream:
         """A publisher takes the stream, takes it again, or leaves it. The next first frame sets the clock
         anew, and the next video begins with a key frame, because no earlier picture can be a reference."""
         self.key_frame_us = key_frame_us
+        self._key_frames = KeyFrames()
         self._offset_us = None
         self.end_pictures()
 
@@ -113,6 +135,7 @@ class Stream:
         """One access unit at media time `media_us`; it goes to all viewers that can start or go on with
         it."""
         if self._key_needed and not key:
+            self._counts.drops.add(DropRule.NO_KEY_FRAME)
             self.ask_key_frame(now_us)
             return
         payloads = h264_payloads(nal_units)
@@ -127,7 +150,9 @@ class Stream:
                 subscriber.send_video(unit, clock_us, key=key)
         frame = self._frame(payloads, clock_us, key)
         self.history.keep(frame)
+        self._octets += frame.size
         if key:
+            self._key_frames.note(nal_units, clock_us)
             for viewer in self._waiting:
                 viewer.begin_live(frame.sequence)
             self._waiting.clear()
@@ -144,6 +169,7 @@ class Stream:
         timestamp = (self._audio_base + clock_us * 6 // 125) & 0xFFFFFFFF  # 48 kHz
         sequence, ssrc = self._audio_sequence, self.sources.audio
         self._audio_sequence = sequence + 1
+        self._sound_octets += len(payload)
         for viewer in self.viewers:
             viewer.send_audio(payload, sequence, timestamp, ssrc)
 
@@ -179,6 +205,7 @@ class Stream:
         viewer.begin_audio(self._audio_sequence)
         group = self._group()
         if group and _lasts_us(group) <= _LONG_US:
+            self._counts.late_viewers += 1
             viewer.begin_with(group, self._rate(group))
         else:
             self._waiting[viewer] = now_us
@@ -188,6 +215,10 @@ class Stream:
     def on_timer(self, now_us: int) -> None:
         """To be called a few times a second. Whoever has waited long enough for a key frame gets what is
         kept."""
+        counts = self._number, self._octets, self._audio_sequence, self._sound_octets
+        if self._meter is None:
+            self._meter = Meter(counts, now_us)
+        self._meter.look(counts, now_us)
         if not self._waiting and not self._wanting:
             return
         viewers = [viewer for viewer, at_us in self._waiting.items() if now_us - at_us >= self.key_frame_us]
@@ -197,6 +228,7 @@ class Stream:
             self.ask_key_frame(now_us)
         if not group:
             return
+        self._counts.late_viewers += len(viewers)
         for viewer in viewers:
             del self._waiting[viewer]
             viewer.begin_with(group, self._rate(group))
@@ -230,6 +262,7 @@ class Stream:
         """Asks the publisher, at most every half second."""
         if now_us - self._asked_key_at >= _KEY_FRAME_PAUSE_US:
             self._asked_key_at = now_us
+            self._counts.key_frames_asked += 1
             self._request_key_frame()
 
     def repair(self, viewer: Viewer, now_us: int) -> None:
@@ -260,6 +293,21 @@ class Stream:
             (self._video_base + now_us * 9 // 100) & 0xFFFFFFFF,
             (self._audio_base + now_us * 6 // 125) & 0xFFFFFFFF,
         )
+
+    def video_report(self) -> VideoReport:
+        profile, level, width, height = self._key_frames.picture()
+        frames, octets, *_ = self._per_s
+        interval_us = self._key_frames.interval_us
+        interval_s = round(interval_us / 1e6, 3) if interval_us is not None else None
+        return VideoReport("h264", profile, level, width, height, kbps(octets), round(frames, 1), interval_s)
+
+    def audio_report(self) -> AudioReport:
+        *_, packets, octets = self._per_s
+        return AudioReport("opus", kbps(octets), round(packets, 1))
+
+    @property
+    def _per_s(self) -> tuple[float, ...]:
+        return self._meter.per_s if self._meter is not None else (0.0,) * 4
 
     def _group(self) -> list[Frame]:
         """The frames since the last key frame, empty if they are no longer all there."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from sluice.core.drops import DropCounter, DropRule
 from sluice.process.documents import GroupRequest, KeyFrameRequest, LinkDocument, Publisher, Subscribe
 from sluice.process.link import KEY_FRAME, FrameType, LinkError, LinkFrame
 from sluice.rooms.engine.link import LinkChannel
@@ -36,9 +37,10 @@ class SubscriberLink:
         *,
         on_lost: Callable[["SubscriberLink"], None],
         clock_us: Callable[[], int],
+        drops: DropCounter,
     ) -> None:
         self.stream = stream
-        self.dropped = 0
+        self._drops = drops
         self._user_id = subscribed.user_id
         self._link = link
         self._on_lost = on_lost
@@ -82,7 +84,7 @@ class SubscriberLink:
         if self._link.full:
             self._drop()
         elif self._skipping and not key:
-            self.dropped += self._full
+            self._drops.add(DropRule.PUSH_SLOW, int(self._full))
         else:
             self._skipping = self._full = False
             self._link.send(_VIDEO, payload, clock_us, KEY_FRAME if key else 0)
@@ -96,5 +98,5 @@ class SubscriberLink:
     def _drop(self) -> None:
         if not self._full:
             log.warning("x subscriber", why="it does not keep up", user_id=self._user_id)
-        self.dropped += 1
+        self._drops.add(DropRule.PUSH_SLOW)
         self._skipping = self._full = True

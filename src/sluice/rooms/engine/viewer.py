@@ -16,6 +16,7 @@ from typing import Protocol
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session
 
+from sluice.core.drops import DropCounter, DropRule
 from sluice.core.limits import REPEATED_BYTES_AT_ONCE, REPEATED_SHARE, REPEATS_AT_ONCE, REPEATS_PER_S
 from sluice.rooms.engine.conduct import TokenBucket
 from sluice.rooms.engine.frame import Frame, runs_of
@@ -96,12 +97,13 @@ class Viewer:
         video: VideoFormat | None,
         opus: int | None,
         on_backlog: Callable[["Viewer"], None],
+        drops: DropCounter,
     ) -> None:
         self.address = address
         self.video_packets = self.video_octets = 0
         self.audio_packets = self.audio_octets = 0
         self.retransmitted = 0
-        self.dropped = 0
+        self._drops = drops
         self._socket = socket
         self._seal = sealer.seal
         self._overhead = _HEADER + tag
@@ -257,7 +259,7 @@ class Viewer:
     def _defer(self, frame: Frame) -> None:
         if len(self._backlog) >= self._most_backlog:
             # The network takes less than the stream has: begin again with the next key frame.
-            self.dropped += self._pending
+            self._drops.add(DropRule.VIEWER_SLOW, self._pending)
             self._skip(self._next(frame.sequence))
             if not self._may_go_on_with(frame):
                 return
@@ -350,7 +352,4 @@ class Viewer:
     def _may_repeat(self, size: int, now_us: int) -> bool:
         self._repeated_bytes.earn(REPEATED_SHARE * (self.video_octets - self._earned_octets))
         self._earned_octets = self.video_octets
-        if self._repeats.take(1, now_us) and self._repeated_bytes.take(size, now_us):
-            return True
-        self.dropped += 1
-        return False
+        return self._repeats.take(1, now_us) and self._repeated_bytes.take(size, now_us)
