@@ -218,6 +218,8 @@ LONGEST_ADDRESS = 8192
 MOST_ADDRESS_CHARS = 48 << 20
 #: Periods of a manifest (a day with a break every 8 s), its elements, their depth, and bytes of one tag.
 MOST_PERIODS, MOST_ELEMENTS, DEEPEST_ELEMENT, LONGEST_TAG = 10_000, 250_000, 64, 256 << 10
+#: Variants of a playlist that a document shows, and characters of each text about one.
+MOST_SHOWN_VARIANTS, MOST_SHOWN_CHARS = 50, 60
 #: Bytes and entries of a list of addresses (M3U, PLS, XSPF), which people or scripts write.
 MOST_LIST_BYTES, MOST_LIST_ENTRIES = 1 << 20, 5000
 #: The share of a core's time that reloading a live playlist may take: a large one that grows is asked for

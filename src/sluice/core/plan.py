@@ -37,6 +37,10 @@ class VideoTrack:
     pixel_aspect: Fraction | None = None  #: width of a pixel to its height, if the container tells it
     hides_beginning: bool = False  #: until the next `track`, some pictures are to be decoded but not shown
     context: Any = field(default=None, compare=False, repr=False)
+    #: What the container tells for people, if it does.
+    profile: str = field(default="", compare=False)
+    frame_rate: Fraction | None = field(default=None, compare=False)
+    bitrate_bps: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,10 @@ class AudioTrack:
     sample_rate: int
     channels: int
     context: Any = field(default=None, compare=False, repr=False)
+    #: What the container tells for people, if it does.
+    profile: str = field(default="", compare=False)
+    bitrate_bps: int | None = field(default=None, compare=False)
+    language: str = field(default="", compare=False)
 
 
 Track = VideoTrack | AudioTrack

@@ -12,6 +12,7 @@ from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Packaging
 from sluice.media.packets import Packet
 from sluice.media.rtmp_link import HungUp, RtmpLink, connect_rtmp
 from sluice.media.source.flv_tracks import FlvTracks
@@ -57,6 +58,7 @@ class RtmpSource:
         self._name = mask_url(url)
         self._dialer, self._timeouts = dialer, timeouts
         self.notes = Notes()
+        self.packaging = Packaging("RTMP")
         self._tracks = FlvTracks()
         self._failure: SourceError | None = None
         self._link: RtmpLink[PlayMachine] | None = None

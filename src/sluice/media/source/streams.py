@@ -125,8 +125,16 @@ class StreamTrack:
         """The track, as far as it is known by now."""
         if isinstance(self._stream, AudioStream):
             context = self._stream.codec_context
-            rate, channels = context.sample_rate, context.channels
-            return AudioTrack(context.name, context.extradata or b"", rate, channels, context)
+            return AudioTrack(
+                context.name,
+                context.extradata or b"",
+                context.sample_rate,
+                context.channels,
+                context,
+                profile=context.profile or "",
+                bitrate_bps=context.bit_rate or None,
+                language=_language(self._stream),
+            )
         return self._video_track(self._stream)
 
     def _convert_picture(self, packet: Any, made: Packet) -> bool:
@@ -173,6 +181,9 @@ class StreamTrack:
             pixel_aspect=stream.sample_aspect_ratio,
             hides_beginning=self._hiding,
             context=context,
+            profile=context.profile or "",
+            frame_rate=stream.average_rate,
+            bitrate_bps=context.bit_rate or None,
         )
 
 
@@ -225,6 +236,12 @@ def _worth(found: list[VideoStream | AudioStream], program: frozenset[int]) -> t
 
 def _left_out(count: int, what: str) -> str:
     return f"{count} further {what} is left out" if count == 1 else f"{count} further {what}s are left out"
+
+
+def _language(stream: AudioStream) -> str:
+    """ISO 639; empty where the container does not tell."""
+    told = stream.metadata.get("language", "")
+    return "" if told == "und" else told
 
 
 def _rotation(packet: Any) -> int:
