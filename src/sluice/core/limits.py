@@ -251,6 +251,9 @@ MOST_BARREN_BYTES = 256 << 20
 MOST_RESTARTS, MOST_RESTARTS_PER_S = 100, 5.0
 #: Threads of a media process that open sources, and that read playing ones: each waits for one server.
 MOST_OPENING_THREADS, MOST_PLAYING_THREADS = 512, 1024
+#: Sources that a media process looks at at once without playing them, seconds and bytes for each, and servers
+#: that are told of. The answer is there within 5 s.
+MOST_PROBES, LONGEST_PROBE_S, MOST_PROBE_BYTES, MOST_NOTED_HOSTS = 4, 4.5, 16 << 20, 20
 #: Seconds until a source is open: sixteen variants that fail, and one that plays.
 LONGEST_OPENING_S = 60.0
 #: Bytes of an FLV's script data, and of its header, which normally has 9.
