@@ -72,6 +72,12 @@ class MediaPool:
         living = [process for process in self._pool if process.ready is not None]
         return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
 
+    def for_strangers(self) -> Supervised | None:
+        """Where a source is looked at that nobody plays yet. It may bring its process down, so best is the
+        one in reserve. None when none lives."""
+        reserve = self._reserve
+        return reserve if reserve is not None and reserve.ready is not None else self.least_loaded({})
+
     # --- processes apart ----------------------------------------------------------------------------------
 
     @property
