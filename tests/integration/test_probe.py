@@ -24,10 +24,11 @@ from sluice.media.probe import Probes
 from sluice.media.threads import Threads
 from sluice.net.dial import Dialer
 from sluice.process.control import Message, Probed, ProbeJob, Refused
+from tests.acceptance.sources import Ffmpeg, radio
 from tests.hostile.bombs import changed, samples
-from tests.hostile.sources import HOSTILE, answer_nothing
+from tests.hostile.sources import HOSTILE, answer_nothing, respond
 from tests.hostile.strangers import listening, stranger
-from tests.integration.nginx import Nginx
+from tests.integration.nginx import Nginx, free_port
 from tests.integration.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,9 @@ _VIDEO = ["-f", "lavfi", "-i", "testsrc=size=320x240:rate=25"]
 _AUDIO = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"]
 _X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "25", "-pix_fmt", "yuv420p"]
 _ENGLISH = ["-metadata:s:a:0", "language=eng"]
+_COPY = ["-c", "copy"]
+_FLV = ["-f", "flv", "-listen", "1"]
+_LIVE = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "6"]
 _HLS = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "0", "-hls_playlist_type", "vod"]
 #: Name, and the way from the base clip of 3 s.
 _FILES = {
@@ -240,6 +244,85 @@ async def test_rtmp(prober: Prober, nginx: Nginx) -> None:
     assert (facts["video"]["gop_s"], facts["audio"]["codec"]) == (pytest.approx(1, abs=0.1), "aac")
     assert actions(document, "copy") == ["copy", "transcode"]
     assert "StreamKey" not in str(document)
+
+
+async def test_live_sources_over_http(prober: Prober, nginx: Nginx) -> None:
+    base, port = nginx.folder / "base.mp4", free_port()
+    async with (
+        radio(base) as station,
+        Ffmpeg(
+            "-re", "-stream_loop", "-1", "-i", str(base), *_COPY, *_FLV, f"http://127.0.0.1:{port}/live.flv"
+        ),
+        Ffmpeg("-re", "-stream_loop", "-1", "-i", str(base), *_COPY, *_LIVE, str(nginx.www / "live.m3u8")),
+    ):
+        await until((nginx.www / "live2.ts").exists)
+        sound, flv, hls = await asyncio.gather(
+            prober(station.url), prober(f"http://127.0.0.1:{port}/live.flv"), prober(nginx.http("live.m3u8"))
+        )
+    for document, container in ((sound, "MP3"), (flv, "FLV"), (hls, "HLS")):
+        facts = document["source"]
+        assert (facts["container"], facts["live"], facts["seekable"]) == (container, True, False), document
+        assert (facts["duration_s"], document["failure"]) == (None, None)
+    assert sound["source"]["video"] is None
+    for document in (flv, hls):
+        video = document["source"]["video"]
+        assert (video["gop_s"], video["frame_rate"]) == (
+            pytest.approx(1, abs=0.1),
+            pytest.approx(25, rel=0.1),
+        )
+        assert actions(document, "copy") == ["copy", "transcode"]
+
+
+async def test_a_container_of_many_tracks(prober: Prober, nginx: Nginx) -> None:
+    base = nginx.folder / "base.mp4"
+    _ffmpeg("-i", base, *("-map", "0:v"), *("-map", "0:a") * 19, "-c", "copy", nginx.www / "many.mkv")
+    document = await prober(nginx.http("many.mkv"))
+    assert document["notes"] == ["18 further sound tracks are left out"]
+    assert actions(document, "copy") == ["copy", "transcode"]
+
+
+async def test_sound_that_has_playlists_of_its_own(prober: Prober, nginx: Nginx) -> None:
+    sounds = "".join(
+        f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="{name}",LANGUAGE="{name}",URI="{uri}"{more}\n'
+        for name, uri, more in (("de", "gone.m3u8", ""), ("en", "sound.m3u8", ",DEFAULT=YES"))
+    )
+    _ffmpeg("-i", nginx.folder / "base.mp4", "-c", "copy", "-vn", *_HLS, nginx.www / "sound.m3u8")
+    _ffmpeg("-i", nginx.folder / "base.mp4", "-c", "copy", "-an", *_HLS, nginx.www / "silent.m3u8")
+    text = '#EXTM3U\n{}#EXT-X-STREAM-INF:BANDWIDTH=500000,AUDIO="a"\nsilent.m3u8\n'
+    (nginx.www / "sounds.m3u8").write_text(text.format(sounds))
+    (nginx.www / "mute.m3u8").write_text(text.format(sounds.replace("sound.m3u8", "none.m3u8")))
+    _, german, english = (await prober(nginx.http("sounds.m3u8")))["source"]["variants"]
+    assert [(one["kind"], one["language"], one["chosen"]) for one in (german, english)] == [
+        ("audio", "de", False),
+        ("audio", "en", True),
+    ]
+    document = await prober(nginx.http("mute.m3u8"))
+    assert [one["chosen"] for one in document["source"]["variants"]] == [True, False, False]
+    assert document["source"]["audio"] is None
+    assert any("the sound is left out" in note for note in document["notes"])
+
+
+async def test_what_is_known_when_the_time_is_over(
+    prober: Prober, nginx: Nginx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Playlists come, and their segments do not."""
+    monkeypatch.setattr(module, "LONGEST_PROBE_S", 1.0)
+    files = {path: (nginx.www / path).read_bytes() for path in ("master.m3u8", "best.m3u8", "vod.mpd")}
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        body = files.get(request.split()[1].decode().lstrip("/"))
+        if body is not None:
+            await respond(writer, body)
+
+    async with stranger(answer) as server:
+        hls, dash = await asyncio.gather(prober(server.url("/master.m3u8")), prober(server.url("/vod.mpd")))
+    assert (hls["source"]["container"], hls["source"]["video"]) == ("HLS", None)
+    assert {variant["why"] for variant in hls["source"]["variants"]} == {"it was not tried yet"}
+    assert (dash["source"]["container"], dash["source"]["live"]) == ("MPEG-DASH", None)
+    assert [variant["kind"] for variant in dash["source"]["variants"]] == ["video", "audio"]
+    for document in (hls, dash):
+        assert document["failure"]["reason"] == "source_unreachable"
+        assert document["modes"]["copy"] == {"plan": None, "played": None, "failure": None}
 
 
 # --- the guard, and sources that do not answer --------------------------------------------------------------

@@ -4,7 +4,7 @@ A probe and a running relay make the same facts, of what they have read anyway.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -70,6 +70,10 @@ class Variant:
     name: str = ""
     chosen: bool = False
     why: str = ""
+
+    def left_out(self) -> "Variant":
+        """The variant where nothing of its kind is played."""
+        return replace(self, chosen=False, why="nothing of its kind is played")
 
     def document(self) -> dict[str, Any]:
         return {

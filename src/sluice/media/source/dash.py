@@ -54,6 +54,7 @@ class DashSource(SegmentedSource):
         kinds = [k for k in presentation.kinds if k in self._kinds] or presentation.kinds
         leader: Rendition | None = None
         renditions: list[tuple[Rendition, frozenset[TrackKind]]] = []
+        played: set[str] = set()
         for kind in kinds:
             wanted = frozenset({kind}) if len(manifest.kinds()) > 1 else self._kinds
             rendition = presentation.rendition(kind, leader)
@@ -61,7 +62,10 @@ class DashSource(SegmentedSource):
                 continue  # told in the notes
             leader = leader or rendition
             renditions.append((rendition, wanted))
+            played.add(kind.value)
         probes = self._open_renditions(renditions)
+        offers = [one if one.kind in played else one.left_out() for one in manifest.offers]
+        self._offers = offers, manifest.further
         if presentation.live:
             self._renditions.begin_at(-_EARLY_US)
         main = self._renditions.main.rendition.playlist

@@ -32,6 +32,7 @@ _MOST_VARIANTS, _LONGEST_S = 16, 20.0
 class HlsSource(SegmentedSource):
     title = "HLS"
     _offer: Offer | None = None  #: of a master playlist
+    _heard: str | None = None  #: address of the playlist of the sound
 
     def _offered(self) -> tuple[Sequence[ShownVariant], int]:
         return self._offer.shown if self._offer is not None else ((), 0)
@@ -53,12 +54,12 @@ class HlsSource(SegmentedSource):
             try:
                 playlist = _checked(self._load(variant.url, variables)())
                 probe = self._play(variant, playlist, alike, variables)
-                offer.tell(master, n)
+                offer.tell(master, n, self._heard)
                 return probe
             except SourceError as error:
                 self._begin_again()
                 offer.fail(n, str(error))
-                offer.tell(master, None)
+                offer.tell(master)
                 first_error = first_error or error
                 if n + 1 < len(variants):
                     self.notes.add(f"another variant of the source is played: {error}")
@@ -88,6 +89,7 @@ class HlsSource(SegmentedSource):
             if first is None:
                 raise
             self._begin_again()
+            self._heard = None
             probe = self._begin([(main(), kinds)])
             self.notes.add(f"the sound is left out: {error}")
             return probe
@@ -115,6 +117,7 @@ class HlsSource(SegmentedSource):
             )
             if sound.peek() is None:
                 raise interrupted("the sound has no segment that can be read")
+            self._heard = variant.sounds[n]
             return sound
         assert first_error is not None  # noqa: S101 - there is one playlist at least
         raise first_error

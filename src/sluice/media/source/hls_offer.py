@@ -12,22 +12,22 @@ class Offer:
 
     def __init__(self, master: Master) -> None:
         self._failures: dict[int, str] = {}
-        self.shown = self._shown(master, None)
+        self.shown = self._shown(master, None, None)
 
     def fail(self, number: int, why: str) -> None:
         """The variant of this number cannot be played."""
         self._failures[number] = why
 
-    def tell(self, master: Master, chosen: int | None) -> None:
-        """Tells what has failed by now, and that the variant `chosen` is played. `master` is not kept: its
-        addresses may have megabytes."""
-        self.shown = self._shown(master, chosen)
+    def tell(self, master: Master, chosen: int | None = None, heard: str | None = None) -> None:
+        """Tells what has failed by now, and which variant is played, with the sound of the playlist `heard`.
+        `master` is not kept: its addresses may have megabytes."""
+        self.shown = self._shown(master, chosen, heard)
 
-    def _shown(self, master: Master, chosen: int | None) -> tuple[list[Shown], int]:
+    def _shown(self, master: Master, chosen: int | None, heard: str | None) -> tuple[list[Shown], int]:
         best = master.variants[chosen] if chosen is not None else None
         most = MOST_SHOWN_VARIANTS
         variants = [self._variant(n, variant, best) for n, variant in enumerate(master.variants[:most])]
-        variants += [_sound(sound, best) for sound in master.sounds[: most - len(variants)]]
+        variants += [_sound(sound, best, heard) for sound in master.sounds[: most - len(variants)]]
         return variants, len(master.variants) + len(master.sounds) - len(variants)
 
     def _variant(self, number: int, variant: Variant, best: Variant | None) -> Shown:
@@ -52,10 +52,10 @@ class Offer:
         return why_behind(variant, best)
 
 
-def _sound(sound: Sound, best: Variant | None) -> Shown:
+def _sound(sound: Sound, best: Variant | None, heard: str | None) -> Shown:
     language, name = sound.who
-    chosen = best is not None and best.sounds[:1] == (sound.url,)
-    why = "the sound of the variant that is played" if chosen else "another sound is played"
+    chosen = heard is not None and sound.url == heard
+    why = "the sound of the variant that is played" if chosen else "another sound is played, or none"
     if best is None:
         why = "it was not tried yet"
     return Shown(TrackKind.AUDIO.value, language=language, name=name, chosen=chosen, why=why)
