@@ -32,6 +32,8 @@ class _Mode(StrEnum):
     COPY = "copy"
 
 
+#: Of each server.
+_MOST_ADDRESSES = 4
 _MEDIA = {_Media.BOTH: MediaType.AUDIO_VIDEO, _Media.AUDIO: MediaType.AUDIO, _Media.VIDEO: MediaType.VIDEO}
 _MODES = {_Mode.TRANSCODE: StreamMode.TRANSCODE, _Mode.COPY: StreamMode.COPY}
 
@@ -82,7 +84,8 @@ def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "audio", _audio(facts["audio"])
         yield from _variants(facts)
     for name, mode in document["modes"].items():
-        yield from _mode(name, mode)
+        if mode["plan"] is not None or mode["failure"] is not None:
+            yield from _mode(name, mode)
     for note in document["notes"]:
         yield "note", note
     if document["failure"] is not None:
@@ -93,13 +96,14 @@ def _guard(guard: dict[str, Any]) -> Iterator[tuple[str, str]]:
     verdict = {True: "allowed", False: "refused", None: "not asked"}[guard["allowed"]]
     yield "guard", f"{verdict}: {guard['why']}"
     for host in guard["hosts"]:
-        for found in host["addresses"]:
+        for found in host["addresses"][:_MOST_ADDRESSES]:
             yield "", f"{host['host']} at {found['address']}: {found['why']}"
 
 
 def _reached(reached: dict[str, Any], seconds: float) -> str:
     status = f"status {reached['status']}" if reached["status"] is not None else ""
-    came = f"{reached['bytes']} bytes in {reached['connections']} connections" if reached["bytes"] else ""
+    connections = _count(reached["connections"], "connection")
+    came = f"{reached['bytes']} bytes in {connections}" if reached["bytes"] else ""
     return _joined(reached["step"], status, came, f"after {seconds:g} s")
 
 
@@ -110,7 +114,8 @@ def _source(facts: dict[str, Any]) -> str:
     length = f"{facts['duration_s']:g} s" if facts["duration_s"] is not None else ""
     kind = {True: "live", False: "recorded", None: ""}[facts["live"]]
     listed = f"the first of a list of {entries}" if entries else ""
-    return _joined(title, listed, kind, length, "" if facts["seekable"] else "not seekable", _rate(facts))
+    seekable = "not seekable" if facts["seekable"] is False else ""
+    return _joined(title, listed, kind, length, seekable, _rate(facts))
 
 
 def _video(video: dict[str, Any], seen_s: float) -> str:
@@ -147,8 +152,7 @@ def _variants(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _mode(name: str, mode: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if mode["plan"] is None:
-        why = _failure(mode["failure"]) if mode["failure"] is not None else "not known"
-        yield name, why
+        yield name, _failure(mode["failure"])
         return
     for kind, describe in (("video", _pictures), ("audio", _heard)):
         track, played = mode["plan"][kind], mode["played"][kind]
@@ -183,11 +187,15 @@ def _frames(track: dict[str, Any]) -> str:
 
 def _sound(track: dict[str, Any]) -> str:
     rate = f"{track['sample_rate']} Hz" if track["sample_rate"] else ""
-    return _joined(rate, f"{track['channels']} channels" if track["channels"] else "")
+    return _joined(rate, _count(track["channels"], "channel") if track["channels"] else "")
 
 
 def _rate(found: dict[str, Any]) -> str:
     return f"{found['bitrate_kbps']} kbit/s" if found["bitrate_kbps"] else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _joined(*parts: str) -> str:

@@ -131,23 +131,22 @@ def test_what_people_read(monkeypatch: pytest.MonkeyPatch) -> None:
     code, output = run(monkeypatch, Node(DOCUMENT), "https://h.example/index.m3u8")
     assert code == 0
     assert [line.rstrip() for line in output.splitlines()] == [
-        "address    https://h.example/index.m3u8",
-        "guard      allowed: all servers have an address that may be connected to",
-        "           h.example at 8.8.8.8: is public",
-        "reached    received, status 200, 9000 bytes in 3 connections, after 1.5 s",
-        "source     HLS of MPEG-TS, live, not seekable, 4628 kbit/s",
-        "video      H.264 High, 1920x1080, turned by 90°, 25 pictures a second, 4500 kbit/s, "
+        "address   https://h.example/index.m3u8",
+        "guard     allowed: all servers have an address that may be connected to",
+        "          h.example at 8.8.8.8: is public",
+        "reached   received, status 200, 9000 bytes in 3 connections, after 1.5 s",
+        "source    HLS of MPEG-TS, live, not seekable, 4628 kbit/s",
+        "video     H.264 High, 1920x1080, turned by 90°, 25 pictures a second, 4500 kbit/s, "
         "a key frame every 2 s, no B-frames",
-        "audio      AAC LC, 48000 Hz, 2 channels, 128 kbit/s, eng",
-        "variants   > 5000 kbit/s, avc1: the best that can be played: H.264 first, then the highest bit rate",
-        "             900 kbit/s, avc1: its bit rate is lower",
-        "             and 3 more",
-        "transcode  not known",
-        "copy       video: copy to H.264, 1920x1080, 25 pictures a second, 4500 kbit/s "
+        "audio     AAC LC, 48000 Hz, 2 channels, 128 kbit/s, eng",
+        "variants  > 5000 kbit/s, avc1: the best that can be played: H.264 first, then the highest bit rate",
+        "            900 kbit/s, avc1: its bit rate is lower",
+        "            and 3 more",
+        "copy      video: copy to H.264, 1920x1080, 25 pictures a second, 4500 kbit/s "
         "(source is H.264 without B-frames)",
-        "           audio: transcode to Opus, 48000 Hz, 2 channels, 128 kbit/s "
+        "          audio: transcode to Opus, 48000 Hz, 2 channels, 128 kbit/s "
         "(rooms carry Opus, source is AAC)",
-        "note       a note [31m of a server",
+        "note      a note [31m of a server",
     ]
 
 

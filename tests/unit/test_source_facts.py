@@ -4,7 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
-from sluice.core.source_facts import Packaging, Shown, Variant, container_title, source_facts
+from sluice.core.source_facts import Packaging, Shown, Variant, container_title, language_of, source_facts
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.seen import Seen
 
@@ -149,6 +149,15 @@ def test_the_bit_rate_of_all() -> None:
     assert source_facts(listed, BOTH, Shown(bitrate_bps=1_000_000)).bitrate_bps == 1_064_000
     assert source_facts(Packaging(bitrate_bps=7), BOTH, Shown(bitrate_bps=9)).bitrate_bps == 7
     assert source_facts(Packaging(), BOTH).bitrate_bps is None, "of one track it is not known"
+
+
+def test_the_language_of_the_variant_that_is_played() -> None:
+    variants = (Variant("audio", language="fr"), Variant("audio", language="de", chosen=True))
+    listed = Packaging("HLS", variants=variants)
+    facts = source_facts(listed, replace(BOTH, audio=replace(AAC, language="")))
+    assert facts.audio is not None
+    assert facts.audio.language == "de"
+    assert [language_of(told) for told in ("und", "", "deu", "UND")] == ["", "", "deu", ""]
 
 
 def test_variants_are_bounded_in_number_and_length() -> None:

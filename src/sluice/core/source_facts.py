@@ -46,6 +46,8 @@ _BASELINE, _CONSTRAINED = 66, 0x40
 #: A frame rate that is told counts if what was seen is as near, or if nothing can be seen yet.
 _NEAR = 0.1
 _MOST_FRAME_RATE = 1000
+#: ISO 639-2: undetermined, no linguistic content.
+_NO_LANGUAGE = frozenset({"", "und", "zxx"})
 #: Codecs of a variant, and characters of a reason.
 _MOST_CODECS, _LONGEST_WHY = 8, 300
 
@@ -53,6 +55,11 @@ _MOST_CODECS, _LONGEST_WHY = 8, 300
 def container_title(name: str) -> str:
     """`name`: FFmpeg's, the first of several."""
     return _CONTAINERS.get(name, name)
+
+
+def language_of(told: str) -> str:
+    """A language tag; empty where the source does not tell."""
+    return "" if told.lower() in _NO_LANGUAGE else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,7 @@ def source_facts(
         probe.seekable,
         probe.duration_us / 1e6 if probe.duration_us is not None else None,
         _video_facts(probe.video, video) if probe.video is not None else None,
-        _audio_facts(probe.audio, audio) if probe.audio is not None else None,
+        _audio_facts(probe.audio, audio, packaging) if probe.audio is not None else None,
         max(video.span_us, audio.span_us) / 1e6,
     )
 
@@ -245,14 +252,15 @@ def _video_facts(track: VideoTrack, shown: Shown) -> VideoFacts:
     )
 
 
-def _audio_facts(track: AudioTrack, shown: Shown) -> AudioFacts:
+def _audio_facts(track: AudioTrack, shown: Shown, packaging: Packaging) -> AudioFacts:
+    chosen = (variant.language for variant in packaging.variants if variant.chosen)
     return AudioFacts(
         codec_name(track.codec),
         track.profile,
         track.sample_rate,
         track.channels,
         shown.bitrate_bps or track.bitrate_bps,
-        track.language,
+        track.language or next(filter(None, chosen), ""),
     )
 
 

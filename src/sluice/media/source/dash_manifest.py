@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
 from sluice.core.limits import MOST_EXAMINED_SEGMENTS, MOST_PERIODS, MOST_SEGMENTS, MOST_SHOWN_VARIANTS
-from sluice.core.source_facts import Variant
+from sluice.core.source_facts import Variant, language_of
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_segments import Spending, Track, Window, follows_clock, segments_of
 from sluice.media.source.dash_xml import duration_us, integer, join, parse_xml, unix_us
@@ -26,6 +26,7 @@ _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "vorbis", "mha1", "mhm
 _HARMLESS_PROPERTY = "urn:mpeg:mpegB:cicp:"
 _MOST_CHOICES, _MOST_BASES = 8, 4
 _KINDS = {kind.value: kind for kind in TrackKind}
+_BEST = "the best of its kind: a preferred codec, then the highest bit rate"
 _PIXELS = re.compile(r"\d{1,5}", re.ASCII)
 #: 5.3.7.2: a number, or one over another.
 _FRAME_RATE = re.compile(r"(\d{1,6})(?:/([1-9]\d{0,5}))?", re.ASCII)
@@ -192,12 +193,9 @@ def _offer(one: _Candidate, best: _Candidate) -> Variant:
         width,
         height,
         int(rate[1]) / int(rate[2] or 1) if rate else None,
-        one.language,
-        told("id"),
-        one is best,
-        "the best of its kind: a preferred codec, then the highest bit rate"
-        if one is best
-        else one.why_behind(best),
+        language_of(one.language),
+        chosen=one is best,
+        why=_BEST if one is best else one.why_behind(best),
     )
 
 

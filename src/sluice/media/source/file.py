@@ -42,7 +42,11 @@ class DemuxSource:
         self._probe: Probe | None
         self._demuxer, self._probe = opened or (container_for(head, kinds=kinds), None)
         self._gather = Gather(self._pull)
-        self.packaging = Packaging()
+        self._bitrate_bps: int | None = None
+
+    @property
+    def packaging(self) -> Packaging:
+        return Packaging(self._demuxer.container, bitrate_bps=self._bitrate_bps)
 
     @property
     def notes(self) -> Notes:
@@ -52,7 +56,7 @@ class DemuxSource:
         """Raises SourceError."""
         probe = self._probe or self._demuxer.open()
         self._gather.expect(kinds_of(probe))
-        self.packaging = Packaging(self._demuxer.container, bitrate_bps=_bitrate(self._file.size, probe))
+        self._bitrate_bps = _bitrate(self._file.size, probe)
         return replace(probe, live=False)
 
     def read(self, until_us: int) -> list[Packet]:

@@ -2,6 +2,7 @@
 
 from sluice.core.limits import MOST_SHOWN_VARIANTS
 from sluice.core.source_facts import Variant as Shown
+from sluice.core.source_facts import language_of
 from sluice.media.packets import TrackKind
 from sluice.media.source.hls_master import Master, Sound, Variant, why_behind
 
@@ -58,4 +59,4 @@ def _sound(sound: Sound, best: Variant | None, heard: str | None) -> Shown:
     why = "the sound of the variant that is played" if chosen else "another sound is played, or none"
     if best is None:
         why = "it was not tried yet"
-    return Shown(TrackKind.AUDIO.value, language=language, name=name, chosen=chosen, why=why)
+    return Shown(TrackKind.AUDIO.value, language=language_of(language), name=name, chosen=chosen, why=why)

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from sluice.core.errors import unsupported
 from sluice.core.limits import MOST_PIXELS
 from sluice.core.plan import AudioTrack, Track, VideoTrack
+from sluice.core.source_facts import language_of
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
 from sluice.media.source.trims import SKIP_SAMPLES, Trims
@@ -133,7 +134,7 @@ class StreamTrack:
                 context,
                 profile=context.profile or "",
                 bitrate_bps=context.bit_rate or None,
-                language=_language(self._stream),
+                language=language_of(self._stream.metadata.get("language", "")),
             )
         return self._video_track(self._stream)
 
@@ -236,12 +237,6 @@ def _worth(found: list[VideoStream | AudioStream], program: frozenset[int]) -> t
 
 def _left_out(count: int, what: str) -> str:
     return f"{count} further {what} is left out" if count == 1 else f"{count} further {what}s are left out"
-
-
-def _language(stream: AudioStream) -> str:
-    """ISO 639; empty where the container does not tell."""
-    told = stream.metadata.get("language", "")
-    return "" if told == "und" else told
 
 
 def _rotation(packet: Any) -> int:
