@@ -14,6 +14,7 @@ from tests.hostile.sources import drip_body, endless_boxes
 from tests.hostile.strangers import stranger
 from tests.hostile.test_servers import is_idle, serving
 from tests.hostile.test_sources import MANIFESTS, PLAYLISTS, playlist
+from tests.integration.nginx import Nginx
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,8 @@ async def probe(node: ServedNode, url: str) -> dict[str, Any]:
     return await asyncio.to_thread(node.client.native, "POST", "/probe", {"url": url})
 
 
-async def test_probes_of_strangers(node: ServedNode, beside: Beside) -> None:
+async def test_probes_of_strangers(node: ServedNode, beside: Beside, origin: Nginx) -> None:
+    await probe(node, origin.http("second.mpd"))  # the process in reserve has loaded what it needs
     media = node.children("sluice.media")
     scripts = [
         playlist(PLAYLISTS["variables"].encode(), "application/vnd.apple.mpegurl"),

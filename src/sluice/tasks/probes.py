@@ -41,7 +41,10 @@ class SourceProbes:
         try:
             answer = await process.request(job, deadline_s=LONGEST_PROBE_S + _GRACE_S)
         except ChannelClosed as error:
-            raise Overloaded(f"the source was not looked at: {error}; try again") from error
+            text = (
+                f"the media process did not tell of the source: {error}; if another try ends so, too, it is "
+            )
+            raise Overloaded(f"{text}what the source sends") from error
         if isinstance(answer, Probed):
             return answer.document
         raise Overloaded(answer.why if isinstance(answer, Refused) else "the source was not looked at")
