@@ -349,6 +349,26 @@ async def test_a_server_that_is_not_there(prober: Prober) -> None:
     assert not any(secret in str(document) for secret in ("PassWord", "SecretToken"))
 
 
+async def test_a_name_that_nobody_resolves(prober: Prober, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = threading.Event()
+
+    def hang(*_: object) -> list[object]:
+        silent.wait(20)
+        return []
+
+    monkeypatch.setattr(module, "LONGEST_PROBE_S", 0.3)
+    monkeypatch.setattr("sluice.net.names.socket.getaddrinfo", hang)
+    try:
+        for scheme in ("http", "rtmp"):
+            document = await prober(f"{scheme}://host.example/live/key")
+            assert document["failure"]["message"].endswith("the name of its server was not resolved")
+            assert (document["guard"]["allowed"], document["reached"]["step"]) == (None, "nothing")
+            assert document["source"] is None
+    finally:
+        silent.set()
+    await until(lambda: not any(thread.name == "look-up" for thread in threading.enumerate()))
+
+
 async def test_a_page_and_a_refusal(prober: Prober, nginx: Nginx) -> None:
     (nginx.www / "page.html").write_text("<!doctype html><title>no clip</title>")
     document = await prober(nginx.http("page.html"))

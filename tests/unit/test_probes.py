@@ -140,7 +140,7 @@ def test_a_process_that_ends_meanwhile(native: Native) -> None:
     answer = native.probe(url="http://h/")
     assert answer.status == 503
     assert answer.json()["error"]["message"].startswith(
-        "the media process did not tell of the source: the process is gone; if another try ends so"
+        "the media process did not tell of the source: the process is gone; try again"
     )
 
 

@@ -44,7 +44,8 @@ def test_addresses_are_masked() -> None:
 
 def test_the_verdict() -> None:
     way = NotedWay()
-    assert way.guard()["allowed"] is None
+    judged(way, "nobody.example")
+    assert way.guard() == {"allowed": None, "why": "no name of a server was resolved", "hosts": []}
     judged(way, "h.example", "10.1.2.3", "192.168.0.1")
     guard = way.guard()
     assert guard["allowed"] is True

@@ -23,7 +23,7 @@ class Way:
     """Is told of each step, from any thread. This one keeps nothing."""
 
     def judged(self, host: str, verdicts: Sequence[Verdict]) -> None:
-        """The name of a server has these addresses."""
+        """The name of a server has these addresses, none where nobody knows one."""
 
     def connected(self) -> None:
         """A connection is there, with TLS if it has that."""
@@ -47,14 +47,15 @@ class NotedWay(Way):
         self._answer: tuple[str, int | None] | None = None
 
     def judged(self, host: str, verdicts: Sequence[Verdict]) -> None:
+        if not verdicts:
+            return
         with self._lock:
             if len(self._hosts) < MOST_NOTED_HOSTS or host in self._hosts:
                 self._hosts[host] = tuple(verdicts)
-            if verdicts and not any(verdict.permitted for verdict in verdicts):
-                if len(self._refused) < MOST_NOTED_HOSTS:
-                    self._refused[host] = verdicts[0]
-            else:
+            if any(verdict.permitted for verdict in verdicts):
                 self._reach(_RESOLVED)
+            elif len(self._refused) < MOST_NOTED_HOSTS:
+                self._refused[host] = verdicts[0]
 
     def connected(self) -> None:
         with self._lock:

@@ -41,10 +41,8 @@ class SourceProbes:
         try:
             answer = await process.request(job, deadline_s=LONGEST_PROBE_S + _GRACE_S)
         except ChannelClosed as error:
-            text = (
-                f"the media process did not tell of the source: {error}; if another try ends so, too, it is "
-            )
-            raise Overloaded(f"{text}what the source sends") from error
+            why = f"the media process did not tell of the source: {error}"
+            raise Overloaded(f"{why}; try again, and if it ends so again, the source is to blame") from error
         if isinstance(answer, Probed):
             return answer.document
         raise Overloaded(answer.why if isinstance(answer, Refused) else "the source was not looked at")
