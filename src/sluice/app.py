@@ -36,6 +36,7 @@ from sluice.api import (
     native_bots,
     native_callbacks,
     native_node,
+    native_probe,
     native_rooms,
     page,
     whep,
@@ -87,6 +88,7 @@ from sluice.store.probe import StoreProbe
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
+from sluice.tasks.probes import SourceProbes
 from sluice.tasks.service import KEEP_ENDED_S, TaskService
 from sluice.wire.signature import Policy
 
@@ -170,6 +172,7 @@ async def _running(
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
                     native_rooms.routes(rooms, operator),
+                    native_probe.routes(SourceProbes(media, registry.apps), operator),
                 ]
                 closing = asyncio.Event()
                 guard = _admission(settings, share, refusals, state)

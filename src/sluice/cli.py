@@ -22,6 +22,7 @@ from sluice.cli_backup import backup, restore
 from sluice.cli_bots import bot_cli, channel_cli
 from sluice.cli_doctor import doctor
 from sluice.cli_node import node_cli, process_cli
+from sluice.cli_probe import probe
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
 from sluice.core.apps import App
@@ -66,6 +67,7 @@ cli.add_typer(bot_cli, name="bot")
 cli.add_typer(channel_cli, name="channel")
 cli.add_typer(node_cli, name="node")
 cli.add_typer(process_cli, name="process")
+cli.command()(probe)
 callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running node tells to callers.")
 cli.add_typer(callback_cli, name="callback")
 cli.command()(backup)

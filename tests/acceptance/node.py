@@ -24,14 +24,15 @@ _POLL_S = 0.1
 
 @dataclass
 class ServedNode:
-    """`process` is the node's; rooms and media are its children. `handle` tells how it ended. Metrics need no
-    token at `metrics_url`."""
+    """`process` is the node's; rooms and media are its children. `handle` tells how it ended. `data` is its
+    folder. Metrics need no token at `metrics_url`."""
 
     url: str
     credentials: Credentials
     client: Client
     process: psutil.Process
     handle: asyncio.subprocess.Process
+    data: Path
     metrics_url: str | None = None
 
     def token(self, room: str, user: str, *, publish: bool = False, subscribe: bool = True) -> str:
@@ -109,7 +110,7 @@ async def serve_node(data: Path, *flags: str, errors: IO[bytes] | None = None) -
         key = AccessKey(credentials.access_key, credentials.secret_key, frozenset())
         client = Client(url, key, credentials.admin_token)
         node = psutil.Process(process.pid)
-        yield ServedNode(url, credentials, client, node, process, metrics_url)
+        yield ServedNode(url, credentials, client, node, process, data, metrics_url)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -19,7 +19,7 @@ import structlog
 
 from sluice.core.errors import SluiceError
 from sluice.core.figures import DEATHS, Ledger
-from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
+from sluice.process.channel import REQUEST_DEADLINE_S, Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Message, NotStarted, Ready, Stats
 from sluice.process.owned import own, part
 
@@ -137,7 +137,7 @@ class Supervised:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
+    async def request(self, message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
         """Raises ChannelClosed when the child is not there or does not answer."""
         if self.channel is None or self.ready is None:
             raise ChannelClosed(f"the process {self.spec.name} is not running")
