@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.figures import Tally
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
@@ -71,7 +72,7 @@ class Pushing:
         self._dialer = Dialer(AddressPolicy(["127.0.0.0/8", "::1/128"]), tls)
         self._pacer = Pacer()
         self._links = FrameLinks()
-        self._taps = Taps(self._links, self._pacer)
+        self._taps = Taps(self._links, self._pacer, Tally())
 
     def begin(self, url: str, limits: PushLimits = QUICK, **changes: object) -> Reporter:
         settings: dict[str, object] = {

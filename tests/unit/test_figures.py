@@ -1,6 +1,6 @@
 """Figures: totals of ended processes are kept, so that what was counted never goes back."""
 
-from sluice.core.figures import MEDIA, PROCESS, ROOM, Figure, Ledger, Tally
+from sluice.core.figures import MEDIA, PROCESS, ROOM, Figure, Growth, Ledger, Tally
 
 PACKETS = Figure("packets", "Packets", total=True, label="direction")
 PEERS = Figure("peers", "Peers")
@@ -32,3 +32,13 @@ def test_what_an_ended_process_had_counted_is_kept_and_its_present_values_are_no
     assert ledger.totals("room") == {"packets": {"in": 8, "out": 4}}
     assert list(ledger.gauges()) == [("room-0", "room", {"peers": {"": 3}})]
     assert ledger.totals("media") == {}
+
+
+def test_the_growth_of_a_total_that_begins_anew_is_counted_from_there() -> None:
+    tally = Tally()
+    one, other = Growth(tally), Growth(tally)
+    for total in (3, 3, 5, 1, 2):
+        one.note(PACKETS, total, "in")
+    other.note(PACKETS, 10, "in")
+    other.note(PACKETS, 0, "out")
+    assert tally.values == {"packets": {"in": 17}}

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from sluice.core.figures import Tally
 from sluice.core.lifecycle import Reason
 from sluice.media.counts import Counts
-from sluice.media.reporter import Reporter
+from sluice.media.reporter import Ends, Reporter
 from sluice.media.session import Course, Outcome, Runner
 from sluice.process.control import Message, Progress
 
@@ -92,17 +93,20 @@ async def test_who_needs_more_memory_than_there_is_is_for_the_process_to_say() -
 
 
 def test_counts_are_added_by_rule() -> None:
-    first = Counts(1, 2, 3, 4, {"slow": 1, "late": 2})
-    assert first + Counts(10, 20, 30, 40, {"slow": 5, "new": 0}) == Counts(
-        11, 22, 33, 44, {"slow": 6, "late": 2, "new": 0}
+    first = Counts(1, 2, 3, 4, 5, {"slow": 1, "late": 2})
+    assert first + Counts(10, 20, 30, 40, 50, {"slow": 5, "new": 0}) == Counts(
+        11, 22, 33, 44, 55, {"slow": 6, "late": 2, "new": 0}
     )
 
 
 def test_progress_is_of_all_connections() -> None:
     told: list[Message] = []
-    reporter = Reporter("run", told.append)
-    reporter.add(Counts(1, 2, 3, 4, {"slow": 1}))
-    reporter.progress(Counts(10, 20, 30, 40, {"slow": 0}), position_us=44)
+    tally = Tally()
+    reporter = Reporter("run", told.append, tally, Ends("cdn", "cdn"))
+    reporter.add(Counts(1, 2, 3, 1, 4, {"slow": 1}))
+    reporter.progress(
+        Counts(10, 20, 30, 0, 40, {"slow": 0}), position_us=44, shared=Counts(dropped={"late": 2})
+    )
     (progress,) = told
     assert progress == Progress(
         run_id="run",
@@ -111,5 +115,13 @@ def test_progress_is_of_all_connections() -> None:
         video_frames=11,
         audio_packets=22,
         bytes_out=33,
-        dropped={"slow": 1},
+        reconnects=1,
+        dropped={"slow": 1, "late": 2},
     )
+    reporter.progress(Counts(11, 20, 33, 0, 40, {"slow": 0}), position_us=44)
+    assert tally.values == {
+        "media_frames": {"video": 12, "audio": 22},
+        "media_sent_bytes": {"cdn": 36},
+        "media_reconnects": {"cdn": 1},
+        "dropped": {"slow": 1},
+    }, "without what is shared with others"

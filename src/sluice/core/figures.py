@@ -44,10 +44,24 @@ PEERS = Figure("peers", "Peers of rooms")
 #: Of room processes.
 ROOM = (PEERS,)
 
-SESSIONS = Figure("sessions", "Relays and pushes that are being played")
+SESSIONS = Figure("sessions", "Relays and pushes that are being played", label="kind")
+FRAMES_OUT = Figure("media_frames", "Pictures and packets of sound that left", True, "kind")
+BYTES_IN = Figure("media_received_bytes", "Bytes that came from sources and rooms", True, "from")
+BYTES_OUT = Figure("media_sent_bytes", "Media that left to rooms and CDNs, in bytes", True, "to")
+DECODE_SECONDS = Figure("media_decode_seconds", "CPU time of decoders", True, "kind")
+ENCODE_SECONDS = Figure("media_encode_seconds", "CPU time of encoders", True, "kind")
+RECONNECTS = Figure("media_reconnects", "Tries to reach a source or a CDN again that was lost", True, "to")
+DROPPED = Figure("dropped", "What was left out, by rule", True, "rule")
+THREADS_BUSY = Figure(
+    "media_threads_busy", "Threads at work: of those that play, and that open", label="pool"
+)
+CALLS_WAITING = Figure("media_calls_waiting", "Calls that wait for a thread", label="pool")
 
 #: Of media processes.
-MEDIA = (SESSIONS,)
+MEDIA = (
+    *(SESSIONS, FRAMES_OUT, BYTES_IN, BYTES_OUT, DECODE_SECONDS, ENCODE_SECONDS, RECONNECTS),
+    *(DROPPED, THREADS_BUSY, CALLS_WAITING),
+)
 
 
 class Tally:
@@ -70,6 +84,22 @@ class Tally:
     @property
     def values(self) -> Values:
         return self._totals
+
+
+class Growth:
+    """Adds to a tally what totals, that are kept elsewhere, have grown by."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._known: dict[tuple[str, str], float] = {}
+
+    def note(self, figure: Figure, total: float, label: str = "") -> None:
+        """A total that is less than before has begun anew."""
+        key = figure.name, label
+        known = self._known.get(key, 0)
+        if total != known:
+            self._tally.add(figure, total - known if total > known else total, label)
+            self._known[key] = total
 
 
 class Ledger:

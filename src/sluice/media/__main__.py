@@ -5,6 +5,7 @@ Configuration (see process.supervisor.ChildSpec): allow_networks, most_mb.
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,10 @@ import av.logging
 import structlog
 
 from sluice.core.addresses import AddressPolicy
-from sluice.core.figures import SESSIONS, Values
+from sluice.core.figures import BYTES_IN, CALLS_WAITING, SESSIONS, THREADS_BUSY, Values
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
+from sluice.core.tasks import Kind
 from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, freeze_imports, give_back
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
@@ -62,12 +64,16 @@ class MediaProcess:
     ) -> None:
         self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
+        self._pools = {
+            "playing": Threads(MOST_PLAYING_THREADS, "playing"),
+            "opening": Threads(MOST_OPENING_THREADS, "opening"),
+        }
         self._context = MediaContext(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
             links=FrameLinks(),
             pacer=Pacer(),
-            executor=Threads(MOST_PLAYING_THREADS, "playing"),
-            opening=Threads(MOST_OPENING_THREADS, "opening"),
+            executor=self._pools["playing"],
+            opening=self._pools["opening"],
             report=self._channel.notify,
         )
         self._make = {message: kind(self._context) for message, kind in _KINDS.items()}
@@ -85,7 +91,14 @@ class MediaProcess:
             await asyncio.wait([task for _, task in self._sessions.values()], timeout=2)
 
     def _figures(self) -> tuple[Values, Values]:
-        return {}, {SESSIONS.name: {"": len(self._sessions)}}
+        context = self._context
+        received = {"source": context.dialer.received.total, "room": context.links.received}
+        kinds = Counter(session.kind for session, _ in self._sessions.values())
+        return {**context.tally.values, BYTES_IN.name: received}, {
+            SESSIONS.name: {kind.value: kinds[kind] for kind in Kind},
+            THREADS_BUSY.name: {name: pool.busy for name, pool in self._pools.items()},
+            CALLS_WAITING.name: {name: pool.waiting for name, pool in self._pools.items()},
+        }
 
     def _on_notice(self, message: Message) -> None:
         if (make := self._make.get(type(message))) is not None:

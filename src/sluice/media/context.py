@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sluice.core.figures import Tally
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.net.dial import Dialer
@@ -12,7 +13,7 @@ from sluice.process.control import Message
 
 @dataclass(frozen=True, slots=True)
 class MediaContext:
-    """`report` sends a message to the node."""
+    """`report` sends a message to the node; `tally` is what the process has counted."""
 
     dialer: Dialer
     links: FrameLinks
@@ -20,3 +21,4 @@ class MediaContext:
     executor: Executor  #: threads for sources that are open, and for conversions
     opening: Executor  #: threads for sources that are not open yet
     report: Callable[[Message], None]
+    tally: Tally = field(default_factory=Tally)

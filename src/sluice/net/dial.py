@@ -7,6 +7,7 @@ environment: a proxy would resolve names by itself. Whatever goes wrong is a Sou
 import asyncio
 import os
 import ssl
+import threading
 from asyncio import StreamReader, StreamWriter
 
 from sluice.core.addresses import AddressPolicy
@@ -19,12 +20,25 @@ RESOLVE_S = 5.0
 CONNECT_S = 5.0
 
 
+class ByteCount:
+    """Counts bytes, from any thread."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.total += count
+
+
 class Dialer:
     def __init__(self, policy: AddressPolicy, tls: ssl.SSLContext | None = None) -> None:
         """`tls` replaces the default context, which trusts the system's authorities."""
         self._policy = policy
         self._tls = tls
         self._names = Names()
+        self.received = ByteCount()  #: what its callers have read of their connections
 
     def tls_context(self) -> ssl.SSLContext:
         """The context of TLS connections; made once, since loading authorities is slow."""

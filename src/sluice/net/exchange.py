@@ -86,7 +86,9 @@ class Exchange:
         assert self._body is not None  # noqa: S101 - ask comes first
         assert self._link is not None  # noqa: S101
         self._link.allow(self.timeouts.stall_s)
-        return self._body.read1(size)
+        data = self._body.read1(size)
+        self._dialer.received.add(len(data))
+        return data
 
     def close(self) -> None:
         self._body = None

@@ -352,6 +352,7 @@ class Progress(Document):
     video_frames: int
     audio_packets: int
     bytes_out: int
+    reconnects: int = 0
     dropped: dict[str, int]
 
 

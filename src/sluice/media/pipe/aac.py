@@ -17,6 +17,7 @@ from av.filter import Graph
 
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.filters import new_graph
+from sluice.media.stopwatch import Stopwatch
 from sluice.media.units import AudioHeaders, Unit
 from sluice.wire.flv import PacketType, write_aac_tag
 
@@ -28,6 +29,8 @@ _FRAME_SAMPLES = 1024
 _SOFT_S, _HARD_S = 0.003, 0.017
 _STRETCH = RATE // 50  #: samples per second, at most
 _SILENT_SAMPLES = 960
+#: One packet or frame in so many is measured.
+_MEASURED = 16
 
 
 class AacPipe:
@@ -35,6 +38,7 @@ class AacPipe:
 
     def __init__(self) -> None:
         self.dropped = 0  #: packets that could not be decoded
+        self.decoding, self.encoding = Stopwatch(_MEASURED), Stopwatch(_MEASURED)
         self.end_us: int | None = None  #: where the run ends at present; None before it begins
         decoder = av.CodecContext.create("opus", "r")
         assert isinstance(decoder, AudioCodecContext)  # noqa: S101 - Opus is audio
@@ -54,7 +58,7 @@ class AacPipe:
             self.dropped += 1
             return []
         try:
-            frames = self._decoder.decode(av.Packet(packet))
+            frames = self.decoding.time(self._decoder.decode, av.Packet(packet))
         except av.FFmpegError:
             self.dropped += 1
             return []
@@ -86,7 +90,7 @@ class AacPipe:
             except av.BlockingIOError:
                 return units
             assert isinstance(resampled, AudioFrame)  # noqa: S101
-            for packet in self._encoder.encode(resampled):
+            for packet in self.encoding.time(self._encoder.encode, resampled):
                 assert packet.pts is not None  # noqa: S101 - since the frame has one
                 body = write_aac_tag(PacketType.FRAME, bytes(packet))
                 units.append(Unit(TrackKind.AUDIO, packet.pts * 1_000_000 // RATE, body))

@@ -28,6 +28,7 @@ class H264Copy:
     def __init__(self, track: VideoTrack) -> None:
         """Raises SourceError (permanent) when the track's configuration record is malformed."""
         self.dropped = 0
+        self.decode_s = self.encode_s = 0.0
         self.gop: list[Packet] = []  #: packets since the last key frame, while the order is not known
         self._started = False
         self._last_pts_us: int | None = None

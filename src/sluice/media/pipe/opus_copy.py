@@ -22,6 +22,7 @@ class OpusCopy:
 
     def __init__(self) -> None:
         self.dropped = self.left_out = 0
+        self.decode_s = self.encode_s = 0.0
         self.held: Packet | None = None
         self._run = SoundRun()
         self._begin_us: int | None = None

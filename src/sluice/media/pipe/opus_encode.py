@@ -17,6 +17,7 @@ from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.gain import FRAME_SAMPLES, Gain, frame_of, ramp
 from sluice.media.pipe.pcm import FRAME_BYTES, Sound
 from sluice.media.pipe.sound_run import RATE, SoundRun
+from sluice.media.stopwatch import Stopwatch
 from sluice.process.link import FrameType
 
 #: libopus delays the sound by its look-ahead of 120 samples; packets are stamped that much earlier.
@@ -36,6 +37,8 @@ _OPTIONS = {
 _MOST_KEPT = 100
 #: So many frames are encoded again first, and not sent, so that the encoder is where decoders are.
 _LEAD = 2
+#: One frame in so many is measured.
+_MEASURED = 16
 _BYTES = FRAME_SAMPLES * FRAME_BYTES
 
 
@@ -55,6 +58,7 @@ class OpusEncode:
         """`from_silence`: the sound begins in its middle, and is faded in."""
         self._run = run
         self._encoder = _opus_encoder()
+        self.encoding = Stopwatch(_MEASURED)
         self._pcm = bytearray()  #: sound that is not encoded yet
         self._made: deque[_Made] = deque(maxlen=_MOST_KEPT)
         self._next = 0  #: sample of the run that is to be encoded next
@@ -126,9 +130,9 @@ class OpusEncode:
 
     def _encode(self, sound: bytes, stamps: list[int]) -> list[OutFrame]:
         out: list[OutFrame] = []
-        encode, gain = self._encoder.encode, self._gain
+        encode, gain, clock = self._encoder.encode, self._gain, self.encoding
         for at, media_us, frame in zip(count(0, _BYTES), stamps, self._frames(sound), strict=False):
-            (packet,) = encode(frame)  # libopus gives one for each frame
+            (packet,) = clock.time(encode, frame)  # libopus gives one for each frame
             out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet)))
             self._made.append(_Made(media_us, sound[at : at + _BYTES], gain))
         return out

@@ -11,6 +11,7 @@ first packets of a file depend on none.
 
 from collections import deque
 from dataclasses import replace
+from typing import NamedTuple
 
 from sluice.core.plan import OPUS_CHANNELS, AudioTrack
 from sluice.core.tasks import FULL_VOLUME
@@ -32,6 +33,15 @@ _SETTLE_US = 100_000
 _USUAL_FIRST = 960 - 312
 
 
+class _Counted(NamedTuple):
+    """By pipes that are gone."""
+
+    dropped: int = 0
+    left_out: int = 0
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+
+
 class SoundPipe:
     def __init__(
         self,
@@ -50,7 +60,7 @@ class SoundPipe:
         self._convert: OpusPipe | None = None
         self._recent: deque[tuple[Packet, int]] = deque()  #: copied packets, each with its time in the room
         self._copy_from_us: int | None = None  #: when copying may begin again; None: never
-        self._counted = [0, 0]
+        self._counted = _Counted()
         self._unaligned = can_copy(track)  #: converted packets are not yet in the places of copied ones
         self._begin_us = begin_us
         self._first_samples = _USUAL_FIRST
@@ -69,11 +79,20 @@ class SoundPipe:
 
     @property
     def dropped(self) -> int:
-        return self._counted[0] + self._pipe.dropped
+        return self._counted.dropped + self._pipe.dropped
 
     @property
     def left_out(self) -> int:
-        return self._counted[1] + self._pipe.left_out
+        return self._counted.left_out + self._pipe.left_out
+
+    @property
+    def decode_s(self) -> float:
+        """CPU time."""
+        return self._counted.decode_s + self._pipe.decode_s
+
+    @property
+    def encode_s(self) -> float:
+        return self._counted.encode_s + self._pipe.encode_s
 
     @property
     def end_us(self) -> int:
@@ -160,7 +179,7 @@ class SoundPipe:
     def _to_conversion(self, gain: float, from_us: int) -> list[OutFrame]:
         """Converts the packets that were copied from a little before `from_us` on, and goes on converting."""
         from_us = min((at_us for _, at_us in self._recent if at_us >= from_us), default=self._pipe.end_us)
-        self._counted = [self.dropped, self.left_out]
+        self._counted = _Counted(self.dropped, self.left_out, self.decode_s, self.encode_s)
         self._convert = convert = OpusPipe(self._track, live=self._live)
         self._copy, self._unaligned, self._begin_us = None, True, None
         for packet, at_us in self._recent:
@@ -184,7 +203,7 @@ class SoundPipe:
         assert self._convert is not None  # noqa: S101 - called while converting
         if self._convert.next_us != begin_us:
             return []
-        self._counted = [self.dropped, self.left_out]
+        self._counted = _Counted(self.dropped, self.left_out, self.decode_s, self.encode_s)
         self._convert = self._copy_from_us = None
         self._copy = OpusCopy()
         return self._copied(replace(packet, pts_us=begin_us))

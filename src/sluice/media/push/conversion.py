@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from sluice.core.room_clock import RoomClock
+from sluice.media.counts import Counts
+from sluice.media.packets import TrackKind
 from sluice.media.pipe.aac import AacPipe
 from sluice.media.pipe.flv_video import FlvVideo
 from sluice.media.push.interleave import Interleaver
@@ -34,7 +36,7 @@ class Conversion:
         self._behind_since_us: int | None = None
         self._video = FlvVideo()
         self._interleaver = Interleaver()
-        self._undecodable = 0  #: packets that earlier sound pipes could not decode
+        self._counted = Counts()  #: by earlier sound pipes
 
     @property
     def audio_headers(self) -> AudioHeaders:
@@ -69,12 +71,11 @@ class Conversion:
         """The next frame of the room has another media clock."""
         self._clock.begin_anew()
 
-    def dropped(self) -> dict[str, int]:
-        """How much could not be used, by rule."""
-        return {
-            "audio_undecodable": self._undecodable + self._aac.dropped,
-            "video_undecodable": self._video.dropped,
-        }
+    def counts(self) -> Counts:
+        """What could not be used, and the time of codecs."""
+        return (
+            self._counted + _counts_of(self._aac) + Counts(dropped={"video_undecodable": self._video.dropped})
+        )
 
     def _stays_behind(self, at_us: int, now_us: int) -> bool:
         """Whether sound has come for `_BEHIND_US` with times that are filled already."""
@@ -87,6 +88,14 @@ class Conversion:
     def _sound_until(self, at_us: int) -> AacPipe:
         """The pipe for sound at `at_us`: a new one after a long gap."""
         if self._aac.end_us is not None and at_us - self._aac.end_us > _LONGEST_GAP_US:
-            self._undecodable += self._aac.dropped
+            self._counted += _counts_of(self._aac)
             self._aac = AacPipe()
         return self._aac
+
+
+def _counts_of(sound: AacPipe) -> Counts:
+    return Counts(
+        dropped={"audio_undecodable": sound.dropped},
+        decode_s={TrackKind.AUDIO: sound.decoding.seconds},
+        encode_s={TrackKind.AUDIO: sound.encoding.seconds},
+    )

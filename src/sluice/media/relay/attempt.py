@@ -15,6 +15,7 @@ from sluice.core.request_headers import RequestHeaders
 from sluice.core.tasks import MediaType
 from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
+from sluice.media.counts import Counts
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.relay.playback import Playback, Send, play_live
@@ -83,6 +84,7 @@ class Attempt:
         self._source: FileSource | LiveSource | None = None
         self._tracks: Tracks | None = None
         self._playback: Playback | None = None
+        self._jumps = 0
 
     @property
     def position(self) -> Position:
@@ -124,10 +126,15 @@ class Attempt:
         """Whether nothing that the source gave last could be used."""
         return self._tracks is not None and self._tracks.all_stuck
 
-    def dropped(self) -> dict[str, int]:
-        """How much was left out, by rule."""
-        counts = self._tracks.dropped() if self._tracks is not None else {}
-        return counts | ({"jumps": self._playback.jumps} if self._playback is not None else {})
+    def counts(self) -> Counts:
+        """What was left out, and the time of codecs."""
+        counts = self._tracks.counts() if self._tracks is not None else Counts()
+        if self._source is None:
+            return counts
+        notes = self._source.notes
+        jumps = self._playback.jumps if self._playback is not None else self._jumps
+        left_out = {"segments_skipped": notes.skipped, "source_unusable": notes.unusable, "jumps": jumps}
+        return counts + Counts(dropped=left_out)
 
     async def play(self) -> None:
         """From opening the source to its end; then everything is closed. Raises SourceError, and what
@@ -237,7 +244,8 @@ class Attempt:
             await self._host.into_room(playback.run, tracks.request_key_frame)
         finally:
             self._begin = replace(self._begin, position=self.position)
-            self._playback = None
+            if self._playback is not None:
+                self._jumps, self._playback = self._playback.jumps, None
             await until_closed(self._close_file(source, opening, worker), "the closing of a file")
 
     async def _close_file(self, source: FileSource, opening: Worker, worker: Worker) -> None:

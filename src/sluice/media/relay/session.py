@@ -19,7 +19,7 @@ from sluice.core.masking import mask_url
 from sluice.core.plan import Plan
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.rooms import StreamIndex
-from sluice.core.tasks import FULL_VOLUME
+from sluice.core.tasks import FULL_VOLUME, Kind
 from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
@@ -28,8 +28,9 @@ from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.relay.attempt import NOT_OPEN, Attempt, AttemptHost, Begin, Position
 from sluice.media.relay.repeats import Repeats
-from sluice.media.reporter import Reporter
+from sluice.media.reporter import Ends, Reporter
 from sluice.media.session import Course, Outcome, Runner
+from sluice.media.sink.port import counts_of
 from sluice.media.sink.room import RoomSink
 from sluice.media.source.hls_playlist import Part
 from sluice.process.control import ControlSession, Refused, RelayJob
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 
 _WATCH_S = 0.5
 _MOST_NOTES = 20
+_ENDS = Ends("room", "source")
 _KINDS = {FrameType.VIDEO: TrackKind.VIDEO, FrameType.AUDIO: TrackKind.AUDIO}
 #: What a user changes that holds for further attempts, too.
 _LASTING = {"paused", "volume", "normalize"}
@@ -62,11 +64,13 @@ def relays(context: MediaContext) -> Callable[[RelayJob], "Relay"]:
 class Relay:
     """A Session that is Controllable."""
 
+    kind = Kind.RELAY
+
     def __init__(self, job: RelayJob, context: MediaContext) -> None:
         self._job = job
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._report = Reporter(job.run_id, context.report)
+        self._report = Reporter(job.run_id, context.report, context.tally, _ENDS)
         self._runner = Runner(
             Course("relay", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
         )
@@ -84,6 +88,7 @@ class Relay:
         self._played: Part | None = None
         self._source_number = job.source_number  #: of the last attempt
         self._attempt: Attempt | None = None  #: the last one at the present source
+        self._counted: Attempt | None = None  #: the last one whose counts are among the totals
         self._try: asyncio.Task[Outcome | None] | None = None
         self._tries = 0  #: of the source, since media last flowed
         self._looks = 0  #: for the room, since then
@@ -99,7 +104,9 @@ class Relay:
         log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
         outcome = await self._runner.run()
         self._report_progress()
-        self._attempt = self._try = self._cause = None  # they refer to this session in their turn
+        self._attempt = self._counted = self._try = self._cause = (
+            None  # they refer to this session in their turn
+        )
         log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
         self._report.finished(outcome, self._source_number)
 
@@ -216,6 +223,8 @@ class Relay:
             await attempt.play()
         finally:
             self._tell_plan()
+            self._report.add(attempt.counts())
+            self._counted = attempt
             if self._attempt is attempt:  # no other source was asked for meanwhile
                 self._position, self._played = attempt.position, attempt.played
 
@@ -224,7 +233,7 @@ class Relay:
         if self._ever_flowed:
             last = "; what came last could not be decoded" if attempt.all_stuck else ""
             return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text + last)
-        lost = ", ".join(f"{count} {rule}" for rule, count in attempt.dropped().items() if count)
+        lost = ", ".join(f"{count} {rule}" for rule, count in attempt.counts().dropped.items() if count)
         text = "the source ended, and nothing of it could be decoded" + (f" ({lost})" if lost else "")
         return Outcome(Reason.SOURCE_UNSUPPORTED, text)
 
@@ -247,6 +256,7 @@ class Relay:
         if left <= pause:
             return self._idle_outcome()
         await self._resumed.wait()
+        self._report.add(Counts(reconnects=1))
         return None
 
     def _begin_tries(self, sent_before: float) -> None:
@@ -387,12 +397,13 @@ class Relay:
         return Outcome(cause.reason, f"{cause} (given up after {limit})")
 
     def _report_progress(self) -> None:
-        counts = _counts(self._link)
+        counts = _counts(self._link) + Counts(dropped={"repeated": self._repeats.withheld})
         if self._attempt is not None:
             self._position = self._attempt.position
-            counts += Counts(dropped=self._attempt.dropped())
+            if self._attempt is not self._counted:
+                counts += self._attempt.counts()
         self._report.progress(counts, position_us=self._position.us, pass_number=self._position.pass_number)
 
 
 def _counts(link: RoomSink | None) -> Counts:
-    return Counts.of(link, slow="room_slow")
+    return counts_of(link, slow="room_slow")

@@ -363,6 +363,7 @@ class Demuxer:
         made = stream.convert(packet)
         if not made:
             self.dropped += not stream.waits
+            self.notes.unusable += not stream.waits
             if not self._playing and self._read_bytes > _MOST_BARREN_BYTES:
                 raise self._no_media()
             return
