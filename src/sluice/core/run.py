@@ -64,9 +64,12 @@ from sluice.core.run_events import (
     Update,
 )
 from sluice.core.tasks import OPEN_AHEAD_S, PlaybackChange, RelaySpec, Task
+from sluice.core.vitals import UNKNOWN, Vitals
 
 #: A session that is told to stop and does not say so is taken as stopped.
 STOP_DEADLINE_S = 10.0
+#: What is told sooner than this after the last counts gives no rates.
+_LEAST_RATED_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,7 @@ class Run:
     counts: Counts | None = None
     counted_at: float = 0.0
     rates: dict[str, float] = field(default_factory=dict)  #: counts per second
+    vitals: Vitals = UNKNOWN  #: of what leaves
     queue: tuple[Change, ...] = ()
     in_flight: InFlight | None = None  #: of the first in the queue
 
@@ -200,13 +204,17 @@ def _on_planned(run: Run, event: Planned, now: float) -> Result:
 
 
 def _on_progressed(run: Run, event: Progressed, now: float) -> Result:
-    rates, before, elapsed = run.rates, run.counts, event.at - run.counted_at
-    if before is not None and elapsed > 0:
-        rates = {
-            name: round(max(0, getattr(event.counts, name) - getattr(before, name)) / elapsed, 1)
-            for name in ("video_frames", "audio_packets", "bytes_out")
-        }
-    run = replace(run, position_us=event.position_us, pass_number=event.pass_number)
+    before, elapsed = run.counts, event.at - run.counted_at
+    run = replace(run, position_us=event.position_us, pass_number=event.pass_number, vitals=event.vitals)
+    if before is None:
+        return replace(run, counts=event.counts, counted_at=event.at), ()
+    if elapsed < _LEAST_RATED_S:
+        return run, ()
+    rates = {
+        name: round(max(0, getattr(event.counts, name) - getattr(before, name)) / elapsed, 1)
+        for name in ("video_frames", "audio_packets", "bytes_out")
+    }
+    rates["kbps"] = round(rates["bytes_out"] * 8 / 1000, 1)
     return replace(run, counts=event.counts, counted_at=event.at, rates=rates), ()
 
 
@@ -225,7 +233,7 @@ def _on_staged(run: Run, event: Staged, now: float) -> Result:
 
 
 def _on_finished(run: Run, event: Finished, now: float) -> Result:
-    run = replace(run, process=None)
+    run = replace(run, process=None, rates={}, vitals=UNKNOWN)
     is_former = event.source_number is not None and event.source_number < run.source_number
     if is_former and event.reason.of_source and run.ending is None:
         return _begin_source(run, now), ()
@@ -291,7 +299,7 @@ def _on_unheard(run: Run, event: Unheard, now: float) -> Result:
 
 def _on_process_gone(run: Run, event: ProcessGone, now: float) -> Result:
     """A process that dies before it has accepted the run says nothing about it."""
-    run = replace(run, process=None)
+    run = replace(run, process=None, rates={}, vitals=UNKNOWN)
     if run.ending is not None:
         return _over(run), ()
     if not run.accepted:

@@ -15,6 +15,7 @@ from sluice.core.figures import (
 )
 from sluice.core.lifecycle import Reason
 from sluice.core.push import PushStage
+from sluice.core.vitals import UNKNOWN, Vitals
 from sluice.media.counts import Counts
 from sluice.media.packets import TrackKind
 from sluice.media.session import Outcome
@@ -63,7 +64,13 @@ class Reporter:
         self._send(StageChanged(run_id=self._run_id, stage=stage.code, text=text, reason=reason))
 
     def progress(
-        self, counts: Counts, *, position_us: int, pass_number: int = 1, shared: Counts = _NOTHING
+        self,
+        counts: Counts,
+        vitals: Vitals = UNKNOWN,
+        *,
+        position_us: int,
+        pass_number: int = 1,
+        shared: Counts = _NOTHING,
     ) -> None:
         """`counts` of the present connection, and of what else is not among the totals. `shared`: what other
         sessions count, too, so that it is no part of the process's figures."""
@@ -79,6 +86,7 @@ class Reporter:
                 bytes_out=totals.bytes_out,
                 reconnects=totals.reconnects,
                 dropped=dict((totals + shared).dropped),
+                vitals=vitals,
             )
         )
 

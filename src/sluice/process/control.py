@@ -23,6 +23,7 @@ from sluice.core.rooms import (
     WatchOffer,
 )
 from sluice.core.tasks import MediaType, StreamMode
+from sluice.core.vitals import UNKNOWN, Vitals
 from sluice.process.documents import Document
 
 # --- every process -> node ------------------------------------------------------------------------------
@@ -343,7 +344,8 @@ class Finished(Document):
 
 
 class Progress(Document):
-    """Once a second while a session lives. Counters are totals of this session."""
+    """Once a second while a session lives, and when a signal (core.vitals) changes. Counters are totals of
+    this session."""
 
     type: Literal["progress"] = "progress"
     run_id: str
@@ -354,6 +356,7 @@ class Progress(Document):
     bytes_out: int
     reconnects: int = 0
     dropped: dict[str, int]
+    vitals: Vitals = UNKNOWN
 
 
 Message = (

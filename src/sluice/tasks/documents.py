@@ -4,6 +4,7 @@ from sluice.core.kinds import row_of
 from sluice.core.lifecycle import State
 from sluice.core.run import Run
 from sluice.core.run_events import Counts
+from sluice.core.vitals import Vitals
 from sluice.store.tasks import TaskRecord
 
 
@@ -27,6 +28,7 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
         "pass": run.pass_number if run is not None else record.pass_number,
         "stats": _stats(run) if run is not None else None,
+        "signal": _signal(run.vitals) if run is not None else None,
         "created_at": task.created_at,
         "started_at": task.started_at,
         "ended_at": task.ended_at,
@@ -42,5 +44,20 @@ def _stats(run: Run) -> dict[str, object]:
         "audio_packets": counts.audio_packets,
         "bytes_out": counts.bytes_out,
         "dropped": counts.dropped,
+        "level_dbfs": run.vitals.level_dbfs,
+        "av_offset_ms": run.vitals.av_offset_ms,
+        "delay_s": run.vitals.delay_s,
+        "reconnects": counts.reconnects,
         "restarts": run.restarts,
+    }
+
+
+def _signal(vitals: Vitals) -> dict[str, object]:
+    """What is seen and heard of it, and since when."""
+    video, audio = vitals.video, vitals.audio
+    return {
+        "video": video.state if video is not None else None,
+        "video_since": video.since if video is not None else None,
+        "audio": audio.state if audio is not None else None,
+        "audio_since": audio.since if audio is not None else None,
     }

@@ -425,8 +425,15 @@ _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
     Progress: lambda message: events.Progressed(
         message.position_us,
         message.pass_number,
-        events.Counts(message.video_frames, message.audio_packets, message.bytes_out, message.dropped),
+        events.Counts(
+            message.video_frames,
+            message.audio_packets,
+            message.bytes_out,
+            message.dropped,
+            message.reconnects,
+        ),
         time.monotonic(),
+        message.vitals,
     ),
     Finished: lambda message: events.Finished(Reason.of(message.reason), message.text, message.source_number),
 }

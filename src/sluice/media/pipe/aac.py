@@ -15,8 +15,10 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 
+from sluice.core.vitals import Level
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.filters import new_graph
+from sluice.media.pipe.level import LevelMeter
 from sluice.media.stopwatch import Stopwatch
 from sluice.media.units import AudioHeaders, Unit
 from sluice.wire.flv import PacketType, write_aac_tag
@@ -39,6 +41,8 @@ class AacPipe:
     def __init__(self) -> None:
         self.dropped = 0  #: packets that could not be decoded
         self.decoding, self.encoding = Stopwatch(_MEASURED), Stopwatch(_MEASURED)
+        self.level: Level | None = None  #: of the sound that came last
+        self._meter = LevelMeter()
         self.end_us: int | None = None  #: where the run ends at present; None before it begins
         decoder = av.CodecContext.create("opus", "r")
         assert isinstance(decoder, AudioCodecContext)  # noqa: S101 - Opus is audio
@@ -65,6 +69,7 @@ class AacPipe:
         units: list[Unit] = []
         for frame in frames:
             assert isinstance(frame, AudioFrame)  # noqa: S101
+            self.level = self._meter.level_of(frame)
             units += self._take(frame, at_us)
             at_us += frame.samples * 1_000_000 // _OPUS_RATE
         return units

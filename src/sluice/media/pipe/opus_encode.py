@@ -13,8 +13,10 @@ import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
+from sluice.core.vitals import Level
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.gain import FRAME_SAMPLES, Gain, frame_of, ramp
+from sluice.media.pipe.level import LevelMeter
 from sluice.media.pipe.pcm import FRAME_BYTES, Sound
 from sluice.media.pipe.sound_run import RATE, SoundRun
 from sluice.media.stopwatch import Stopwatch
@@ -39,6 +41,8 @@ _MOST_KEPT = 100
 _LEAD = 2
 #: One frame in so many is measured.
 _MEASURED = 16
+#: Levels are of so many frames.
+_LEVEL = 10
 _BYTES = FRAME_SAMPLES * FRAME_BYTES
 
 
@@ -59,6 +63,7 @@ class OpusEncode:
         self._run = run
         self._encoder = _opus_encoder()
         self.encoding = Stopwatch(_MEASURED)
+        self._meter = LevelMeter()
         self._pcm = bytearray()  #: sound that is not encoded yet
         self._made: deque[_Made] = deque(maxlen=_MOST_KEPT)
         self._next = 0  #: sample of the run that is to be encoded next
@@ -130,10 +135,15 @@ class OpusEncode:
 
     def _encode(self, sound: bytes, stamps: list[int]) -> list[OutFrame]:
         out: list[OutFrame] = []
+        view = memoryview(sound)
         encode, gain, clock = self._encoder.encode, self._gain, self.encoding
         for at, media_us, frame in zip(count(0, _BYTES), stamps, self._frames(sound), strict=False):
             (packet,) = clock.time(encode, frame)  # libopus gives one for each frame
-            out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet)))
+            level: Level | None = None
+            if at % (_LEVEL * _BYTES) == 0:
+                part = view[at : at + _LEVEL * _BYTES]
+                level = self._meter.level(part, gain=gain, weight=len(part) // _BYTES)
+            out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet), seen=level))
             self._made.append(_Made(media_us, sound[at : at + _BYTES], gain))
         return out
 

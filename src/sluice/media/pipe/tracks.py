@@ -57,6 +57,11 @@ class Pipe(Protocol):
     @property
     def encode_s(self) -> float: ...
 
+    @property
+    def heavy(self) -> bool:
+        """Whether the next `push` takes so long that it must not run on an event loop."""
+        ...
+
     def push(self, packet: Packet) -> list[OutFrame]: ...
 
     def begin(self, track: VideoTrack) -> list[OutFrame]:
@@ -104,7 +109,7 @@ class Tracks:
     @property
     def heavy(self) -> bool:
         """Whether `push` takes so long that it must not run on an event loop."""
-        return isinstance(self._video, H264Encode)
+        return self._video is not None and self._video.heavy
 
     @property
     def has_sound(self) -> bool:

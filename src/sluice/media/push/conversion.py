@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from sluice.core.room_clock import RoomClock
+from sluice.core.vitals import Level, SoundWatch
 from sluice.media.counts import Counts
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.aac import AacPipe
@@ -25,11 +26,13 @@ _LONGEST_GAP_US = 3_000_000
 #: A publisher that stood still first sends its backlog at once, for whose times silence was made: that is
 #: left out. If sound stays late for longer than this, the publisher's clock goes on late, and ours follows.
 _BEHIND_US = 1_000_000
+_SILENCE = Level(0.0)
 
 
 class Conversion:
     def __init__(self, now_us: int, *, sound_expected: bool) -> None:
         """`sound_expected`: sound is published, so silence waits a little for it."""
+        self.heard = SoundWatch()
         self._clock = RoomClock()
         self._sound_at_us = now_us if sound_expected else now_us - SOUND_PAUSE_US
         self._aac = AacPipe()
@@ -52,7 +55,10 @@ class Conversion:
                 if self._stays_behind(at_us, now_us):
                     self._clock = RoomClock()
                     at_us = self._clock.stamp(frame.media_us, now_us)
-                units += self._sound_until(at_us).sound(frame.payload, at_us)
+                sound = self._sound_until(at_us)
+                units += sound.sound(frame.payload, at_us)
+                if sound.level is not None:
+                    self.heard.hear(sound.level, now_us / 1e6)
             elif frame.type == FrameType.VIDEO:
                 unit = self._video.push(frame.payload, at_us, key=bool(frame.flags & KEY_FRAME))
                 if unit is not None:
@@ -65,6 +71,8 @@ class Conversion:
             return []
         at_us = self._clock.now(now_us)
         silence = self._sound_until(at_us).silence(at_us)
+        if silence:
+            self.heard.hear(_SILENCE, now_us / 1e6)
         return self._interleaver.push([replace(unit, made=True) for unit in silence])
 
     def begin_anew(self) -> None:

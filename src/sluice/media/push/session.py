@@ -9,6 +9,7 @@ depend on the CDN is shared with the other pushes of the stream (media/push/tap.
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ from sluice.media.sink.port import counts_of
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import StreamAddress
 from sluice.media.units import Unit
+from sluice.media.vitals import PushVitals
 from sluice.process.control import PushJob
 from sluice.process.documents import Publisher, Subscribe
 from sluice.process.owned import part
@@ -86,7 +88,7 @@ class Push:
         self._stage: PushStage | None = None
         self._tried = self._published = job.connected_before
         self._pushed = False
-        self._flow = Flow()
+        self._flow, self._vitals = Flow(), PushVitals()
         self._fault: Fault | None = None
         self._flowing = False
         self._connected_since: float | None = None
@@ -127,6 +129,7 @@ class Push:
         if sink is None:
             return
         sink.send(units)
+        self._vitals.sent(units, self._now())
         self._note_sent(sink, units)
         # If only kinds are published that are not pushed, silence is sent, and counts as flowing.
         whole = self._publisher.publishes and self._flow.complete and self._flow.fault(self._now()) is None
@@ -319,7 +322,9 @@ class Push:
     def _report_progress(self) -> None:
         counts = _counts(self._sink)
         position_us = self._report.totals.media_us + counts.media_us
-        self._report.progress(counts, position_us=position_us, shared=self._outlet.counts())
+        heard = self._outlet.heard if self._sink is not None else None
+        vitals = self._vitals.read(self._now(), time.time(), heard)
+        self._report.progress(counts, vitals, position_us=position_us, shared=self._outlet.counts())
 
     @property
     def _connected_s(self) -> float:

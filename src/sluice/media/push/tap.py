@@ -12,6 +12,7 @@ import structlog
 
 from sluice.core.figures import Growth, Tally
 from sluice.core.key_frames import KeyFrames
+from sluice.core.vitals import SoundWatch
 from sluice.media.counts import Counts
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
@@ -91,6 +92,11 @@ class Tap:
     def want_key_frame(self) -> None:
         self._keys.want()
         self._ask_key_frame()
+
+    @property
+    def heard(self) -> SoundWatch | None:
+        """What is heard of its sound; None while no outlet is open."""
+        return self._conversion.heard if self._conversion is not None else None
 
     def counts(self) -> Counts:
         """What it has counted; it becomes part of the process's figures with this."""
@@ -193,6 +199,11 @@ class Outlet:
     def want_key_frame(self) -> None:
         """Asks for a key frame soon, and again until one comes; only while open."""
         self._tap.want_key_frame()
+
+    @property
+    def heard(self) -> SoundWatch | None:
+        """What is heard of its sound; None while no outlet of the stream is open."""
+        return self._tap.heard
 
     def counts(self) -> Counts:
         """What could not be used of the stream since the tap began, and the time of codecs."""

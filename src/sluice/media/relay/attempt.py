@@ -117,6 +117,17 @@ class Attempt:
         }
         return [kind for kind, is_there in there.items() if is_there]
 
+    @property
+    def arrives(self) -> bool:
+        """Whether media leaves as it comes, stamped by the loop's clock."""
+        return self._source is not None and self._source.live
+
+    @property
+    def behind_s(self) -> float | None:
+        """How far what leaves is behind the edge of a live source; None where that is not known."""
+        behind_us = self._playback.behind_us if self._playback is not None else None
+        return behind_us / 1e6 if behind_us is not None else None
+
     def stuck(self, kind: TrackKind) -> bool:
         """Whether nothing that the source gives of this kind can be used."""
         return self._tracks is not None and self._tracks.stuck(kind)

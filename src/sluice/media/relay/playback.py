@@ -124,6 +124,11 @@ class Playback:
         """How often something of a live source was left out."""
         return self._read_ahead.jumps
 
+    @property
+    def behind_us(self) -> int | None:
+        """How far it is behind the edge of a live source; None where that is not known."""
+        return self._read_ahead.behind_us
+
     def pause(self) -> None:
         self.paused = True
 

@@ -57,6 +57,7 @@ class Seekable(Protocol):
 
 class ReadAhead(Protocol):
     jumps: int  #: how often something was left out, to be at the edge of a live source again
+    behind_us: int | None  #: how far behind the edge of a live source playing was last; None: not known
     ahead_us: int  #: more is read while less than this is ready to be sent
 
     def read(self, ready_us: int) -> Chunk | None:
@@ -113,6 +114,7 @@ class FileReadAhead:
         # Sound alone needs nothing more: its chunks are long.
         in_segments = isinstance(source, EdgeSource) and tracks.has_pictures
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US if in_segments else AHEAD_US
+        self.behind_us: int | None = None
         self._left = passes - 1 if passes is not None else None
         self._duration_us = probe.duration_us
         #: Pictures set the length of a pass: encoders pad the sound beyond it.
@@ -290,6 +292,7 @@ class LiveReadAhead:
 
     def __init__(self, source: FileSource, tracks: Tracks) -> None:
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US
+        self.behind_us: int | None = None
         self._source = source
         self._edge = source if isinstance(source, EdgeSource) else None
         self._tracks = tracks
@@ -319,7 +322,9 @@ class LiveReadAhead:
         return Chunk(frames, self._time.at(self._newest_us))
 
     def _keep_up(self, source: EdgeSource, ready_us: int) -> None:
-        pace = self._follower.step(source.edge(), self._newest_us - ready_us)
+        edge, played_us = source.edge(), self._newest_us - ready_us
+        self.behind_us = edge.newest_us - played_us if edge is not None else None
+        pace = self._follower.step(edge, played_us)
         if pace is Pace.JUMP:
             skipped = source.skip()
             self.jumps += skipped

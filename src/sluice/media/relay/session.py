@@ -33,6 +33,7 @@ from sluice.media.session import Course, Outcome, Runner
 from sluice.media.sink.port import counts_of
 from sluice.media.sink.room import RoomSink
 from sluice.media.source.hls_playlist import Part
+from sluice.media.vitals import VitalsMeter
 from sluice.process.control import ControlSession, Refused, RelayJob
 from sluice.process.documents import Hello
 from sluice.process.link import FrameType
@@ -77,6 +78,8 @@ class Relay:
         self._idle = self._idle_clock()
         self._flowing = False
         self._flow, self._repeats = Flow(), Repeats()
+        self._vitals = VitalsMeter()
+        self._measures_lags = False  #: it has pictures and sound, or is live
         self._plan: Plan | None = None  #: the plan that was told last
         self._notes: deque[str] = deque(maxlen=_MOST_NOTES)
         # Limited tries are those of a start; where such a job begins in mid-play, nothing has flowed yet.
@@ -118,7 +121,7 @@ class Relay:
         self._job = job
         self._position, self._tries, self._cause = Position(job.position_us, job.pass_number), 0, None
         self._begun_at, self._played = self._loop.time(), None
-        self._attempt, self._flow = None, Flow()
+        self._attempt, self._flow, self._vitals = None, Flow(), VitalsMeter()
         self._idle = self._idle_clock()
         self._pause() if job.paused else self._resume()
         if self._try is not None:
@@ -156,6 +159,7 @@ class Relay:
 
     def _pause(self) -> None:
         self._resumed.clear()
+        self._vitals = VitalsMeter()  # what stands still since it is paused is not frozen
         self._flowing = False  # `Flowing` is told again when packets leave
         if self._attempt is not None:
             self._attempt.pause()
@@ -327,11 +331,17 @@ class Relay:
     def _send(self, frames: list[OutFrame]) -> None:
         if self._link is None or not self._link.send(frames):
             return
-        now = self._loop.time()
+        now, news = self._loop.time(), False
         for frame in frames:
             if not frame.again:
                 self._sent_at = now
                 self._flow.sent(_KINDS[frame.type], now)
+                if frame.seen is not None:
+                    news |= self._vitals.see(frame.seen, now)
+        if self._measures_lags:
+            self._vitals.sent(frames, now)
+        if news:
+            self._report_progress()
         if not self._flowing and self._sent_at == now and self._flow.fault(now) is None:
             self._flowing = self._ever_flowed = True
             self._cause = None
@@ -371,7 +381,9 @@ class Relay:
         return self._idle_outcome() if self._idle_left_s(now) <= 0 else None
 
     def _watch_flow(self, attempt: Attempt, now: float) -> None:
-        for kind in attempt.kinds:
+        kinds = attempt.kinds
+        self._measures_lags = len(kinds) > 1 or attempt.arrives
+        for kind in kinds:
             self._flow.expect(kind, now)
         for kind in self._flow.silent(now):
             if attempt.stuck(kind):
@@ -402,7 +414,14 @@ class Relay:
             self._position = self._attempt.position
             if self._attempt is not self._counted:
                 counts += self._attempt.counts()
-        self._report.progress(counts, position_us=self._position.us, pass_number=self._position.pass_number)
+        position, attempt = self._position, self._attempt
+        vitals = self._vitals.read(
+            self._loop.time(),
+            time.time(),
+            arrives=attempt is not None and attempt.arrives,
+            behind_s=attempt.behind_s if attempt is not None else None,
+        )
+        self._report.progress(counts, vitals, position_us=position.us, pass_number=position.pass_number)
 
 
 def _counts(link: RoomSink | None) -> Counts:
