@@ -7,7 +7,7 @@ PEERS = Figure("peers", "Peers")
 
 
 def test_each_figure_is_named_once_and_says_what_it_is() -> None:
-    figures = [*PROCESS, *ROOM, *MEDIA]
+    figures = {*PROCESS, *ROOM, *MEDIA}
     assert len({figure.name for figure in figures}) == len(figures)
     assert all(figure.help and not figure.help.endswith(".") for figure in figures)
 

@@ -39,10 +39,13 @@ THREADS = Figure("process_threads", "Threads")
 #: Of every process, the node's too.
 PROCESS = (CPU_SECONDS, LOOP_LAG, MEMORY, DESCRIPTORS, THREADS)
 
+#: Of room and media processes; rules are those of `core.drops`.
+DROPPED = Figure("dropped", "What was left out, by rule", True, "rule")
+
 PEERS = Figure("peers", "Peers of rooms")
 
 #: Of room processes.
-ROOM = (PEERS,)
+ROOM = (PEERS, DROPPED)
 
 SESSIONS = Figure("sessions", "Relays and pushes that are being played", label="kind")
 FRAMES_OUT = Figure("media_frames", "Pictures and packets of sound that left", True, "kind")
@@ -51,10 +54,7 @@ BYTES_OUT = Figure("media_sent_bytes", "Media that left to rooms and CDNs, in by
 DECODE_SECONDS = Figure("media_decode_seconds", "CPU time of decoders", True, "kind")
 ENCODE_SECONDS = Figure("media_encode_seconds", "CPU time of encoders", True, "kind")
 RECONNECTS = Figure("media_reconnects", "Tries to reach a source or a CDN again that was lost", True, "to")
-DROPPED = Figure("dropped", "What was left out, by rule", True, "rule")
-THREADS_BUSY = Figure(
-    "media_threads_busy", "Threads at work: of those that play, and that open", label="pool"
-)
+THREADS_BUSY = Figure("media_threads_busy", "Threads at work, by what they are for", label="pool")
 CALLS_WAITING = Figure("media_calls_waiting", "Calls that wait for a thread", label="pool")
 
 #: Of media processes.

@@ -83,7 +83,7 @@ class MediaProcess:
 
     async def run(self) -> None:
         self._channel.notify(Ready())
-        tell_stats(self._channel.notify, self._figures)
+        tell_stats(self._channel.notify, self._figures, self._context.drops)
         await self._channel.run()
         for session, _ in list(self._sessions.values()):
             session.stop(Reason.SERVER_SHUTDOWN)

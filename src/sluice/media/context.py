@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from sluice.core.drops import DropCounter
 from sluice.core.figures import Tally
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
@@ -13,7 +14,8 @@ from sluice.process.control import Message
 
 @dataclass(frozen=True, slots=True)
 class MediaContext:
-    """`report` sends a message to the node; `tally` is what the process has counted."""
+    """`report` sends a message to the node; `tally` and `drops` are what the process has
+    counted."""
 
     dialer: Dialer
     links: FrameLinks
@@ -22,3 +24,4 @@ class MediaContext:
     opening: Executor  #: threads for sources that are not open yet
     report: Callable[[Message], None]
     tally: Tally = field(default_factory=Tally)
+    drops: DropCounter = field(default_factory=DropCounter)

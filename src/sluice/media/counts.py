@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluice.core.drops import DropRule
 from sluice.media.packets import TrackKind
 
 
@@ -17,7 +18,7 @@ class Counts:
     bytes_out: int = 0
     reconnects: int = 0  #: tries to reach a source or a CDN again that was lost
     media_us: int = 0  #: media time sent, where the sink counts it
-    dropped: Mapping[str, int] = field(default_factory=dict)  #: frames, packets or units by rule
+    dropped: Mapping[DropRule, int] = field(default_factory=dict)  #: frames, packets or units
     decode_s: Mapping[TrackKind, float] = field(default_factory=dict)  #: CPU time
     encode_s: Mapping[TrackKind, float] = field(default_factory=dict)
 

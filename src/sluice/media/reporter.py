@@ -1,42 +1,25 @@
 """What a session tells the node of itself. It says what is true, when it becomes true, and nothing else."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from sluice.core.figures import (
-    BYTES_OUT,
-    DECODE_SECONDS,
-    DROPPED,
-    ENCODE_SECONDS,
-    FRAMES_OUT,
-    RECONNECTS,
-    Growth,
-    Tally,
-)
 from sluice.core.lifecycle import Reason
 from sluice.core.push import PushStage
 from sluice.core.vitals import UNKNOWN, Vitals
+from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
-from sluice.media.packets import TrackKind
+from sluice.media.growth import CountsGrowth, Ends
 from sluice.media.session import Outcome
-from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, StageChanged
+from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, StageChanged
 
 _NOTHING = Counts()
-
-
-class Ends(NamedTuple):
-    """Labels of figures: where media goes, and what is reached again when it was lost."""
-
-    sends_to: str
-    reconnects_to: str
 
 
 class Reporter:
     """The reports of one run, and the counts of its connections that are over."""
 
-    def __init__(self, run_id: str, send: Callable[[Message], None], tally: Tally, ends: Ends) -> None:
-        self._run_id, self._send, self._ends = run_id, send, ends
-        self._growth = Growth(tally)
+    def __init__(self, run_id: str, context: MediaContext, ends: Ends) -> None:
+        self._run_id, self._send = run_id, context.report
+        self._growth = CountsGrowth(context, ends)
         self._totals = Counts()
 
     @property
@@ -75,7 +58,7 @@ class Reporter:
         """`counts` of the present connection, and of what else is not among the totals. `shared`: what other
         sessions count, too, so that it is no part of the process's figures."""
         totals = self._totals + counts
-        self._note_figures(totals)
+        self._growth.note(totals)
         self._send(
             Progress(
                 run_id=self._run_id,
@@ -85,7 +68,7 @@ class Reporter:
                 audio_packets=totals.audio_packets,
                 bytes_out=totals.bytes_out,
                 reconnects=totals.reconnects,
-                dropped=dict((totals + shared).dropped),
+                dropped={rule.code: count for rule, count in (totals + shared).dropped.items()},
                 vitals=vitals,
             )
         )
@@ -94,20 +77,3 @@ class Reporter:
         """The last report. `source_number` of what was played last."""
         reason, text = outcome.reason.code, outcome.text
         self._send(Finished(run_id=self._run_id, reason=reason, text=text, source_number=source_number))
-
-    def _note_figures(self, totals: Counts) -> None:
-        note, ends = self._growth.note, self._ends
-        note(FRAMES_OUT, totals.video_frames, TrackKind.VIDEO.value)
-        note(FRAMES_OUT, totals.audio_packets, TrackKind.AUDIO.value)
-        note(BYTES_OUT, totals.bytes_out, ends.sends_to)
-        note(RECONNECTS, totals.reconnects, ends.reconnects_to)
-        note_work(self._growth, totals)
-
-
-def note_work(growth: Growth, totals: Counts) -> None:
-    """Adds what codecs took and what was dropped to the figures of the process."""
-    for figure, by_kind in ((DECODE_SECONDS, totals.decode_s), (ENCODE_SECONDS, totals.encode_s)):
-        for kind, seconds in by_kind.items():
-            growth.note(figure, seconds, kind.value)
-    for rule, count in totals.dropped.items():
-        growth.note(DROPPED, count, rule)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from sluice.core.budget import Allowance
+from sluice.core.drops import DropRule
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_RESTARTS, MOST_RESTARTS_PER_S
@@ -330,9 +331,9 @@ def _counts_of(video: Pipe | None, audio: SoundPipe | None) -> Counts:
     there = [(TrackKind.VIDEO, video), (TrackKind.AUDIO, audio)]
     return Counts(
         dropped={
-            "video_undecodable": video.dropped if video else 0,
-            "audio_undecodable": audio.dropped if audio else 0,
-            "audio_left_out": audio.left_out if audio else 0,
+            DropRule.VIDEO_UNDECODABLE: video.dropped if video else 0,
+            DropRule.AUDIO_UNDECODABLE: audio.dropped if audio else 0,
+            DropRule.AUDIO_LEFT_OUT: audio.left_out if audio else 0,
         },
         decode_s={kind: pipe.decode_s for kind, pipe in there if pipe is not None},
         encode_s={kind: pipe.encode_s for kind, pipe in there if pipe is not None},

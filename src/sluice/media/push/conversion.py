@@ -7,6 +7,7 @@ order of their times. Time is an argument, in microseconds of the event loop's c
 from collections.abc import Iterable
 from dataclasses import replace
 
+from sluice.core.drops import DropRule
 from sluice.core.room_clock import RoomClock
 from sluice.core.vitals import Level, SoundWatch
 from sluice.media.counts import Counts
@@ -82,7 +83,9 @@ class Conversion:
     def counts(self) -> Counts:
         """What could not be used, and the time of codecs."""
         return (
-            self._counted + _counts_of(self._aac) + Counts(dropped={"video_undecodable": self._video.dropped})
+            self._counted
+            + _counts_of(self._aac)
+            + Counts(dropped={DropRule.VIDEO_UNDECODABLE: self._video.dropped})
         )
 
     def _stays_behind(self, at_us: int, now_us: int) -> bool:
@@ -103,7 +106,7 @@ class Conversion:
 
 def _counts_of(sound: AacPipe) -> Counts:
     return Counts(
-        dropped={"audio_undecodable": sound.dropped},
+        dropped={DropRule.AUDIO_UNDECODABLE: sound.dropped},
         decode_s={TrackKind.AUDIO: sound.decoding.seconds},
         encode_s={TrackKind.AUDIO: sound.encoding.seconds},
     )

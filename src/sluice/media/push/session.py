@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from sluice.core.drops import DropRule
 from sluice.core.errors import DestinationError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
@@ -27,9 +28,10 @@ from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
 from sluice.media.flow import Fault, Flow
+from sluice.media.growth import Ends
 from sluice.media.packets import TrackKind
 from sluice.media.push.tap import Outlet, Taps
-from sluice.media.reporter import Ends, Reporter
+from sluice.media.reporter import Reporter
 from sluice.media.session import Course, Outcome, Runner
 from sluice.media.sink.port import counts_of
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
@@ -61,7 +63,7 @@ class PushLimits:
 
 def pushes(context: MediaContext) -> Callable[[PushJob], "Push"]:
     """Makes the pushes of a media process, which share its taps."""
-    taps = Taps(context.links, context.pacer, context.tally)
+    taps = Taps(context)
     return lambda job: Push(job, context, taps)
 
 
@@ -76,7 +78,7 @@ class Push:
         self._job, self._context, self._taps, self._limits = job, context, taps, limits
         self._pictures = job.media_type != MediaType.AUDIO
         self._loop = asyncio.get_running_loop()
-        self._report = Reporter(job.run_id, context.report, context.tally, _ENDS)
+        self._report = Reporter(job.run_id, context, _ENDS)
         self._runner = Runner(
             Course("push", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
         )
@@ -336,7 +338,9 @@ class Push:
 
 
 def _counts(sink: RtmpSink | None) -> Counts:
-    return counts_of(sink, slow="destination_slow", media_us=sink.position_us if sink is not None else 0)
+    return counts_of(
+        sink, slow=DropRule.DESTINATION_SLOW, media_us=sink.position_us if sink is not None else 0
+    )
 
 
 def _plan(job: PushJob) -> Plan:

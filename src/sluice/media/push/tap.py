@@ -10,14 +10,12 @@ from typing import Protocol
 
 import structlog
 
-from sluice.core.figures import Growth, Tally
 from sluice.core.key_frames import KeyFrames
 from sluice.core.vitals import SoundWatch
+from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
-from sluice.media.frame_link import FrameLinks
-from sluice.media.pacer import Pacer
+from sluice.media.growth import CountsGrowth
 from sluice.media.push.conversion import Conversion
-from sluice.media.reporter import note_work
 from sluice.media.source.room import StreamAddress, Subscription
 from sluice.media.units import AudioHeaders, Unit
 from sluice.process.documents import Publisher
@@ -41,18 +39,17 @@ class Listener(Protocol):
 
 
 class Tap:
-    def __init__(self, links: FrameLinks, address: StreamAddress, pacer: Pacer, tally: Tally) -> None:
+    def __init__(self, address: StreamAddress, context: MediaContext) -> None:
         self.publisher = Publisher()
-        self._links = links
+        self._links, self._pacer = context.links, context.pacer
         self._address = address
-        self._pacer = pacer
         self._loop = asyncio.get_running_loop()
         self._keys = KeyFrames()
         self._link: Subscription | None = None
         self._conversion: Conversion | None = None
         self._ready: list[Unit] = []
         self._counted = Counts()  #: by conversions that are over
-        self._growth = Growth(tally)
+        self._growth = CountsGrowth(context)
         self._outlets: list[Outlet] = []
         self._open: list[Outlet] = []
         self._ticking = False
@@ -101,7 +98,7 @@ class Tap:
     def counts(self) -> Counts:
         """What it has counted; it becomes part of the process's figures with this."""
         counts = self._counted + (self._conversion.counts() if self._conversion is not None else Counts())
-        note_work(self._growth, counts)
+        self._growth.note(counts)
         return counts
 
     # --- what the room does --------------------------------------------------------------------------------
@@ -218,14 +215,14 @@ class Outlet:
 class Taps:
     """All taps of a media process."""
 
-    def __init__(self, links: FrameLinks, pacer: Pacer, tally: Tally) -> None:
-        self._links, self._pacer, self._tally = links, pacer, tally
+    def __init__(self, context: MediaContext) -> None:
+        self._context = context
         self._taps: dict[StreamAddress, Tap] = {}
 
     def outlet(self, address: StreamAddress, listener: Listener, *, key_frame_s: float) -> Outlet:
         """`key_frame_s`: when no key frame comes for so long, one is asked for."""
         if address not in self._taps:
-            self._taps[address] = Tap(self._links, address, self._pacer, self._tally)
+            self._taps[address] = Tap(address, self._context)
         return Outlet(self._taps[address], listener, key_frame_s, lambda: self._forget(address))
 
     def _forget(self, address: StreamAddress) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from sluice.core.drops import DropRule
 from sluice.core.plan import Plan, Probe
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.tasks import MediaType
@@ -144,7 +145,11 @@ class Attempt:
             return counts
         notes = self._source.notes
         jumps = self._playback.jumps if self._playback is not None else self._jumps
-        left_out = {"segments_skipped": notes.skipped, "source_unusable": notes.unusable, "jumps": jumps}
+        left_out = {
+            DropRule.SEGMENTS_SKIPPED: notes.skipped,
+            DropRule.SOURCE_UNUSABLE: notes.unusable,
+            DropRule.JUMPS: jumps,
+        }
         return counts + Counts(dropped=left_out)
 
     async def play(self) -> None:

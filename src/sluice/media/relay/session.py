@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from sluice.core.drops import DropRule
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
@@ -24,11 +25,12 @@ from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
 from sluice.media.flow import SILENT_S, Flow
+from sluice.media.growth import Ends
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.relay.attempt import NOT_OPEN, Attempt, AttemptHost, Begin, Position
 from sluice.media.relay.repeats import Repeats
-from sluice.media.reporter import Ends, Reporter
+from sluice.media.reporter import Reporter
 from sluice.media.session import Course, Outcome, Runner
 from sluice.media.sink.port import counts_of
 from sluice.media.sink.room import RoomSink
@@ -71,7 +73,7 @@ class Relay:
         self._job = job
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._report = Reporter(job.run_id, context.report, context.tally, _ENDS)
+        self._report = Reporter(job.run_id, context, _ENDS)
         self._runner = Runner(
             Course("relay", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
         )
@@ -237,7 +239,7 @@ class Relay:
         if self._ever_flowed:
             last = "; what came last could not be decoded" if attempt.all_stuck else ""
             return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text + last)
-        lost = ", ".join(f"{count} {rule}" for rule, count in attempt.counts().dropped.items() if count)
+        lost = ", ".join(f"{count} {rule.code}" for rule, count in attempt.counts().dropped.items() if count)
         text = "the source ended, and nothing of it could be decoded" + (f" ({lost})" if lost else "")
         return Outcome(Reason.SOURCE_UNSUPPORTED, text)
 
@@ -409,7 +411,7 @@ class Relay:
         return Outcome(cause.reason, f"{cause} (given up after {limit})")
 
     def _report_progress(self) -> None:
-        counts = _counts(self._link) + Counts(dropped={"repeated": self._repeats.withheld})
+        counts = _counts(self._link) + Counts(dropped={DropRule.REPEATED: self._repeats.withheld})
         if self._attempt is not None:
             self._position = self._attempt.position
             if self._attempt is not self._counted:
@@ -425,4 +427,4 @@ class Relay:
 
 
 def _counts(link: RoomSink | None) -> Counts:
-    return counts_of(link, slow="room_slow")
+    return counts_of(link, slow=DropRule.ROOM_SLOW)

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, TypeVar
 
+from sluice.core.drops import DropRule
 from sluice.media.counts import Counts
 
 M = TypeVar("M")
@@ -32,7 +33,7 @@ class Sink(Protocol[M]):
         ...
 
 
-def counts_of(sink: Sink[Any] | None, *, slow: str, media_us: int = 0) -> Counts:
+def counts_of(sink: Sink[Any] | None, *, slow: DropRule, media_us: int = 0) -> Counts:
     """What a sink counts; nothing where there is none. `slow` names the rule by which it drops."""
     if sink is None:
         return Counts(dropped={slow: 0})

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sluice.core.drops import DropCounter
 from sluice.core.fairness import PEER_SEATS, SeatLimits
 from sluice.core.limits import DATAGRAMS_PER_WAKEUP, SPARE_DESCRIPTORS, WAKEUP_S
 from sluice.process.channel import Channel
@@ -59,6 +60,7 @@ class RoomProcess:
         self._loop = asyncio.get_running_loop()
         self._link_path: str = config["link"]
         Path(self._link_path).unlink(missing_ok=True)  # of the process before this one
+        self._drops = DropCounter()
         most_sockets = _allow_many_sockets()
         with binding("media_port", "UDP", config["host"], config["port"]):
             self._socket = MediaSocket(
@@ -67,6 +69,7 @@ class RoomProcess:
                 watch=lambda path: self._loop.add_reader(path.fileno(), self._on_readable, path),
                 unwatch=lambda path: self._loop.remove_reader(path.fileno()),
                 most_paths=max(0, most_sockets - SPARE_DESCRIPTORS),
+                drops=self._drops,
             )
         self._backlog = asyncio.Event()
         self._ticked_at = time.monotonic()
@@ -93,7 +96,7 @@ class RoomProcess:
             own(self._channel.run(), "control channel"),
             own(self._tick(), "timer of the rooms"),
             own(self._drain(), "backlogs of viewers"),
-            tell_stats(self._channel.notify, self._engine.figures),
+            tell_stats(self._channel.notify, self._engine.figures, self._drops),
         ]
         watch("timer of the rooms", lambda: time.monotonic() - self._ticked_at > _STILL_S)
         try:

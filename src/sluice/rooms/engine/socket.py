@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sluice.core.drops import DropCounter, DropRule
+
 _UDP_SEGMENT = 103  # linux/udp.h
 _BUFFER_BYTES = 4 << 20
 
@@ -35,6 +37,7 @@ class MediaSocket:
         watch: Callable[[socket.socket], object] = lambda path: None,
         unwatch: Callable[[socket.socket], object] = lambda path: None,
         most_paths: int = 1000,
+        drops: DropCounter | None = None,
     ) -> None:
         """Binds UDP `host`:`port` (port 0: any). Peers beyond `most_paths` share one socket. Raises
         OSError."""
@@ -44,7 +47,7 @@ class MediaSocket:
             alone.bind((host, port))
         self.socket = _bound(family, (host, port))
         self.port: int = self.socket.getsockname()[1]
-        self.dropped = 0
+        self._drops = drops if drops is not None else DropCounter()
         self._segmented = self._kernel_segments()
         self._ancillary: dict[int, list[tuple[int, int, bytes]]] = {}
         self._paths: dict[Address, socket.socket] = {}
@@ -84,9 +87,11 @@ class MediaSocket:
                 path.send(data)
             else:
                 self.socket.sendto(data, address)
+        except BlockingIOError:
+            self._drops.add(DropRule.SOCKET_FULL)
         except OSError:
-            # A full buffer, or an address unreachable at the moment; the consent time-out decides.
-            self.dropped += 1
+            # The peer's address is unreachable at the moment; its consent time-out decides.
+            self._drops.add(DropRule.UNREACHABLE)
 
     def send_runs(
         self, sealed: Sequence[bytes], runs: Sequence[tuple[int, int, int]], overhead: int, address: Address
@@ -117,7 +122,7 @@ class MediaSocket:
             else:
                 self.socket.sendmsg(buffers, ancillary, 0, address)
         except BlockingIOError:
-            self.dropped += max(1, len(buffers) // 2)
+            self._drops.add(DropRule.SOCKET_FULL, max(1, len(buffers) // 2))
         except OSError as error:
             if ancillary and error.errno in (errno.EIO, errno.EINVAL, errno.EMSGSIZE):
                 if error.errno == errno.EIO:
@@ -125,8 +130,8 @@ class MediaSocket:
                     self._segmented = False
                 self._send_singly(buffers, address)
             else:
-                # The peer's address is unreachable at the moment; its consent time-out decides.
-                self.dropped += 1
+                # As in `send`.
+                self._drops.add(DropRule.UNREACHABLE, max(1, len(buffers) // 2))
 
     def _send_singly(self, buffers: Sequence[bytes], address: Address) -> None:
         for at in range(0, len(buffers), 2):
