@@ -494,7 +494,7 @@ class FakeProcess:
         self.answer: Callable[[Message], Awaitable[Message]] = done
         self._media = media
 
-    async def request(self, message: Message) -> Message:
+    async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
         if not self.ready:
             raise ChannelClosed("the process is not running")
         self.asked.append(message)
@@ -547,6 +547,9 @@ class FakeMedia:
     ) -> FakeProcess | None:
         living = [process for process in self.pool if process.ready]
         return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
+
+    def for_strangers(self) -> FakeProcess | None:
+        return self.least_loaded({})
 
     @property
     def room(self) -> int:

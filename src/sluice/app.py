@@ -24,7 +24,18 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice import __version__
-from sluice.api import docs, events, native, native_apps, native_bots, native_callbacks, page, whep, whip
+from sluice.api import (
+    docs,
+    events,
+    native,
+    native_apps,
+    native_bots,
+    native_callbacks,
+    native_probe,
+    page,
+    whep,
+    whip,
+)
 from sluice.api.admission import Admission
 from sluice.api.heybox.channels import ChannelHandlers
 from sluice.api.heybox.gateway import ROOT as BOT_ROOT
@@ -61,6 +72,7 @@ from sluice.store.folder import held
 from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
+from sluice.tasks.probes import SourceProbes
 from sluice.tasks.service import TaskService
 from sluice.wire.signature import Policy
 
@@ -119,6 +131,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                     native_apps.routes(registry, operator),
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
+                    native_probe.routes(SourceProbes(media, registry.apps), operator),
                 ]
                 closing = asyncio.Event()
                 # Event streams stay open: a tenth of the connections is kept for calls, also the operator's.

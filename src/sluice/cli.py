@@ -16,6 +16,7 @@ from sluice import __version__
 from sluice.app import Node, run_node, wait_for_signal
 from sluice.cli_apps import app_cli, key_cli
 from sluice.cli_bots import bot_cli, channel_cli
+from sluice.cli_probe import probe
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
 from sluice.core.apps import App
@@ -51,6 +52,7 @@ cli.add_typer(app_cli, name="app")
 cli.add_typer(key_cli, name="key")
 cli.add_typer(bot_cli, name="bot")
 cli.add_typer(channel_cli, name="channel")
+cli.command("probe")(probe)
 callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running node tells to callers.")
 cli.add_typer(callback_cli, name="callback")
 

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +81,19 @@ def print_document(document: dict[str, Any], as_json: bool) -> None:
         out.print(f"{name:{width}}  {text}", soft_wrap=True, markup=False, highlight=False)
 
 
+def print_lines(lines: Iterable[tuple[str, str]]) -> None:
+    """Prints texts, each behind its word."""
+    rows = [(word, printable(text)) for word, text in lines]
+    width = max((len(word) for word, _ in rows), default=0)
+    for word, text in rows:
+        out.print(f"{word:{width}}  {text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def printable(text: str) -> str:
+    """A text, perhaps of a stranger, without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def on_terminal() -> bool:
     return sys.stdout.isatty()
 
@@ -118,5 +131,4 @@ def _cell(value: object) -> str:
         return "on" if value else "off"
     if value is None:
         return ""
-    text = ", ".join(value) if isinstance(value, list) else str(value)
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable(", ".join(value) if isinstance(value, list) else str(value))

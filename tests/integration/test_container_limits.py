@@ -131,6 +131,13 @@ def test_an_index_at_the_end_is_found_behind_a_jump() -> None:
         claims.feed(size, movie(trak(MOST_SAMPLES + 1)))
 
 
+@pytest.mark.parametrize("box", [bytes(8), struct.pack(">I", 1) + b"mdat" + b"\xff" * 8], ids=["0", "2^64-1"])
+def test_a_box_may_reach_to_the_end_of_the_file(box: bytes) -> None:
+    claims = Mp4Claims()
+    claims.feed(0, box + bytes(100))
+    claims.feed(len(box) + 100, bytes(100))
+
+
 def test_honest_claims_are_taken() -> None:
     claims, ten_hours = Mp4Claims(), trak(2_000_000_000, delta=1, handler=b"soun")
     head, part = movie(trak(5_000_000), ten_hours), fragment(50_000) + box(b"mdat", bytes(1_000_000))

@@ -47,6 +47,22 @@ async def test_the_reserve_is_taken_first_and_made_anew(media: MediaPool) -> Non
     assert media.take_apart() is None, "no more than the bound"
 
 
+async def test_what_strangers_may_bring_down_is_the_reserve(
+    media: MediaPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = media.processes[0]
+    kept = await reserve(media)
+    assert media.for_strangers() is kept
+    assert kept.pid is not None
+    psutil.Process(kept.pid).kill()
+    await until(lambda: kept.restarts == 1)
+    assert media.for_strangers() is None, "the one of the pool has sessions"
+    await until(lambda: media.for_strangers() is kept)
+    monkeypatch.setattr(module, "_CALM_S", 60.0)
+    media.take_apart()
+    assert media.for_strangers() is pool
+
+
 async def test_one_that_is_released_ends_and_has_no_next_life(media: MediaPool) -> None:
     taken = await reserve(media)
     assert media.take_apart() is taken

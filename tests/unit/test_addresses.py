@@ -50,6 +50,27 @@ def test_everything_else_is_not(address: str) -> None:
     assert not AddressPolicy().permits(address)
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("8.8.8.8", "is public"),
+        ("10.0.0.1", "is in 10.0.0.0/8, which --allow-networks opens"),
+        ("127.0.0.1", "is in 127.0.0.0/8, which is not public; --allow-networks can open its network"),
+        ("fd00::1", "is not public; --allow-networks can open its network"),
+        (
+            "::ffff:192.168.0.1",
+            "reaches 192.168.0.1, which is in 192.168.0.0/16, which is not public; --allow-networks can open "
+            "its network",
+        ),
+        ("64:ff9b::8.8.8.8", "reaches 8.8.8.8, which is public"),
+        ("example.com", "is no address"),
+    ],
+)
+def test_the_reason_is_told(address: str, why: str) -> None:
+    verdict = AddressPolicy(["10.0.0.0/8"]).judge(address)
+    assert (verdict.address, verdict.why) == (address, why)
+
+
 def test_opened_networks() -> None:
     policy = AddressPolicy(["127.0.0.0/8", "fd00::/8"])
     assert policy.permits("127.0.0.1")

@@ -57,6 +57,7 @@ class Pair:
         self,
         answer: Callable[[Message], Awaitable[Message]],
         on_notice: Callable[[Message], None] | None = None,
+        beside: tuple[type[Message], ...] = (),
     ) -> None:
         here, there = asyncio.StreamReader(), asyncio.StreamReader()
         self.wire, self.far_wire = Wire(there, here), Wire(here, there)
@@ -68,6 +69,7 @@ class Pair:
             cast(asyncio.StreamWriter, self.far_wire),
             on_notice=on_notice or self.told.append,
             on_request=answer,
+            beside=beside,
         )
         self.tasks = [asyncio.create_task(end.run()) for end in (self.near, self.far)]
 
@@ -245,3 +247,22 @@ async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPa
     pair.near.notify(LEAVE)
     async with asyncio.timeout(5):
         await asyncio.gather(*pair.tasks)
+
+
+async def test_what_takes_long_is_answered_beside_the_others() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(message: Message) -> Message:
+        if message == ENTER:
+            asked.set()
+            await go_on.wait()
+        return Done(found=message == ENTER)
+
+    pair = Pair(answer, beside=(Enter,))
+    slow = asyncio.create_task(pair.near.request(ENTER))
+    await asked.wait()
+    assert await pair.near.request(CLOSE) == Done(found=False)
+    assert await pair.near.ping(deadline_s=5) == ""
+    go_on.set()
+    assert await slow == Done(found=True)
+    await pair.close()

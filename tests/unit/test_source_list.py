@@ -9,6 +9,7 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_LIST_ENTRIES
 from sluice.core.plan import AudioTrack, Probe
+from sluice.core.source_facts import Packaging
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.relay.read_ahead import Resumable
 from sluice.media.source.hls import HlsSource
@@ -127,6 +128,7 @@ class Song:
         self.frames, self.codec, self.duration, self.fails = frames, codec, duration, fails
         self._skipped = skipped
         self.notes = Notes()
+        self.packaging = Packaging("MP3")
         self.opened = self.closed = 0
         self.breaks_at: int | None = None
         self._next = 0

@@ -334,3 +334,40 @@ def check_refusal(text: str, words: str) -> None:
     with pytest.raises(SourceError, match=words) as caught:
         parse_manifest(text, BASE).segments(VIDEO, 0)
     assert (caught.value.reason, caught.value.transient) == (Reason.SOURCE_UNSUPPORTED, False)
+
+
+def test_what_is_offered_and_why_it_is_played_or_not() -> None:
+    sets = (
+        '<AdaptationSet mimeType="video/mp4" frameRate="30000/1001"><SegmentTemplate media="a" duration="1"/>'
+        '<Representation id="1" bandwidth="900000" width="640" height="x" codecs="avc1.42c01e"/>'
+        '<Representation id="2" bandwidth="2000000" width="1280" height="720" codecs="avc1.42c01f"/>'
+        '<Representation id="3" bandwidth="9000000" codecs="hvc1"/>'
+        '<Representation id="4" codecs="avc1"><ContentProtection/></Representation></AdaptationSet>'
+        '<AdaptationSet mimeType="audio/mp4" lang="de"><SegmentTemplate media="a" duration="1"/>'
+        '<Representation id="5" bandwidth="64000"/></AdaptationSet>'
+        '<AdaptationSet mimeType="audio/mp4" lang="en"><SegmentTemplate media="a" duration="1"/>'
+        '<Representation id="6" bandwidth="128000"/></AdaptationSet>'
+        '<AdaptationSet mimeType="audio/mp4" lang="de"><Role value="commentary"/>'
+        '<SegmentTemplate media="a" duration="1"/><Representation id="7"/></AdaptationSet>'
+    )
+    manifest = parse(f"<Period>{sets}</Period>")
+    best, german, small, hevc, encrypted, english, commentary = manifest.offers
+    assert (best.kind, best.width, best.height, best.bandwidth_bps) == ("video", 1280, 720, 2_000_000)
+    assert best.frame_rate == pytest.approx(29.97, abs=0.001)
+    assert (german.kind, german.language, german.chosen) == ("audio", "de", True)
+    assert [offer.chosen for offer in manifest.offers] == [True, True, *[False] * 5]
+    assert (small.width, small.height, small.why) == (640, None, "its bit rate is lower")
+    assert hevc.why == "another codec is preferred"
+    assert encrypted.why == "it is encrypted"
+    assert english.why == "another language comes first"
+    assert commentary.why == "it is a commentary or the like"
+
+
+def test_offers_are_bounded() -> None:
+    many = '<Representation id="v" bandwidth="9" codecs="avc1"/>' * 80
+    manifest = parse(f"<Period>{video(f'{template()}{many}')}</Period>")
+    assert (len(manifest.offers), manifest.further) == (50, 31)
+
+
+def template() -> str:
+    return '<SegmentTemplate media="a" duration="1"/>'

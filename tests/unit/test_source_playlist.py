@@ -11,6 +11,7 @@ import pytest
 from sluice.core.errors import SourceError
 from sluice.media.source import hls_playlist
 from sluice.media.source.hls_master import Variant, is_master, parse_master
+from sluice.media.source.hls_offer import Offer
 from sluice.media.source.hls_playlist import Header, Key, MediaPlaylist, Part, parse_media
 from sluice.media.source.hls_text import Variables, attributes
 
@@ -357,6 +358,59 @@ def test_sound_alone_is_a_rendition_of_its_group() -> None:
         "s.m3u8", "DEFAULT=YES"
     )
     assert parse_master("#EXTM3U\n" + text, BASE).variants == (Variant(HERE + "s.m3u8", 1, ("mp4a.40.2",)),)
+
+
+@pytest.mark.parametrize(
+    ("told", "size", "rate"),
+    [
+        ("RESOLUTION=1280x720,FRAME-RATE=29.970", (1280, 720), 29.97),
+        ("RESOLUTION=1280,FRAME-RATE=-1", None, None),
+        (f"RESOLUTION={'9' * 99}x1,FRAME-RATE=1e9", None, None),
+        ("FRAME-RATE=25", None, 25.0),
+    ],
+)
+def test_size_and_rate_of_a_variant(told: str, size: tuple[int, int] | None, rate: float | None) -> None:
+    (variant,) = parse_master(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,{told}\na\n", BASE).variants
+    assert (variant.size, variant.frame_rate) == (size, rate)
+
+
+def test_what_is_offered_and_why_it_is_played_or_not() -> None:
+    text = """#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="German",LANGUAGE="de",URI="de"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="none",LANGUAGE="und"
+#EXT-X-STREAM-INF:BANDWIDTH=9,CODECS="hvc1"
+hevc
+#EXT-X-STREAM-INF:BANDWIDTH=5,CODECS="avc1",RESOLUTION=640x360
+best
+#EXT-X-STREAM-INF:BANDWIDTH=5,CODECS="avc1"
+spare
+#EXT-X-STREAM-INF:BANDWIDTH=4,CODECS="avc1"
+low
+#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="mp4a"
+sound
+"""
+    master = parse_master(text, BASE)
+    offer = Offer(master)
+    assert {one.why for one in offer.shown[0]} == {"it was not tried yet"}
+    offer.fail(0, "404")
+    offer.tell(master, 1, HERE + "de")
+    shown, further = offer.shown
+    assert [one.why for one in shown] == [
+        "it cannot be played: 404",
+        "the best that can be played: H.264 first, then the highest bit rate",
+        "its bit rate is lower",
+        "it is not H.264, which is passed on unchanged or cheap to decode",
+        "it is not H.264, which is passed on unchanged or cheap to decode",
+        "the sound of the variant that is played",
+    ]
+    assert [one.chosen for one in shown] == [False, True, False, False, False, True]
+    assert (shown[0].width, shown[-1].language, shown[-1].name, further) == (640, "de", "German", 0)
+
+
+def test_offers_are_bounded() -> None:
+    master = parse_master("#EXTM3U\n" + "#EXT-X-STREAM-INF:BANDWIDTH=1\na\n" * 80, BASE)
+    shown, further = Offer(master).shown
+    assert (len(shown), further) == (50, 30)
 
 
 def test_variables_of_a_master_are_those_of_its_playlists() -> None:

@@ -5,8 +5,18 @@ The check is made on the address that is connected to, never on a name.
 
 import ipaddress
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an address may be connected to. `why` is said of it: "is public"."""
+
+    address: str
+    permitted: bool
+    why: str
 
 
 class AddressPolicy:
@@ -16,16 +26,25 @@ class AddressPolicy:
 
     def permits(self, address: str) -> bool:
         """True for a public address or one in an opened network; False for anything that is no address."""
+        return self.judge(address).permitted
+
+    def judge(self, address: str) -> Verdict:
+        """As `permits`, with the reason."""
         try:
             ip = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
-            return False
+            return Verdict(address, False, "is no address")
         # An IPv6 address that embeds an IPv4 address reaches the IPv4 host: that one is judged.
+        reaches = ""
         if isinstance(ip, ipaddress.IPv6Address) and (inner := _embedded(ip)) is not None:
-            ip = inner
-        if _in(ip, self._allowed):
-            return True
-        return _in(ip, _GLOBAL) and not _in(ip, _SPECIAL)
+            ip, reaches = inner, f"reaches {inner}, which "
+        opened, special = _network_of(ip, self._allowed), _network_of(ip, _SPECIAL)
+        if opened is not None:
+            return Verdict(address, True, f"{reaches}is in {opened}, which --allow-networks opens")
+        if special is None and _network_of(ip, _GLOBAL) is not None:
+            return Verdict(address, True, f"{reaches}is public")
+        where = f"is in {special}, which is not public" if special is not None else "is not public"
+        return Verdict(address, False, f"{reaches}{where}; --allow-networks can open its network")
 
 
 def is_address(host: str) -> bool:
@@ -41,8 +60,10 @@ def _networks(*texts: str) -> tuple[_Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
-def _in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: tuple[_Network, ...]) -> bool:
-    return any(ip.version == network.version and ip in network for network in networks)
+def _network_of(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: tuple[_Network, ...]
+) -> _Network | None:
+    return next((one for one in networks if ip.version == one.version and ip in one), None)
 
 
 #: IPv4, and the part of IPv6 for global unicast (RFC 4291 2.4, IANA). The translated forms ::ffff:0:0:0/96

@@ -16,6 +16,8 @@ from sluice.core.tasks import FULL_VOLUME, MediaType, StreamMode
 
 #: Channels of an Opus packet (RFC 6716). More need several streams in one, which RTP does not carry.
 OPUS_CHANNELS = 2
+#: Of the Opus that is made for rooms.
+OPUS_SAMPLE_RATE, OPUS_BITRATE_BPS = 48_000, 128_000
 
 #: The end of a refusal; a dialect may put it into the words of its callers.
 ONLY_H264_IS_COPIED = "only H.264 can be copied"
@@ -37,6 +39,15 @@ class VideoTrack:
     pixel_aspect: Fraction | None = None  #: width of a pixel to its height, if the container tells it
     hides_beginning: bool = False  #: until the next `track`, some pictures are to be decoded but not shown
     context: Any = field(default=None, compare=False, repr=False)
+    #: What the container tells for people, if it does.
+    profile: str = field(default="", compare=False)
+    frame_rate: Fraction | None = field(default=None, compare=False)
+    bitrate_bps: int | None = field(default=None, compare=False)
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """The size of the picture as it is shown: turned upright, with square pixels."""
+        return upright_size(self.width, self.height, self.pixel_aspect or Fraction(1), self.rotation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,10 @@ class AudioTrack:
     sample_rate: int
     channels: int
     context: Any = field(default=None, compare=False, repr=False)
+    #: What the container tells for people, if it does.
+    profile: str = field(default="", compare=False)
+    bitrate_bps: int | None = field(default=None, compare=False)
+    language: str = field(default="", compare=False)
 
 
 Track = VideoTrack | AudioTrack
@@ -102,6 +117,21 @@ class VideoTarget:
     height: int | None
     frame_rate: int | None
     bitrate_kbps: int | None
+
+    def box(self, upright: tuple[int, int]) -> tuple[int, int]:
+        """The size that is encoded, black bars included, of pictures of this upright size."""
+        return self.width or even(upright[0]), self.height or even(upright[1])
+
+
+def upright_size(width: int, height: int, pixel_aspect: Fraction, rotation: int) -> tuple[int, int]:
+    """The size of a stored picture when it is turned by `rotation` degrees and has square pixels."""
+    wide = round(width * pixel_aspect)
+    return (height, wide) if rotation in (90, 270) else (wide, height)
+
+
+def even(size: float) -> int:
+    """The size of a plane that is encoded with halved colours."""
+    return max(2, int(size) // 2 * 2)
 
 
 class TrackAction(Enum):

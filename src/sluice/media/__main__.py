@@ -21,6 +21,7 @@ from sluice.media.allocations import bound_allocations, bound_memory, bound_thre
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
+from sluice.media.probe import Probes
 from sluice.media.push.session import pushes
 from sluice.media.relay.session import relays
 from sluice.media.session import Controllable, Session
@@ -34,6 +35,7 @@ from sluice.process.control import (
     Done,
     Finished,
     Message,
+    ProbeJob,
     PushJob,
     Ready,
     Refused,
@@ -54,7 +56,8 @@ _KINDS: dict[type[Any], Callable[[MediaContext], Callable[[Any], Session]]] = {
     StartSession: relays,
     StartPush: pushes,
 }
-#: From the end of a session to the giving back of its memory, and of that of others which end meanwhile.
+#: From the end of a session or probe to the giving back of its memory, and of that of others which end
+#: meanwhile.
 _GIVE_BACK_S = 2.0
 
 
@@ -62,7 +65,9 @@ class MediaProcess:
     def __init__(
         self, config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self._channel = Channel(reader, writer, on_notice=self._on_notice, on_request=self._on_request)
+        self._channel = Channel(
+            reader, writer, on_notice=self._on_notice, on_request=self._on_request, beside=(ProbeJob,)
+        )
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
         self._pools = {
             "playing": Threads(MOST_PLAYING_THREADS, "playing"),
@@ -77,6 +82,7 @@ class MediaProcess:
             report=self._channel.notify,
         )
         self._make = {message: kind(self._context) for message, kind in _KINDS.items()}
+        self._probes = Probes(self._context, self._give_back_soon)
         self._most_mb = _most_mb(config)
         self._giving_back: asyncio.TimerHandle | None = None
         watch("the pacer", self._context.pacer.stands_still)
@@ -111,6 +117,8 @@ class MediaProcess:
             session.stop()
 
     async def _on_request(self, message: Message) -> Message:
+        if isinstance(message, ProbeJob):
+            return await self._probes.answer(message)
         if not isinstance(message, ControlSession):
             return Refused(field="request", why=f"a media process does not answer {message.type}")
         session = self._session(message.run_id)
@@ -135,9 +143,7 @@ class MediaProcess:
     def _end(self, run_id: str, task: asyncio.Task[None]) -> None:
         """The session has reported its end, unless an error ended it."""
         session, _ = self._sessions.pop(run_id)
-        if self._giving_back is None:
-            loop = asyncio.get_running_loop()
-            self._giving_back = loop.call_later(_GIVE_BACK_S, self._give_back)
+        self._give_back_soon()
         if task.cancelled() or (error := task.exception()) is None:
             return
         reason, text = Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.text
@@ -149,6 +155,11 @@ class MediaProcess:
             text = f"it needs more than the {self._most_mb} MB of memory that a media process may have"
         session.stop(reason)
         self._channel.notify(Finished(run_id=run_id, reason=reason.code, text=text))
+
+    def _give_back_soon(self) -> None:
+        if self._giving_back is None:
+            loop = asyncio.get_running_loop()
+            self._giving_back = loop.call_later(_GIVE_BACK_S, self._give_back)
 
     def _give_back(self) -> None:
         self._giving_back = None

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 from sluice.core.plan import Probe, Track
+from sluice.core.tasks import MediaType
 
 
 class TrackKind(Enum):
@@ -13,6 +14,14 @@ class TrackKind(Enum):
 
     # By identity, since kinds are hashed several times for each packet: Enum's own hash is a Python function.
     __hash__ = object.__hash__
+
+
+#: What is read of a source for each media type.
+KINDS_OF = {
+    MediaType.AUDIO_VIDEO: frozenset(TrackKind),
+    MediaType.AUDIO: frozenset({TrackKind.AUDIO}),
+    MediaType.VIDEO: frozenset({TrackKind.VIDEO}),
+}
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
-from sluice.net.dial import ByteCount, Dialer
+from sluice.net.dial import Dialer
 from sluice.wire.rtmp import HANDSHAKE_SIZE, Client, ClientState, CostLimit, Event, Rejected, StreamEnded
 from sluice.wire.rtmp_auth import Login, LoginFailed
 from sluice.wire.rtmp_chunks import RtmpError
@@ -38,7 +38,7 @@ class RtmpLink(Generic[ClientT]):
     reader: StreamReader
     writer: StreamWriter
     machine: ClientT
-    received: ByteCount
+    dialer: Dialer
     budget: CostLimit = field(default_factory=CostLimit)
 
     async def receive(self) -> list[Event]:
@@ -56,7 +56,7 @@ class RtmpLink(Generic[ClientT]):
             data = await self.reader.read(READ_BYTES)
             if not data:
                 raise HungUp
-            self.received.add(len(data))
+            self.dialer.note_received(len(data))
         events = self.machine.receive(data)
         self.budget.spend(asyncio.get_running_loop().time(), *self.machine.take_cost())
         return events
@@ -82,7 +82,7 @@ async def connect_rtmp(
         reader, writer = await dialer.connect(url.host, url.port, tls=url.tls)
         random = os.urandom(HANDSHAKE_SIZE - 8)
         machine = kind(app=url.app, stream=url.stream, tc_url=url.tc_url, random=random)
-        link = RtmpLink(reader, writer, machine, dialer.received)
+        link = RtmpLink(reader, writer, machine, dialer)
         try:
             await _step(link, ClientState.HANDSHAKE, handshake_s)
             rejected = await _step(link, ClientState.CONNECT, reply_s)
@@ -90,6 +90,7 @@ async def connect_rtmp(
             await link.close()
             raise
         if rejected is None:
+            dialer.way.answered(url.tc_url, None)
             return link
         await link.close()
         if rejected.redirect:

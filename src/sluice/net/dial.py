@@ -9,12 +9,14 @@ import os
 import ssl
 import threading
 from asyncio import StreamReader, StreamWriter
+from copy import copy
 
 from sluice.core.addresses import AddressPolicy
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_TRIED_ADDRESSES
 from sluice.net.names import Names, TooManyLookups
+from sluice.net.way import Way
 
 RESOLVE_S = 5.0
 CONNECT_S = 5.0
@@ -32,20 +34,44 @@ class ByteCount:
             self.total += count
 
 
+class _Trust:
+    """The context of TLS connections; made once, since loading authorities is slow."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+
+    def context(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context()
+            # Work that a server could ask for again and again.
+            self._context.options |= ssl.OP_NO_RENEGOTIATION
+        return self._context
+
+
 class Dialer:
+    """`way` is told how far its connections come."""
+
     def __init__(self, policy: AddressPolicy, tls: ssl.SSLContext | None = None) -> None:
         """`tls` replaces the default context, which trusts the system's authorities."""
         self._policy = policy
-        self._tls = tls
+        self._trust = _Trust(tls)
         self._names = Names()
-        self.received = ByteCount()  #: what its callers have read of their connections
+        self.received = ByteCount()  #: what was read of its connections
+        self.way = Way()
+
+    def watched(self, way: Way) -> "Dialer":
+        """One that shares everything with this one, and tells `way`."""
+        watched = copy(self)
+        watched.way = way
+        return watched
+
+    def note_received(self, count: int) -> None:
+        """So many bytes were read of one of its connections. From any thread."""
+        self.received.add(count)
+        self.way.received(count)
 
     def tls_context(self) -> ssl.SSLContext:
-        """The context of TLS connections; made once, since loading authorities is slow."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.options |= ssl.OP_NO_RENEGOTIATION  # work that a server could ask for again and again
-        return self._tls
+        return self._trust.context()
 
     async def resolve(self, host: str) -> list[str]:
         """The addresses of `host` that may be connected to, at least one.
@@ -62,7 +88,9 @@ class Dialer:
         # ValueError: a label that no name can have, such as an empty one.
         except (OSError, ValueError) as error:
             raise unreachable(f"the name {host} cannot be resolved") from error
-        permitted = [address for address in addresses if self._policy.permits(address)]
+        verdicts = [self._policy.judge(address) for address in addresses]
+        self.way.judged(host, verdicts)
+        permitted = [verdict.address for verdict in verdicts if verdict.permitted]
         if not permitted:
             raise SourceError(
                 Reason.ADDRESS_NOT_ALLOWED,
@@ -83,9 +111,11 @@ class Dialer:
         for address in await self.resolve(host):
             try:
                 async with asyncio.timeout(each_s):
-                    return await asyncio.open_connection(
+                    streams = await asyncio.open_connection(
                         address, port, ssl=context, server_hostname=host.removesuffix(".") if tls else None
                     )
+                self.way.connected()
+                return streams
             except OSError as error:  # refused, time-out, TLS
                 cause = error
         raise no_connection(host, port, cause, each_s) from cause

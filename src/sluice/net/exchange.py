@@ -77,6 +77,7 @@ class Exchange:
             self.close()
             self.check_aborted()
             raise self._no_answer(error, url) from error
+        self._dialer.way.answered(url.url, head.status)
         self._context.learn(url, head)
         self._body = Body(stream, head)
         return head
@@ -87,7 +88,7 @@ class Exchange:
         assert self._link is not None  # noqa: S101
         self._link.allow(self.timeouts.stall_s)
         data = self._body.read1(size)
-        self._dialer.received.add(len(data))
+        self._dialer.note_received(len(data))
         return data
 
     def close(self) -> None:
@@ -127,6 +128,7 @@ class Exchange:
                 self.close()
                 self.check_aborted()
             else:
+                self._dialer.way.connected()
                 return link
         raise no_connection(url.host, url.port, cause) from cause
 

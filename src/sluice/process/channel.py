@@ -4,7 +4,8 @@ A frame is: length u32, kind u8 (0 notice, 1 request, 2 answer, 3 failure, 4 pin
 u32, JSON (none in the last three; a pong says in plain text why the process is not well, nothing if it is).
 Either side may send notices; `request` waits for the one answer of its number. Every wait has a deadline, and
 all of them fail when the peer is gone. What arrives is handled one by one in the order in which it was sent,
-so a notice that takes back a request never overtakes it.
+so a notice that takes back a request never overtakes it; only requests that take long are answered beside the
+others.
 
 No message ends a process. One that is too large is refused where it is made; if one comes all the same, it is
 skipped. A message that cannot be read, or that the receiver fails at, is logged, and whoever waits for its
@@ -21,11 +22,12 @@ from pydantic_core import PydanticSerializationError
 
 from sluice.core.limits import MOST_MESSAGE_BYTES, MOST_UNREAD_BYTES, MOST_UNREAD_BYTES_EVER
 from sluice.process.control import Message, decode, encode
-from sluice.process.owned import trouble
+from sluice.process.owned import own, trouble
 
 _HEAD = struct.Struct("!IBI")
 _NOTICE, _REQUEST, _ANSWER, _FAILURE, _PING, _PONG = range(6)
 _PIECE = 64 << 10
+REQUEST_DEADLINE_S = 5.0
 
 log = structlog.get_logger()
 
@@ -48,7 +50,8 @@ class ChannelBusy(ChannelClosed):
 
 class Channel:
     """One end. `on_notice` gets what needs no answer; `on_request` returns the answer. Nothing else is taken
-    while `on_request` works, so it must not ask over the same channel."""
+    while `on_request` works, so it must not ask over the same channel; but for the messages `beside`, which
+    take seconds."""
 
     def __init__(
         self,
@@ -57,11 +60,13 @@ class Channel:
         *,
         on_notice: Callable[[Message], None],
         on_request: Callable[[Message], Awaitable[Message]] | None = None,
+        beside: tuple[type[Message], ...] = (),
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._on_notice = on_notice
         self._on_request = on_request
+        self._beside = beside
         self._waiting: dict[int, asyncio.Future[Message | str]] = {}
         self._next_number = 0
         self._closed = False
@@ -73,7 +78,7 @@ class Channel:
         except MessageRefused as error:
             log.error("x notice", notice=message.type, why=str(error))
 
-    async def request(self, message: Message, *, deadline_s: float = 5.0) -> Message:
+    async def request(self, message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
         """The answer. Raises ChannelClosed when the peer is gone, silent or busy, or failed at the request;
         MessageRefused when it cannot be sent."""
         answer = await self._ask(_REQUEST, _encoded(message), deadline_s)
@@ -151,7 +156,11 @@ class Channel:
 
     async def _take_message(self, kind: int, number: int, message: Message) -> None:
         if kind == _REQUEST:
-            await self._answer(number, message)
+            answering = self._answer(number, message)
+            if isinstance(message, self._beside):
+                own(answering, f"the answer to {message.type}", vital=False)
+            else:
+                await answering
         elif kind == _ANSWER:
             self._settle(number, message)
         else:

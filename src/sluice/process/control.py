@@ -279,6 +279,22 @@ class StartPush(Document):
     job: PushJob
 
 
+class ProbeJob(Document):
+    """Looks at a source without playing it. Answered by Probed in LONGEST_PROBE_S (core.limits) whatever the
+    source does, or at once by Refused. `stream_modes`: those to plan for."""
+
+    type: Literal["probe"] = "probe"
+    url: str
+    media_type: MediaType
+    stream_modes: tuple[StreamMode, ...]
+    width: int | None = None
+    height: int | None = None
+    frame_rate: int = 15
+    bitrate_kbps: int | None = None
+    user_agent: str = ""  #: for requests to the source; empty: ours
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)  #: further ones
+
+
 class StopSession(Document):
     """Answered by a Finished report of the run."""
 
@@ -294,6 +310,13 @@ class Accepted(Document):
 
     type: Literal["accepted"] = "accepted"
     run_id: str
+
+
+class Probed(Document):
+    """To ProbeJob: what is known of the source, in the form of the native API."""
+
+    type: Literal["probed"] = "probed"
+    document: dict[str, Any]
 
 
 class Planned(Document):
@@ -384,6 +407,8 @@ Message = (
     | ControlSession
     | StartPush
     | StopSession
+    | ProbeJob
+    | Probed
     | Accepted
     | Planned
     | Flowing

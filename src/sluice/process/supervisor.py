@@ -19,7 +19,7 @@ import structlog
 
 from sluice.core.errors import SluiceError
 from sluice.core.figures import Ledger
-from sluice.process.channel import Channel, ChannelClosed, ChannelSilent
+from sluice.process.channel import REQUEST_DEADLINE_S, Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Message, NotStarted, Ready, Stats
 from sluice.process.owned import own, part
 
@@ -119,11 +119,11 @@ class Supervised:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def request(self, message: Message) -> Message:
+    async def request(self, message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
         """Raises ChannelClosed when the child is not there or does not answer."""
         if self.channel is None or self.ready is None:
             raise ChannelClosed(f"the process {self.spec.name} is not running")
-        return await self.channel.request(message)
+        return await self.channel.request(message, deadline_s=deadline_s)
 
     def notify(self, message: Message) -> bool:
         """False when the child is not there."""

@@ -72,6 +72,15 @@ class MediaPool:
         living = [process for process in self._pool if process.ready is not None]
         return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
 
+    def for_strangers(self) -> Supervised | None:
+        """Where a source is looked at that nobody plays yet. It may bring its process down, so best is the
+        one in reserve. None when none is ready."""
+        reserve = self._reserve
+        if reserve is not None and reserve.ready is not None:
+            return reserve
+        # One that has just died, perhaps of a probe, is waited for: others would die in the same way.
+        return None if reserve is not None and reserve.restarts else self.least_loaded({})
+
     # --- processes apart ----------------------------------------------------------------------------------
 
     @property

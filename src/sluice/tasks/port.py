@@ -6,7 +6,17 @@ from typing import Any, Generic, Protocol
 
 from sluice.core.bots import NO_LIMITS, StreamLimits
 from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, UserId
-from sluice.core.tasks import Dialect, Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
+from sluice.core.tasks import (
+    Dialect,
+    Kind,
+    MediaType,
+    PlaybackChange,
+    PushSpec,
+    RelaySpec,
+    S,
+    StreamMode,
+    Task,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,28 @@ class StartRequest(Generic[S]):
     spec: S
     bot_id: BotId | None = None
     limits: StreamLimits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """A source to look at, as a relay's spec would name it. `app_id`: whose user agent and headers it is
+    asked with."""
+
+    url: str
+    media_type: MediaType
+    stream_modes: tuple[StreamMode, ...]
+    width: int | None = None
+    height: int | None = None
+    frame_rate: int = 15
+    bitrate_kbps: int | None = None
+    app_id: str | None = None
+
+
+class Probing(Protocol):
+    async def probe(self, request: ProbeRequest) -> dict[str, Any]:
+        """What the source is and what would be played of it, in the form of the native API; within 5 s.
+        Raises BadInput for an app that there is not, Overloaded while too many others are looked at."""
+        ...
 
 
 class Tasks(Protocol):

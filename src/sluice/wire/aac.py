@@ -6,6 +6,8 @@ _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 
 #: Channels by channelConfiguration (table 1.19). 0 leaves them to the stream, which usually has 2.
 _CHANNELS = (2, 1, 2, 3, 4, 5, 6, 8)
 _SBR, _PS, _ESCAPE = 5, 29, 31
+#: Audio object types (table 1.17), as FFmpeg names them.
+_PROFILES = {1: "Main", 2: "LC", 3: "SSR", 4: "LTP", _SBR: "HE-AAC", 23: "LD", _PS: "HE-AACv2", 39: "ELD"}
 
 
 class AacError(ValueError):
@@ -19,6 +21,11 @@ class AacConfig:
     object_type: int
     sample_rate: int
     channels: int
+
+    @property
+    def profile(self) -> str:
+        """For people; empty for what has no name."""
+        return _PROFILES.get(self.object_type, "")
 
     @classmethod
     def parse(cls, config: bytes) -> "AacConfig":

@@ -12,7 +12,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
-from sluice.core.plan import VideoTarget, VideoTrack
+from sluice.core.plan import VideoTarget, VideoTrack, even, upright_size
 from sluice.media.packets import Packet
 from sluice.media.pipe.decoder import decoder_of, open_decoder
 from sluice.media.pipe.filters import new_graph
@@ -207,17 +207,16 @@ class _Fitting:
         chain = [source]
         if interlaced:
             chain.append(graph.add("yadif", "deint=interlaced"))
-        shown_width, shown_height = round(width * aspect), height
+        shown_width, shown_height = shown = upright_size(width, height, aspect, rotation)
         if rotation in (90, 270):
             # The rotation is the one by which the stored picture is to be turned counter-clockwise.
             chain.append(graph.add("transpose", "cclock" if rotation == 90 else "clock"))
-            shown_width, shown_height = shown_height, shown_width
         elif rotation == 180:
             chain += [graph.add("hflip"), graph.add("vflip")]
-        box = (target.width or _even(shown_width), target.height or _even(shown_height))
+        box = target.box(shown)
         scale = min(box[0] / shown_width, box[1] / shown_height)
-        fitted = (min(box[0], _even(shown_width * scale)), min(box[1], _even(shown_height * scale)))
-        if fitted != (shown_width, shown_height):
+        fitted = (min(box[0], even(shown_width * scale)), min(box[1], even(shown_height * scale)))
+        if fitted != shown:
             chain.append(graph.add("scale", f"{fitted[0]}:{fitted[1]}"))
         if fitted != box:
             chain.append(graph.add("pad", f"{box[0]}:{box[1]}:(ow-iw)/2:(oh-ih)/2"))
@@ -239,10 +238,6 @@ class _Fitting:
                 pictures.append(self._graph.vpull())
             except (BlockingIOError, EOFError):
                 return pictures
-
-
-def _even(size: float) -> int:
-    return max(2, int(size) // 2 * 2)
 
 
 def _encoder(picture: VideoFrame, target: VideoTarget) -> VideoCodecContext:

@@ -13,6 +13,7 @@ import av
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
+from sluice.core.plan import OPUS_BITRATE_BPS
 from sluice.core.vitals import Level
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.gain import FRAME_SAMPLES, Gain, frame_of, ramp
@@ -24,7 +25,6 @@ from sluice.process.link import FrameType
 
 #: libopus delays the sound by its look-ahead of 120 samples; packets are stamped that much earlier.
 LOOKAHEAD_SAMPLES, LOOKAHEAD_US = 120, 2_500
-_BITRATE = 128_000
 #: No modes for speech, which help at a fifth of this bitrate, and complexity 0. That takes 0.28 % of a core
 #: for a stream, where complexity 5 takes 0.46 and 10 takes 0.75. Measured in ten bands with notes and drums,
 #: its noise is within 1 dB of that of complexity 5 at the same bitrate, but 2 dB above it over 12 kHz.
@@ -161,7 +161,7 @@ def _opus_encoder() -> AudioCodecContext:
     encoder.sample_rate = RATE
     encoder.layout = "stereo"
     encoder.format = "s16"
-    encoder.bit_rate = _BITRATE
+    encoder.bit_rate = OPUS_BITRATE_BPS
     encoder.options = dict(_OPTIONS)
     encoder.open()
     return encoder

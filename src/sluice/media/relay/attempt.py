@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 from sluice.core.drops import DropRule
 from sluice.core.plan import Plan, Probe
 from sluice.core.request_headers import RequestHeaders
-from sluice.core.tasks import MediaType
 from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
-from sluice.media.packets import TrackKind
+from sluice.media.packets import KINDS_OF, TrackKind
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.relay.playback import Playback, Send, play_live
 from sluice.media.relay.read_ahead import FileReadAhead, LiveReadAhead, ReadAhead, Resumable
@@ -31,11 +30,6 @@ from sluice.process.owned import part
 #: A seek is answered by then, whether it is done or not: nothing else is taken meanwhile.
 _ANSWER_S = 1.0
 _NOTHING_MADE_US = 1 << 62
-_KINDS = {
-    MediaType.AUDIO_VIDEO: frozenset(TrackKind),
-    MediaType.AUDIO: frozenset({TrackKind.AUDIO}),
-    MediaType.VIDEO: frozenset({TrackKind.VIDEO}),
-}
 #: The answer to a seek while no source is open.
 NOT_OPEN = Refused(
     field="seek_s", why="the source is not open at present; try again when it plays", busy=True
@@ -157,7 +151,7 @@ class Attempt:
         `into_room` does."""
         job, context = self._job, self._context
         headers = RequestHeaders(job.user_agent, tuple(job.headers.items()))
-        kinds = _KINDS[job.media_type]
+        kinds = KINDS_OF[job.media_type]
         source = await in_time(
             source_for(job.url, context.dialer, context.executor, kinds, headers, context.opening)
         )

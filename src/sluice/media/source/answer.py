@@ -45,6 +45,7 @@ class Endless:
     demuxer: Container
     probe: Probe
     ahead_us: int
+    entries: int | None = None  #: of the list that named it first
 
     def abort(self) -> None:
         self.file.abort()
@@ -60,6 +61,7 @@ class Elsewhere:
 
     url: str
     notes: tuple[str, ...] = ()
+    entries: int | None = None  #: of the list
 
     def abort(self) -> None: ...
 
@@ -191,7 +193,7 @@ def _noted(
     """`found`, which is played without its list, with notes about the entries before it."""
     notes = [left_out(number, urls[number], failure) for number, failure in failures.items()]
     if isinstance(found, Elsewhere):
-        return replace(found, notes=(*notes, *found.notes))
+        return replace(found, notes=(*notes, *found.notes), entries=len(urls))
     for text in notes:
         found.demuxer.notes.add(text)
-    return found
+    return replace(found, entries=len(urls))

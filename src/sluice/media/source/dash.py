@@ -9,12 +9,14 @@ a live presentation whose manifest says that it became one; one that stops growi
 import re
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 
 from sluice.core.errors import SourceError, interrupted
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Variant
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_manifest import Manifest, parse_manifest
 from sluice.media.source.dash_xml import unix_us
@@ -37,14 +39,22 @@ _UTC = "urn:mpeg:dash:utc:"
 
 
 class DashSource(SegmentedSource):
+    title = "MPEG-DASH"
+    _offers: tuple[Sequence[Variant], int] = ((), 0)
+
+    def _offered(self) -> tuple[Sequence[Variant], int]:
+        return self._offers
+
     def open(self) -> Probe:
         """Raises SourceError."""
         manifest = parse_manifest(read_text(self._head), self._file.url)
+        self._offers = manifest.offers, manifest.further
         presentation = _Presentation(manifest, self._fetcher, self.notes, _skew_of(self._file))
         # What is alone in its manifest may hold both.
         kinds = [k for k in presentation.kinds if k in self._kinds] or presentation.kinds
         leader: Rendition | None = None
         renditions: list[tuple[Rendition, frozenset[TrackKind]]] = []
+        played: set[str] = set()
         for kind in kinds:
             wanted = frozenset({kind}) if len(manifest.kinds()) > 1 else self._kinds
             rendition = presentation.rendition(kind, leader)
@@ -52,7 +62,10 @@ class DashSource(SegmentedSource):
                 continue  # told in the notes
             leader = leader or rendition
             renditions.append((rendition, wanted))
+            played.add(kind.value)
         probes = self._open_renditions(renditions)
+        offers = [one if one.kind in played else one.left_out() for one in manifest.offers]
+        self._offers = offers, manifest.further
         if presentation.live:
             self._renditions.begin_at(-_EARLY_US)
         main = self._renditions.main.rendition.playlist

@@ -5,12 +5,14 @@ know are left out; encrypted sources are refused. Times are microseconds of the 
 one is its `availabilityStartTime`.
 """
 
+import re
 from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
 from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
-from sluice.core.limits import MOST_EXAMINED_SEGMENTS, MOST_PERIODS, MOST_SEGMENTS
+from sluice.core.limits import MOST_EXAMINED_SEGMENTS, MOST_PERIODS, MOST_SEGMENTS, MOST_SHOWN_VARIANTS
+from sluice.core.source_facts import Variant, language_of
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_segments import Spending, Track, Window, follows_clock, segments_of
 from sluice.media.source.dash_xml import duration_us, integer, join, parse_xml, unix_us
@@ -24,6 +26,10 @@ _SOUND = ("mp4a", "opus", "ac-3", "ec-3", "ac-4", "flac", "vorbis", "mha1", "mhm
 _HARMLESS_PROPERTY = "urn:mpeg:mpegB:cicp:"
 _MOST_CHOICES, _MOST_BASES = 8, 4
 _KINDS = {kind.value: kind for kind in TrackKind}
+_BEST = "the best of its kind: a preferred codec, then the highest bit rate"
+_PIXELS = re.compile(r"\d{1,5}", re.ASCII)
+#: 5.3.7.2: a number, or one over another.
+_FRAME_RATE = re.compile(r"(\d{1,6})(?:/([1-9]\d{0,5}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Manifest:
     depth_us: int | None  #: `timeShiftBufferDepth`: how long segments stay
     clocks: tuple[tuple[str, str], ...]  #: UTCTiming: scheme and value
     periods: tuple[dict[TrackKind, tuple[Track, ...]], ...]  #: the best of each kind first
+    offers: tuple[Variant, ...] = ()  #: what the first period offers, for people
+    further: int = 0  #: how many more it offers
 
     def kinds(self) -> frozenset[TrackKind]:
         return frozenset(kind for period in self.periods for kind in period)
@@ -82,6 +90,14 @@ def parse_manifest(text: str, base: str) -> Manifest:
     live = root.get("type") == "dynamic"
     location = root.findtext("Location")
     bases = _bases((base,), root)
+    periods: list[dict[TrackKind, tuple[Track, ...]]] = []
+    offers: tuple[Variant, ...] = ()
+    further = 0
+    for span in _periods(root):
+        found = _candidates(bases, *span)
+        if not periods:
+            offers, further = _offers(found), max(0, len(found) - MOST_SHOWN_VARIANTS)
+        periods.append(_tracks(found))
     manifest = Manifest(
         live=live,
         location=join(base, location.strip()) if location else base,
@@ -89,7 +105,9 @@ def parse_manifest(text: str, base: str) -> Manifest:
         available_at_us=unix_us(root.get("availabilityStartTime", "1970-01-01T00:00:00Z")) if live else 0,
         depth_us=duration_us(root.get("timeShiftBufferDepth")),
         clocks=tuple((n.get("schemeIdUri", ""), n.get("value", "")) for n in root.findall("UTCTiming")),
-        periods=tuple(_tracks(bases, *span) for span in _periods(root)),
+        periods=tuple(periods),
+        offers=offers,
+        further=further,
     )
     if not manifest.kinds():
         raise unsupported("the DASH manifest has neither video nor audio that can be played")
@@ -133,10 +151,57 @@ class _Candidate:
         preferred = not self.codecs or any(codec.startswith(_PREFERRED[self.kind]) for codec in codecs)
         return preferred, self.track.bandwidth
 
+    def why_behind(self, best: "_Candidate") -> str:
+        """Why `best` is played, and not this one."""
+        reasons = (
+            ("it is encrypted", self.encrypted),
+            ("it is a commentary or the like", best.main > self.main),
+            ("another language comes first", self.language != best.language),
+            ("another codec is preferred", best.rank()[0] > self.rank()[0]),
+            ("its bit rate is lower", best.track.bandwidth > self.track.bandwidth),
+        )
+        return next((why for why, holds in reasons if holds), "another one of its kind is listed first")
 
-def _tracks(
+
+def _tracks(found: list[_Candidate]) -> dict[TrackKind, tuple[Track, ...]]:
+    kinds = {candidate.kind for candidate in found}
+    ranked = {kind: _ranked([one for one in found if one.kind is kind]) for kind in kinds}
+    return {kind: tuple(one.track for one in best[:_MOST_CHOICES]) for kind, best in ranked.items()}
+
+
+def _offers(found: list[_Candidate]) -> tuple[Variant, ...]:
+    """Those that are played first."""
+    best: dict[TrackKind, _Candidate] = {}
+    for kind in TrackKind:
+        if alike := [one for one in found if one.kind is kind]:
+            best[kind] = _ranked(alike)[0]
+    shown = [*best.values(), *(one for one in found if one is not best[one.kind])]
+    return tuple(_offer(one, best[one.kind]) for one in shown[:MOST_SHOWN_VARIANTS])
+
+
+def _offer(one: _Candidate, best: _Candidate) -> Variant:
+    def told(name: str) -> str:
+        levels = reversed(one.track.levels[1:])  # the period has none of these
+        return next((text for node in levels if (text := node.get(name))), "")
+
+    width, height = (int(t) if _PIXELS.fullmatch(t := told(name)) else None for name in ("width", "height"))
+    rate = _FRAME_RATE.fullmatch(told("frameRate"))
+    return Variant(
+        one.kind.value,
+        one.track.bandwidth or None,
+        tuple(codec.strip() for codec in one.codecs.split(",") if codec.strip()),
+        width,
+        height,
+        int(rate[1]) / int(rate[2] or 1) if rate else None,
+        language_of(one.language),
+        chosen=one is best,
+        why=_BEST if one is best else one.why_behind(best),
+    )
+
+
+def _candidates(
     bases: tuple[str, ...], period: Element, start_us: int, end_us: int | None
-) -> dict[TrackKind, tuple[Track, ...]]:
+) -> list[_Candidate]:
     bases = _bases(bases, period)
     found: list[_Candidate] = []
     for node in period.findall("AdaptationSet"):
@@ -155,8 +220,7 @@ def _tracks(
                 candidate = group.candidate(representation, track)
                 if candidate is not None:
                     found.append(candidate)
-    kinds = {candidate.kind for candidate in found}
-    return {kind: _ranked([candidate for candidate in found if candidate.kind is kind]) for kind in kinds}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,15 +260,14 @@ class _Group:
         return _Candidate(kind, track, codecs, self.language, encrypted, self.main)
 
 
-def _ranked(candidates: list[_Candidate]) -> tuple[Track, ...]:
-    """The tracks to choose from: main ones (no commentaries and the like) in the first language, best
-    first."""
+def _ranked(candidates: list[_Candidate]) -> list[_Candidate]:
+    """Those to choose from: main ones (no commentaries and the like) in the first language, best first."""
     clear = [candidate for candidate in candidates if not candidate.encrypted]
     if not clear:
         raise unsupported("the source is encrypted (DRM), and there is no key for it")
     main = [candidate for candidate in clear if candidate.main] or clear
     alike = [candidate for candidate in main if candidate.language == main[0].language]
-    return tuple(c.track for c in sorted(alike, key=_Candidate.rank, reverse=True)[:_MOST_CHOICES])
+    return sorted(alike, key=_Candidate.rank, reverse=True)
 
 
 def _bases(bases: tuple[str, ...], node: Element) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from sluice.core.limits import (
     MOST_TRACKS,
 )
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
+from sluice.core.source_facts import container_title
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.cut_file import CutFile
 from sluice.media.source.mp4_boxes import fault_of_mp4
@@ -121,6 +122,7 @@ class Demuxer:
         self.first_us = 0
         self._begin_us = 0  #: of the first packet, which may come before what is shown or heard
         self.dropped = 0
+        self.container = ""  #: its title, for people
 
     def open(self) -> Probe:
         """Raises SourceError: the file's own, or SOURCE_UNSUPPORTED for no media, or encrypted media."""
@@ -191,6 +193,7 @@ class Demuxer:
             raise unsupported(fault_of_mp4(self._cut_file.head, self._file) or _NO_MEDIA) from error
         assert isinstance(container, InputContainer)  # noqa: S101 - opened for reading
         self._container = container
+        self.container = container_title(_name(container))
         found, left_out = playable(container, self._kinds)
         found, further = of_one_program(found, self._cut_file.programs)
         for text in (*left_out, *further):

@@ -11,6 +11,7 @@ from typing import Literal
 
 from sluice.core.errors import interrupted
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Packaging
 from sluice.media.packets import Packet, TrackKind, kinds_of
 from sluice.media.source.containers import Container, container_for
 from sluice.media.source.gather import Gather
@@ -41,6 +42,11 @@ class DemuxSource:
         self._probe: Probe | None
         self._demuxer, self._probe = opened or (container_for(head, kinds=kinds), None)
         self._gather = Gather(self._pull)
+        self._bitrate_bps: int | None = None
+
+    @property
+    def packaging(self) -> Packaging:
+        return Packaging(self._demuxer.container, bitrate_bps=self._bitrate_bps)
 
     @property
     def notes(self) -> Notes:
@@ -50,6 +56,7 @@ class DemuxSource:
         """Raises SourceError."""
         probe = self._probe or self._demuxer.open()
         self._gather.expect(kinds_of(probe))
+        self._bitrate_bps = _bitrate(self._file.size, probe)
         return replace(probe, live=False)
 
     def read(self, until_us: int) -> list[Packet]:
@@ -89,3 +96,10 @@ class DemuxSource:
         self._gather.clear()
         self._demuxer.close()
         self._file.close()
+
+
+def _bitrate(size: int | None, probe: Probe) -> int | None:
+    """Of a file of `size` bytes as a whole."""
+    if size is None or not probe.duration_us:
+        return None
+    return size * 8_000_000 // probe.duration_us

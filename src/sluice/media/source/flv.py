@@ -17,6 +17,7 @@ from sluice.core.limits import (
     MOST_SCRIPT_BYTES,
 )
 from sluice.core.plan import Probe
+from sluice.core.source_facts import container_title
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.demuxer import WAIT_LIVE_S, WAIT_LIVE_US, Damaged
 from sluice.media.source.flv_tracks import FlvTracks
@@ -45,6 +46,8 @@ _MOST_LACKING_S = 20.0
 
 class FlvDemuxer:
     """Used like Demuxer: `open`, then `next` until it returns None."""
+
+    container = container_title("flv")
 
     def __init__(
         self, file: ByteFile, *, live: bool = False, kinds: frozenset[TrackKind] | None = None

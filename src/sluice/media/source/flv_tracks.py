@@ -84,11 +84,11 @@ class _Track:
         self._describe(packet, VideoTrack(self.codec, config, width, height, reordered))
 
     def describe_audio(self, packet: Packet) -> None:
-        rate, channels = self.sample_rate, self.channels
+        rate, channels, profile = self.sample_rate, self.channels, ""
         if self.codec == "aac":
             config = AacConfig.parse(self.config)
-            rate, channels = config.sample_rate, config.channels
-        self._describe(packet, AudioTrack(self.codec, self.config, rate, channels))
+            rate, channels, profile = config.sample_rate, config.channels, config.profile
+        self._describe(packet, AudioTrack(self.codec, self.config, rate, channels, profile=profile))
 
     def _describe(self, packet: Packet, described: VideoTrack | AudioTrack) -> None:
         """Sets `packet.track`, unless that was described before."""

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Variant as ShownVariant
 from sluice.media.packets import TrackKind
 from sluice.media.source.hls_fetch import read_text
-from sluice.media.source.hls_master import Variant, is_master, parse_master
+from sluice.media.source.hls_master import Master, Variant, is_master, parse_master
 from sluice.media.source.hls_numbering import run_shift_to
+from sluice.media.source.hls_offer import Offer
 from sluice.media.source.hls_playlist import MediaPlaylist, parse_media
 from sluice.media.source.hls_reload import Load
 from sluice.media.source.hls_rendition import Rendition
@@ -28,25 +30,36 @@ _MOST_VARIANTS, _LONGEST_S = 16, 20.0
 
 
 class HlsSource(SegmentedSource):
+    title = "HLS"
+    _offer: Offer | None = None  #: of a master playlist
+    _heard: str | None = None  #: address of the playlist of the sound
+
+    def _offered(self) -> tuple[Sequence[ShownVariant], int]:
+        return self._offer.shown if self._offer is not None else ((), 0)
+
     def open(self) -> Probe:
         """Raises SourceError."""
         text, base = read_text(self._head), self._file.url
         if is_master(text):
-            master = parse_master(text, base)
-            return self._open_best(master.variants[:_MOST_VARIANTS], master.variables)
+            return self._open_best(parse_master(text, base))
         return self._play(Variant(base, 0, ()), _checked(parse_media(text, base)), (), None)
 
-    def _open_best(self, variants: Sequence[Variant], variables: Variables) -> Probe:
+    def _open_best(self, master: Master) -> Probe:
         """Plays the best variant that can be played; where none can, raises the error of the best one."""
-        begun = time.monotonic()
+        begun, offer = time.monotonic(), Offer(master)
+        variants, variables, self._offer = master.variants[:_MOST_VARIANTS], master.variables, offer
         first_error: SourceError | None = None
         for n, variant in enumerate(variants):
             alike = [other.url for other in variants[n + 1 :] if other.like(variant)]
             try:
                 playlist = _checked(self._load(variant.url, variables)())
-                return self._play(variant, playlist, alike, variables)
+                probe = self._play(variant, playlist, alike, variables)
+                offer.tell(master, n, self._heard)
+                return probe
             except SourceError as error:
                 self._begin_again()
+                offer.fail(n, str(error))
+                offer.tell(master)
                 first_error = first_error or error
                 if n + 1 < len(variants):
                     self.notes.add(f"another variant of the source is played: {error}")
@@ -76,6 +89,7 @@ class HlsSource(SegmentedSource):
             if first is None:
                 raise
             self._begin_again()
+            self._heard = None
             probe = self._begin([(main(), kinds)])
             self.notes.add(f"the sound is left out: {error}")
             return probe
@@ -103,6 +117,7 @@ class HlsSource(SegmentedSource):
             )
             if sound.peek() is None:
                 raise interrupted("the sound has no segment that can be read")
+            self._heard = variant.sounds[n]
             return sound
         assert first_error is not None  # noqa: S101 - there is one playlist at least
         raise first_error

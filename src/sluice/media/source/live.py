@@ -14,6 +14,7 @@ from typing import Literal
 
 from sluice.core.errors import interrupted
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Packaging
 from sluice.media.packets import Packet
 from sluice.media.source.answer import Endless
 from sluice.media.source.notes import Notes
@@ -32,6 +33,7 @@ class LiveHttpSource:
     def __init__(self, endless: Endless, executor: Executor) -> None:
         self._file, self._demuxer, self._probe = endless.file, endless.demuxer, endless.probe
         self._ahead_us, self._executor = endless.ahead_us, executor
+        self.packaging = Packaging(endless.demuxer.container, entries=endless.entries)
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Packet] = deque()
         self._arrived = asyncio.Event()

@@ -71,7 +71,7 @@ class Mp4Claims:
             self._around.append((name, end))
             end = self._at + head
         self._at = end
-        while self._at >= self._around[-1][1]:
+        while len(self._around) > 1 and self._at >= self._around[-1][1]:
             over, _ = self._around.pop()
             self._has_index |= over == _INDEX and len(self._around) == 1
             if over == b"trak":

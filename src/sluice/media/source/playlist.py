@@ -17,6 +17,7 @@ from sluice.core.limits import MOST_LIST_BYTES, MOST_LIST_ENTRIES
 from sluice.core.live_edge import Edge
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Packaging
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.dash_xml import parse_xml
 from sluice.media.source.hls_playlist import Part
@@ -101,6 +102,9 @@ class Recording(Protocol):
     @property
     def notes(self) -> Notes: ...
 
+    @property
+    def packaging(self) -> Packaging: ...
+
     def open(self) -> Probe: ...
 
     def read(self, until_us: int) -> list[Packet]: ...
@@ -145,6 +149,11 @@ class PlaylistSource:
         self.notes = Notes()  #: what was left out, and why
         for number, failure in failures.items():
             self._leave_out(number, failure)
+
+    @property
+    def packaging(self) -> Packaging:
+        """That of the current entry."""
+        return replace(self._source.packaging, entries=len(self._urls))
 
     def open(self) -> Probe:
         """Raises SourceError."""

@@ -53,6 +53,7 @@ class RenditionReader:
         self._end_us: int | None = None  #: where the last packet ends, about
         self._has_video = False
         self._untold: dict[TrackKind, Track] = {}  #: tracks whose first packets were left out
+        self.container = ""  #: of its segments, for people
 
     def open(self) -> Probe:
         """Raises SourceError. The probe leaves the duration of the video open."""
@@ -186,6 +187,7 @@ class RenditionReader:
                 raise
             self._run_file.skip_segment(str(error))
             return None
+        self.container = self._demuxer.container
         first_us = self._demuxer.first_us
         if isinstance(file, _Tagged) and file.timestamp_us is not None:
             first_us = file.timestamp_us

@@ -5,13 +5,14 @@ back-pressure is TCP's. The end of a live stream is a loss, so `read` raises the
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sluice.core.errors import SourceError, interrupted, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Packaging
 from sluice.media.packets import Packet
 from sluice.media.rtmp_link import HungUp, RtmpLink, connect_rtmp
 from sluice.media.source.flv_tracks import FlvTracks
@@ -57,6 +58,7 @@ class RtmpSource:
         self._name = mask_url(url)
         self._dialer, self._timeouts = dialer, timeouts
         self.notes = Notes()
+        self.packaging = Packaging()
         self._tracks = FlvTracks(self.notes)
         self._failure: SourceError | None = None
         self._link: RtmpLink[PlayMachine] | None = None
@@ -79,6 +81,7 @@ class RtmpSource:
             )
         except SourceError as error:
             raise SourceError(error.reason, f"{self._name}: {error}", transient=error.transient) from error
+        self.packaging = replace(self.packaging, container="RTMP")
         for state in (ClientState.CREATE_STREAM, ClientState.PLAY):
             await self._take_step(self._link.machine, state)
         return await self._probe()

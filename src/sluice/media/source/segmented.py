@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.live_edge import Edge
 from sluice.core.plan import Probe
+from sluice.core.source_facts import Packaging, Variant
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.hls_fetch import Fetcher
 from sluice.media.source.hls_playlist import Part
@@ -23,6 +24,7 @@ class SegmentedSource(ABC):
     """`open`, then `read` until it returns nothing; `seek` in a recording. Blocks, as a FileSource."""
 
     live: Literal[False] = False  #: played by media time; `Probe.live` says whether it has an end
+    title: ClassVar[str]  #: of the format, for people
 
     def __init__(
         self,
@@ -38,6 +40,16 @@ class SegmentedSource(ABC):
         self._fetcher = Fetcher(connect)
         self._renditions = RenditionSet()
         self._behind: Part | None = None
+        self._segments = ""  #: the container of its segments
+
+    @property
+    def packaging(self) -> Packaging:
+        return Packaging.listed(self.title, self._segments, *self._offered())
+
+    @abstractmethod
+    def _offered(self) -> tuple[Sequence[Variant], int]:
+        """The variants of the playlist or manifest, as far as it was read, and how many more there are. From
+        any thread."""
 
     @abstractmethod
     def open(self) -> Probe:
@@ -49,7 +61,9 @@ class SegmentedSource(ABC):
         for rendition, kinds in renditions:
             self._renditions.add(RenditionReader(rendition, kinds, clocks))
         self._renditions.go_on_behind(self._behind)
-        return self._renditions.open()
+        probes = self._renditions.open()
+        self._segments = self._renditions.main.container
+        return probes
 
     @staticmethod
     def _summed_up(probes: Sequence[Probe], *, live: bool, duration_us: int | None) -> Probe:

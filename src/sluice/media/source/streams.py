@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from sluice.core.errors import unsupported
 from sluice.core.limits import MOST_PIXELS
 from sluice.core.plan import AudioTrack, Track, VideoTrack
+from sluice.core.source_facts import language_of
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
 from sluice.media.source.trims import SKIP_SAMPLES, Trims
@@ -125,8 +126,16 @@ class StreamTrack:
         """The track, as far as it is known by now."""
         if isinstance(self._stream, AudioStream):
             context = self._stream.codec_context
-            rate, channels = context.sample_rate, context.channels
-            return AudioTrack(context.name, context.extradata or b"", rate, channels, context)
+            return AudioTrack(
+                context.name,
+                context.extradata or b"",
+                context.sample_rate,
+                context.channels,
+                context,
+                profile=context.profile or "",
+                bitrate_bps=context.bit_rate or None,
+                language=language_of(self._stream.metadata.get("language", "")),
+            )
         return self._video_track(self._stream)
 
     def _convert_picture(self, packet: Any, made: Packet) -> bool:
@@ -173,6 +182,9 @@ class StreamTrack:
             pixel_aspect=stream.sample_aspect_ratio,
             hides_beginning=self._hiding,
             context=context,
+            profile=context.profile or "",
+            frame_rate=stream.average_rate,
+            bitrate_bps=context.bit_rate or None,
         )
 
 

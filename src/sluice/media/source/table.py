@@ -6,12 +6,14 @@ is awaited, and its media is passed on as it arrives. The content of an HTTP add
 
 import asyncio
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from typing import Literal, Protocol
 
 from sluice.core.errors import unsupported
 from sluice.core.plan import Probe
 from sluice.core.request_headers import PLAIN, RequestHeaders
+from sluice.core.source_facts import Packaging
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.answer import Elsewhere, Endless, Recorded, SourceFinder
 from sluice.media.source.live import LiveHttpSource
@@ -29,6 +31,10 @@ class FileSource(Protocol):
 
     @property
     def notes(self) -> Notes: ...
+
+    @property
+    def packaging(self) -> Packaging:
+        """As far as it is known; from any thread."""
 
     def open(self) -> Probe: ...
 
@@ -49,6 +55,10 @@ class LiveSource(Protocol):
 
     @property
     def notes(self) -> Notes: ...
+
+    @property
+    def packaging(self) -> Packaging:
+        """As far as it is known."""
 
     async def open(self) -> Probe: ...
 
@@ -110,4 +120,5 @@ def _played(
     source = RtmpSource(found.url, dialer)
     for text in found.notes:
         source.notes.add(text)
+    source.packaging = replace(source.packaging, entries=found.entries)
     return source
