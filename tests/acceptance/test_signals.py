@@ -85,6 +85,15 @@ async def test_what_is_wrong_with_a_source_stands_in_the_document(
     assert _signal(document) == cases[-1][2]
     assert document["stats"]["level_dbfs"] == pytest.approx(-24.1, abs=1)
     assert document["stats"]["delay_s"] is None, "a recording has no edge"
+    facts = document["source_facts"]
+    assert (facts["container"], facts["live"], facts["duration_s"]) == (
+        "MP4",
+        False,
+        pytest.approx(6, abs=0.1),
+    )
+    video = {"width": 640, "height": 360, "frame_rate": 25, "gop_s": 1, "b_frames": False}
+    assert {name: facts["video"][name] for name in video} == video
+    assert (facts["audio"]["codec"], facts["audio"]["sample_rate"]) == ("aac", 44100)
     await asyncio.gather(*(node.client_stop(run) for run in runs))
 
 

@@ -22,6 +22,7 @@ from sluice.media.relay.playback import Playback
 from sluice.media.relay.read_ahead import LiveReadAhead
 from sluice.media.source.dash import DashSource
 from sluice.media.source.hls import HlsSource
+from sluice.media.source.seen import Seen
 from sluice.media.source.table import source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
@@ -177,7 +178,9 @@ class Screening:
         probe = await worker.call(source.open)
         spec = RelaySpec(url, stream_mode=StreamMode.COPY)
         tracks = Tracks(spec, probe)
-        playback = Playback(LiveReadAhead(source, tracks), send=self._take, pacer=Pacer(), worker=worker)
+        playback = Playback(
+            LiveReadAhead(source, tracks, Seen()), send=self._take, pacer=Pacer(), worker=worker
+        )
         playing = asyncio.create_task(playback.run())
         try:
             yield

@@ -25,6 +25,7 @@ from sluice.process.control import (
     Planned,
     Progress,
     RelayJob,
+    Sourced,
     StopSession,
     UpdateSession,
 )
@@ -193,6 +194,10 @@ async def test_the_document_tells_what_is_seen_of_the_media_until_its_process_is
     stats = cast(dict[str, object], document["stats"])
     shown = [stats[name] for name in ("level_dbfs", "av_offset_ms", "delay_s", "reconnects", "restarts")]
     assert shown == [-18.2, 12, 3.4, 2, 0]
+    assert document["source_facts"] is None
+    process.report(Sourced(run_id=task.id, facts={"container": "MP4"}))
+    document = await node.tasks.document(task.id)
+    assert document["source_facts"] == {"container": "MP4"}
     process.die()
     await settle()
     document = await node.tasks.document(task.id)

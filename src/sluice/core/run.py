@@ -55,6 +55,7 @@ from sluice.core.run_events import (
     RunEvent,
     Send,
     SetStage,
+    Sourced,
     Staged,
     Stop,
     StoreFailed,
@@ -136,6 +137,7 @@ class Run:
     counted_at: float = 0.0
     rates: dict[str, float] = field(default_factory=dict)  #: counts per second
     vitals: Vitals = UNKNOWN  #: of what leaves
+    facts: dict[str, Any] | None = None  #: of the source
     queue: tuple[Change, ...] = ()
     in_flight: InFlight | None = None  #: of the first in the queue
 
@@ -201,6 +203,10 @@ def _on_accepted(run: Run, event: Accepted, now: float) -> Result:
 
 def _on_planned(run: Run, event: Planned, now: float) -> Result:
     return replace(run, plan=event.plan), ()
+
+
+def _on_sourced(run: Run, event: Sourced, now: float) -> Result:
+    return replace(run, facts=event.facts), ()
 
 
 def _on_progressed(run: Run, event: Progressed, now: float) -> Result:
@@ -497,7 +503,7 @@ def _end_session(run: Run, reason: Reason, text: str, now: float) -> Result:
 
 
 def _after_update(run: Run, flight: InFlight, now: float) -> Result:
-    run = replace(run, position_us=0, pass_number=1, plan=None, idle_since=None)
+    run = replace(run, position_us=0, pass_number=1, plan=None, facts=None, idle_since=None)
     run = replace(run, begun_at=now, record=begin_anew(run.record), source_number=run.source_number + 1)
     if run.ending is not None and run.ending[0].of_source:
         queue = tuple(change for change in run.queue if type(change) is not Over)
@@ -587,6 +593,7 @@ _ON: dict[type[RunEvent], Callable[[Run, Any, float], Result]] = {
     Control: _on_asked,
     Accepted: _on_accepted,
     Planned: _on_planned,
+    Sourced: _on_sourced,
     Flowing: _on_flowing,
     Lost: _on_lost,
     Staged: _on_staged,

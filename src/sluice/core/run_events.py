@@ -74,6 +74,13 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Sourced:
+    """What is known of the source by now."""
+
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Flowing:
     """Media leaves (again)."""
 
@@ -194,6 +201,7 @@ RunEvent = (
     | Control
     | Accepted
     | Planned
+    | Sourced
     | Flowing
     | Lost
     | Staged

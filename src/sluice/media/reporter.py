@@ -9,7 +9,7 @@ from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
 from sluice.media.growth import CountsGrowth, Ends
 from sluice.media.session import Outcome
-from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, StageChanged
+from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, Sourced, StageChanged
 
 _NOTHING = Counts()
 
@@ -33,6 +33,10 @@ class Reporter:
     def planned(self, document: dict[str, Any]) -> None:
         """`document` as Plan.document makes it, perhaps with notes."""
         self._send(Planned(run_id=self._run_id, plan=document))
+
+    def sourced(self, document: dict[str, Any]) -> None:
+        """`document` as SourceFacts.document makes it."""
+        self._send(Sourced(run_id=self._run_id, facts=document))
 
     def flowing(self) -> None:
         """Media leaves (again)."""

@@ -328,6 +328,14 @@ class Planned(Document):
     plan: dict[str, Any]
 
 
+class Sourced(Document):
+    """What the source is, as far as it has shown by now (core.source_facts.SourceFacts.document)."""
+
+    type: Literal["sourced"] = "sourced"
+    run_id: str
+    facts: dict[str, Any]
+
+
 class Flowing(Document):
     """Packets leave (again)."""
 
@@ -411,6 +419,7 @@ Message = (
     | Probed
     | Accepted
     | Planned
+    | Sourced
     | Flowing
     | Lost
     | StageChanged

@@ -25,6 +25,7 @@ def document(record: TaskRecord, run: Run | None) -> dict[str, object]:
         "reason_text": run.note if run is not None and trying and run.note else task.reason_text,
         **row_of(task).shown(task),
         "plan": run.plan if run is not None else record.plan,
+        "source_facts": run.facts if run is not None else None,
         "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
         "pass": run.pass_number if run is not None else record.pass_number,
         "stats": _stats(run) if run is not None else None,

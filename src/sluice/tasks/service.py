@@ -40,6 +40,7 @@ from sluice.process.control import (
     Planned,
     Progress,
     Refused,
+    Sourced,
     StageChanged,
     StopSession,
 )
@@ -417,6 +418,7 @@ class TaskService:
 _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
     Accepted: lambda message: events.Accepted(),
     Planned: lambda message: events.Planned(message.plan),
+    Sourced: lambda message: events.Sourced(message.facts),
     Flowing: lambda message: events.Flowing(),
     Lost: lambda message: events.Lost(Reason.of(message.reason), message.text),
     StageChanged: lambda message: events.Staged(

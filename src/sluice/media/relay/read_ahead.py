@@ -5,6 +5,7 @@ live source is followed: when playing falls too far behind its edge, media time 
 or the source leaves something out (core/live_edge.py).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.source.hls_playlist import Part
+from sluice.media.source.seen import Seen
 from sluice.media.source.table import FileSource
 from sluice.process.link import FrameType
 
@@ -102,15 +104,20 @@ class FileReadAhead:
         self,
         source: FileSource,
         tracks: Tracks,
+        seen: Seen,
         *,
         begin_us: int,
         passes: int | None,
         probe: Probe,
         resumed: bool = False,
     ) -> None:
-        """`resumed`: the frame at `begin_us` was sent last, before this begins."""
+        """`seen` notes what is read. `resumed`: the frame at `begin_us` was sent last, before this begins."""
         self._source = source
         self._tracks = tracks
+        self._note = seen.note
+        #: What comes before this in a pass only prepares decoders. Behind a jump nothing is noted any more:
+        #: times have a gap there.
+        self._noted_us: float = begin_us
         # Sound alone needs nothing more: its chunks are long.
         in_segments = isinstance(source, EdgeSource) and tracks.has_pictures
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US if in_segments else AHEAD_US
@@ -161,6 +168,7 @@ class FileReadAhead:
                 self._go_back()
             raise
         self._ends.clear()
+        self._noted_us = math.inf
         self._kept.clear()
         self._over = self._resumed = False
         self._left = self._left + back if self._left is not None else None
@@ -174,9 +182,12 @@ class FileReadAhead:
         # The end of a pass gives less than was asked for. The next pass has to be read before that is sent.
         until_us = self._base_us + min(self._horizon_us, packets[-1].dts_us if packets else self._horizon_us)
         for packet in packets:
+            noted = packet.dts_us >= self._noted_us
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
             packet.shift(self._base_us)
+            if noted:
+                self._note(packet)
         made = self._tracks.push_all(packets)
         frames += self._without_repeats(made) if self._sent_until_us is not None else made
         if frames:
@@ -223,6 +234,7 @@ class FileReadAhead:
             self._left -= 1
         self._ends.clear()
         self._horizon_us = self._step_us
+        self._noted_us = 0 if self._noted_us < math.inf else math.inf
         self._source.seek(0)
         self._announce_end()
 
@@ -290,7 +302,9 @@ def _behind_the_end(position_us: int) -> SourceError:
 class LiveReadAhead:
     """A live source in segments, from where it was joined to its end, paced by its media time."""
 
-    def __init__(self, source: FileSource, tracks: Tracks) -> None:
+    def __init__(self, source: FileSource, tracks: Tracks, seen: Seen) -> None:
+        """`seen` notes what is read."""
+        self._note = seen.note
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US
         self.behind_us: int | None = None
         self._source = source
@@ -311,6 +325,7 @@ class LiveReadAhead:
             had_less = last_us < until_us - READ_US // 2  # there is no more yet
             self._newest_us = max(self._newest_us, last_us) if had_less else max(until_us, last_us)
         for packet in packets:
+            self._note(packet)
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)
         frames = self._tracks.push_all(packets)

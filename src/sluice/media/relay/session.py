@@ -83,6 +83,8 @@ class Relay:
         self._vitals = VitalsMeter()
         self._measures_lags = False  #: it has pictures and sound, or is live
         self._plan: Plan | None = None  #: the plan that was told last
+        self._facts: dict[str, Any] = {}  #: of the source, as they were told last
+        self._facts_at, self._facts_every_s = 0.0, 1.0
         self._notes: deque[str] = deque(maxlen=_MOST_NOTES)
         # Limited tries are those of a start; where such a job begins in mid-play, nothing has flowed yet.
         self._ever_flowed = job.start_tries is None and (job.position_us > 0 or job.pass_number > 1)
@@ -123,7 +125,7 @@ class Relay:
         self._job = job
         self._position, self._tries, self._cause = Position(job.position_us, job.pass_number), 0, None
         self._begun_at, self._played = self._loop.time(), None
-        self._attempt, self._flow, self._vitals = None, Flow(), VitalsMeter()
+        self._attempt, self._flow, self._vitals, self._facts = None, Flow(), VitalsMeter(), {}
         self._idle = self._idle_clock()
         self._pause() if job.paused else self._resume()
         if self._try is not None:
@@ -219,6 +221,7 @@ class Relay:
 
     def _next_attempt(self) -> Attempt:
         self._flow, self._source_number = Flow(), self._job.source_number
+        self._facts_at, self._facts_every_s = 0.0, 1.0
         host = AttemptHost(self._until_start, self._into_room, self._send, self._resumed, self._repeats)
         begin = Begin(self._position, resumed=self._sent_at > self._begun_at, behind=self._played)
         return Attempt(self._job, self._context, host, begin)
@@ -366,6 +369,16 @@ class Relay:
                 document["notes"] = list(self._notes)
             self._report.planned(document)
 
+    def _tell_facts(self, attempt: Attempt, now: float) -> None:
+        """Tells what the source is: often at its beginning, and then rarely."""
+        if now < self._facts_at or (facts := attempt.facts) is None:
+            return
+        self._facts_at, self._facts_every_s = now + self._facts_every_s, min(60.0, 2 * self._facts_every_s)
+        document = facts.document()
+        if document != self._facts:
+            self._facts = document
+            self._report.sourced(document)
+
     def _lost(self, reason: Reason, text: str) -> None:
         self._flowing = False
         if self._resumed.is_set():  # while it is paused nothing flows that could be lost
@@ -377,6 +390,7 @@ class Relay:
             self._idle.media_at(now)
         self._tell_plan()
         if self._attempt is not None:
+            self._tell_facts(self._attempt, now)
             self._watch_flow(self._attempt, now)
         if self._flowing and not self._flow.begun and now - self._sent_at > SILENT_S:
             self._lost(Reason.SOURCE_INTERRUPTED, "no packet of the new source has left yet")
