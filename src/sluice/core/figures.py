@@ -94,11 +94,11 @@ class Growth:
         self._known: dict[tuple[str, str], float] = {}
 
     def note(self, figure: Figure, total: float, label: str = "") -> None:
-        """A total that is less than before has begun anew."""
+        """A total that is less than before was read while it was being moved, and counts when it is more."""
         key = figure.name, label
         known = self._known.get(key, 0)
-        if total != known:
-            self._tally.add(figure, total - known if total > known else total, label)
+        if total > known:
+            self._tally.add(figure, total - known, label)
             self._known[key] = total
 
 

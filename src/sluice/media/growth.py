@@ -38,5 +38,7 @@ class CountsGrowth:
             for kind, seconds in by_kind.items():
                 note(figure, seconds, kind.value)
         for rule, count in totals.dropped.items():
-            self._drops.add(rule, max(0, count - self._dropped.get(rule, 0)))
-            self._dropped[rule] = count
+            known = self._dropped.get(rule, 0)
+            if count > known:
+                self._drops.add(rule, count - known)
+                self._dropped[rule] = count

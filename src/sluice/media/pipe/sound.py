@@ -79,20 +79,20 @@ class SoundPipe:
 
     @property
     def dropped(self) -> int:
-        return self._counted.dropped + self._pipe.dropped
+        return self._sum().dropped
 
     @property
     def left_out(self) -> int:
-        return self._counted.left_out + self._pipe.left_out
+        return self._sum().left_out
 
     @property
     def decode_s(self) -> float:
         """CPU time."""
-        return self._counted.decode_s + self._pipe.decode_s
+        return self._sum().decode_s
 
     @property
     def encode_s(self) -> float:
-        return self._counted.encode_s + self._pipe.encode_s
+        return self._sum().encode_s
 
     @property
     def end_us(self) -> int:
@@ -160,6 +160,17 @@ class SoundPipe:
         self._convert.loudness = loudness
         return self._convert.set_gain(volume / FULL_VOLUME, from_us)
 
+    def _sum(self) -> _Counted:
+        """What was counted. Another thread may ask: pipes are changed in one step, without a call between."""
+        counted, pipe = self._counted, self._convert or self._copy
+        assert pipe is not None  # noqa: S101 - there is always one of them
+        return _Counted(
+            counted.dropped + pipe.dropped,
+            counted.left_out + pipe.left_out,
+            counted.decode_s + pipe.decode_s,
+            counted.encode_s + pipe.encode_s,
+        )
+
     @property
     def _pipe(self) -> OpusPipe | OpusCopy:
         pipe = self._convert or self._copy
@@ -179,9 +190,9 @@ class SoundPipe:
     def _to_conversion(self, gain: float, from_us: int) -> list[OutFrame]:
         """Converts the packets that were copied from a little before `from_us` on, and goes on converting."""
         from_us = min((at_us for _, at_us in self._recent if at_us >= from_us), default=self._pipe.end_us)
-        self._counted = _Counted(self.dropped, self.left_out, self.decode_s, self.encode_s)
-        self._convert = convert = OpusPipe(self._track, live=self._live)
-        self._copy, self._unaligned, self._begin_us = None, True, None
+        convert, counted = OpusPipe(self._track, live=self._live), self._sum()
+        self._counted, self._convert, self._copy = counted, convert, None
+        self._unaligned, self._begin_us = True, None
         for packet, at_us in self._recent:
             if at_us >= from_us - _PREROLL_US - _SETTLE_US:
                 self.push(replace(packet, pts_us=at_us + packet.skipped_us))
@@ -203,9 +214,9 @@ class SoundPipe:
         assert self._convert is not None  # noqa: S101 - called while converting
         if self._convert.next_us != begin_us:
             return []
-        self._counted = _Counted(self.dropped, self.left_out, self.decode_s, self.encode_s)
-        self._convert = self._copy_from_us = None
-        self._copy = OpusCopy()
+        copy, counted = OpusCopy(), self._sum()
+        self._counted, self._convert, self._copy = counted, None, copy
+        self._copy_from_us = None
         return self._copied(replace(packet, pts_us=begin_us))
 
 

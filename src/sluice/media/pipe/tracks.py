@@ -202,9 +202,9 @@ class Tracks:
     def restart(self, begin_us: int) -> None:
         """The source goes on elsewhere, with sound from `begin_us` on."""
         with self._lock:
-            self._counted, self._failure = self.counts(), None
-            video, audio = self._video_track, self._audio_track
-            self._video = self._audio = self._video_track = self._audio_track = None
+            counted, video, audio = self.counts(), self._video_track, self._audio_track
+            self._counted, self._video, self._audio = counted, None, None
+            self._video_track = self._audio_track = self._failure = None
             if video is not None:
                 self._begin_video(video)
             if audio is not None:
