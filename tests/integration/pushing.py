@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.figures import Tally
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
@@ -77,6 +78,16 @@ class Pushing:
             self._dialer, self._links, self._pacer, threads, threads, lambda message: None
         )
         self._taps = Taps(self._shop)
+
+    @property
+    def tally(self) -> Tally:
+        """What the process has counted."""
+        return self._shop.tally
+
+    @property
+    def received(self) -> int:
+        """Bytes that came from the room."""
+        return self._shop.links.received
 
     def begin(self, url: str, limits: PushLimits = QUICK, **changes: object) -> Reporter:
         settings: dict[str, object] = {
