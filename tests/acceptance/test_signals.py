@@ -51,7 +51,7 @@ def test_no_clip_of_the_tests_is_named(good: list[Path]) -> None:
 
 
 async def test_what_is_wrong_with_a_source_stands_in_the_document(
-    node: ServedNode, files: str, clips: Clips
+    node: ServedNode, files: str, clips: Clips, live_url: str
 ) -> None:
     await asyncio.to_thread(_make_bad, clips.folder)
     cases = [
@@ -81,7 +81,11 @@ async def test_what_is_wrong_with_a_source_stands_in_the_document(
         begins_s = 3 if name == "frozen.mp4" else 0
         since = document["signal"]["video_since"] - document["started_at"]
         assert since == pytest.approx(begins_s, abs=1.5), "the time at which that left"
-    document = await node.task(runs[-1])
+    runs.append(await node.start(new_room(), live_url))
+    live = await node.until(runs[-1], lambda d: d["stats"]["delay_s"] is not None and d["source_facts"])
+    assert 0 <= live["stats"]["delay_s"] < 3
+    assert (live["source_facts"]["live"], live["source_facts"]["duration_s"]) == (True, None)
+    document = await node.task(runs[-2])
     assert _signal(document) == cases[-1][2]
     assert document["stats"]["level_dbfs"] == pytest.approx(-24.1, abs=1)
     assert document["stats"]["delay_s"] is None, "a recording has no edge"

@@ -164,6 +164,7 @@ class Screening:
         self.pictures: list[tuple[int, int, bool]] = []  #: number, stamp, key
         self.sounds: list[int] = []  #: stamps
         self.lags: list[int] = []  #: how much later than its stamp says each picture went, microseconds
+        self.playback: Playback
         self._numbers = numbers
         self._loop = asyncio.get_running_loop()
 
@@ -178,7 +179,7 @@ class Screening:
         probe = await worker.call(source.open)
         spec = RelaySpec(url, stream_mode=StreamMode.COPY)
         tracks = Tracks(spec, probe)
-        playback = Playback(
+        playback = self.playback = Playback(
             LiveReadAhead(source, tracks, Seen()), send=self._take, pacer=Pacer(), worker=worker
         )
         playing = asyncio.create_task(playback.run())
@@ -238,7 +239,10 @@ async def test_after_a_long_stall_it_goes_on_at_the_edge(
             edge = int(origin.made_s) * RATE
             await origin.go_on(lambda: screening.shown >= edge)
             behind = int(origin.made_s) * RATE - screening.shown
+            told_us = screening.playback.behind_us
     screening.check()
+    assert told_us is not None
+    assert told_us / 1e6 == pytest.approx(behind / RATE, abs=1.5), "as of the last look at the playlist"
     assert [left_out > (12 - BOUND) * RATE for left_out in screening.jumps()] == [True], "one jump"
     assert behind <= (TARGET + 1) * RATE + RATE // 2, "no further behind than one who joins"
     # Nothing is heard of the jump: the only gap is where the origin stalled.
