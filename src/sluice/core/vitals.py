@@ -41,10 +41,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The mean square of some sound, 1.0 for a full-scale square wave; `weight` is how much sound it is."""
+    """The mean square of some sound, 1.0 for a full-scale square wave."""
 
     mean_square: float
-    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +117,15 @@ class SoundWatch:
         self._quiet_at: float | None = None  #: since when all was silent that was heard
         self._state: State = "ok"
         self._since = 0.0
-        self._sum, self._weight = 0.0, 0  #: since the level was taken
+        self._sum, self._count = 0.0, 0  #: since the level was taken
         self._level: float | None = None
 
     def hear(self, level: Level, now: float) -> bool:
         """Returns whether the state is another one now."""
         begins = self._heard_at is None or now - self._heard_at > _UNKNOWN_S
         self._heard_at = now
-        self._sum += level.mean_square * level.weight
-        self._weight += level.weight
+        self._sum += level.mean_square
+        self._count += 1
         if not is_silent(level.mean_square):
             self._quiet_at = None
         elif begins or self._quiet_at is None:
@@ -148,9 +147,9 @@ class SoundWatch:
         """The level in dBFS since the last call; the last one where nothing was heard since."""
         if self.signal(now) is None:
             self._level = None
-        elif self._weight:
-            self._level = dbfs(self._sum / self._weight)
-        self._sum, self._weight = 0.0, 0
+        elif self._count:
+            self._level = dbfs(self._sum / self._count)
+        self._sum, self._count = 0.0, 0
         return self._level
 
 

@@ -42,7 +42,7 @@ class AacPipe:
         self.dropped = 0  #: packets that could not be decoded
         self.decoding, self.encoding = Stopwatch(_MEASURED), Stopwatch(_MEASURED)
         self.level: Level | None = None  #: of the sound that came last
-        self._meter = LevelMeter()
+        self._meter = LevelMeter(1.0)
         self.end_us: int | None = None  #: where the run ends at present; None before it begins
         decoder = av.CodecContext.create("opus", "r")
         assert isinstance(decoder, AudioCodecContext)  # noqa: S101 - Opus is audio
@@ -69,7 +69,9 @@ class AacPipe:
         units: list[Unit] = []
         for frame in frames:
             assert isinstance(frame, AudioFrame)  # noqa: S101
-            self.level = self._meter.level_of(frame)
+            for plane in frame.planes:
+                self._meter.add(memoryview(plane).cast("f")[: frame.samples])
+            self.level = self._meter.take()
             units += self._take(frame, at_us)
             at_us += frame.samples * 1_000_000 // _OPUS_RATE
         return units

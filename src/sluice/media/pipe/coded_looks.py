@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from sluice.core.errors import SourceError
 from sluice.core.vitals import Look
 from sluice.media.pipe.decoder import open_decoder
-from sluice.media.pipe.looks import LOOK_US, SMALL, Sketcher, differ, empty_bytes, is_black
+from sluice.media.pipe.looks import LOOK_US, SMALL, SMALL_UNIT, Sketcher, differ, empty_bytes, is_black
 from sluice.media.stopwatch import Stopwatch
 
 #: A picture is suspected to stand still when a coded one was nearly empty within this.
@@ -30,7 +30,7 @@ class CodedLooks:
     def __init__(self, extradata: bytes, width: int, height: int) -> None:
         self.decoding = Stopwatch()
         self.suspicious = False  #: the next look may take the time of decoding
-        self._size = width, height
+        self._small_bytes = SMALL * empty_bytes(width, height)
         self.extradata = extradata
         self._decoder: VideoCodecContext | None = None
         self._broken = False
@@ -41,8 +41,9 @@ class CodedLooks:
         self._comparable = False  #: with `_sketch`
         self._missed = False  #: pictures behind the key frame were not looked at
         self._least = 1 << 62  #: the size of the smallest picture
-        self._filled: list[bytes] = []  #: the first pictures since the last look that are not empty
-        self._largest = b""  #: and the largest of them all
+        self._filled = 0  #: pictures since the last look that are not empty
+        self._first: list[bytes] = []  #: the first of them
+        self._largest = b""  #: and the largest
         self._others = 0  #: pictures since the last look that are no key frames
         self._look_us = self._empty_us = -(1 << 62)
 
@@ -51,29 +52,27 @@ class CodedLooks:
         for another look."""
         if key:
             self._key, self._comparable, self._missed = data, self._known, False
-            self._filled, self._largest = [], b""
+            self._filled, self._first, self._largest = 0, [], b""
         else:
-            self._note(data, size, units, at_us)
+            self._others += 1
+            if size < self._least:
+                self._least = size
+            if size <= self._small_bytes + units * SMALL_UNIT:
+                self._empty_us, self.suspicious = at_us, not self._broken
+            if size > _EMPTY * self._least + _EMPTY_BYTES:
+                self._filled += 1
+                if self._filled <= _MOST_DECODED:
+                    self._first.append(data)
+                if size > len(self._largest):
+                    self._largest = data
         if 0 <= at_us - self._look_us < LOOK_US:
             return None
         begins, self._look_us = self._look_us < 0, at_us
         stands = at_us - self._empty_us <= _SUSPECT_US or not self._others
         self.suspicious = stands and not begins and not self._broken
         seen = self._compare() if self.suspicious else self._trust()
-        self._filled, self._largest, self._others = [], b"", 0
+        self._filled, self._first, self._largest, self._others = 0, [], b"", 0
         return seen
-
-    def _note(self, data: bytes, size: int, units: int, at_us: int) -> None:
-        self._others += 1
-        self._least = min(self._least, size)
-        if size <= SMALL * empty_bytes(*self._size, units):
-            self._empty_us = at_us
-            self.suspicious = not self._broken
-        if size > _EMPTY * self._least + _EMPTY_BYTES:
-            if len(self._filled) <= _MOST_DECODED:
-                self._filled.append(data)
-            if size > len(self._largest):
-                self._largest = data
 
     def _trust(self) -> Look:
         """It moves, by its sizes."""
@@ -89,7 +88,7 @@ class CodedLooks:
                 self._decode(self._key)
                 changed = self._comparable and differ(before or b"", self._sketch or b"")
                 self._known, self._key = not self._missed, b""
-            for data in self._filled if len(self._filled) <= _MOST_DECODED else [self._largest]:
+            for data in self._first if self._filled <= _MOST_DECODED else [self._largest]:
                 before = self._sketch
                 self._decode(data)
                 changed = changed or differ(before or b"", self._sketch or b"")

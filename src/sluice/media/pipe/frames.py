@@ -10,7 +10,7 @@ from sluice.process.link import FrameType
 class OutFrame:
     """One access unit or Opus packet at media time `media_us` (microseconds of the session's own clock).
     `again`: it was sent before, and prepares decoders for the place where the source goes on. `seen`: what
-    was seen of the picture, or how loud the sound is from here on; of few frames only."""
+    was seen of the picture, or how loud the sound is up to here; of few frames only."""
 
     type: FrameType
     media_us: int

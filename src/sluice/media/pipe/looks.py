@@ -24,6 +24,8 @@ _NOISE_US = 2_000_000
 #: An encoder that improves a picture which stands still makes some pictures of less than so many times the
 #: least size.
 SMALL = 3
+#: And so many bytes for each NAL unit.
+SMALL_UNIT = 40
 #: Codecs of which the least size is known.
 _SIZED = frozenset({"h264", "hevc"})
 
@@ -53,9 +55,9 @@ def is_black(sketch: bytes) -> bool:
     return len(sketch.translate(None, _DARK)) <= _MOST_LIT * len(sketch)
 
 
-def empty_bytes(width: int, height: int, units: int = 1) -> int:
-    """The most bytes that a picture of H.264 takes in which nothing changes, in so many NAL units."""
-    return 24 + width * height // 256 // 128 + 14 * (units - 1)
+def empty_bytes(width: int, height: int) -> int:
+    """The most bytes that a picture of H.264 takes in which nothing changes, in one NAL unit."""
+    return 24 + width * height // 256 // 128
 
 
 class FrameLooks:

@@ -14,7 +14,6 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 
 from sluice.core.plan import OPUS_BITRATE_BPS
-from sluice.core.vitals import Level
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.gain import FRAME_SAMPLES, Gain, frame_of, ramp
 from sluice.media.pipe.level import LevelMeter
@@ -42,7 +41,7 @@ _LEAD = 2
 #: One frame in so many is measured.
 _MEASURED = 16
 #: Levels are of so many frames.
-_LEVEL = 10
+_LEVEL = 16
 _BYTES = FRAME_SAMPLES * FRAME_BYTES
 
 
@@ -63,7 +62,7 @@ class OpusEncode:
         self._run = run
         self._encoder = _opus_encoder()
         self.encoding = Stopwatch(_MEASURED)
-        self._meter = LevelMeter()
+        self._meter, self._unheard = LevelMeter(), 0  #: and frames since the last level
         self._pcm = bytearray()  #: sound that is not encoded yet
         self._made: deque[_Made] = deque(maxlen=_MOST_KEPT)
         self._next = 0  #: sample of the run that is to be encoded next
@@ -135,16 +134,15 @@ class OpusEncode:
 
     def _encode(self, sound: bytes, stamps: list[int]) -> list[OutFrame]:
         out: list[OutFrame] = []
-        view = memoryview(sound)
+        samples, meter = memoryview(sound).cast("h"), self._meter
         encode, gain, clock = self._encoder.encode, self._gain, self.encoding
         for at, media_us, frame in zip(count(0, _BYTES), stamps, self._frames(sound), strict=False):
             (packet,) = clock.time(encode, frame)  # libopus gives one for each frame
-            level: Level | None = None
-            if at % (_LEVEL * _BYTES) == 0:
-                part = view[at : at + _LEVEL * _BYTES]
-                level = self._meter.level(part, gain=gain, weight=len(part) // _BYTES)
-            out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet), seen=level))
             self._made.append(_Made(media_us, sound[at : at + _BYTES], gain))
+            meter.add(samples[at // 2 : (at + _BYTES) // 2])
+            self._unheard = unheard = (self._unheard + 1) % _LEVEL
+            level = meter.take(gain) if not unheard else None
+            out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet), seen=level))
         return out
 
     def _frames(self, sound: bytes) -> Iterator[AudioFrame]:

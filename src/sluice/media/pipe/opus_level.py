@@ -44,7 +44,8 @@ class OpusLevel:
             return None
         if at_us < (self._begun_us or 0) + _PREROLL_US or not sound:
             return None
-        level = self._meter.level(sound)
+        self._meter.add(memoryview(sound).cast("h"))
+        level = self._meter.take()
         if self._loud_us is None or not is_silent(level.mean_square):
             self._loud_us = at_us
         if not is_silent(level.mean_square) or at_us - self._loud_us > _CLOSELY_US:

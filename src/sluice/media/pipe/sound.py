@@ -79,7 +79,8 @@ class SoundPipe:
 
     @property
     def dropped(self) -> int:
-        return self._sum().dropped
+        counted, pipe = self._counted, self._convert or self._copy  # asked for at each packet
+        return counted.dropped + pipe.dropped if pipe is not None else 0
 
     @property
     def left_out(self) -> int:
