@@ -44,6 +44,7 @@ from sluice.core.limits import (
     MOST_USER_PEERS,
     MOST_USER_STREAMS,
 )
+from sluice.core.tasks import LISTED_S
 from sluice.core.urls import CALLBACK_URL
 
 
@@ -120,9 +121,19 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSettings:
+    """`form` is `console` or `json`; None: the first on a terminal. Without a `file` lines go to standard
+    error."""
+
+    level: str
+    form: str | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     data: Path
-    log_level: str
+    log: LogSettings
     listen: ListenSettings
     rooms: RoomSettings
     media: MediaSettings
@@ -130,6 +141,8 @@ class Settings:
     http: HttpSettings = HttpSettings()
     ice_servers: tuple[IceServer, ...] = ()  #: browsers are told of them
     bots: BotSettings = BotSettings()
+    #: Seconds that ended tasks and settled callbacks are kept; None: the defaults of each.
+    keep_s: int | None = None
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -168,7 +181,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         raise BadInput(places[given], f"is of no use without {_written_as(other, places[given])}")
     return Settings(
         data=raw.data,
-        log_level=raw.log_level,
+        log=LogSettings(raw.log_level, raw.log_format, raw.log_file and raw.log_file.absolute()),
         listen=raw.listen,
         rooms=RoomSettings(
             raw.room_processes, raw.media_port, raw.public_ip, raw.most_kept_mb, raw.peer_seats()
@@ -184,6 +197,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         bots=BotSettings(
             StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
         ),
+        keep_s=raw.keep,
     )
 
 
@@ -261,6 +275,17 @@ def _parse_hosts(value: object) -> tuple[str, ...]:
 
 def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
     return tuple(parse_ice_server(item) for item in _items(value))
+
+
+def _parse_keep(value: object) -> int:
+    """Seconds."""
+    found = re.fullmatch("([0-9]{1,5})([hd])", str(value).strip())
+    if found is None:
+        raise ValueError("write hours or days, such as 72h or 30d")
+    seconds = int(found[1]) * (3600 if found[2] == "h" else 86400)
+    if seconds < LISTED_S:
+        raise ValueError("must be at least 72h, for which callers may list ended tasks")
+    return seconds
 
 
 def _cores() -> int:
@@ -349,6 +374,9 @@ class _Raw(BaseModel):
     most_failed_logins: _Most = MOST_FAILED_LOGINS
     most_admin_tries: _Most = MOST_ADMIN_TRIES
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] | None = None
+    log_file: Path | None = None
+    keep: Annotated[int | None, BeforeValidator(_parse_keep)] = None
 
     def peer_seats(self) -> SeatLimits:
         return SeatLimits(

@@ -2,12 +2,21 @@
 
 Only `BotApiError` becomes a failure envelope; only `to_refusal` makes it of the errors of the core:
 TaskNotFound  -> TASK_NOT_FOUND       AccessRefused -> PERMISSION_DENIED
-LimitReached  -> TOO_MANY_STREAMS     Overloaded    -> NO_CAPACITY       any other -> INTERNAL_ERROR
+LimitReached  -> TOO_MANY_STREAMS     Overloaded    -> NO_CAPACITY
+Unavailable   -> UNAVAILABLE          any other     -> INTERNAL_ERROR
 """
 
 from dataclasses import dataclass
 
-from sluice.core.errors import AccessRefused, Culprit, LimitReached, Overloaded, SluiceError, TaskNotFound
+from sluice.core.errors import (
+    AccessRefused,
+    Culprit,
+    LimitReached,
+    Overloaded,
+    SluiceError,
+    TaskNotFound,
+    Unavailable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ TOO_MANY_STREAMS = Row(409, "too many streams")
 NO_CAPACITY = Row(409, "no capacity")
 TOO_MANY_REQUESTS = Row(429, "too many requests", 429)
 INTERNAL_ERROR = Row(500, "internal error", 500)
+UNAVAILABLE = Row(503, "service unavailable: %s", 503)
 
 
 class BotApiError(SluiceError):
@@ -60,6 +70,8 @@ def to_refusal(error: SluiceError) -> BotApiError:
             row = TOO_MANY_STREAMS
         case Overloaded():
             row = NO_CAPACITY
+        case Unavailable():
+            return BotApiError(UNAVAILABLE, str(error))
         case _:
             row = INTERNAL_ERROR
     return BotApiError(row, why=str(error))
