@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from sluice.core.addresses import AddressPolicy
+from sluice.core.figures import Tally
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
@@ -71,7 +73,21 @@ class Pushing:
         self._dialer = Dialer(AddressPolicy(["127.0.0.0/8", "::1/128"]), tls)
         self._pacer = Pacer()
         self._links = FrameLinks()
-        self._taps = Taps(self._links, self._pacer)
+        threads = ThreadPoolExecutor(1)  # no push uses them: FFmpeg only encodes its sound
+        self._shop = MediaContext(
+            self._dialer, self._links, self._pacer, threads, threads, lambda message: None
+        )
+        self._taps = Taps(self._shop)
+
+    @property
+    def tally(self) -> Tally:
+        """What the process has counted."""
+        return self._shop.tally
+
+    @property
+    def received(self) -> int:
+        """Bytes that came from the room."""
+        return self._shop.links.received
 
     def begin(self, url: str, limits: PushLimits = QUICK, **changes: object) -> Reporter:
         settings: dict[str, object] = {
@@ -88,10 +104,7 @@ class Pushing:
         job = PushJob.model_validate(settings | changes)
 
         def make(report: Callable[[Message], None]) -> Push:
-            # No push uses threads: FFmpeg only encodes its sound.
-            threads = ThreadPoolExecutor(1)
-            shop = MediaContext(self._dialer, self._links, self._pacer, threads, threads, report)
-            return Push(job, shop, self._taps, limits)
+            return Push(job, replace(self._shop, report=report), self._taps, limits)
 
         self.pushes.append(Reporter(make))
         return self.pushes[-1]

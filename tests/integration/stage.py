@@ -101,6 +101,10 @@ class Stage:
         self.session = Relay(self.job, self._shop)
         self.running = asyncio.create_task(self.session.run())
 
+    @property
+    def shop(self) -> MediaContext:
+        return self._shop
+
     async def end(self) -> tuple[str, str]:
         """Reason and text of the session's end, which it tells once and last."""
         async with asyncio.timeout(20):

@@ -22,6 +22,7 @@ from sluice.media.relay.playback import Playback
 from sluice.media.relay.read_ahead import LiveReadAhead
 from sluice.media.source.dash import DashSource
 from sluice.media.source.hls import HlsSource
+from sluice.media.source.seen import Seen
 from sluice.media.source.table import source_for
 from sluice.media.worker import Worker
 from sluice.net.dial import Dialer
@@ -163,6 +164,7 @@ class Screening:
         self.pictures: list[tuple[int, int, bool]] = []  #: number, stamp, key
         self.sounds: list[int] = []  #: stamps
         self.lags: list[int] = []  #: how much later than its stamp says each picture went, microseconds
+        self.playback: Playback
         self._numbers = numbers
         self._loop = asyncio.get_running_loop()
 
@@ -177,7 +179,9 @@ class Screening:
         probe = await worker.call(source.open)
         spec = RelaySpec(url, stream_mode=StreamMode.COPY)
         tracks = Tracks(spec, probe)
-        playback = Playback(LiveReadAhead(source, tracks), send=self._take, pacer=Pacer(), worker=worker)
+        playback = self.playback = Playback(
+            LiveReadAhead(source, tracks, Seen()), send=self._take, pacer=Pacer(), worker=worker
+        )
         playing = asyncio.create_task(playback.run())
         try:
             yield
@@ -235,7 +239,10 @@ async def test_after_a_long_stall_it_goes_on_at_the_edge(
             edge = int(origin.made_s) * RATE
             await origin.go_on(lambda: screening.shown >= edge)
             behind = int(origin.made_s) * RATE - screening.shown
+            told_us = screening.playback.behind_us
     screening.check()
+    assert told_us is not None
+    assert told_us / 1e6 == pytest.approx(behind / RATE, abs=1.5), "as of the last look at the playlist"
     assert [left_out > (12 - BOUND) * RATE for left_out in screening.jumps()] == [True], "one jump"
     assert behind <= (TARGET + 1) * RATE + RATE // 2, "no further behind than one who joins"
     # Nothing is heard of the jump: the only gap is where the origin stalled.

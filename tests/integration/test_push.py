@@ -12,7 +12,7 @@ from av.filter import Graph
 
 from sluice.media import flow
 from sluice.media.sink.rtmp import RtmpSink
-from sluice.process.control import Flowing, Planned, StageChanged
+from sluice.process.control import Flowing, Planned, Progress, StageChanged
 from sluice.wire import rtmp_chunks as chunks
 from sluice.wire.flv import PacketType, parse_video_tag
 from sluice.wire.h264 import AvcConfig, Sps, split_avcc
@@ -46,6 +46,10 @@ async def server(anyio_backend: str) -> AsyncIterator[Cdn]:
         yield server
 
 
+def _state(progress: Progress) -> str | None:
+    return progress.vitals.audio.state if progress.vitals.audio is not None else None
+
+
 def stamps(messages: list[Message]) -> list[int]:
     return [message.timestamp for message in messages]
 
@@ -66,6 +70,30 @@ def in_order(connection: Connection) -> bool:
 
 
 class TestMedia:
+    async def test_it_tells_of_what_leaves_how_loud_it_is_and_how_pictures_lie_to_sound(
+        self, stage: Pushing, server: Cdn
+    ) -> None:
+        push = stage.begin(server.url("cam"))
+        with playing(Broadcaster(stage.room)) as publisher:
+            await until(lambda: any(told.vitals.av_offset_ms is not None for told in push.of(Progress)))
+            vitals = push.progress.vitals
+            assert vitals.audio is not None
+            assert vitals.audio.state == "ok"
+            assert vitals.level_dbfs is not None
+            assert -60 < vitals.level_dbfs < -5, "a beep of 80 ms each second"
+            assert vitals.av_offset_ms is not None
+            assert abs(vitals.av_offset_ms) < 400, "no more than sound and pictures wait for each other"
+            assert vitals.video is None, "pictures of a push are not looked at"
+            publisher.audio = False
+            publisher.say()
+            await until(lambda: _state(push.progress) == "silent")
+            assert await push.stop() == ("stopped", "stopped by api")
+        counted = stage.tally.values
+        assert counted["media_frames"]["video"] == push.progress.video_frames
+        assert counted["media_sent_bytes"] == {"cdn": push.progress.bytes_out}
+        assert counted["media_encode_seconds"]["audio"] > 0
+        assert stage.received > 10_000
+
     async def test_a_publisher_s_stream_arrives_whole(self, stage: Pushing, server: Cdn) -> None:
         push = stage.begin(server.url("cam?key=1&x=2"))
         await until(lambda: push.stages == ["waiting"])

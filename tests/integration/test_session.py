@@ -19,9 +19,10 @@ from av.filter import Graph
 
 from sluice.core.lifecycle import Reason
 from sluice.core.retry import ROOM_PAUSES_S
+from sluice.core.vitals import UNKNOWN
 from sluice.media.pacer import Pacer
 from sluice.media.source.file import DemuxSource
-from sluice.process.control import Done, Finished, Flowing, Lost, Planned, Progress
+from sluice.process.control import ControlSession, Done, Finished, Flowing, Lost, Planned, Progress, Sourced
 from sluice.process.documents import Hello, KeyFrameRequest, Replaced
 from sluice.process.link import KEY_FRAME, FrameType
 from tests.integration.clips import make_mp4
@@ -123,6 +124,41 @@ async def test_a_file_is_played_to_its_end(stage: Stage, files: str, clips: Path
     steps = {b.media_us - a.media_us for a, b in pairwise(audio)}
     assert steps == {20_000}
     assert abs(audio[0].media_us) < 45_000, "with the picture"
+
+
+async def test_what_it_sends_is_counted_for_its_process(stage: Stage, files: str, clips: Path) -> None:
+    stage.begin(f"{files}/long.mp4", stream_mode=0, width=80, height=60)
+    await stage.end()
+    stage.reports.clear()
+    stage.begin(f"{files}/missing.mp4", idle_s=0.8)
+    await stage.end()
+    counted = stage.shop.tally.values
+    video, audio = stage.room.of(FrameType.VIDEO), stage.room.of(FrameType.AUDIO)
+    assert counted["media_frames"] == {"video": len(video), "audio": len(audio)}
+    assert counted["media_sent_bytes"] == {"room": sum(len(f.payload) for f in (*video, *audio))}
+    assert counted["media_reconnects"]["source"] >= 1, "of the one that is missing"
+    for figure in ("media_decode_seconds", "media_encode_seconds"):
+        assert all(0 < counted[figure][kind] < 3 for kind in ("video", "audio"))
+    received = stage.shop.dialer.received.total
+    assert received >= (clips / "long.mp4").stat().st_size
+
+
+async def test_a_relay_that_is_paused_is_not_frozen(stage: Stage, files: str) -> None:
+    stage.begin(f"{files}/long.mp4", loop=True)
+    await stage.until(lambda: any(told.vitals.video is not None for told in stage.of(Progress)))
+    before = len(stage.of(Progress))
+    assert await stage.session.control(ControlSession(run_id="run_1", paused=True)) is None
+    paused = stage.of(Progress)[before:]
+    assert paused
+    assert all(told.vitals == UNKNOWN for told in paused)
+    await stage.session.control(ControlSession(run_id="run_1", paused=False))
+    await stage.until(lambda: stage.of(Progress)[-1].vitals.video is not None)
+    (signal,) = {told.vitals.video for told in stage.of(Progress)[-1:]}
+    assert signal is not None
+    assert signal.state == "ok"
+    assert {told.facts["container"] for told in stage.of(Sourced)} == {"MP4"}
+    stage.session.stop()
+    await stage.end()
 
 
 async def test_it_is_paced_by_the_clock(stage: Stage, files: str) -> None:

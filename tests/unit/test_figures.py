@@ -2,7 +2,7 @@
 
 import pytest
 
-from sluice.core.figures import DEATHS, TABLES, Account, Figure, Ledger, Tally, Values, shared_name
+from sluice.core.figures import DEATHS, TABLES, Account, Figure, Growth, Ledger, Tally, Values, shared_name
 from sluice.core.node_figures import FAMILIES, Counts, Family, Histogram
 
 PACKETS = Figure("packets", "Packets", total=True, label="direction")
@@ -82,3 +82,13 @@ def test_counts_begin_with_zero_where_it_is_known_what_there_is() -> None:
     counts.observe(timed, -0.5)
     assert counts.totals(labelled) == {("x",): 0, ("y",): 2}
     assert (counts.histograms(timed)[()].counts, counts.histograms(timed)[()].sum) == ([1, 0], 0.0)
+
+
+def test_a_total_that_seems_to_go_back_is_counted_when_it_is_more() -> None:
+    tally = Tally()
+    one, other = Growth(tally), Growth(tally)
+    for total in (3, 3, 5, 1, 6):
+        one.note(PACKETS, total, "in")
+    other.note(PACKETS, 10, "in")
+    other.note(PACKETS, 0, "out")
+    assert tally.values == {"packets": {"in": 16}}

@@ -584,3 +584,16 @@ def test_an_update_does_not_bring_back_who_was_replaced() -> None:
     run, _ = step(run, Row(run.task).persist(persist), NOW)
     run, _ = step(run, Finished(Reason.REPLACED, "", source_number=1), NOW)
     assert run.ending == (Reason.REPLACED, "")
+
+
+def test_rates_are_of_the_second_before_not_of_the_moment_before() -> None:
+    run = live(RELAY, State.RUNNING)
+    told = [(0, 10.0), (25, 11.0), (27, 11.1), (50, 12.0)]
+    rates = []
+    for frames, at in told:
+        run, _ = step(run, Progressed(0, 1, Counts(frames, 2 * frames, 1000 * frames), at), NOW)
+        rates.append(run.rates.get("video_frames"))
+    assert rates == [None, 25, 25, 25]
+    assert run.rates == {"video_frames": 25, "audio_packets": 50, "bytes_out": 25_000, "kbps": 200}
+    run, _ = step(run, ProcessGone(run.record, blamed=False), NOW)
+    assert run.rates == {}

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from sluice.core.drops import DropRule
 from sluice.core.lifecycle import Reason
+from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
+from sluice.media.growth import Ends
 from sluice.media.reporter import Reporter
 from sluice.media.session import Course, Outcome, Runner
 from sluice.process.control import Message, Progress
 
 pytestmark = pytest.mark.anyio
 
+SLOW, LATE, NEW = DropRule.DESTINATION_SLOW, DropRule.AUDIO_UNDECODABLE, DropRule.JUMPS
 IDLE = Outcome.of(Reason.IDLE_TIMEOUT)
 #: So short that the watch comes at once.
 WATCH_S = 0.001
@@ -92,17 +97,19 @@ async def test_who_needs_more_memory_than_there_is_is_for_the_process_to_say() -
 
 
 def test_counts_are_added_by_rule() -> None:
-    first = Counts(1, 2, 3, 4, {"slow": 1, "late": 2})
-    assert first + Counts(10, 20, 30, 40, {"slow": 5, "new": 0}) == Counts(
-        11, 22, 33, 44, {"slow": 6, "late": 2, "new": 0}
+    first = Counts(1, 2, 3, 4, 5, {SLOW: 1, LATE: 2})
+    assert first + Counts(10, 20, 30, 40, 50, {SLOW: 5, NEW: 0}) == Counts(
+        11, 22, 33, 44, 55, {SLOW: 6, LATE: 2, NEW: 0}
     )
 
 
 def test_progress_is_of_all_connections() -> None:
     told: list[Message] = []
-    reporter = Reporter("run", told.append)
-    reporter.add(Counts(1, 2, 3, 4, {"slow": 1}))
-    reporter.progress(Counts(10, 20, 30, 40, {"slow": 0}), position_us=44)
+    unused: Any = None
+    context = MediaContext(unused, unused, unused, unused, unused, told.append)
+    reporter = Reporter("run", context, Ends("cdn", "cdn"))
+    reporter.add(Counts(1, 2, 3, 1, 4, {SLOW: 1}))
+    reporter.progress(Counts(10, 20, 30, 0, 40, {SLOW: 0}), position_us=44, shared=Counts(dropped={LATE: 2}))
     (progress,) = told
     assert progress == Progress(
         run_id="run",
@@ -111,5 +118,13 @@ def test_progress_is_of_all_connections() -> None:
         video_frames=11,
         audio_packets=22,
         bytes_out=33,
-        dropped={"slow": 1},
+        reconnects=1,
+        dropped={"destination_slow": 1, "audio_undecodable": 2},
     )
+    reporter.progress(Counts(11, 20, 33, 0, 40, {SLOW: 0}), position_us=44)
+    assert context.tally.values == {
+        "media_frames": {"video": 12, "audio": 22},
+        "media_sent_bytes": {"cdn": 36},
+        "media_reconnects": {"cdn": 1},
+    }
+    assert context.drops.counts == {"destination_slow": 1}, "without what is shared with others"

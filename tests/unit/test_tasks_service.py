@@ -18,6 +18,7 @@ from sluice.core.node_figures import Counts
 from sluice.core.request_headers import RequestHeaders
 from sluice.core.room_documents import Spread, ViewersReport
 from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
+from sluice.core.vitals import Signal, Vitals
 from sluice.process.control import (
     Accepted,
     Finished,
@@ -26,6 +27,7 @@ from sluice.process.control import (
     Planned,
     Progress,
     RelayJob,
+    Sourced,
     StopSession,
     UpdateSession,
 )
@@ -194,6 +196,30 @@ async def test_states_follow_the_session(node: Node) -> None:
     assert (document["position_s"], document["pass"], document["plan"]) == (2.5, 3, plan)
     stats = cast(dict[str, object], document["stats"])
     assert (stats["video_frames"], stats["dropped"]) == (25, {"room_slow": 1})
+    assert (stats["level_dbfs"], stats["av_offset_ms"], stats["delay_s"]) == (None, None, None)
+
+
+async def test_the_document_tells_what_is_seen_of_the_media_until_its_process_is_gone(node: Node) -> None:
+    task, process = await node.running()
+    nothing = dict.fromkeys(("video", "video_since", "audio", "audio_since"))
+    assert (await node.tasks.document(task.id))["signal"] == nothing
+    seen = Vitals(Signal("frozen", 99.5), Signal("ok", 90), -18.2, 12, 3.4)
+    process.report(progress(task.id, 0).model_copy(update={"vitals": seen, "reconnects": 2}))
+    document = await node.tasks.document(task.id)
+    signal = {"video": "frozen", "video_since": 99.5, "audio": "ok", "audio_since": 90}
+    assert document["signal"] == signal
+    stats = cast(dict[str, object], document["stats"])
+    shown = [stats[name] for name in ("level_dbfs", "av_offset_ms", "delay_s", "reconnects", "restarts")]
+    assert shown == [-18.2, 12, 3.4, 2, 0]
+    assert document["source_facts"] is None
+    process.report(Sourced(run_id=task.id, facts={"container": "MP4"}))
+    document = await node.tasks.document(task.id)
+    assert document["source_facts"] == {"container": "MP4"}
+    process.die()
+    await settle()
+    document = await node.tasks.document(task.id)
+    assert document["signal"] == nothing
+    assert cast(dict[str, object], document["stats"])["last_second"] == {}
 
 
 @pytest.mark.parametrize(

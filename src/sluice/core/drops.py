@@ -36,6 +36,18 @@ class DropRule(Enum):
     B_FRAMES = "b_frames", "pictures of publishers that send B-frames, which browsers cannot show"
     NO_KEY_FRAME = "no_key_frame", "pictures of streams that began without a key frame"
 
+    # --- media processes: also in the documents of tasks ------------------------------------------------
+
+    ROOM_SLOW = "room_slow", "frames for rooms whose process did not keep up"
+    DESTINATION_SLOW = "destination_slow", "pictures and sound for CDNs that take less than the stream has"
+    VIDEO_UNDECODABLE = "video_undecodable", "pictures that were damaged, or came before a key frame"
+    AUDIO_UNDECODABLE = "audio_undecodable", "packets of sound that were damaged"
+    AUDIO_LEFT_OUT = "audio_left_out", "places where sound was left out, so that it is with the picture"
+    JUMPS = "jumps", "stretches of live sources, to be at their edge again"
+    SEGMENTS_SKIPPED = "segments_skipped", "segments of playlists that could not be had or read"
+    SOURCE_UNUSABLE = "source_unusable", "packets of sources that were damaged, or before their track began"
+    REPEATED = "repeated", "frames that servers sent again to a new connection"
+
 
 class DropCounter:
     """Counts of one process; or, with `whole`, of a part of it (a peer), which count there, too."""

@@ -118,10 +118,21 @@ ROOM = (
     *(REFUSALS, VIEWERS_BY_LOSS, VIEWER_LOSS, VIEWER_JITTER, VIEWER_ROUND_TRIP, DROPPED),
 )
 
-SESSIONS = Figure("sessions", "Relays and pushes that are being played")
+SESSIONS = Figure("sessions", "Relays and pushes that are being played", label="kind")
+FRAMES_OUT = Figure("media_frames", "Pictures and packets of sound that left", True, "kind")
+BYTES_IN = Figure("media_received_bytes", "Bytes that came from sources and rooms", True, "from")
+BYTES_OUT = Figure("media_sent_bytes", "Media that left to rooms and CDNs, in bytes", True, "to")
+DECODE_SECONDS = Figure("media_decode_seconds", "CPU time of decoders", True, "kind")
+ENCODE_SECONDS = Figure("media_encode_seconds", "CPU time of encoders", True, "kind")
+RECONNECTS = Figure("media_reconnects", "Tries to reach a source or a CDN again that was lost", True, "to")
+THREADS_BUSY = Figure("media_threads_busy", "Threads at work, by what they are for", label="pool")
+CALLS_WAITING = Figure("media_calls_waiting", "Calls that wait for a thread", label="pool")
 
 #: Of media processes.
-MEDIA = (SESSIONS, DROPPED)
+MEDIA = (
+    *(SESSIONS, FRAMES_OUT, BYTES_IN, BYTES_OUT, DECODE_SECONDS, ENCODE_SECONDS, RECONNECTS),
+    *(DROPPED, THREADS_BUSY, CALLS_WAITING),
+)
 
 #: All, by the kind of process that has them.
 TABLES: Mapping[str, tuple[Figure, ...]] = {
@@ -168,6 +179,22 @@ def shared_name(process: str) -> str:
     share a name."""
     name, _, number = process.rpartition("-")
     return name if name.endswith("-apart") and number.isdecimal() else process
+
+
+class Growth:
+    """Adds to a tally what totals, that are kept elsewhere, have grown by."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._known: dict[tuple[str, str], float] = {}
+
+    def note(self, figure: Figure, total: float, label: str = "") -> None:
+        """A total that is less than before was read while it was being moved, and counts when it is more."""
+        key = figure.name, label
+        known = self._known.get(key, 0)
+        if total > known:
+            self._tally.add(figure, total - known, label)
+            self._known[key] = total
 
 
 class Ledger:

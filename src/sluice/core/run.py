@@ -55,6 +55,7 @@ from sluice.core.run_events import (
     RunEvent,
     Send,
     SetStage,
+    Sourced,
     Staged,
     Stop,
     StoreFailed,
@@ -64,9 +65,12 @@ from sluice.core.run_events import (
     Update,
 )
 from sluice.core.tasks import OPEN_AHEAD_S, PlaybackChange, RelaySpec, Task
+from sluice.core.vitals import UNKNOWN, Vitals
 
 #: A session that is told to stop and does not say so is taken as stopped.
 STOP_DEADLINE_S = 10.0
+#: What is told sooner than this after the last counts gives no rates.
+_LEAST_RATED_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,8 @@ class Run:
     counts: Counts | None = None
     counted_at: float = 0.0
     rates: dict[str, float] = field(default_factory=dict)  #: counts per second
+    vitals: Vitals = UNKNOWN  #: of what leaves
+    facts: dict[str, Any] | None = None  #: of the source
     queue: tuple[Change, ...] = ()
     in_flight: InFlight | None = None  #: of the first in the queue
 
@@ -199,14 +205,22 @@ def _on_planned(run: Run, event: Planned, now: float) -> Result:
     return replace(run, plan=event.plan), ()
 
 
+def _on_sourced(run: Run, event: Sourced, now: float) -> Result:
+    return replace(run, facts=event.facts), ()
+
+
 def _on_progressed(run: Run, event: Progressed, now: float) -> Result:
-    rates, before, elapsed = run.rates, run.counts, event.at - run.counted_at
-    if before is not None and elapsed > 0:
-        rates = {
-            name: round(max(0, getattr(event.counts, name) - getattr(before, name)) / elapsed, 1)
-            for name in ("video_frames", "audio_packets", "bytes_out")
-        }
-    run = replace(run, position_us=event.position_us, pass_number=event.pass_number)
+    before, elapsed = run.counts, event.at - run.counted_at
+    run = replace(run, position_us=event.position_us, pass_number=event.pass_number, vitals=event.vitals)
+    if before is None:
+        return replace(run, counts=event.counts, counted_at=event.at), ()
+    if elapsed < _LEAST_RATED_S:
+        return run, ()
+    rates = {
+        name: round(max(0, getattr(event.counts, name) - getattr(before, name)) / elapsed, 1)
+        for name in ("video_frames", "audio_packets", "bytes_out")
+    }
+    rates["kbps"] = round(rates["bytes_out"] * 8 / 1000, 1)
     return replace(run, counts=event.counts, counted_at=event.at, rates=rates), ()
 
 
@@ -225,7 +239,7 @@ def _on_staged(run: Run, event: Staged, now: float) -> Result:
 
 
 def _on_finished(run: Run, event: Finished, now: float) -> Result:
-    run = replace(run, process=None)
+    run = replace(run, process=None, rates={}, vitals=UNKNOWN)
     is_former = event.source_number is not None and event.source_number < run.source_number
     if is_former and event.reason.of_source and run.ending is None:
         return _begin_source(run, now), ()
@@ -291,7 +305,7 @@ def _on_unheard(run: Run, event: Unheard, now: float) -> Result:
 
 def _on_process_gone(run: Run, event: ProcessGone, now: float) -> Result:
     """A process that dies before it has accepted the run says nothing about it."""
-    run = replace(run, process=None)
+    run = replace(run, process=None, rates={}, vitals=UNKNOWN)
     if run.ending is not None:
         return _over(run), ()
     if not run.accepted:
@@ -489,7 +503,7 @@ def _end_session(run: Run, reason: Reason, text: str, now: float) -> Result:
 
 
 def _after_update(run: Run, flight: InFlight, now: float) -> Result:
-    run = replace(run, position_us=0, pass_number=1, plan=None, idle_since=None)
+    run = replace(run, position_us=0, pass_number=1, plan=None, facts=None, idle_since=None)
     run = replace(run, begun_at=now, record=begin_anew(run.record), source_number=run.source_number + 1)
     if run.ending is not None and run.ending[0].of_source:
         queue = tuple(change for change in run.queue if type(change) is not Over)
@@ -579,6 +593,7 @@ _ON: dict[type[RunEvent], Callable[[Run, Any, float], Result]] = {
     Control: _on_asked,
     Accepted: _on_accepted,
     Planned: _on_planned,
+    Sourced: _on_sourced,
     Flowing: _on_flowing,
     Lost: _on_lost,
     Staged: _on_staged,

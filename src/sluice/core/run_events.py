@@ -12,6 +12,7 @@ from sluice.core.blame import Record
 from sluice.core.lifecycle import Event, Reason
 from sluice.core.push import PushStage
 from sluice.core.tasks import PlaybackChange, RelaySpec, Spec, Task
+from sluice.core.vitals import UNKNOWN, Vitals
 
 #: Names a media process; all that is known of it here is that it is hashable.
 Process = Any
@@ -59,6 +60,7 @@ class Counts:
     audio_packets: int = 0
     bytes_out: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    reconnects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,13 @@ class Accepted:
 @dataclass(frozen=True, slots=True)
 class Planned:
     plan: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """What is known of the source by now."""
+
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class Progressed:
     pass_number: int
     counts: Counts
     at: float
+    vitals: Vitals = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +201,7 @@ RunEvent = (
     | Control
     | Accepted
     | Planned
+    | Sourced
     | Flowing
     | Lost
     | Staged

@@ -5,6 +5,7 @@ Configuration (see process.supervisor.ChildSpec): allow_networks, most_mb.
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,10 @@ import av.logging
 import structlog
 
 from sluice.core.addresses import AddressPolicy
-from sluice.core.drops import DropCounter
-from sluice.core.figures import SESSIONS, Values
+from sluice.core.figures import BYTES_IN, CALLS_WAITING, SESSIONS, THREADS_BUSY, Values
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
+from sluice.core.tasks import Kind
 from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, freeze_imports, give_back
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
@@ -68,16 +69,19 @@ class MediaProcess:
             reader, writer, on_notice=self._on_notice, on_request=self._on_request, beside=(ProbeJob,)
         )
         self._sessions: dict[str, tuple[Session, asyncio.Task[None]]] = {}
+        self._pools = {
+            "playing": Threads(MOST_PLAYING_THREADS, "playing"),
+            "opening": Threads(MOST_OPENING_THREADS, "opening"),
+        }
         self._context = MediaContext(
             dialer=Dialer(AddressPolicy(config["allow_networks"])),
             links=FrameLinks(),
             pacer=Pacer(),
-            executor=Threads(MOST_PLAYING_THREADS, "playing"),
-            opening=Threads(MOST_OPENING_THREADS, "opening"),
+            executor=self._pools["playing"],
+            opening=self._pools["opening"],
             report=self._channel.notify,
         )
         self._make = {message: kind(self._context) for message, kind in _KINDS.items()}
-        self._drops = DropCounter()
         self._probes = Probes(self._context, self._give_back_soon)
         self._most_mb = _most_mb(config)
         self._giving_back: asyncio.TimerHandle | None = None
@@ -85,7 +89,7 @@ class MediaProcess:
 
     async def run(self) -> None:
         self._channel.notify(Ready())
-        tell_stats(self._channel.notify, self._figures, self._drops)
+        tell_stats(self._channel.notify, self._figures, self._context.drops)
         await self._channel.run()
         for session, _ in list(self._sessions.values()):
             session.stop(Reason.SERVER_SHUTDOWN)
@@ -93,7 +97,14 @@ class MediaProcess:
             await asyncio.wait([task for _, task in self._sessions.values()], timeout=2)
 
     def _figures(self) -> tuple[Values, Values]:
-        return {}, {SESSIONS.name: {"": len(self._sessions)}}
+        context = self._context
+        received = {"source": context.dialer.received.total, "room": context.links.received}
+        kinds = Counter(session.kind for session, _ in self._sessions.values())
+        return {**context.tally.values, BYTES_IN.name: received}, {
+            SESSIONS.name: {kind.value: kinds[kind] for kind in Kind},
+            THREADS_BUSY.name: {name: pool.busy for name, pool in self._pools.items()},
+            CALLS_WAITING.name: {name: pool.waiting for name, pool in self._pools.items()},
+        }
 
     def _on_notice(self, message: Message) -> None:
         if (make := self._make.get(type(message))) is not None:

@@ -42,13 +42,21 @@ class FrameLinks:
     def __init__(self) -> None:
         self._trunks: dict[LinkAddress, _Trunk] = {}
         self._connecting = asyncio.Lock()
+        self._received = 0  #: by trunks that are gone
+
+    @property
+    def received(self) -> int:
+        """Bytes that came from room processes."""
+        return self._received + sum(trunk.received for trunk in self._trunks.values())
 
     async def open(self, address: LinkAddress, purpose: Hello | Subscribe, user: ChannelUser) -> "Channel":
         """A new channel, which begins with its purpose. Raises OSError when the room process is not there."""
         async with self._connecting:
             trunk = self._trunks.get(address)
             if trunk is None or trunk.closing:
-                trunk = self._trunks[address] = await _connect(address)
+                opened = await _connect(address)
+                self._received += trunk.received if trunk is not None else 0
+                trunk = self._trunks[address] = opened
             return trunk.open(purpose, user)
 
     async def check(self, address: LinkAddress) -> None:
@@ -118,6 +126,7 @@ class _Trunk(asyncio.Protocol):
     def __init__(self) -> None:
         self.closing = False
         self.full = False
+        self.received = 0
         self._loop = asyncio.get_running_loop()
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
@@ -185,6 +194,7 @@ class _Trunk(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         frames: dict[int, list[LinkFrame]] = {}
+        self.received += len(data)
         try:
             for frame in self._parser.feed(data):
                 if frame.type == _CONTROL:

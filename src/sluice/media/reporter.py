@@ -1,20 +1,25 @@
 """What a session tells the node of itself. It says what is true, when it becomes true, and nothing else."""
 
-from collections.abc import Callable
 from typing import Any
 
 from sluice.core.lifecycle import Reason
 from sluice.core.push import PushStage
+from sluice.core.vitals import UNKNOWN, Vitals
+from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
+from sluice.media.growth import CountsGrowth, Ends
 from sluice.media.session import Outcome
-from sluice.process.control import Finished, Flowing, Lost, Message, Planned, Progress, StageChanged
+from sluice.process.control import Finished, Flowing, Lost, Planned, Progress, Sourced, StageChanged
+
+_NOTHING = Counts()
 
 
 class Reporter:
     """The reports of one run, and the counts of its connections that are over."""
 
-    def __init__(self, run_id: str, send: Callable[[Message], None]) -> None:
-        self._run_id, self._send = run_id, send
+    def __init__(self, run_id: str, context: MediaContext, ends: Ends) -> None:
+        self._run_id, self._send = run_id, context.report
+        self._growth = CountsGrowth(context, ends)
         self._totals = Counts()
 
     @property
@@ -29,6 +34,10 @@ class Reporter:
         """`document` as Plan.document makes it, perhaps with notes."""
         self._send(Planned(run_id=self._run_id, plan=document))
 
+    def sourced(self, document: dict[str, Any]) -> None:
+        """`document` as SourceFacts.document makes it."""
+        self._send(Sourced(run_id=self._run_id, facts=document))
+
     def flowing(self) -> None:
         """Media leaves (again)."""
         self._send(Flowing(run_id=self._run_id))
@@ -41,9 +50,19 @@ class Reporter:
         """`reason` is the code of a Reason where callers are told one."""
         self._send(StageChanged(run_id=self._run_id, stage=stage.code, text=text, reason=reason))
 
-    def progress(self, counts: Counts, *, position_us: int, pass_number: int = 1) -> None:
-        """`counts` of the present connection, and of what else is not among the totals."""
+    def progress(
+        self,
+        counts: Counts,
+        vitals: Vitals = UNKNOWN,
+        *,
+        position_us: int,
+        pass_number: int = 1,
+        shared: Counts = _NOTHING,
+    ) -> None:
+        """`counts` of the present connection, and of what else is not among the totals. `shared`: what other
+        sessions count, too, so that it is no part of the process's figures."""
         totals = self._totals + counts
+        self._growth.note(totals)
         self._send(
             Progress(
                 run_id=self._run_id,
@@ -52,7 +71,9 @@ class Reporter:
                 video_frames=totals.video_frames,
                 audio_packets=totals.audio_packets,
                 bytes_out=totals.bytes_out,
-                dropped=dict(totals.dropped),
+                reconnects=totals.reconnects,
+                dropped={rule.code: count for rule, count in (totals + shared).dropped.items()},
+                vitals=vitals,
             )
         )
 

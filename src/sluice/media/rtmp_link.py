@@ -16,7 +16,6 @@ from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.net.dial import Dialer
-from sluice.net.way import Way
 from sluice.wire.rtmp import HANDSHAKE_SIZE, Client, ClientState, CostLimit, Event, Rejected, StreamEnded
 from sluice.wire.rtmp_auth import Login, LoginFailed
 from sluice.wire.rtmp_chunks import RtmpError
@@ -39,7 +38,7 @@ class RtmpLink(Generic[ClientT]):
     reader: StreamReader
     writer: StreamWriter
     machine: ClientT
-    way: Way
+    dialer: Dialer
     budget: CostLimit = field(default_factory=CostLimit)
 
     async def receive(self) -> list[Event]:
@@ -57,7 +56,7 @@ class RtmpLink(Generic[ClientT]):
             data = await self.reader.read(READ_BYTES)
             if not data:
                 raise HungUp
-            self.way.received(len(data))
+            self.dialer.note_received(len(data))
         events = self.machine.receive(data)
         self.budget.spend(asyncio.get_running_loop().time(), *self.machine.take_cost())
         return events
@@ -83,7 +82,7 @@ async def connect_rtmp(
         reader, writer = await dialer.connect(url.host, url.port, tls=url.tls)
         random = os.urandom(HANDSHAKE_SIZE - 8)
         machine = kind(app=url.app, stream=url.stream, tc_url=url.tc_url, random=random)
-        link = RtmpLink(reader, writer, machine, dialer.way)
+        link = RtmpLink(reader, writer, machine, dialer)
         try:
             await _step(link, ClientState.HANDSHAKE, handshake_s)
             rejected = await _step(link, ClientState.CONNECT, reply_s)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import structlog
 
 from sluice.core.lifecycle import Reason
+from sluice.core.tasks import Kind
 from sluice.process.control import ControlSession, Refused, RelayJob
 from sluice.process.owned import part
 
@@ -18,6 +19,9 @@ log = structlog.get_logger()
 
 
 class Session(Protocol):
+    @property
+    def kind(self) -> Kind: ...
+
     async def run(self) -> None:
         """Runs to the end, closes everything, and then reports `Finished`.
 

@@ -32,6 +32,16 @@ class Threads(Executor):
         """How many threads there are."""
         return self._count
 
+    @property
+    def busy(self) -> int:
+        """How many of them work."""
+        return self._count - self._idle
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread."""
+        return len(self._calls)
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
 

@@ -7,6 +7,7 @@ environment: a proxy would resolve names by itself. Whatever goes wrong is a Sou
 import asyncio
 import os
 import ssl
+import threading
 from asyncio import StreamReader, StreamWriter
 from copy import copy
 
@@ -19,6 +20,18 @@ from sluice.net.way import Way
 
 RESOLVE_S = 5.0
 CONNECT_S = 5.0
+
+
+class ByteCount:
+    """Counts bytes, from any thread."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.total += count
 
 
 class _Trust:
@@ -43,6 +56,7 @@ class Dialer:
         self._policy = policy
         self._trust = _Trust(tls)
         self._names = Names()
+        self.received = ByteCount()  #: what was read of its connections
         self.way = Way()
 
     def watched(self, way: Way) -> "Dialer":
@@ -50,6 +64,11 @@ class Dialer:
         watched = copy(self)
         watched.way = way
         return watched
+
+    def note_received(self, count: int) -> None:
+        """So many bytes were read of one of its connections. From any thread."""
+        self.received.add(count)
+        self.way.received(count)
 
     def tls_context(self) -> ssl.SSLContext:
         return self._trust.context()

@@ -88,7 +88,7 @@ class Exchange:
         assert self._link is not None  # noqa: S101
         self._link.allow(self.timeouts.stall_s)
         data = self._body.read1(size)
-        self._dialer.way.received(len(data))
+        self._dialer.note_received(len(data))
         return data
 
     def close(self) -> None:

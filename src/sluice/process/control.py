@@ -24,6 +24,7 @@ from sluice.core.rooms import (
     WatchOffer,
 )
 from sluice.core.tasks import MediaType, StreamMode
+from sluice.core.vitals import UNKNOWN, Vitals
 from sluice.process.documents import Document
 
 # --- every process -> node ------------------------------------------------------------------------------
@@ -375,6 +376,14 @@ class Planned(Document):
     plan: dict[str, Any]
 
 
+class Sourced(Document):
+    """What the source is, as far as it has shown by now (core.source_facts.SourceFacts.document)."""
+
+    type: Literal["sourced"] = "sourced"
+    run_id: str
+    facts: dict[str, Any]
+
+
 class Flowing(Document):
     """Packets leave (again)."""
 
@@ -414,7 +423,8 @@ class Finished(Document):
 
 
 class Progress(Document):
-    """Once a second while a session lives. Counters are totals of this session."""
+    """Once a second while a session lives, and when a signal (core.vitals) changes. Counters are totals of
+    this session."""
 
     type: Literal["progress"] = "progress"
     run_id: str
@@ -423,7 +433,9 @@ class Progress(Document):
     video_frames: int
     audio_packets: int
     bytes_out: int
+    reconnects: int = 0
     dropped: dict[str, int]
+    vitals: Vitals = UNKNOWN
 
 
 Message = (
@@ -461,6 +473,7 @@ Message = (
     | Probed
     | Accepted
     | Planned
+    | Sourced
     | Flowing
     | Lost
     | StageChanged

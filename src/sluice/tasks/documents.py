@@ -7,6 +7,7 @@ from sluice.core.lifecycle import State
 from sluice.core.room_documents import ViewersReport
 from sluice.core.run import Run
 from sluice.core.run_events import Counts
+from sluice.core.vitals import Vitals
 from sluice.store.tasks import TaskRecord
 
 
@@ -28,10 +29,12 @@ def document(record: TaskRecord, run: Run | None, viewers: ViewersReport | None)
         "reason_text": run.note if run is not None and trying and run.note else task.reason_text,
         **row_of(task).shown(task),
         "plan": run.plan if run is not None else record.plan,
+        "source_facts": run.facts if run is not None else None,
         "position_s": (run.position_us if run is not None else record.position_us) / 1e6,
         "pass": run.pass_number if run is not None else record.pass_number,
         "stats": _stats(run) if run is not None else None,
         "viewers": asdict(viewers) if viewers is not None else None,
+        "signal": _signal(run.vitals) if run is not None else None,
         "created_at": task.created_at,
         "started_at": task.started_at,
         "ended_at": task.ended_at,
@@ -47,5 +50,20 @@ def _stats(run: Run) -> dict[str, object]:
         "audio_packets": counts.audio_packets,
         "bytes_out": counts.bytes_out,
         "dropped": counts.dropped,
+        "level_dbfs": run.vitals.level_dbfs,
+        "av_offset_ms": run.vitals.av_offset_ms,
+        "delay_s": run.vitals.delay_s,
+        "reconnects": counts.reconnects,
         "restarts": run.restarts,
+    }
+
+
+def _signal(vitals: Vitals) -> dict[str, object]:
+    """What is seen and heard of it, and since when."""
+    video, audio = vitals.video, vitals.audio
+    return {
+        "video": video.state if video is not None else None,
+        "video_since": video.since if video is not None else None,
+        "audio": audio.state if audio is not None else None,
+        "audio_since": audio.since if audio is not None else None,
     }

@@ -42,6 +42,7 @@ from sluice.process.control import (
     Planned,
     Progress,
     Refused,
+    Sourced,
     StageChanged,
     StopSession,
 )
@@ -441,6 +442,7 @@ class TaskService:
 _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
     Accepted: lambda message: events.Accepted(),
     Planned: lambda message: events.Planned(message.plan),
+    Sourced: lambda message: events.Sourced(message.facts),
     Flowing: lambda message: events.Flowing(),
     Lost: lambda message: events.Lost(Reason.of(message.reason), message.text),
     StageChanged: lambda message: events.Staged(
@@ -449,8 +451,15 @@ _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
     Progress: lambda message: events.Progressed(
         message.position_us,
         message.pass_number,
-        events.Counts(message.video_frames, message.audio_packets, message.bytes_out, message.dropped),
+        events.Counts(
+            message.video_frames,
+            message.audio_packets,
+            message.bytes_out,
+            message.dropped,
+            message.reconnects,
+        ),
         time.monotonic(),
+        message.vitals,
     ),
     Finished: lambda message: events.Finished(Reason.of(message.reason), message.text, message.source_number),
 }

@@ -15,8 +15,11 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.filter import Graph
 
+from sluice.core.vitals import Level
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.filters import new_graph
+from sluice.media.pipe.level import LevelMeter
+from sluice.media.stopwatch import Stopwatch
 from sluice.media.units import AudioHeaders, Unit
 from sluice.wire.flv import PacketType, write_aac_tag
 
@@ -28,6 +31,8 @@ _FRAME_SAMPLES = 1024
 _SOFT_S, _HARD_S = 0.003, 0.017
 _STRETCH = RATE // 50  #: samples per second, at most
 _SILENT_SAMPLES = 960
+#: One packet or frame in so many is measured.
+_MEASURED = 16
 
 
 class AacPipe:
@@ -35,6 +40,9 @@ class AacPipe:
 
     def __init__(self) -> None:
         self.dropped = 0  #: packets that could not be decoded
+        self.decoding, self.encoding = Stopwatch(_MEASURED), Stopwatch(_MEASURED)
+        self.level: Level | None = None  #: of the sound that came last
+        self._meter = LevelMeter(1.0)
         self.end_us: int | None = None  #: where the run ends at present; None before it begins
         decoder = av.CodecContext.create("opus", "r")
         assert isinstance(decoder, AudioCodecContext)  # noqa: S101 - Opus is audio
@@ -54,13 +62,16 @@ class AacPipe:
             self.dropped += 1
             return []
         try:
-            frames = self._decoder.decode(av.Packet(packet))
+            frames = self.decoding.time(self._decoder.decode, av.Packet(packet))
         except av.FFmpegError:
             self.dropped += 1
             return []
         units: list[Unit] = []
         for frame in frames:
             assert isinstance(frame, AudioFrame)  # noqa: S101
+            for plane in frame.planes:
+                self._meter.add(memoryview(plane).cast("f")[: frame.samples])
+            self.level = self._meter.take()
             units += self._take(frame, at_us)
             at_us += frame.samples * 1_000_000 // _OPUS_RATE
         return units
@@ -86,7 +97,7 @@ class AacPipe:
             except av.BlockingIOError:
                 return units
             assert isinstance(resampled, AudioFrame)  # noqa: S101
-            for packet in self._encoder.encode(resampled):
+            for packet in self.encoding.time(self._encoder.encode, resampled):
                 assert packet.pts is not None  # noqa: S101 - since the frame has one
                 body = write_aac_tag(PacketType.FRAME, bytes(packet))
                 units.append(Unit(TrackKind.AUDIO, packet.pts * 1_000_000 // RATE, body))

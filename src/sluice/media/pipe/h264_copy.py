@@ -10,11 +10,12 @@ import contextlib
 from sluice.core.errors import unsupported
 from sluice.core.plan import VideoTrack
 from sluice.media.packets import Packet
+from sluice.media.pipe.coded_looks import CodedLooks
 from sluice.media.pipe.frames import OutFrame
 from sluice.process.link import FrameType
 from sluice.wire.h264 import AvcConfig, H264Error, Sps, split_avcc
 
-_IDR, _SPS = 5, 7
+_IDR, _SPS, _FILLER = 5, 7, 12
 #: Where no parameter set tells the order, B-frames show up within so many pictures. Until then packets are
 #: kept.
 _UNSURE_PICTURES = 64
@@ -32,15 +33,29 @@ class H264Copy:
         self._started = False
         self._last_pts_us: int | None = None
         self._unsure = 0
+        self.encode_s = self._looked_s = 0.0
+        self._pixels = track.width, track.height
+        self._looks = CodedLooks(track.extradata, *self._pixels)
         self.begin(track)
 
     def begin(self, track: VideoTrack) -> list[OutFrame]:
         """Goes on with pictures of this track, from a key frame on. Raises SourceError as the constructor
         does."""
+        self._pixels = track.width, track.height
         self._configure(track.extradata)
         self._started = False
         self._last_pts_us = None
         return []
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the next `push` may decode a picture."""
+        return self._looks.suspicious
+
+    @property
+    def decode_s(self) -> float:
+        """CPU time."""
+        return self._looked_s + self._looks.decoding.seconds
 
     def push(self, packet: Packet) -> list[OutFrame]:
         """The frame for the room, or none. Raises Reordered when B-frames turn up."""
@@ -66,7 +81,11 @@ class H264Copy:
         if key and _SPS not in kinds:
             units = [*self._parameter_sets, *units]
         payload = b"".join(part for unit in units for part in (len(unit).to_bytes(4, "big"), unit))
-        return [OutFrame(FrameType.VIDEO, packet.pts_us, payload, key)]
+        size = len(packet.data)
+        if _FILLER in kinds:
+            size -= sum(len(unit) for unit in units if unit and unit[0] & 0x1F == _FILLER)
+        seen = self._looks.look(packet.data, size, len(units), packet.pts_us, key=key)
+        return [OutFrame(FrameType.VIDEO, packet.pts_us, payload, key, seen=seen)]
 
     def flush(self) -> list[OutFrame]:
         """Nothing is held; the next pass begins with a key frame."""
@@ -87,6 +106,9 @@ class H264Copy:
             config = AvcConfig.parse(extradata)
         except H264Error as error:
             raise unsupported(f"the source's H.264 configuration is malformed: {error}") from error
+        if extradata != self._looks.extradata:
+            self._looked_s += self._looks.decoding.seconds
+            self._looks = CodedLooks(extradata, *self._pixels)
         self._length_size = config.length_size
         self._parameter_sets = [*config.sps, *config.pps]
         self._unsure = _UNSURE_PICTURES

@@ -17,6 +17,8 @@ from sluice.media.packets import Packet
 from sluice.media.pipe.decoder import decoder_of, open_decoder
 from sluice.media.pipe.filters import new_graph
 from sluice.media.pipe.frames import OutFrame
+from sluice.media.pipe.looks import FrameLooks
+from sluice.media.stopwatch import Stopwatch
 from sluice.process.link import FrameType
 from sluice.wire.h264 import split_annexb
 
@@ -33,6 +35,9 @@ class H264Encode:
     def __init__(self, track: VideoTrack, target: VideoTarget) -> None:
         """Raises SourceError (permanent) when nothing decodes this codec."""
         self.dropped = 0
+        self.heavy = True
+        self._decoding, self._encoding = Stopwatch(), Stopwatch()
+        self._looks = FrameLooks(track.codec, track.width, track.height)
         self._hidden: set[int] = set()  #: times of pictures that are decoded and not shown
         self._decoder: VideoCodecContext
         self._use(track)
@@ -52,6 +57,15 @@ class H264Encode:
         self._use(track)
         return frames
 
+    @property
+    def decode_s(self) -> float:
+        """CPU time."""
+        return self._decoding.seconds
+
+    @property
+    def encode_s(self) -> float:
+        return self._encoding.seconds
+
     def request_key_frame(self) -> None:
         """The next frame becomes a key frame. May be called from any thread."""
         self._key_wanted = True
@@ -67,10 +81,11 @@ class H264Encode:
         self._started = True
         if packet.hidden:
             self._hidden.add(packet.pts_us)
+        self._looks.note(len(packet.data), packet.pts_us, key=packet.key)
         coded = av.Packet(packet.data)
         coded.pts, coded.dts, coded.time_base = packet.pts_us, packet.dts_us, _CLOCK
         try:
-            decoded = self._decoder.decode(coded)
+            decoded = self._decoding.time(self._decoder.decode, coded)
         except av.FFmpegError:
             self.dropped += 1
             return []
@@ -146,14 +161,17 @@ class H264Encode:
             picture.height,
         ):
             self._encoder = _encoder(picture, self._target)
+        seen = self._looks.look(picture, at_us)
         picture.pts, picture.time_base = at_us, _CLOCK
         key = self._key_wanted or self._key_us is None or at_us - self._key_us >= _KEY_FRAME_US
         picture.pict_type = PictureType.I if key else PictureType.NONE
         if key:
             self._key_wanted, self._key_us = False, at_us
         return [
-            OutFrame(FrameType.VIDEO, coded.pts or 0, _with_lengths(bytes(coded)), coded.is_keyframe)
-            for coded in self._encoder.encode(picture)
+            OutFrame(
+                FrameType.VIDEO, coded.pts or 0, _with_lengths(bytes(coded)), coded.is_keyframe, seen=seen
+            )
+            for coded in self._encoding.time(self._encoder.encode, picture)
         ]
 
 

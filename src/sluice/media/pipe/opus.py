@@ -53,6 +53,15 @@ class OpusPipe:
         return self._decode.dropped
 
     @property
+    def decode_s(self) -> float:
+        """CPU time."""
+        return self._decode.decoding.seconds
+
+    @property
+    def encode_s(self) -> float:
+        return self._encode.encoding.seconds
+
+    @property
     def end_us(self) -> int:
         """Where the run of sound ends."""
         return self._run.end_us
@@ -77,7 +86,7 @@ class OpusPipe:
         sound = self._decode.finish()
         if sound:
             self._take(sound, self._run.end_us)
-        decode.dropped = self._decode.dropped
+        decode.dropped, decode.decoding = self._decode.dropped, self._decode.decoding
         self._decode = decode
 
     def begin_at(self, media_us: int) -> None:

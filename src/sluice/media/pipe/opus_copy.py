@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from sluice.media.packets import Packet
 from sluice.media.pipe.frames import OutFrame
+from sluice.media.pipe.opus_level import OpusLevel
 from sluice.media.pipe.sound_run import RATE, SoundRun
 from sluice.process.link import FrameType
 
@@ -22,9 +23,16 @@ class OpusCopy:
 
     def __init__(self) -> None:
         self.dropped = self.left_out = 0
+        self.encode_s = 0.0
+        self._level = OpusLevel()
         self.held: Packet | None = None
         self._run = SoundRun()
         self._begin_us: int | None = None
+
+    @property
+    def decode_s(self) -> float:
+        """CPU time, of what is decoded to know its level."""
+        return self._level.decoding.seconds
 
     @property
     def end_us(self) -> int:
@@ -58,7 +66,8 @@ class OpusCopy:
             self.left_out += 1
             return []
         self._run.add(gap)
-        return [OutFrame(FrameType.AUDIO, self._run.add(samples), packet.data)]
+        at_us = self._run.add(samples)
+        return [OutFrame(FrameType.AUDIO, at_us, packet.data, seen=self._level.level(packet.data, at_us))]
 
     def close(self) -> list[OutFrame]:
         """The end of the sound."""

@@ -16,8 +16,10 @@ from av.audio.frame import AudioFrame
 from sluice.core.plan import OPUS_BITRATE_BPS
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.gain import FRAME_SAMPLES, Gain, frame_of, ramp
+from sluice.media.pipe.level import LevelMeter
 from sluice.media.pipe.pcm import FRAME_BYTES, Sound
 from sluice.media.pipe.sound_run import RATE, SoundRun
+from sluice.media.stopwatch import Stopwatch
 from sluice.process.link import FrameType
 
 #: libopus delays the sound by its look-ahead of 120 samples; packets are stamped that much earlier.
@@ -36,6 +38,10 @@ _OPTIONS = {
 _MOST_KEPT = 100
 #: So many frames are encoded again first, and not sent, so that the encoder is where decoders are.
 _LEAD = 2
+#: One frame in so many is measured.
+_MEASURED = 16
+#: Levels are of so many frames.
+_LEVEL = 16
 _BYTES = FRAME_SAMPLES * FRAME_BYTES
 
 
@@ -55,6 +61,8 @@ class OpusEncode:
         """`from_silence`: the sound begins in its middle, and is faded in."""
         self._run = run
         self._encoder = _opus_encoder()
+        self.encoding = Stopwatch(_MEASURED)
+        self._meter, self._unheard = LevelMeter(), 0  #: and frames since the last level
         self._pcm = bytearray()  #: sound that is not encoded yet
         self._made: deque[_Made] = deque(maxlen=_MOST_KEPT)
         self._next = 0  #: sample of the run that is to be encoded next
@@ -126,11 +134,15 @@ class OpusEncode:
 
     def _encode(self, sound: bytes, stamps: list[int]) -> list[OutFrame]:
         out: list[OutFrame] = []
-        encode, gain = self._encoder.encode, self._gain
+        samples, meter = memoryview(sound).cast("h"), self._meter
+        encode, gain, clock = self._encoder.encode, self._gain, self.encoding
         for at, media_us, frame in zip(count(0, _BYTES), stamps, self._frames(sound), strict=False):
-            (packet,) = encode(frame)  # libopus gives one for each frame
-            out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet)))
+            (packet,) = clock.time(encode, frame)  # libopus gives one for each frame
             self._made.append(_Made(media_us, sound[at : at + _BYTES], gain))
+            meter.add(samples[at // 2 : (at + _BYTES) // 2])
+            self._unheard = unheard = (self._unheard + 1) % _LEVEL
+            level = meter.take(gain) if not unheard else None
+            out.append(OutFrame(FrameType.AUDIO, media_us, bytes(packet), seen=level))
         return out
 
     def _frames(self, sound: bytes) -> Iterator[AudioFrame]:

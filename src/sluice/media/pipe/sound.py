@@ -11,6 +11,7 @@ first packets of a file depend on none.
 
 from collections import deque
 from dataclasses import replace
+from typing import NamedTuple
 
 from sluice.core.plan import OPUS_CHANNELS, AudioTrack
 from sluice.core.tasks import FULL_VOLUME
@@ -32,6 +33,15 @@ _SETTLE_US = 100_000
 _USUAL_FIRST = 960 - 312
 
 
+class _Counted(NamedTuple):
+    """By pipes that are gone."""
+
+    dropped: int = 0
+    left_out: int = 0
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+
+
 class SoundPipe:
     def __init__(
         self,
@@ -50,7 +60,7 @@ class SoundPipe:
         self._convert: OpusPipe | None = None
         self._recent: deque[tuple[Packet, int]] = deque()  #: copied packets, each with its time in the room
         self._copy_from_us: int | None = None  #: when copying may begin again; None: never
-        self._counted = [0, 0]
+        self._counted = _Counted()
         self._unaligned = can_copy(track)  #: converted packets are not yet in the places of copied ones
         self._begin_us = begin_us
         self._first_samples = _USUAL_FIRST
@@ -69,11 +79,21 @@ class SoundPipe:
 
     @property
     def dropped(self) -> int:
-        return self._counted[0] + self._pipe.dropped
+        counted, pipe = self._counted, self._convert or self._copy  # asked for at each packet
+        return counted.dropped + pipe.dropped if pipe is not None else 0
 
     @property
     def left_out(self) -> int:
-        return self._counted[1] + self._pipe.left_out
+        return self._sum().left_out
+
+    @property
+    def decode_s(self) -> float:
+        """CPU time."""
+        return self._sum().decode_s
+
+    @property
+    def encode_s(self) -> float:
+        return self._sum().encode_s
 
     @property
     def end_us(self) -> int:
@@ -141,6 +161,17 @@ class SoundPipe:
         self._convert.loudness = loudness
         return self._convert.set_gain(volume / FULL_VOLUME, from_us)
 
+    def _sum(self) -> _Counted:
+        """What was counted. Another thread may ask: pipes are changed in one step, without a call between."""
+        counted, pipe = self._counted, self._convert or self._copy
+        assert pipe is not None  # noqa: S101 - there is always one of them
+        return _Counted(
+            counted.dropped + pipe.dropped,
+            counted.left_out + pipe.left_out,
+            counted.decode_s + pipe.decode_s,
+            counted.encode_s + pipe.encode_s,
+        )
+
     @property
     def _pipe(self) -> OpusPipe | OpusCopy:
         pipe = self._convert or self._copy
@@ -160,9 +191,9 @@ class SoundPipe:
     def _to_conversion(self, gain: float, from_us: int) -> list[OutFrame]:
         """Converts the packets that were copied from a little before `from_us` on, and goes on converting."""
         from_us = min((at_us for _, at_us in self._recent if at_us >= from_us), default=self._pipe.end_us)
-        self._counted = [self.dropped, self.left_out]
-        self._convert = convert = OpusPipe(self._track, live=self._live)
-        self._copy, self._unaligned, self._begin_us = None, True, None
+        convert, counted = OpusPipe(self._track, live=self._live), self._sum()
+        self._counted, self._convert, self._copy = counted, convert, None
+        self._unaligned, self._begin_us = True, None
         for packet, at_us in self._recent:
             if at_us >= from_us - _PREROLL_US - _SETTLE_US:
                 self.push(replace(packet, pts_us=at_us + packet.skipped_us))
@@ -184,9 +215,9 @@ class SoundPipe:
         assert self._convert is not None  # noqa: S101 - called while converting
         if self._convert.next_us != begin_us:
             return []
-        self._counted = [self.dropped, self.left_out]
-        self._convert = self._copy_from_us = None
-        self._copy = OpusCopy()
+        copy, counted = OpusCopy(), self._sum()
+        self._counted, self._convert, self._copy = counted, None, copy
+        self._copy_from_us = None
         return self._copied(replace(packet, pts_us=begin_us))
 
 

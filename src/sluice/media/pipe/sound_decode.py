@@ -14,7 +14,10 @@ from sluice.media.pipe.decoder import decoder_of, open_decoder
 from sluice.media.pipe.filters import Resampler
 from sluice.media.pipe.pcm import FRAME_BYTES
 from sluice.media.pipe.sound_run import RATE
+from sluice.media.stopwatch import Stopwatch
 
+#: One packet in so many is measured.
+_MEASURED = 16
 #: By the number of channels, for sources whose packets do not tell.
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
@@ -25,6 +28,7 @@ class SoundDecode:
     def __init__(self, track: AudioTrack) -> None:
         """Raises SourceError (permanent) when nothing decodes this codec."""
         self.dropped = 0
+        self.decoding = Stopwatch(_MEASURED)
         self._track = track
         self._open(track.extradata)
         self._resampler: Resampler | None = None
@@ -35,7 +39,7 @@ class SoundDecode:
         if packet.extradata and packet.extradata != self._extradata:
             self._open(packet.extradata)
         try:
-            frames = self._decoder.decode(packet.encoded or av.Packet(packet.data))
+            frames = self.decoding.time(self._decoder.decode, packet.encoded or av.Packet(packet.data))
         except av.FFmpegError:
             self.dropped += 1
             return b""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from sluice.core.budget import Allowance
+from sluice.core.drops import DropRule
 from sluice.core.errors import SourceError, unsupported
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_RESTARTS, MOST_RESTARTS_PER_S
@@ -27,6 +28,7 @@ from sluice.core.plan import (
     video_target,
 )
 from sluice.core.tasks import FULL_VOLUME
+from sluice.media.counts import Counts
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.h264_copy import H264Copy, Reordered
@@ -47,6 +49,19 @@ class Pipe(Protocol):
     time."""
 
     dropped: int
+
+    @property
+    def decode_s(self) -> float:
+        """CPU time of the decoder."""
+        ...
+
+    @property
+    def encode_s(self) -> float: ...
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the next `push` takes so long that it must not run on an event loop."""
+        ...
 
     def push(self, packet: Packet) -> list[OutFrame]: ...
 
@@ -69,7 +84,7 @@ class Tracks:
         self._loudness = Loudness() if settings.normalize else None
         self._lock = threading.Lock()
         self._failure: SourceError | None = None
-        self._counted: dict[str, int] = {}  #: by pipes that are gone
+        self._counted = Counts()  #: by pipes that are gone
         self._released: dict[TrackKind, int] = {}  #: how many packets released pipes could not decode
         self._forms = {kind: Allowance(MOST_RESTARTS, MOST_RESTARTS_PER_S) for kind in TrackKind}
         self._video: Pipe | None = None
@@ -95,7 +110,7 @@ class Tracks:
     @property
     def heavy(self) -> bool:
         """Whether `push` takes so long that it must not run on an event loop."""
-        return isinstance(self._video, H264Encode)
+        return self._video is not None and self._video.heavy
 
     @property
     def has_sound(self) -> bool:
@@ -178,7 +193,7 @@ class Tracks:
         """Lets go of all codecs and filters. Plan and counts stay; nothing more may be pushed."""
         with self._lock:
             self._released = {kind: self._undecodable(kind) for kind in TrackKind}
-            self._counted = self.dropped()
+            self._counted = self.counts()
             self._video = self._audio = self._loudness = None
             # Tracks hold codecs of their demuxer.
             self._video_track = self._video_track and replace(self._video_track, context=None)
@@ -187,9 +202,9 @@ class Tracks:
     def restart(self, begin_us: int) -> None:
         """The source goes on elsewhere, with sound from `begin_us` on."""
         with self._lock:
-            self._counted, self._failure = self.dropped(), None
-            video, audio = self._video_track, self._audio_track
-            self._video = self._audio = self._video_track = self._audio_track = None
+            counted, video, audio = self.counts(), self._video_track, self._audio_track
+            self._counted, self._video, self._audio = counted, None, None
+            self._video_track = self._audio_track = self._failure = None
             if video is not None:
                 self._begin_video(video)
             if audio is not None:
@@ -226,14 +241,9 @@ class Tracks:
         if isinstance(self._video, H264Encode):
             self._video.request_key_frame()
 
-    def dropped(self) -> dict[str, int]:
-        """How much could not be used, by rule."""
-        now = {
-            "video_undecodable": self._video.dropped if self._video else 0,
-            "audio_undecodable": self._audio.dropped if self._audio else 0,
-            "audio_left_out": self._audio.left_out if self._audio else 0,
-        }
-        return {rule: count + self._counted.get(rule, 0) for rule, count in now.items()}
+    def counts(self) -> Counts:
+        """What could not be used, and the time of codecs."""
+        return self._counted + _counts_of(self._video, self._audio)
 
     # --- pictures -----------------------------------------------------------------------------------------
 
@@ -264,10 +274,9 @@ class Tracks:
         if isinstance(old, wanted):
             return old.begin(track)
         frames = old.flush() if old is not None else []
-        if old is not None:
-            self._counted["video_undecodable"] = self._counted.get("video_undecodable", 0) + old.dropped
         target = video_target(self._settings)
         self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target)
+        self._counted += _counts_of(old, None)
         return frames
 
     def _reorder(self, packet: Packet) -> list[OutFrame]:
@@ -316,3 +325,16 @@ class Tracks:
     def _undecodable(self, kind: TrackKind) -> int:
         pipe = self._video if kind is TrackKind.VIDEO else self._audio
         return pipe.dropped if pipe is not None else self._released.get(kind, 0)
+
+
+def _counts_of(video: Pipe | None, audio: SoundPipe | None) -> Counts:
+    there = [(TrackKind.VIDEO, video), (TrackKind.AUDIO, audio)]
+    return Counts(
+        dropped={
+            DropRule.VIDEO_UNDECODABLE: video.dropped if video else 0,
+            DropRule.AUDIO_UNDECODABLE: audio.dropped if audio else 0,
+            DropRule.AUDIO_LEFT_OUT: audio.left_out if audio else 0,
+        },
+        decode_s={kind: pipe.decode_s for kind, pipe in there if pipe is not None},
+        encode_s={kind: pipe.encode_s for kind, pipe in there if pipe is not None},
+    )

@@ -9,30 +9,35 @@ depend on the CDN is shared with the other pushes of the stream (media/push/tap.
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from sluice.core.drops import DropRule
 from sluice.core.errors import DestinationError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Plan, TrackAction, TrackPlan
 from sluice.core.push import PushStage
 from sluice.core.retry import DESTINATION_PAUSES_S, IdleClock, pause_s
-from sluice.core.tasks import MediaType
+from sluice.core.tasks import Kind, MediaType
 from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
 from sluice.media.flow import Fault, Flow
+from sluice.media.growth import Ends
 from sluice.media.packets import TrackKind
 from sluice.media.push.tap import Outlet, Taps
 from sluice.media.reporter import Reporter
 from sluice.media.session import Course, Outcome, Runner
+from sluice.media.sink.port import counts_of
 from sluice.media.sink.rtmp import RtmpLimits, RtmpSink
 from sluice.media.source.room import StreamAddress
 from sluice.media.units import Unit
+from sluice.media.vitals import PushVitals
 from sluice.process.control import PushJob
 from sluice.process.documents import Publisher, Subscribe
 from sluice.process.owned import part
@@ -40,6 +45,7 @@ from sluice.process.owned import part
 log = structlog.get_logger()
 
 _WATCH_S = 0.25
+_ENDS = Ends("cdn", "cdn")
 #: A room says within this who publishes. Only then is it reported that the push waits for a publisher.
 _ROOM_ANSWERS_S = 0.3
 _NO_KEY_FRAME = "no key frame has come to begin with; the publisher makes none when it is asked"
@@ -57,12 +63,14 @@ class PushLimits:
 
 def pushes(context: MediaContext) -> Callable[[PushJob], "Push"]:
     """Makes the pushes of a media process, which share its taps."""
-    taps = Taps(context.links, context.pacer)
+    taps = Taps(context)
     return lambda job: Push(job, context, taps)
 
 
 class Push:
     """A Session, and the Listener of its outlet."""
+
+    kind = Kind.PUSH
 
     def __init__(
         self, job: PushJob, context: MediaContext, taps: Taps, limits: PushLimits = PushLimits()
@@ -70,7 +78,7 @@ class Push:
         self._job, self._context, self._taps, self._limits = job, context, taps, limits
         self._pictures = job.media_type != MediaType.AUDIO
         self._loop = asyncio.get_running_loop()
-        self._report = Reporter(job.run_id, context.report)
+        self._report = Reporter(job.run_id, context, _ENDS)
         self._runner = Runner(
             Course("push", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
         )
@@ -82,7 +90,7 @@ class Push:
         self._stage: PushStage | None = None
         self._tried = self._published = job.connected_before
         self._pushed = False
-        self._flow = Flow()
+        self._flow, self._vitals = Flow(), PushVitals()
         self._fault: Fault | None = None
         self._flowing = False
         self._connected_since: float | None = None
@@ -123,6 +131,7 @@ class Push:
         if sink is None:
             return
         sink.send(units)
+        self._vitals.sent(units, self._now())
         self._note_sent(sink, units)
         # If only kinds are published that are not pushed, silence is sent, and counts as flowing.
         whole = self._publisher.publishes and self._flow.complete and self._flow.fault(self._now()) is None
@@ -197,6 +206,8 @@ class Push:
         """One connection, until nobody publishes any more. Raises DestinationError."""
         self._at(PushStage.RECONNECTING if self._tried else PushStage.CONNECTING)
         self._tried, self._connected_since = True, None
+        if self._cause is not None:
+            self._report.add(Counts(reconnects=1))
         sink = RtmpSink(self._job.url, self._context.dialer, self._limits.rtmp)
         try:
             await sink.connect()
@@ -311,8 +322,11 @@ class Push:
         return Outcome(cause.reason, f"{cause} (given up after {limit})")
 
     def _report_progress(self) -> None:
-        counts = _counts(self._sink) + Counts(dropped=self._outlet.dropped())
-        self._report.progress(counts, position_us=self._report.totals.media_us + counts.media_us)
+        counts = _counts(self._sink)
+        position_us = self._report.totals.media_us + counts.media_us
+        heard = self._outlet.heard if self._sink is not None else None
+        vitals = self._vitals.read(self._now(), time.time(), heard)
+        self._report.progress(counts, vitals, position_us=position_us, shared=self._outlet.counts())
 
     @property
     def _connected_s(self) -> float:
@@ -324,7 +338,9 @@ class Push:
 
 
 def _counts(sink: RtmpSink | None) -> Counts:
-    return Counts.of(sink, slow="destination_slow", media_us=sink.position_us if sink is not None else 0)
+    return counts_of(
+        sink, slow=DropRule.DESTINATION_SLOW, media_us=sink.position_us if sink is not None else 0
+    )
 
 
 def _plan(job: PushJob) -> Plan:

@@ -5,15 +5,16 @@ again. It always tells who publishes, and converts media while an outlet is open
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
 from sluice.core.key_frames import KeyFrames
-from sluice.media.frame_link import FrameLinks
-from sluice.media.pacer import Pacer
+from sluice.core.vitals import SoundWatch
+from sluice.media.context import MediaContext
+from sluice.media.counts import Counts
+from sluice.media.growth import CountsGrowth
 from sluice.media.push.conversion import Conversion
 from sluice.media.source.room import StreamAddress, Subscription
 from sluice.media.units import AudioHeaders, Unit
@@ -38,17 +39,17 @@ class Listener(Protocol):
 
 
 class Tap:
-    def __init__(self, links: FrameLinks, address: StreamAddress, pacer: Pacer) -> None:
+    def __init__(self, address: StreamAddress, context: MediaContext) -> None:
         self.publisher = Publisher()
-        self._links = links
+        self._links, self._pacer = context.links, context.pacer
         self._address = address
-        self._pacer = pacer
         self._loop = asyncio.get_running_loop()
         self._keys = KeyFrames()
         self._link: Subscription | None = None
         self._conversion: Conversion | None = None
         self._ready: list[Unit] = []
-        self._dropped = Counter[str]()  #: what conversions that are over have dropped
+        self._counted = Counts()  #: by conversions that are over
+        self._growth = CountsGrowth(context)
         self._outlets: list[Outlet] = []
         self._open: list[Outlet] = []
         self._ticking = False
@@ -82,15 +83,23 @@ class Tap:
     def shut(self, outlet: "Outlet") -> None:
         self._open = [other for other in self._open if other is not outlet]
         if not self._open and self._conversion is not None:
-            self._dropped.update(self._conversion.dropped())
+            self._counted += self._conversion.counts()
             self._conversion, self._ready = None, []
 
     def want_key_frame(self) -> None:
         self._keys.want()
         self._ask_key_frame()
 
-    def dropped(self) -> dict[str, int]:
-        return dict(self._dropped + Counter(self._conversion.dropped() if self._conversion else {}))
+    @property
+    def heard(self) -> SoundWatch | None:
+        """What is heard of its sound; None while no outlet is open."""
+        return self._conversion.heard if self._conversion is not None else None
+
+    def counts(self) -> Counts:
+        """What it has counted; it becomes part of the process's figures with this."""
+        counts = self._counted + (self._conversion.counts() if self._conversion is not None else Counts())
+        self._growth.note(counts)
+        return counts
 
     # --- what the room does --------------------------------------------------------------------------------
 
@@ -188,9 +197,14 @@ class Outlet:
         """Asks for a key frame soon, and again until one comes; only while open."""
         self._tap.want_key_frame()
 
-    def dropped(self) -> dict[str, int]:
-        """How much of the stream could not be used since the tap began, by rule."""
-        return self._tap.dropped()
+    @property
+    def heard(self) -> SoundWatch | None:
+        """What is heard of its sound; None while no outlet of the stream is open."""
+        return self._tap.heard
+
+    def counts(self) -> Counts:
+        """What could not be used of the stream since the tap began, and the time of codecs."""
+        return self._tap.counts()
 
     def give_up(self) -> None:
         """The push is over."""
@@ -201,14 +215,14 @@ class Outlet:
 class Taps:
     """All taps of a media process."""
 
-    def __init__(self, links: FrameLinks, pacer: Pacer) -> None:
-        self._links, self._pacer = links, pacer
+    def __init__(self, context: MediaContext) -> None:
+        self._context = context
         self._taps: dict[StreamAddress, Tap] = {}
 
     def outlet(self, address: StreamAddress, listener: Listener, *, key_frame_s: float) -> Outlet:
         """`key_frame_s`: when no key frame comes for so long, one is asked for."""
         if address not in self._taps:
-            self._taps[address] = Tap(self._links, address, self._pacer)
+            self._taps[address] = Tap(address, self._context)
         return Outlet(self._taps[address], listener, key_frame_s, lambda: self._forget(address))
 
     def _forget(self, address: StreamAddress) -> None:

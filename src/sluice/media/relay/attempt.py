@@ -10,16 +10,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from sluice.core.drops import DropRule
 from sluice.core.plan import Plan, Probe
 from sluice.core.request_headers import RequestHeaders
+from sluice.core.source_facts import SourceFacts
 from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
+from sluice.media.counts import Counts
 from sluice.media.packets import KINDS_OF, TrackKind
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.relay.playback import Playback, Send, play_live
 from sluice.media.relay.read_ahead import FileReadAhead, LiveReadAhead, ReadAhead, Resumable
 from sluice.media.relay.repeats import Repeats
 from sluice.media.source.hls_playlist import Part
+from sluice.media.source.seen import Seen
 from sluice.media.source.table import FileSource, LiveSource, source_for
 from sluice.media.worker import Worker, in_time
 from sluice.process.control import ControlSession, Refused, RelayJob
@@ -77,6 +81,9 @@ class Attempt:
         self._source: FileSource | LiveSource | None = None
         self._tracks: Tracks | None = None
         self._playback: Playback | None = None
+        self._seen = Seen()
+        self._probe: Probe | None = None  #: of the source that is open, or was
+        self._jumps = 0
 
     @property
     def position(self) -> Position:
@@ -109,6 +116,24 @@ class Attempt:
         }
         return [kind for kind, is_there in there.items() if is_there]
 
+    @property
+    def arrives(self) -> bool:
+        """Whether media leaves as it comes, stamped by the loop's clock."""
+        return self._source is not None and self._source.live
+
+    @property
+    def behind_s(self) -> float | None:
+        """How far what leaves is behind the edge of a live source; None where that is not known."""
+        behind_us = self._playback.behind_us if self._playback is not None else None
+        return behind_us / 1e6 if behind_us is not None else None
+
+    @property
+    def facts(self) -> SourceFacts | None:
+        """What the source is, as far as it has shown; None while it is not open."""
+        if self._source is None or self._probe is None:
+            return None
+        return self._seen.facts(self._source.packaging, self._probe)
+
     def stuck(self, kind: TrackKind) -> bool:
         """Whether nothing that the source gives of this kind can be used."""
         return self._tracks is not None and self._tracks.stuck(kind)
@@ -118,10 +143,19 @@ class Attempt:
         """Whether nothing that the source gave last could be used."""
         return self._tracks is not None and self._tracks.all_stuck
 
-    def dropped(self) -> dict[str, int]:
-        """How much was left out, by rule."""
-        counts = self._tracks.dropped() if self._tracks is not None else {}
-        return counts | ({"jumps": self._playback.jumps} if self._playback is not None else {})
+    def counts(self) -> Counts:
+        """What was left out, and the time of codecs."""
+        counts = self._tracks.counts() if self._tracks is not None else Counts()
+        if self._source is None:
+            return counts
+        notes = self._source.notes
+        jumps = self._playback.jumps if self._playback is not None else self._jumps
+        left_out = {
+            DropRule.SEGMENTS_SKIPPED: notes.skipped,
+            DropRule.SOURCE_UNUSABLE: notes.unusable,
+            DropRule.JUMPS: jumps,
+        }
+        return counts + Counts(dropped=left_out)
 
     async def play(self) -> None:
         """From opening the source to its end; then everything is closed. Raises SourceError, and what
@@ -196,7 +230,7 @@ class Attempt:
             await self._host.resumed.wait()
             tracks = self._make_tracks(await source.open())
             await self._host.into_room(
-                partial(play_live, source, tracks, worker, self._host.send, self._host.repeats),
+                partial(play_live, source, tracks, self._seen, worker, self._host.send, self._host.repeats),
                 tracks.request_key_frame,
             )
         finally:
@@ -231,7 +265,8 @@ class Attempt:
             await self._host.into_room(playback.run, tracks.request_key_frame)
         finally:
             self._begin = replace(self._begin, position=self.position)
-            self._playback = None
+            if self._playback is not None:
+                self._jumps, self._playback = self._playback.jumps, None
             await until_closed(self._close_file(source, opening, worker), "the closing of a file")
 
     async def _close_file(self, source: FileSource, opening: Worker, worker: Worker) -> None:
@@ -248,16 +283,23 @@ class Attempt:
             self._tracks.release()
 
     def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
+        self._probe = _without_contexts(probe)
         self._tracks = Tracks(self._job, probe, begin_us=begin_us)
         return self._tracks
 
     def _read_ahead(self, source: FileSource, probe: Probe, tracks: Tracks) -> ReadAhead:
         if probe.live:
-            return LiveReadAhead(source, tracks)
+            return LiveReadAhead(source, tracks, self._seen)
         begin_us, pass_number = self._begin.position
         passes = None if self._job.loop else max(1, self._job.plays - pass_number + 1)
         return FileReadAhead(
-            source, tracks, begin_us=begin_us, passes=passes, probe=probe, resumed=self._begin.resumed
+            source,
+            tracks,
+            self._seen,
+            begin_us=begin_us,
+            passes=passes,
+            probe=probe,
+            resumed=self._begin.resumed,
         )
 
 
@@ -265,3 +307,12 @@ def _retrieve(seeking: "asyncio.Future[None]") -> None:
     """Takes the error of a seek for whose answer nobody waits any more, so that it is not logged."""
     if not seeking.cancelled():
         seeking.exception()
+
+
+def _without_contexts(probe: Probe) -> Probe:
+    """Contexts keep codecs, which go when the attempt is over."""
+    return replace(
+        probe,
+        video=probe.video and replace(probe.video, context=None),
+        audio=probe.audio and replace(probe.audio, context=None),
+    )

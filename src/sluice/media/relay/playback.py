@@ -19,6 +19,7 @@ from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.relay.read_ahead import Chunk, ReadAhead, Seekable
 from sluice.media.relay.repeats import Repeats
+from sluice.media.source.seen import Seen
 from sluice.media.source.table import LiveSource
 from sluice.media.source.timeline import Timeline
 from sluice.media.worker import Worker
@@ -40,8 +41,10 @@ _BEAT_SLACK_US = 10_000
 _SOUND_US = 20_000
 
 
-async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Send, repeats: Repeats) -> None:
-    """Runs until the source is lost. Raises SourceError then."""
+async def play_live(
+    source: LiveSource, tracks: Tracks, seen: Seen, worker: Worker, send: Send, repeats: Repeats
+) -> None:
+    """Runs until the source is lost. Raises SourceError then. `seen` notes what comes."""
 
     def convert(packets: list[Packet]) -> list[OutFrame]:
         return [frame for packet in packets for frame in tracks.push(packet)]
@@ -57,6 +60,7 @@ async def play_live(source: LiveSource, tracks: Tracks, worker: Worker, send: Se
         repeats.note(packets, now_us / 1e6)
         for packet in packets:
             timeline.place(packet)
+            seen.note(packet)
             if packet.kind is TrackKind.AUDIO:  # this may leave gaps, which its pipe closes
                 packet.pts_us = clock.sound_us(packet.pts_us, now_us)
         heavy = tracks.heavy or any(packet.track is not None for packet in packets)
@@ -123,6 +127,11 @@ class Playback:
     def jumps(self) -> int:
         """How often something of a live source was left out."""
         return self._read_ahead.jumps
+
+    @property
+    def behind_us(self) -> int | None:
+        """How far it is behind the edge of a live source; None where that is not known."""
+        return self._read_ahead.behind_us
 
     def pause(self) -> None:
         self.paused = True

@@ -5,6 +5,7 @@ live source is followed: when playing falls too far behind its edge, media time 
 or the source leaves something out (core/live_edge.py).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from sluice.media.packets import Packet, TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.tracks import Tracks
 from sluice.media.source.hls_playlist import Part
+from sluice.media.source.seen import Seen
 from sluice.media.source.table import FileSource
 from sluice.process.link import FrameType
 
@@ -57,6 +59,7 @@ class Seekable(Protocol):
 
 class ReadAhead(Protocol):
     jumps: int  #: how often something was left out, to be at the edge of a live source again
+    behind_us: int | None  #: how far behind the edge of a live source playing was last; None: not known
     ahead_us: int  #: more is read while less than this is ready to be sent
 
     def read(self, ready_us: int) -> Chunk | None:
@@ -101,18 +104,24 @@ class FileReadAhead:
         self,
         source: FileSource,
         tracks: Tracks,
+        seen: Seen,
         *,
         begin_us: int,
         passes: int | None,
         probe: Probe,
         resumed: bool = False,
     ) -> None:
-        """`resumed`: the frame at `begin_us` was sent last, before this begins."""
+        """`seen` notes what is read. `resumed`: the frame at `begin_us` was sent last, before this begins."""
         self._source = source
         self._tracks = tracks
+        self._note = seen.note
+        #: What comes before this in a pass only prepares decoders. Behind a jump nothing is noted any more:
+        #: times have a gap there.
+        self._noted_us: float = begin_us
         # Sound alone needs nothing more: its chunks are long.
         in_segments = isinstance(source, EdgeSource) and tracks.has_pictures
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US if in_segments else AHEAD_US
+        self.behind_us: int | None = None
         self._left = passes - 1 if passes is not None else None
         self._duration_us = probe.duration_us
         #: Pictures set the length of a pass: encoders pad the sound beyond it.
@@ -159,6 +168,7 @@ class FileReadAhead:
                 self._go_back()
             raise
         self._ends.clear()
+        self._noted_us = math.inf
         self._kept.clear()
         self._over = self._resumed = False
         self._left = self._left + back if self._left is not None else None
@@ -172,9 +182,12 @@ class FileReadAhead:
         # The end of a pass gives less than was asked for. The next pass has to be read before that is sent.
         until_us = self._base_us + min(self._horizon_us, packets[-1].dts_us if packets else self._horizon_us)
         for packet in packets:
+            noted = packet.dts_us >= self._noted_us
             before = self._ends.get(packet.kind, (packet.dts_us, 0))[0]
             self._ends[packet.kind] = (packet.dts_us, packet.dts_us - before)
             packet.shift(self._base_us)
+            if noted:
+                self._note(packet)
         made = self._tracks.push_all(packets)
         frames += self._without_repeats(made) if self._sent_until_us is not None else made
         if frames:
@@ -221,6 +234,7 @@ class FileReadAhead:
             self._left -= 1
         self._ends.clear()
         self._horizon_us = self._step_us
+        self._noted_us = 0 if self._noted_us < math.inf else math.inf
         self._source.seek(0)
         self._announce_end()
 
@@ -288,8 +302,11 @@ def _behind_the_end(position_us: int) -> SourceError:
 class LiveReadAhead:
     """A live source in segments, from where it was joined to its end, paced by its media time."""
 
-    def __init__(self, source: FileSource, tracks: Tracks) -> None:
+    def __init__(self, source: FileSource, tracks: Tracks, seen: Seen) -> None:
+        """`seen` notes what is read."""
+        self._note = seen.note
         self.jumps, self.ahead_us = 0, AHEAD_SEGMENTS_US
+        self.behind_us: int | None = None
         self._source = source
         self._edge = source if isinstance(source, EdgeSource) else None
         self._tracks = tracks
@@ -308,6 +325,7 @@ class LiveReadAhead:
             had_less = last_us < until_us - READ_US // 2  # there is no more yet
             self._newest_us = max(self._newest_us, last_us) if had_less else max(until_us, last_us)
         for packet in packets:
+            self._note(packet)
             packet.dts_us = self._time.at(packet.dts_us)
             packet.pts_us = self._time.at(packet.pts_us)
         frames = self._tracks.push_all(packets)
@@ -319,7 +337,9 @@ class LiveReadAhead:
         return Chunk(frames, self._time.at(self._newest_us))
 
     def _keep_up(self, source: EdgeSource, ready_us: int) -> None:
-        pace = self._follower.step(source.edge(), self._newest_us - ready_us)
+        edge, played_us = source.edge(), self._newest_us - ready_us
+        self.behind_us = edge.newest_us - played_us if edge is not None else None
+        pace = self._follower.step(edge, played_us)
         if pace is Pace.JUMP:
             skipped = source.skip()
             self.jumps += skipped

@@ -25,11 +25,13 @@ class Repeats:
         self._begun = False  #: whether a key frame has come in this attempt
         self._since: float | None = None  #: since when frames are held; None: they are not
         self._held: list[OutFrame] = []
+        self.withheld = 0  #: frames that were held, and never sent
 
     def begin(self) -> None:
         """Another attempt begins."""
         self._known = frozenset(self._sent)
         self._begun, self._since = False, None
+        self.withheld += len(self._held)
         self._held.clear()
 
     def note(self, packets: list[Packet], now: float) -> None:

@@ -13,25 +13,29 @@ from typing import Any
 
 import structlog
 
+from sluice.core.drops import DropRule
 from sluice.core.errors import SourceError
 from sluice.core.lifecycle import Reason
 from sluice.core.masking import mask_url
 from sluice.core.plan import Plan
 from sluice.core.retry import ROOM_PAUSES_S, SOURCE_PAUSES_S, IdleClock, pause_s, start_pause_s
 from sluice.core.rooms import StreamIndex
-from sluice.core.tasks import FULL_VOLUME
+from sluice.core.tasks import FULL_VOLUME, Kind
 from sluice.media.closing import until_closed
 from sluice.media.context import MediaContext
 from sluice.media.counts import Counts
 from sluice.media.flow import SILENT_S, Flow
+from sluice.media.growth import Ends
 from sluice.media.packets import TrackKind
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.relay.attempt import NOT_OPEN, Attempt, AttemptHost, Begin, Position
 from sluice.media.relay.repeats import Repeats
 from sluice.media.reporter import Reporter
 from sluice.media.session import Course, Outcome, Runner
+from sluice.media.sink.port import counts_of
 from sluice.media.sink.room import RoomSink
 from sluice.media.source.hls_playlist import Part
+from sluice.media.vitals import VitalsMeter
 from sluice.process.control import ControlSession, Refused, RelayJob
 from sluice.process.documents import Hello
 from sluice.process.link import FrameType
@@ -41,6 +45,7 @@ log = structlog.get_logger()
 
 _WATCH_S = 0.5
 _MOST_NOTES = 20
+_ENDS = Ends("room", "source")
 _KINDS = {FrameType.VIDEO: TrackKind.VIDEO, FrameType.AUDIO: TrackKind.AUDIO}
 #: What a user changes that holds for further attempts, too.
 _LASTING = {"paused", "volume", "normalize"}
@@ -62,18 +67,24 @@ def relays(context: MediaContext) -> Callable[[RelayJob], "Relay"]:
 class Relay:
     """A Session that is Controllable."""
 
+    kind = Kind.RELAY
+
     def __init__(self, job: RelayJob, context: MediaContext) -> None:
         self._job = job
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._report = Reporter(job.run_id, context.report)
+        self._report = Reporter(job.run_id, context, _ENDS)
         self._runner = Runner(
             Course("relay", job.run_id, self._attempts, self._watch, self._report_progress, watch_s=_WATCH_S)
         )
         self._idle = self._idle_clock()
         self._flowing = False
         self._flow, self._repeats = Flow(), Repeats()
+        self._vitals = VitalsMeter()
+        self._measures_lags = False  #: it has pictures and sound, or is live
         self._plan: Plan | None = None  #: the plan that was told last
+        self._facts: dict[str, Any] = {}  #: of the source, as they were told last
+        self._facts_at, self._facts_every_s = 0.0, 1.0
         self._notes: deque[str] = deque(maxlen=_MOST_NOTES)
         # Limited tries are those of a start; where such a job begins in mid-play, nothing has flowed yet.
         self._ever_flowed = job.start_tries is None and (job.position_us > 0 or job.pass_number > 1)
@@ -84,6 +95,7 @@ class Relay:
         self._played: Part | None = None
         self._source_number = job.source_number  #: of the last attempt
         self._attempt: Attempt | None = None  #: the last one at the present source
+        self._counted: Attempt | None = None  #: the last one whose counts are among the totals
         self._try: asyncio.Task[Outcome | None] | None = None
         self._tries = 0  #: of the source, since media last flowed
         self._looks = 0  #: for the room, since then
@@ -99,7 +111,8 @@ class Relay:
         log.info("session begins", run_id=self._job.run_id, source=mask_url(self._job.url))
         outcome = await self._runner.run()
         self._report_progress()
-        self._attempt = self._try = self._cause = None  # they refer to this session in their turn
+        # They refer to this session in their turn.
+        self._attempt = self._counted = self._try = self._cause = None
         log.info("session ends", run_id=self._job.run_id, reason=outcome.reason.code, why=outcome.text)
         self._report.finished(outcome, self._source_number)
 
@@ -111,7 +124,7 @@ class Relay:
         self._job = job
         self._position, self._tries, self._cause = Position(job.position_us, job.pass_number), 0, None
         self._begun_at, self._played = self._loop.time(), None
-        self._attempt, self._flow = None, Flow()
+        self._attempt, self._flow, self._vitals, self._facts = None, Flow(), VitalsMeter(), {}
         self._idle = self._idle_clock()
         self._pause() if job.paused else self._resume()
         if self._try is not None:
@@ -149,6 +162,7 @@ class Relay:
 
     def _pause(self) -> None:
         self._resumed.clear()
+        self._vitals = VitalsMeter()  # what stands still since it is paused is not frozen
         self._flowing = False  # `Flowing` is told again when packets leave
         if self._attempt is not None:
             self._attempt.pause()
@@ -206,6 +220,7 @@ class Relay:
 
     def _next_attempt(self) -> Attempt:
         self._flow, self._source_number = Flow(), self._job.source_number
+        self._facts_at, self._facts_every_s = 0.0, 1.0
         host = AttemptHost(self._until_start, self._into_room, self._send, self._resumed, self._repeats)
         begin = Begin(self._position, resumed=self._sent_at > self._begun_at, behind=self._played)
         return Attempt(self._job, self._context, host, begin)
@@ -216,6 +231,8 @@ class Relay:
             await attempt.play()
         finally:
             self._tell_plan()
+            self._report.add(attempt.counts())
+            self._counted = attempt
             if self._attempt is attempt:  # no other source was asked for meanwhile
                 self._position, self._played = attempt.position, attempt.played
 
@@ -224,7 +241,7 @@ class Relay:
         if self._ever_flowed:
             last = "; what came last could not be decoded" if attempt.all_stuck else ""
             return Outcome(Reason.END_OF_STREAM, Reason.END_OF_STREAM.text + last)
-        lost = ", ".join(f"{count} {rule}" for rule, count in attempt.dropped().items() if count)
+        lost = ", ".join(f"{count} {rule.code}" for rule, count in attempt.counts().dropped.items() if count)
         text = "the source ended, and nothing of it could be decoded" + (f" ({lost})" if lost else "")
         return Outcome(Reason.SOURCE_UNSUPPORTED, text)
 
@@ -247,6 +264,7 @@ class Relay:
         if left <= pause:
             return self._idle_outcome()
         await self._resumed.wait()
+        self._report.add(Counts(reconnects=1))
         return None
 
     def _begin_tries(self, sent_before: float) -> None:
@@ -317,11 +335,17 @@ class Relay:
     def _send(self, frames: list[OutFrame]) -> None:
         if self._link is None or not self._link.send(frames):
             return
-        now = self._loop.time()
+        now, news = self._loop.time(), False
         for frame in frames:
             if not frame.again:
                 self._sent_at = now
                 self._flow.sent(_KINDS[frame.type], now)
+                if frame.seen is not None:
+                    news |= self._vitals.see(frame.seen, now)
+        if self._measures_lags:
+            self._vitals.sent(frames, now)
+        if news:
+            self._report_progress()
         if not self._flowing and self._sent_at == now and self._flow.fault(now) is None:
             self._flowing = self._ever_flowed = True
             self._cause = None
@@ -344,6 +368,16 @@ class Relay:
                 document["notes"] = list(self._notes)
             self._report.planned(document)
 
+    def _tell_facts(self, attempt: Attempt, now: float) -> None:
+        """Tells what the source is: often at its beginning, and then rarely."""
+        if now < self._facts_at or (facts := attempt.facts) is None:
+            return
+        self._facts_at, self._facts_every_s = now + self._facts_every_s, min(60.0, 2 * self._facts_every_s)
+        document = facts.document()
+        if document != self._facts:
+            self._facts = document
+            self._report.sourced(document)
+
     def _lost(self, reason: Reason, text: str) -> None:
         self._flowing = False
         if self._resumed.is_set():  # while it is paused nothing flows that could be lost
@@ -355,13 +389,16 @@ class Relay:
             self._idle.media_at(now)
         self._tell_plan()
         if self._attempt is not None:
+            self._tell_facts(self._attempt, now)
             self._watch_flow(self._attempt, now)
         if self._flowing and not self._flow.begun and now - self._sent_at > SILENT_S:
             self._lost(Reason.SOURCE_INTERRUPTED, "no packet of the new source has left yet")
         return self._idle_outcome() if self._idle_left_s(now) <= 0 else None
 
     def _watch_flow(self, attempt: Attempt, now: float) -> None:
-        for kind in attempt.kinds:
+        kinds = attempt.kinds
+        self._measures_lags = len(kinds) > 1 or attempt.arrives
+        for kind in kinds:
             self._flow.expect(kind, now)
         for kind in self._flow.silent(now):
             if attempt.stuck(kind):
@@ -387,12 +424,20 @@ class Relay:
         return Outcome(cause.reason, f"{cause} (given up after {limit})")
 
     def _report_progress(self) -> None:
-        counts = _counts(self._link)
+        counts = _counts(self._link) + Counts(dropped={DropRule.REPEATED: self._repeats.withheld})
         if self._attempt is not None:
             self._position = self._attempt.position
-            counts += Counts(dropped=self._attempt.dropped())
-        self._report.progress(counts, position_us=self._position.us, pass_number=self._position.pass_number)
+            if self._attempt is not self._counted:
+                counts += self._attempt.counts()
+        position, attempt = self._position, self._attempt
+        vitals = self._vitals.read(
+            self._loop.time(),
+            time.time(),
+            arrives=attempt is not None and attempt.arrives,
+            behind_s=attempt.behind_s if attempt is not None else None,
+        )
+        self._report.progress(counts, vitals, position_us=position.us, pass_number=position.pass_number)
 
 
 def _counts(link: RoomSink | None) -> Counts:
-    return Counts.of(link, slow="room_slow")
+    return counts_of(link, slow=DropRule.ROOM_SLOW)

@@ -1,6 +1,9 @@
 """What all sinks have in common: they take media at once, and count what they sent and dropped."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from sluice.core.drops import DropRule
+from sluice.media.counts import Counts
 
 M = TypeVar("M")
 
@@ -28,3 +31,16 @@ class Sink(Protocol[M]):
     def send(self, media: list[M], /) -> object:
         """Sends in order, without waiting: what the receiver does not take in time is dropped."""
         ...
+
+
+def counts_of(sink: Sink[Any] | None, *, slow: DropRule, media_us: int = 0) -> Counts:
+    """What a sink counts; nothing where there is none. `slow` names the rule by which it drops."""
+    if sink is None:
+        return Counts(dropped={slow: 0})
+    return Counts(
+        sink.video_frames,
+        sink.audio_packets,
+        sink.bytes_out,
+        media_us=media_us,
+        dropped={slow: sink.dropped},
+    )

@@ -341,6 +341,7 @@ class Demuxer:
     def _take_error(self, error: Exception) -> None:
         """Reads on behind damaged data. Raises SourceError where that does not help."""
         self._errors += 1
+        self.notes.unusable += 1
         strerror = error.strerror if isinstance(error, av.FFmpegError) else "unknown stream"
         if isinstance(error, av.MemoryError):
             strerror = f"it {_TOO_MUCH}"
@@ -366,6 +367,7 @@ class Demuxer:
         made = stream.convert(packet)
         if not made:
             self.dropped += not stream.waits
+            self.notes.unusable += not stream.waits
             if not self._playing and self._read_bytes > _MOST_BARREN_BYTES:
                 raise self._no_media()
             return

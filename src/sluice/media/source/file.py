@@ -82,7 +82,9 @@ class DemuxSource:
         if self._aborted:
             raise interrupted("reading was aborted")
         self._head = SniffedFile(self._file)
+        notes = self.notes
         self._demuxer = container_for(self._head, kinds=self._kinds)
+        self.notes.absorb(notes)
         self._demuxer.open()
 
     def abort(self) -> None:

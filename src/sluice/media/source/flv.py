@@ -54,19 +54,15 @@ class FlvDemuxer:
     ) -> None:
         self._file, self._live = file, live
         self._kinds = kinds or frozenset(TrackKind)
-        self._tracks = FlvTracks()
+        self.notes = Notes()
+        self._tracks = FlvTracks(self.notes)
         self._timeline = Timeline()
         self._ahead: deque[Packet] = deque()
         self.first_us = 0
         self._data_at = 0  #: where the tags begin
         self._known: set[TrackKind] = set()  #: kinds that it began with
-        self.notes = Notes()
         self._rates = PacketRates()
         self._barren = 0  #: bytes since the last packet
-
-    @property
-    def dropped(self) -> int:
-        return self._tracks.dropped
 
     def open(self) -> Probe:
         """Raises SourceError."""

@@ -11,6 +11,7 @@ from sluice.core.errors import SourceError, unsupported
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 from sluice.media.packets import Packet, TrackKind
 from sluice.media.source.avc import H264Units
+from sluice.media.source.notes import Notes
 from sluice.wire.aac import AacConfig, AacError
 from sluice.wire.amf0 import Value
 from sluice.wire.flv import AudioTag, FlvError, PacketType, VideoTag, parse_audio_tag, parse_video_tag
@@ -100,6 +101,7 @@ class _Track:
 class FlvTracks:
     """Takes messages and metadata; `take` returns the packets that they made."""
 
+    notes: Notes = field(default_factory=Notes)  #: of the source
     announced: frozenset[TrackKind] = frozenset()
     #: Empty and damaged tags, frames before their configuration or the first key frame.
     dropped: int = 0
@@ -192,10 +194,11 @@ class FlvTracks:
             else:
                 kind, tag = TrackKind.AUDIO, parse_audio_tag(message.body)
         except FlvError:
-            self.dropped += 1  # empty tags are how some encoders say that a track pauses
+            self._drop()  # empty tags are how some encoders say that a track pauses
             return
         if tag.packet_type not in (PacketType.CONFIG, PacketType.FRAME) or not tag.data:
-            self.dropped += not tag.data
+            if not tag.data:
+                self._drop()
             return
         track = self._tracks.get(kind)
         if track is None or track.codec != tag.codec:
@@ -224,7 +227,7 @@ class FlvTracks:
         except (H264Error, AacError) as error:
             text = f"the source's {_NAMES[track.codec]} configuration is damaged: {error}"
             self._damage = unsupported(text)
-            self.dropped += 1
+            self._drop()
             return
         track.configure(config)
 
@@ -236,7 +239,7 @@ class FlvTracks:
         else:
             usable = bool(track.config) or track.codec not in _CONFIGURED
         if not usable or not (track.begun or packet.key):
-            self.dropped += 1
+            self._drop()
             return
         shifted = track.shifted or shift_us != 0
         if track.changed or (packet.key and shifted != track.shifted):
@@ -247,7 +250,7 @@ class FlvTracks:
 
     def _on_audio(self, track: _Track, tag: AudioTag, time_ms: int) -> None:
         if track.codec in _CONFIGURED and not track.config:
-            self.dropped += 1
+            self._drop()
             return
         packet = Packet(TrackKind.AUDIO, tag.data, time_ms * 1000, time_ms * 1000, True)
         if track.changed:
@@ -255,6 +258,10 @@ class FlvTracks:
         if not track.begun:
             track.begin()
         self._put(packet)
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        self.notes.unusable += 1
 
     def _put(self, packet: Packet) -> None:
         self._packets.append(packet)

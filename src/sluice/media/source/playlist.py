@@ -177,8 +177,7 @@ class PlaylistSource:
                 packets = self._source.read(until_us - self._start_us)
             except SourceError as error:
                 packets, failure = [], error
-            for text in self._source.notes.take():
-                self.notes.add(text)
+            self.notes.absorb(self._source.notes)
             if packets:
                 if self._joining:
                     self._join(packets)

@@ -59,7 +59,7 @@ class RtmpSource:
         self._dialer, self._timeouts = dialer, timeouts
         self.notes = Notes()
         self.packaging = Packaging()
-        self._tracks = FlvTracks()
+        self._tracks = FlvTracks(self.notes)
         self._failure: SourceError | None = None
         self._link: RtmpLink[PlayMachine] | None = None
         self._media_at = 0.0  #: when media last came
