@@ -14,6 +14,7 @@ SluiceError
 ├── DestinationError   the CDN (or the way to it) failed
 ├── RoomError          the room's process is not there, or lost something
 └── Overloaded         we have no room for this now
+    ├── NoCapacity     … the machine cannot carry this task beside the others
     └── LimitReached   … no more of it is allowed at once
         └── TooManyBans
 """
@@ -125,6 +126,10 @@ class RoomError(SluiceError):
 
 class Overloaded(SluiceError):
     culprit = Culprit.LOAD
+
+
+class NoCapacity(Overloaded):
+    """The text says what is needed and what is free."""
 
 
 class LimitReached(Overloaded):
