@@ -30,7 +30,7 @@ CPU_SECONDS = Figure(
     "process_cpu_seconds", "CPU time used, by thread: the event loop's, or the others'", True, "thread"
 )
 LOOP_LAG = Figure(
-    "loop_lag_seconds", "How late the event loop is, over the last 10 s: p50, p99, max", label="at"
+    "loop_lag_seconds", "How late the event loop is, over the last 10 s: p50, p90, p99, max", label="at"
 )
 MEMORY = Figure("process_memory_bytes", "Resident memory")
 DESCRIPTORS = Figure("process_descriptors", "Open files and sockets")
@@ -38,6 +38,12 @@ THREADS = Figure("process_threads", "Threads")
 
 #: Of every process, the node's too.
 PROCESS = (CPU_SECONDS, LOOP_LAG, MEMORY, DESCRIPTORS, THREADS)
+
+CAPACITY_CORES = Figure("capacity_cores", "Cores that tasks may use; without a limit there is none")
+USED_CORES = Figure("used_cores", "Cores that tasks use or were promised, rooms and viewers included")
+
+#: Of the node.
+NODE = (CAPACITY_CORES, USED_CORES)
 
 PEERS = Figure("peers", "Peers of rooms")
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
+from sluice.media.relief import Relief
 from sluice.net.dial import Dialer
 from sluice.process.control import Message
 
@@ -20,3 +21,4 @@ class MediaContext:
     executor: Executor  #: threads for sources that are open, and for conversions
     opening: Executor  #: threads for sources that are not open yet
     report: Callable[[Message], None]
+    relief: Relief = field(default_factory=Relief)

@@ -23,6 +23,7 @@ from sluice.core.masking import mask_text
 from sluice.process.channel import Channel
 from sluice.process.control import NotStarted
 from sluice.process.owned import log_stray_errors
+from sluice.process.priority import yield_to_others
 
 _PR_SET_PDEATHSIG = 1
 
@@ -64,6 +65,7 @@ def run_child(main: ChildMain) -> None:
     # decides in which order its children end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    yield_to_others(config.get("nice", 0))
     configure_logging(config["log_level"])
     structlog.contextvars.bind_contextvars(process=config["name"])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -285,6 +285,19 @@ class StopSession(Document):
     run_id: str
 
 
+class AskSpeed(Document):
+    """How fast is this machine? Answered by Speed, within a second."""
+
+    type: Literal["ask_speed"] = "ask_speed"
+
+
+class Relieve(Document):
+    """Transcodes show one picture of `shown` from now on, so that the machine has less to do; 1 is all."""
+
+    type: Literal["relieve"] = "relieve"
+    shown: int
+
+
 # --- media process -> node ------------------------------------------------------------------------------
 
 
@@ -293,6 +306,13 @@ class Accepted(Document):
 
     type: Literal["accepted"] = "accepted"
     run_id: str
+
+
+class Speed(Document):
+    """To AskSpeed: the CPU time that the fixed piece of work took (core.cost_table)."""
+
+    type: Literal["speed"] = "speed"
+    took_s: float
 
 
 class Planned(Document):
@@ -380,7 +400,10 @@ Message = (
     | ControlSession
     | StartPush
     | StopSession
+    | AskSpeed
+    | Relieve
     | Accepted
+    | Speed
     | Planned
     | Flowing
     | Lost

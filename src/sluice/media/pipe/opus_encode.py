@@ -54,7 +54,7 @@ class OpusEncode:
     def __init__(self, run: SoundRun, gain: float, *, from_silence: bool = False) -> None:
         """`from_silence`: the sound begins in its middle, and is faded in."""
         self._run = run
-        self._encoder = _opus_encoder()
+        self._encoder = open_opus()
         self._pcm = bytearray()  #: sound that is not encoded yet
         self._made: deque[_Made] = deque(maxlen=_MOST_KEPT)
         self._next = 0  #: sample of the run that is to be encoded next
@@ -141,7 +141,7 @@ class OpusEncode:
         yield from self._steady.frames(sound)
 
 
-def _opus_encoder() -> AudioCodecContext:
+def open_opus() -> AudioCodecContext:
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, AudioCodecContext)  # noqa: S101
     encoder.sample_rate = RATE

@@ -33,6 +33,7 @@ from sluice.media.pipe.h264_copy import H264Copy, Reordered
 from sluice.media.pipe.h264_encode import H264Encode
 from sluice.media.pipe.loudness import Loudness
 from sluice.media.pipe.sound import SoundPipe, can_copy
+from sluice.media.relief import NO_RELIEF, OVERLOAD, Relief
 
 #: Sound is converted by one thread of a process at a time. Each call into FFmpeg releases the interpreter
 #: lock and takes it again: two such threads wake each other at each packet, and take twice the time.
@@ -60,10 +61,17 @@ class Pipe(Protocol):
 
 
 class Tracks:
-    def __init__(self, settings: TrackSettings, probe: Probe, *, begin_us: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: TrackSettings,
+        probe: Probe,
+        *,
+        begin_us: int | None = None,
+        relief: Relief = NO_RELIEF,
+    ) -> None:
         """`begin_us`: the sound begins there, in its middle. Raises SourceError where the source cannot be
         played as asked."""
-        self._settings, self._live = settings, probe.live
+        self._settings, self._live, self._relief = settings, probe.live, relief
         plan = make_plan(settings, probe)
         self._plans = {TrackKind.VIDEO: plan.video, TrackKind.AUDIO: plan.audio}
         self._loudness = Loudness() if settings.normalize else None
@@ -232,6 +240,7 @@ class Tracks:
             "video_undecodable": self._video.dropped if self._video else 0,
             "audio_undecodable": self._audio.dropped if self._audio else 0,
             "audio_left_out": self._audio.left_out if self._audio else 0,
+            OVERLOAD: self._video.left_out if isinstance(self._video, H264Encode) else 0,
         }
         return {rule: count + self._counted.get(rule, 0) for rule, count in now.items()}
 
@@ -266,8 +275,10 @@ class Tracks:
         frames = old.flush() if old is not None else []
         if old is not None:
             self._counted["video_undecodable"] = self._counted.get("video_undecodable", 0) + old.dropped
+        if isinstance(old, H264Encode):
+            self._counted[OVERLOAD] = self._counted.get(OVERLOAD, 0) + old.left_out
         target = video_target(self._settings)
-        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target)
+        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target, self._relief)
         return frames
 
     def _reorder(self, packet: Packet) -> list[OutFrame]:

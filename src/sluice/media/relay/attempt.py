@@ -254,7 +254,7 @@ class Attempt:
             self._tracks.release()
 
     def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
-        self._tracks = Tracks(self._job, probe, begin_us=begin_us)
+        self._tracks = Tracks(self._job, probe, begin_us=begin_us, relief=self._context.relief)
         return self._tracks
 
     def _read_ahead(self, source: FileSource, probe: Probe, tracks: Tracks) -> ReadAhead:
