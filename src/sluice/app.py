@@ -46,10 +46,13 @@ from sluice.callbacks.service import CallbackService
 from sluice.config import Settings
 from sluice.core.addresses import AddressPolicy
 from sluice.core.apps import Apps
+from sluice.core.capacity import Capacity, cores_for_tasks, mb_for_tasks
 from sluice.core.figures import Ledger
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.process.descriptors import Share, raise_limit, share_of_callers
+from sluice.process.machine import usable_cores, usable_mb
+from sluice.process.priority import may_go_before_others
 from sluice.process.supervisor import ChildSpec
 from sluice.rooms.client import RoomProcesses
 from sluice.rooms.port import Rooms
@@ -59,6 +62,7 @@ from sluice.store.bots import BotRegistry
 from sluice.store.credentials import Credentials, open_credentials
 from sluice.store.folder import held
 from sluice.store.thread import Store, sqlite_url
+from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
 from sluice.tasks.service import TaskService
@@ -107,7 +111,8 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                 _callbacks(settings, store, rooms) as callbacks,
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
-                tasks = TaskService(store, media, rooms, time.time, registry.apps)
+                capacity = NodeCapacity(_limits(settings), rooms.processes, ledger)
+                tasks = TaskService(store, media, rooms, time.time, registry.apps, capacity)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 refusals = Refusals()
                 operator = Operator(
@@ -167,6 +172,17 @@ async def _callbacks(settings: Settings, store: Store, rooms: Rooms) -> AsyncIte
         yield callbacks
 
 
+def _limits(settings: Settings) -> Capacity:
+    """What tasks may take of this machine."""
+    if settings.capacity == 0:
+        return Capacity()
+    media = settings.media
+    return Capacity(
+        settings.capacity or cores_for_tasks(usable_cores()),
+        mb_for_tasks(usable_mb(), media.most_mb, media.processes),
+    )
+
+
 def _bot_gateway(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps) -> BotGateway:
     streams = StreamHandlers(
         tasks,
@@ -177,6 +193,12 @@ def _bot_gateway(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps
         registered_only=settings.bots.registered_only,
     )
     return BotGateway(route_table(streams, ChannelHandlers(bots)), bots, time.time)
+
+
+def _nice(kind: str) -> int:
+    """Packets of rooms go before conversions."""
+    before, after = (-5, 0) if may_go_before_others() else (0, 5)
+    return before if kind == "room" else after
 
 
 def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
@@ -195,6 +217,7 @@ def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
                 "most_kept_mb": settings.rooms.most_kept_mb,
                 "seats": astuple(settings.rooms.seats),
                 "log_level": settings.log_level,
+                "nice": _nice("room"),
             },
         )
         for n in range(settings.rooms.processes)
@@ -205,6 +228,7 @@ def _media_specs(settings: Settings) -> list[ChildSpec]:
     config = {
         "allow_networks": list(settings.media.allow_networks),
         "most_mb": settings.media.most_mb,
+        "nice": _nice("media"),
         "log_level": settings.log_level,
     }
     return [

@@ -95,6 +95,12 @@ _HostsOption = Annotated[
     ),
 ]
 
+_CapacityOption = Annotated[
+    str | None,
+    typer.Option(
+        help="CORES for tasks; off: none is refused for it. Default: those of the machine, less a quarter"
+    ),
+]
 _LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]
 
 # --- nodes ------------------------------------------------------------------------------------------------
@@ -146,6 +152,7 @@ def serve(  # noqa: PLR0913 - every setting is an option
         bool | None,
         typer.Option(help="Bots play only into channels that they made or `sluice channel set` named."),
     ] = None,
+    capacity: _CapacityOption = None,
     log_level: _LevelOption = None,
 ) -> None:
     """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml.

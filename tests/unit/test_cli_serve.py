@@ -27,6 +27,7 @@ OPTIONS = {
     "callback_retry": "vendor",
     "most_streams": "4",
     "most_bot_streams": "5",
+    "capacity": "1.5",
     "log_level": "warning",
 }
 

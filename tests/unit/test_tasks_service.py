@@ -519,7 +519,7 @@ async def test_lists(node: Node) -> None:
 async def test_a_start_that_another_node_took_meanwhile(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     insert, failures = insert_task, [IntegrityError("INSERT", {}, Exception("not unique"))]
 
-    def insert_late(conn: Connection, task: Task[Any]) -> tuple[Task[Any], bool]:
+    def insert_late(conn: Connection, task: Task[Any], refused: None) -> tuple[Task[Any], bool]:
         if failures:
             raise failures.pop()
         return insert(conn, task)

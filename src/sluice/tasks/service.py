@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sluice.core import run_events as events
 from sluice.core.apps import Apps
 from sluice.core.blame import Verdict
+from sluice.core.bots import StreamLimits
 from sluice.core.errors import AccessRefused, BadInput, NotNow, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.kinds import row_of
@@ -63,6 +64,7 @@ from sluice.store.tasks import (
     save_progress,
 )
 from sluice.store.thread import Store
+from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.documents import document
 from sluice.tasks.jobs import start_message, update_message
 from sluice.tasks.media_pool import MediaPool
@@ -88,15 +90,18 @@ class TaskService:
         rooms: RunRooms,
         clock: Callable[[], float],
         apps: Apps | None = None,
+        capacity: NodeCapacity | None = None,
     ) -> None:
-        """`apps` say what the sources of their tasks are asked with."""
+        """`apps` say what the sources of their tasks are asked with. Without `capacity` all tasks are
+        taken."""
         self._store = store
         self._media = media
         self._rooms = rooms
         self._clock = clock
         self._apps = apps or Apps()
         self._runs: dict[RunId, Run] = {}
-        self._placement = Placement(media, self._runs)
+        self._capacity = capacity or NodeCapacity()
+        self._placement = Placement(media, self._runs, self._capacity.cores_of)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._effects: dict[type[events.Effect], Callable[[Run, Any], None]] = {
@@ -109,12 +114,13 @@ class TaskService:
             events.Forget: self._forget,
         }
         media.on_notice = self._on_notice
-        media.on_ready = lambda _: self._wake()
+        media.on_ready = self._on_ready
         media.on_death = self._on_death
         media.on_failure = self._on_failure
 
     async def open(self) -> None:
         """Places every live task again, where it was."""
+        await self._capacity.open(self._media)
         for record in await self._store.run(live_tasks):
             self._runs[record.task.id] = Run(
                 record.task,
@@ -123,6 +129,8 @@ class TaskService:
                 record.plan,
                 begun_at=record.task.created_at,
             )
+            if record.task.state is not State.SCHEDULED:
+                self._capacity.resume(record.task.id, record.task.spec, record.plan)
         self._step_all((run_id, events.Opened()) for run_id in list(self._runs))
         await self._finish_work()
         self._sweeper = own(self._sweep(), "the sweeper of tasks")
@@ -130,6 +138,7 @@ class TaskService:
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._capacity.close()
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
         self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
@@ -168,26 +177,37 @@ class TaskService:
             created_at=now,
             bot_id=request.bot_id,
         )
-
-        def insert(conn: Connection) -> tuple[Task[S], bool]:
-            # In the same transaction: a ban is written before it looks for the tasks that it ends.
-            barred = row_of(asked).enters_room and is_barred(
-                conn, asked.app_id, asked.room_id, asked.user_id, now
-            )
-            if barred:
-                raise AccessRefused("the user is barred from this room", known=True)
-            if asked.bot_id is not None:
-                refuse_beyond(conn, request.limits, asked.bot_id, asked.app_id, asked.room_id)
-            return insert_task(conn, asked)
-
-        try:
-            task, created = await self._store.run(insert)
-        except IntegrityError:  # another node took the same start meanwhile
-            task, created = await self._store.run(insert)
+        task, created = await self._accept(asked, request.limits)
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
+        return task, created
+
+    async def _accept(self, asked: Task[S], limits: StreamLimits) -> tuple[Task[S], bool]:
+        """As `start`. It is booked before it is written, so that two calls cannot both take the last place. A
+        scheduled one is judged when it begins."""
+        refused = None if asked.state is State.SCHEDULED else self._capacity.admit(asked.id, asked.spec)
+
+        def insert(conn: Connection) -> tuple[Task[S], bool]:
+            # In the same transaction: a ban is written before it looks for the tasks that it ends.
+            barred = row_of(asked).enters_room and is_barred(
+                conn, asked.app_id, asked.room_id, asked.user_id, asked.created_at
+            )
+            if barred:
+                raise AccessRefused("the user is barred from this room", known=True)
+            if asked.bot_id is not None:
+                refuse_beyond(conn, limits, asked.bot_id, asked.app_id, asked.room_id)
+            return insert_task(conn, asked, refused)
+
+        created = False
+        try:
+            task, created = await self._store.run(insert)
+        except IntegrityError:  # another node took the same start meanwhile
+            task, created = await self._store.run(insert)
+        finally:
+            if not created:
+                self._capacity.release(asked.id)
         return task, created
 
     async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
@@ -199,7 +219,12 @@ class TaskService:
         task = await self.find_live(Kind.RELAY, app_id, room_id, task_id)
         if task is None or task.id not in self._runs:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
-        await self._change(task.id, lambda ticket: events.Update(ticket, change))
+        judged = self._capacity.judged(task.id, change)
+        try:
+            await self._change(task.id, lambda ticket: events.Update(ticket, judged))
+        finally:
+            if (run := self._runs.get(task.id)) is not None:
+                self._capacity.settle(run)
 
     async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live(kind, app_id, room_id, task_id)
@@ -266,6 +291,19 @@ class TaskService:
         run = self._runs.get(run_id)
         if told is not None and run is not None and run.process is process:
             self._step(run_id, told(message))
+            if isinstance(message, Planned):
+                self._judge_plan(run_id)
+
+    def _judge_plan(self, run_id: RunId) -> None:
+        """Its source may need more than was thought when it was taken."""
+        run = self._runs.get(run_id)
+        refused = self._capacity.planned(run) if run is not None else None
+        if refused is not None:
+            self._step(run_id, events.NoRoom(str(refused)))
+
+    def _on_ready(self, process: Supervised) -> None:
+        self._capacity.greet(process)
+        self._wake()
 
     def _on_death(self, process: Supervised) -> None:
         here = [run for run in self._runs.values() if run.process is process]
@@ -323,7 +361,11 @@ class TaskService:
         self._step(run_id, outcome)
 
     def _place(self, run: Run, effect: events.Place) -> None:
-        """Without a process it waits for the next that is ready."""
+        """Without a process it waits for the next that is ready, without capacity for that of another."""
+        refused = self._capacity.admit(run.task.id, run.task.spec, waits=True)
+        if refused is not None:
+            self._step(run.task.id, events.NoRoom(str(refused)))
+            return
         process = self._placement.process_for(run)
         if process is not None and process.notify(start_message(run, *self._surroundings(run))):
             self._step(run.task.id, events.Placed(process))
@@ -374,6 +416,7 @@ class TaskService:
     def _forget(self, run: Run, effect: events.Forget) -> None:
         self._runs.pop(run.task.id, None)
         self._placement.leave(run.task.id)
+        self._capacity.release(run.task.id)
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -383,6 +426,7 @@ class TaskService:
         while True:
             await asyncio.sleep(_SWEEP_S)
             sweeps += 1
+            self._capacity.watch(self._runs.values(), self._media)
             self._wake()
             if sweeps % _SAVE_EVERY == 0:
                 self._spawn(self._save_positions())

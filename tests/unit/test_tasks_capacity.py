@@ -1,0 +1,274 @@
+"""Admission on a node: who is refused, who waits, and what of those that run is judged."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from sluice.core.capacity import Capacity
+from sluice.core.cost import Source, estimate
+from sluice.core.errors import NoCapacity
+from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
+from sluice.core.lifecycle import Reason, State
+from sluice.core.plan import TrackAction
+from sluice.core.tasks import Dialect, RelaySpec, StreamMode, Task
+from sluice.process.control import Accepted, Finished, Flowing, Planned, StopSession
+from sluice.store.thread import Store
+from sluice.tasks.capacity import NodeCapacity
+from sluice.tasks.media_pool import MediaPool
+from sluice.tasks.port import StartRequest
+from sluice.tasks.service import TaskService
+from tests.testing import FakeMedia, FakeProcess, FakeRunRooms, MemoryStore
+
+pytestmark = pytest.mark.anyio
+
+APP, ROOM = AppId("a" * 24), RoomId("room")
+SPEC = RelaySpec("http://host/clip.mp4", width=1280, height=720, frame_rate=30, max_idle_s=30)
+COPY = replace(SPEC, stream_mode=StreamMode.COPY)
+SMALL = replace(SPEC, width=320, height=180, frame_rate=10)
+ONE = estimate(SPEC).cores
+NO_ROOM = rf"the task needs {ONE:.3f} cores, and \d\.\d{{3}} of \d\.\d{{3}} are free"
+REORDERED = {
+    "video": {"action": "transcode", "why": "source has B-frames"},
+    "audio": {"action": "transcode", "why": "rooms carry Opus, source is AAC"},
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Node:
+    """A service with room for `tasks` of SPEC; `restart` makes the next life of the node."""
+
+    def __init__(self, tasks: float = 1.5) -> None:
+        self.now = 1_800_000_000.0
+        self.store = MemoryStore()
+        self._begin(tasks)
+
+    def _begin(self, tasks: float) -> None:
+        self.media = FakeMedia(2)
+        self.capacity = NodeCapacity(Capacity(cores=tasks * ONE))
+        store, media = cast(Store, self.store), cast(MediaPool, self.media)
+        self.tasks = TaskService(store, media, FakeRunRooms(), lambda: self.now, capacity=self.capacity)
+
+    async def restart(self, tasks: float) -> None:
+        await self.tasks.close()
+        self._begin(tasks)
+        await self.tasks.open()
+
+    async def ask(self, task_id: str, spec: RelaySpec = SPEC) -> tuple[Task[RelaySpec], bool]:
+        identity = (APP, ROOM, TaskId(task_id), UserId("relay"), BusinessId(""))
+        found = await self.tasks.start(StartRequest(Dialect.VOLCENGINE, *identity, spec))
+        await settle()
+        return found
+
+    async def start(self, task_id: str, spec: RelaySpec = SPEC) -> Task[RelaySpec]:
+        return (await self.ask(task_id, spec))[0]
+
+    def process_of(self, task: Task[RelaySpec]) -> FakeProcess | None:
+        return next((p for p in self.media.processes if any(j.run_id == task.id for j in p.jobs)), None)
+
+    async def flow(self, task: Task[RelaySpec]) -> FakeProcess:
+        process = self.process_of(task)
+        assert process is not None
+        process.report(Accepted(run_id=task.id))
+        process.report(Flowing(run_id=task.id))
+        await settle()
+        return process
+
+    async def end(self, task: Task[RelaySpec]) -> None:
+        process = self.process_of(task)
+        assert process is not None
+        process.report(Finished(run_id=task.id, reason=Reason.END_OF_STREAM.code, text=""))
+        await settle()
+
+    async def wait(self, seconds: float) -> None:
+        """What the sweeper does then."""
+        self.now += seconds
+        self.tasks._wake()
+        await settle()
+
+    async def show(self, task: Task[RelaySpec]) -> tuple[object, object, str]:
+        document = await self.tasks.document(task.id)
+        return document["state"], document["reason"], str(document["reason_text"])
+
+
+async def settle() -> None:
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def node(anyio_backend: str) -> AsyncIterator[Node]:
+    node = Node()
+    await node.tasks.open()
+    yield node
+    await node.tasks.close()
+
+
+async def test_what_does_not_fit_is_refused_until_something_ends(node: Node) -> None:
+    first = await node.start("first")
+    with pytest.raises(NoCapacity, match=NO_ROOM):
+        await node.start("second")
+    assert await node.tasks.list_documents(limit=9, offset=0) != []
+    assert len(await node.tasks.list_documents(limit=9, offset=0)) == 1
+    await node.flow(first)
+    assert (await node.show(first))[0] == "running"
+    await node.end(first)
+    assert (await node.start("second")).state is State.STARTING
+
+
+async def test_of_two_calls_at_once_one_takes_the_last_place(node: Node) -> None:
+    answers = await asyncio.gather(node.ask("one"), node.ask("two"), return_exceptions=True)
+    assert sorted(type(answer).__name__ for answer in answers) == ["NoCapacity", "tuple"]
+
+
+async def test_a_repeated_start_is_not_judged(node: Node) -> None:
+    task = await node.start("task")
+    assert await node.ask("task") == (task, False)
+    assert node.capacity.load.used_cores == pytest.approx(ONE)
+
+
+async def test_one_that_is_refused_otherwise_books_nothing(node: Node) -> None:
+    node.store.close()
+
+    async def broken(work: object) -> None:
+        raise OSError("the disk is full")
+
+    node.store.run = broken  # type: ignore[assignment,method-assign]
+    with pytest.raises(OSError, match="disk"):
+        await node.start("task")
+    assert node.capacity.load.used_cores == 0
+    node.store.__init__()  # type: ignore[misc]
+    del node.store.run
+
+
+async def test_a_scheduled_one_costs_nothing_before_its_time(node: Node) -> None:
+    later = replace(SPEC, start_at=int(node.now) + 100)
+    tasks = [await node.start(f"task-{n}", later) for n in range(20)]
+    assert node.capacity.load.used_cores == 0
+    await node.wait(98)  # it is opened a little before
+    assert [node.process_of(task) is not None for task in tasks] == [True] + 19 * [False]
+
+
+async def test_a_scheduled_one_waits_for_room_and_goes_before_later_calls(node: Node) -> None:
+    first = await node.start("first")
+    await node.flow(first)
+    scheduled = await node.start("scheduled", replace(SPEC, start_at=int(node.now) + 10))
+    await node.wait(10)
+    await node.wait(1)
+    state, _, text = await node.show(scheduled)
+    assert (state, text.startswith("waiting for capacity: the task needs ")) == ("starting", True)
+    with pytest.raises(NoCapacity):
+        await node.start("small", SMALL)
+    await node.wait(28)
+    await node.end(first)
+    await node.wait(1)
+    await node.flow(scheduled)
+    assert (await node.show(scheduled))[0] == "running"
+
+
+async def test_a_scheduled_one_that_finds_no_room_fails_with_the_reason(node: Node) -> None:
+    first = await node.start("first")
+    await node.flow(first)
+    scheduled = await node.start("scheduled", replace(SPEC, start_at=int(node.now) + 10))
+    await node.wait(10)
+    await node.wait(29)
+    assert (await node.show(scheduled))[0] == "starting"
+    await node.wait(1)
+    state, reason, text = await node.show(scheduled)
+    assert (state, reason) == ("failed", "no_capacity")
+    assert text.startswith("the task needs ")
+    await node.start("small", SMALL)  # nobody waits any more
+    assert (await node.show(first))[0] == "running"
+
+
+async def test_an_update_to_more_is_judged_and_one_to_less_is_not(node: Node) -> None:
+    first, second = await node.start("first"), await node.start("second", COPY)
+    for task in (first, second):
+        await node.flow(task)
+    with pytest.raises(NoCapacity, match=r"the task needs 0\.\d{3} cores"):
+        await node.tasks.update_relay(APP, ROOM, TaskId("second"), lambda spec: SPEC)
+    assert (await node.show(second))[0] == "running"
+    used = node.capacity.load.used_cores
+    await node.tasks.update_relay(APP, ROOM, TaskId("first"), lambda spec: SMALL)
+    assert node.capacity.load.used_cores < used
+    await node.tasks.update_relay(APP, ROOM, TaskId("second"), lambda spec: SPEC)
+
+
+async def test_an_update_that_is_not_made_leaves_the_booking(node: Node) -> None:
+    task = await node.start("task")
+    await node.flow(task)
+
+    def broken(spec: RelaySpec) -> RelaySpec:
+        raise NoCapacity("not now")
+
+    with pytest.raises(NoCapacity, match="not now"):
+        await node.tasks.update_relay(APP, ROOM, TaskId("task"), broken)
+    assert node.capacity.load.used_cores == pytest.approx(ONE)
+
+
+async def test_a_source_that_needs_more_than_was_thought_ends_before_it_plays(node: Node) -> None:
+    first, copy = await node.start("first"), await node.start("copy", COPY)
+    process = node.process_of(copy)
+    assert process is not None
+    process.report(Planned(run_id=copy.id, plan=REORDERED))
+    assert process.told[-1] == StopSession(run_id=copy.id)
+    process.report(Finished(run_id=copy.id, reason=Reason.STOPPED.code, text=""))
+    await settle()
+    state, reason, text = await node.show(copy)
+    assert (state, reason) == ("failed", "no_capacity")
+    assert text.startswith("the task needs ")
+    assert (await node.show(first))[0] == "starting"
+
+
+async def test_one_that_plays_already_is_booked_with_what_it_needs(node: Node) -> None:
+    first, copy = await node.start("first"), await node.start("copy", COPY)
+    await node.flow(first)
+    process = await node.flow(copy)
+    process.report(Planned(run_id=copy.id, plan=REORDERED))
+    await settle()
+    assert (await node.show(copy))[0] == "running"
+    as_planned = estimate(COPY, Source(video=TrackAction.TRANSCODE))
+    assert node.capacity.load.used_cores == pytest.approx(ONE + as_planned.cores)
+
+
+async def test_what_ran_before_a_restart_runs_on_whatever_it_costs() -> None:
+    node = Node(tasks=3)
+    await node.tasks.open()
+    tasks = [await node.start(f"task-{n}") for n in range(3)]
+    await node.flow(tasks[0])
+    await node.restart(tasks=1)
+    assert all(node.process_of(task) for task in tasks)
+    assert node.capacity.load.used_cores == pytest.approx(3 * ONE)
+    with pytest.raises(NoCapacity, match=r"0\.000 of"):
+        await node.start("more", SMALL)
+    process = node.process_of(tasks[1])
+    assert process is not None
+    process.report(Planned(run_id=tasks[1].id, plan=REORDERED))
+    await settle()
+    assert (await node.show(tasks[1]))[0] == "starting"
+    await node.tasks.close()
+
+
+async def test_a_run_goes_where_most_is_free() -> None:
+    node = Node(tasks=100)
+    await node.tasks.open()
+    heavy = await node.start("heavy")
+    light = [await node.start(f"light-{n}", COPY) for n in range(3)]
+    assert node.process_of(heavy) is node.media.pool[0]
+    assert [node.process_of(task) for task in light] == 3 * [node.media.pool[1]]
+    await node.tasks.close()
+
+
+async def test_a_run_whose_process_died_is_not_judged_again(node: Node) -> None:
+    task = await node.start("task")
+    process = await node.flow(task)
+    node.capacity._capacity.refused_for = "the machine is overloaded"
+    process.die()
+    await node.wait(1)
+    assert [bool(p.jobs) for p in node.media.apart] == [True]
