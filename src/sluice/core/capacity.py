@@ -184,6 +184,6 @@ class Capacity:
 def _refusal(needed: float, free: float, of: float, what: str) -> str:
     digits = 3 if what == "cores" else 0
     return (
-        f"the task needs {needed:.{digits}f} {what}, and {max(0.0, free):.{digits}f} of {of:.{digits}f} are free; "
-        "stop another task, or ask for less"
+        f"the task needs {needed:.{digits}f} {what}, and {max(0.0, free):.{digits}f} of {of:.{digits}f} are "
+        "free; stop another task, or ask for less"
     )

@@ -95,11 +95,10 @@ def _pictures(spec: RelaySpec, source: Source) -> tuple[int, int, float]:
 
 
 def _push(spec: PushSpec, source: Source, table: CostTable) -> Cost:
-    media = table.push_session + table.push_sound
-    shared = table.shared_push
+    media = table.push
     if spec.media_type is not MediaType.AUDIO:
         media += (source.frame_rate or _USUAL_RATE) * table.push_picture
-    return Cost(media, shared, table.push_mb)
+    return Cost(media, table.shared_push, table.push_mb)
 
 
 _COSTS: dict[Kind, Callable[[Any, Source, CostTable], Cost]] = {Kind.RELAY: _relay, Kind.PUSH: _push}

@@ -23,8 +23,7 @@ class CostTable:
     shared_session: float
     shared_sound: float
     shared_picture: float
-    push_session: float
-    push_sound: float
+    push: float  #: its sound becomes AAC
     push_picture: float
     shared_push: float
     session_mb: float
@@ -46,8 +45,7 @@ TABLE = CostTable(
     shared_session=0.0005,
     shared_sound=0.003,
     shared_picture=0.0002,
-    push_session=0.001,
-    push_sound=0.004,
+    push=0.005,
     push_picture=0.0001,
     shared_push=0.002,
     session_mb=3,
