@@ -29,7 +29,7 @@ from sluice.core.cost_table import TABLE, CostTable
 from sluice.core.plan import TrackAction
 from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 from sluice.media.allocations import bound_threads
-from sluice.media.speed import measure_speed
+from sluice.media.speed import measure_speed, take
 from sluice.process.child import configure_logging
 from tests.acceptance.node import ServedNode, serve_node
 from tests.integration.nginx import Nginx
@@ -133,10 +133,12 @@ _MIXES: tuple[Mix, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a mix took, in all."""
+    """What a mix took, in all. `speed_s` is what the fixed piece of work took meanwhile: CPU time is worth
+    less while others use the machine."""
 
     cost: Cost
     lost: int
+    speed_s: float
 
 
 # --- measuring --------------------------------------------------------------------------------------------
@@ -181,14 +183,23 @@ class Stage:
     def find(self) -> Processes:
         return processes_of_node(self.node.process)
 
-    async def cost(self, options: argparse.Namespace) -> tuple[Cost, int]:
-        """Over the idle node, the median of the windows; and how many packets were lost."""
+    async def cost(self, options: argparse.Namespace) -> Measured:
+        """Over the idle node, the median of the windows."""
+        tries: list[float] = []
+        trying = asyncio.create_task(_try_speed(tries))
         windows = await measure(self.receivers, self.find, options.seconds, options.windows)
+        trying.cancel()
         media = median([window.cores.get("media", 0.0) for window in windows])
         shared = median([window.cores["node"] + window.cores["room"] for window in windows])
-        mb = memory(self.find()["media"]).pss
+        mb = memory(self.find()["media"]).rss
         cost = Cost(media - self.idle.media, shared - self.idle.shared, mb - self.idle.mb)
-        return cost, sum(window.lost for window in windows)
+        return Measured(cost, sum(window.lost for window in windows), median(tries))
+
+
+async def _try_speed(tries: list[float]) -> None:
+    while True:
+        tries.append(await asyncio.to_thread(take))
+        await asyncio.sleep(0.7)
 
 
 @asynccontextmanager
@@ -216,7 +227,7 @@ async def _idle(stage: Stage) -> Cost:
     """What the node takes when its processes have begun, which takes longer on a busy machine."""
     calm = argparse.Namespace(seconds=2.0, windows=1)
     for _ in range(_MOST_LOOKS):
-        cost, _ = await stage.cost(calm)
+        cost = (await stage.cost(calm)).cost
         if cost.cores < _IDLE_CORES:
             return cost
     raise RuntimeError(f"the idle node takes {cost.cores:.3f} cores")
@@ -235,15 +246,15 @@ async def _start(node: ServedNode, room: str, url: str, task: Task) -> None:
 
 async def measure_mix(mix: Mix, nginx: Nginx, options: argparse.Namespace) -> Measured:
     async with playing(mix, nginx, options) as stage:
-        return Measured(*await stage.cost(options))
+        return await stage.cost(options)
 
 
-async def measure_pushes(nginx: Nginx, options: argparse.Namespace) -> list[Cost]:
+async def measure_pushes(nginx: Nginx, options: argparse.Namespace, speed_s: float) -> list[Cost]:
     """What a push of sound, and one of pictures and sound takes."""
     found = []
     async with playing((Task("720p", 4),), nginx, options) as stage:
         for media_type in (MediaType.AUDIO, MediaType.AUDIO_VIDEO):
-            before, _ = await stage.cost(options)
+            before = _at(await stage.cost(options), speed_s)
             for room in stage.rooms:
                 await stage.node.call(
                     "StartPushSingleStreamToCDN",
@@ -254,7 +265,7 @@ async def measure_pushes(nginx: Nginx, options: argparse.Namespace) -> list[Cost
                     Control={"MediaType": int(media_type)},
                 )
             await asyncio.sleep(_SETTLE_S)
-            after, _ = await stage.cost(options)
+            after = _at(await stage.cost(options), speed_s)
             count = len(stage.rooms)
             found.append(
                 Cost(
@@ -277,12 +288,13 @@ _MB = ("session_mb", "copied_mb", "transcoded_mb", "pixel_mb")
 _NOTHING = CostTable(*(0.0 for _ in fields(CostTable)))
 
 
-def fit(parts: Sequence[tuple[Mix, Cost]], pushes: Sequence[Cost], speed_s: float) -> CostTable:
+def fit(parts: Sequence[tuple[Mix, Measured]], pushes: Sequence[Cost], speed_s: float) -> CostTable:
     """The table that foretells the parts best, each by its share."""
+    costs = [(mix, _at(measured, speed_s)) for mix, measured in parts]
     values = {
-        **_solve(_MEDIA, parts, lambda cost: cost.media),
-        **_solve(_SHARED, parts, lambda cost: cost.shared),
-        **_solve(_MB, parts, lambda cost: cost.mb),
+        **_solve(_MEDIA, costs, lambda cost: cost.media),
+        **_solve(_SHARED, costs, lambda cost: cost.shared),
+        **_solve(_MB, costs, lambda cost: cost.mb),
     }
     sound, both = pushes
     rate = _CLIPS["720p"].source.frame_rate or 1.0
@@ -290,6 +302,12 @@ def fit(parts: Sequence[tuple[Mix, Cost]], pushes: Sequence[Cost], speed_s: floa
     values |= {"push": sound.media, "push_picture": max(0.0, both.media) / rate}
     values |= {"shared_push": max(0.0, sound.shared), "push_mb": max(1.0, sound.mb)}
     return replace(_NOTHING, speed_s=speed_s, **{name: _rounded(value) for name, value in values.items()})
+
+
+def _at(measured: Measured, speed_s: float) -> Cost:
+    """What it would be on a machine of this speed."""
+    share, cost = speed_s / measured.speed_s, measured.cost
+    return Cost(cost.media * share, cost.shared * share, cost.mb)
 
 
 def _solve(
@@ -338,8 +356,7 @@ def write_table(table: CostTable) -> Path:
 
 async def run(options: argparse.Namespace) -> bool:
     bound_threads()
-    speed_s = measure_speed()
-    table = TABLE
+    table, speed_s = TABLE, measure_speed()
     with tempfile.TemporaryDirectory() as name, Nginx(Path(name) / "nginx") as nginx:
         for clip in _CLIPS.values():
             make_clip(nginx.www, clip)
@@ -347,26 +364,25 @@ async def run(options: argparse.Namespace) -> bool:
             parts = []
             for mix in _PARTS:
                 measured = await measure_mix(mix, nginx, options)
-                print(_title(mix), measured.cost, flush=True)
-                parts.append((mix, measured.cost))
-            pushes = await measure_pushes(nginx, options)
+                print(_title(mix), measured, flush=True)
+                parts.append((mix, measured))
+            pushes = await measure_pushes(nginx, options, speed_s)
             print("pushes", pushes, flush=True)
-            speed_s = min(speed_s, measure_speed())
             table = fit(parts, pushes, speed_s)
             print(f"written to {write_table(table)}")
         found = [(mix, await measure_mix(mix, nginx, options)) for mix in _MIXES]
-    return show(found, table, table.speed_s / speed_s)
+    return show(found, table)
 
 
 def _title(mix: Mix) -> str:
     return " + ".join(task.title for task in mix)
 
 
-def show(found: Sequence[tuple[Mix, Measured]], table: CostTable, speed: float) -> bool:
+def show(found: Sequence[tuple[Mix, Measured]], table: CostTable) -> bool:
     """Prints and writes the figures; True when the median error is below the bar."""
     rows, errors, known_errors = [], [], []
     for mix, measured in found:
-        cores = measured.cost.cores
+        cores, speed = measured.cost.cores, table.speed_s / measured.speed_s
         at_call, known = (total(mix, table, known=known, speed=speed) for known in (False, True))
         off, off_known = (cost.cores / cores - 1 for cost in (at_call, known))
         errors.append(abs(off))
@@ -375,18 +391,17 @@ def show(found: Sequence[tuple[Mix, Measured]], table: CostTable, speed: float) 
             [
                 *(_title(mix), f"{cores:.3f}", f"{at_call.cores:.3f}", f"{100 * off:+.0f}%"),
                 *(f"{known.cores:.3f}", f"{100 * off_known:+.0f}%"),
-                *(f"{measured.cost.mb:.0f}", f"{known.mb:.0f}", str(measured.lost)),
+                *(f"{measured.cost.mb:.0f}", f"{known.mb:.0f}", f"{speed:.2f}", str(measured.lost)),
             ]
         )
-    columns = ["mix", "cores", "at the call", "error", "known", "error", "MB", "known", "lost"]
-    print_table(f"cores of ten mixes, speed {speed:.2f}", columns, rows)
+    columns = ["mix", "cores", "at the call", "error", "known", "error", "MB", "known", "speed", "lost"]
+    print_table("cores of ten mixes", columns, rows)
     middle, middle_known = median(errors), median(known_errors)
     good = middle < _BAR
     print(f"median error {100 * middle:.0f}% at the call (bar {100 * _BAR:.0f}%), ", end="")
     print(f"{100 * middle_known:.0f}% known; load of the machine {os.getloadavg()[0]:.1f}", end="")
     print(": good" if good else ": NOT good")
     document: dict[str, object] = {
-        "speed": speed,
         "median_error": middle,
         "median_error_known": middle_known,
         "mixes": [{"mix": _title(mix), **asdict(measured)} for mix, measured in found],

@@ -10,12 +10,14 @@ import pytest
 from sluice.core.capacity import Capacity
 from sluice.core.cost import Source, estimate
 from sluice.core.errors import NoCapacity
+from sluice.core.figures import CAPACITY_CORES, LOOP_LAG, USED_CORES, Ledger
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.lifecycle import Reason, State
 from sluice.core.plan import TrackAction
 from sluice.core.tasks import Dialect, RelaySpec, StreamMode, Task
-from sluice.process.control import Accepted, Finished, Flowing, Planned, StopSession
+from sluice.process.control import Accepted, Finished, Flowing, Planned, Relieve, StopSession
 from sluice.store.thread import Store
+from sluice.tasks import capacity as module
 from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import StartRequest
@@ -50,8 +52,8 @@ class Node:
         self._begin(tasks)
 
     def _begin(self, tasks: float) -> None:
-        self.media = FakeMedia(2)
-        self.capacity = NodeCapacity(Capacity(cores=tasks * ONE))
+        self.media, self.ledger = FakeMedia(2), Ledger()
+        self.capacity = NodeCapacity(Capacity(cores=tasks * ONE), ledger=self.ledger, clock=lambda: self.now)
         store, media = cast(Store, self.store), cast(MediaPool, self.media)
         self.tasks = TaskService(store, media, FakeRunRooms(), lambda: self.now, capacity=self.capacity)
 
@@ -91,6 +93,17 @@ class Node:
         self.now += seconds
         self.tasks._wake()
         await settle()
+
+    async def watch(self, seconds: int) -> None:
+        """What the sweeper does in this time."""
+        for _ in range(seconds):
+            self.now += 1
+            self.capacity.watch(self.tasks._runs.values(), cast(MediaPool, self.media))
+        await settle()
+
+    def lag(self, process: str, seconds: float) -> None:
+        kind = process.partition("-")[0]
+        self.ledger.tell(process, kind, {}, {LOOP_LAG.name: {"p90": seconds}})
 
     async def show(self, task: Task[RelaySpec]) -> tuple[object, object, str]:
         document = await self.tasks.document(task.id)
@@ -272,3 +285,65 @@ async def test_a_run_whose_process_died_is_not_judged_again(node: Node) -> None:
     process.die()
     await node.wait(1)
     assert [bool(p.jobs) for p in node.media.apart] == [True]
+
+
+async def test_what_a_process_really_uses_corrects_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(tasks=10)
+    await node.tasks.open()
+    used_s = {1: 0.0, 2: 0.0}
+    monkeypatch.setattr(module, "cpu_s", used_s.__getitem__)
+    for number, process in enumerate(node.media.pool, 1):
+        process.pid = number
+    task, other = await node.start("task"), await node.start("other")
+    for each in (task, other):
+        await node.flow(each)
+    media = node.capacity.cores_of(task.id)
+    for _ in range(4):
+        used_s[1] += 5.0  # it opens its source, and reads ahead
+        await node.watch(1)
+    assert node.capacity.cores_of(task.id) == media
+    for _ in range(40):
+        used_s[1] += 2 * media
+        used_s[2] += media
+        await node.watch(1)
+    assert node.capacity.cores_of(task.id) == pytest.approx(2 * media, rel=0.05)
+    assert node.capacity.cores_of(other.id) == pytest.approx(media, rel=0.05)
+    assert node.capacity.figures()[USED_CORES.name][""] == node.capacity.load.used_cores
+    assert node.capacity.figures()[CAPACITY_CORES.name] == {"": pytest.approx(10 * ONE)}
+    await node.tasks.close()
+
+
+async def test_when_rooms_are_late_pictures_give_way_and_then_new_tasks() -> None:
+    node = Node(tasks=10)
+    await node.tasks.open()
+    task = await node.start("task")
+    process = await node.flow(task)
+    node.lag("room-0", 0.08)
+    await node.watch(1)
+    assert process.told[-1] == Relieve(shown=2)
+    await node.start("second")
+    await node.watch(4)
+    assert process.told[-1] == Relieve(shown=4)
+    with pytest.raises(NoCapacity, match=r"overloaded \(its event loops are up to 80 ms late\); try again"):
+        await node.start("third")
+    died, beside = node.media.pool
+    died.die()
+    died.live()  # the next life is told, too
+    assert died.told[-1] == Relieve(shown=4) or beside.told[-1] == Relieve(shown=4)
+    node.lag("room-0", 0.01)
+    await node.watch(40)
+    assert Relieve(shown=1) in beside.told
+    await node.start("third")
+    assert (await node.show(task))[0] in ("running", "recovering")
+    await node.tasks.close()
+
+
+async def test_one_media_process_that_is_late_is_not_the_machine() -> None:
+    node = Node(tasks=10)
+    node.lag("media-0", 0.5)
+    node.lag("media-1", 0.01)
+    await node.watch(10)
+    assert [process.told for process in node.media.pool] == [[], []]
+    node.lag("media-1", 0.5)
+    await node.watch(1)
+    assert [process.told for process in node.media.pool] == 2 * [[Relieve(shown=2)]]

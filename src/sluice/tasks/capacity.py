@@ -38,8 +38,11 @@ class NodeCapacity:
         capacity: Capacity | None = None,
         rooms: Iterable[Supervised] = (),
         ledger: Ledger | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`rooms` are the room processes; `ledger` has the figures of all of them."""
+        """`rooms` are the room processes; `ledger` has the figures of all processes. `clock` tells seconds
+        from any point in time."""
+        self._clock = clock
         self.speed = 1.0
         self._capacity = capacity or Capacity()
         self._rooms = rooms
@@ -142,7 +145,7 @@ class NodeCapacity:
 
     def watch(self, runs: Iterable[Run], media: MediaPool) -> None:
         """To be called once a second, with all live runs."""
-        now = time.monotonic()
+        now = self._clock()
         shared, used = self._use(media.processes, now)
         self._capacity.measure(shared, self._measured(runs, used, now))
         self._overload.tell(self._lag_s(), now)
@@ -203,12 +206,11 @@ class NodeCapacity:
     def _lag_s(self) -> float:
         """Of the loops that send to viewers and answer calls; of media processes, when all are late: then it
         is the machine."""
-        late = [self._meter.lag_s(LAG_PART)]
-        media: list[float] = []
+        lags: dict[str, list[float]] = {"room": [], "media": []}
         for _, kind, gauges in self._ledger.gauges():
-            lag_s = gauges.get(LOOP_LAG.name, {}).get("p90", 0.0)
-            (media if kind == "media" else late).append(lag_s)
-        return max(late) if not media else max(*late, min(media))
+            if kind in lags:
+                lags[kind].append(gauges.get(LOOP_LAG.name, {}).get("p90", 0.0))
+        return max(self._meter.lag_s(LAG_PART), *lags["room"], min(lags["media"], default=0.0))
 
 
 def _source_of(plan: Mapping[str, Any] | None) -> Source:
