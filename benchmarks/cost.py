@@ -52,7 +52,7 @@ class Clip:
     sound: tuple[str, ...] = ("aac", "-b:a", "128k")
 
 
-_CLIPS = {
+CLIPS = {
     "mp3": Clip("music.mp3", Source(video=TrackAction.NONE), sound=("libmp3lame", "-b:a", "160k")),
     "opus": Clip(
         "music.ogg",
@@ -84,7 +84,7 @@ class Task:
 
     @property
     def source(self) -> Source:
-        return _CLIPS[self.clip].source
+        return CLIPS[self.clip].source
 
     @property
     def control(self) -> dict[str, Any]:
@@ -215,7 +215,7 @@ async def playing(mix: Mix, nginx: Nginx, options: argparse.Namespace) -> AsyncI
             await until_connected(receivers, count)
             tasks = [task for task in mix for _ in range(task.count)]
             for room, task in zip(rooms, tasks, strict=True):
-                await _start(node, room, nginx.http(_CLIPS[task.clip].file), task)
+                await _start(node, room, nginx.http(CLIPS[task.clip].file), task)
             async with asyncio.timeout(_FLOW_DEADLINE_S):
                 while any(count.packets < 100 for count in receivers.counts()):
                     await asyncio.sleep(0.2)
@@ -297,7 +297,7 @@ def fit(parts: Sequence[tuple[Mix, Measured]], pushes: Sequence[Cost], speed_s: 
         **_solve(_MB, costs, lambda cost: cost.mb),
     }
     sound, both = pushes
-    rate = _CLIPS["720p"].source.frame_rate or 1.0
+    rate = CLIPS["720p"].source.frame_rate or 1.0
     # Pushes of one stream share the conversion: the second has only its pictures and its own way out.
     values |= {"push": sound.media, "push_picture": max(0.0, both.media) / rate}
     values |= {"shared_push": max(0.0, sound.shared), "push_mb": max(1.0, sound.mb)}
@@ -358,7 +358,7 @@ async def run(options: argparse.Namespace) -> bool:
     bound_threads()
     table, speed_s = TABLE, measure_speed()
     with tempfile.TemporaryDirectory() as name, Nginx(Path(name) / "nginx") as nginx:
-        for clip in _CLIPS.values():
+        for clip in CLIPS.values():
             make_clip(nginx.www, clip)
         if options.write:
             parts = []
