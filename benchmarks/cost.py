@@ -280,10 +280,10 @@ async def measure_pushes(nginx: Nginx, options: argparse.Namespace, speed_s: flo
 # --- the table --------------------------------------------------------------------------------------------
 
 _MEDIA = (
-    *("session", "sound_converted", "sound_copied", "picture_copied"),
+    *("session", "sound_converted", "sound_copied", "picture_copied", "pixel_copied"),
     *("pixel_decoded", "picture_encoded", "pixel_encoded"),
 )
-_SHARED = ("shared_session", "shared_sound", "shared_picture")
+_SHARED = ("shared_session", "shared_sound", "shared_picture", "shared_pixel")
 _MB = ("session_mb", "copied_mb", "transcoded_mb", "pixel_mb")
 _NOTHING = CostTable(*(0.0 for _ in fields(CostTable)))
 

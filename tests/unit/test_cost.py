@@ -16,12 +16,14 @@ TABLE = CostTable(
     sound_converted=2e-2,
     sound_copied=1e-2,
     picture_copied=1e-4,
+    pixel_copied=1e-10,
     pixel_decoded=1e-9,
     picture_encoded=1e-5,
     pixel_encoded=2e-9,
     shared_session=1e-1,
     shared_sound=1e-2,
     shared_picture=1e-4,
+    shared_pixel=1e-10,
     push=0.11,
     push_picture=1e-4,
     shared_push=1e-1,
@@ -49,7 +51,7 @@ def test_sound_costs_no_pictures() -> None:
 
 
 def test_a_source_that_nobody_knows_has_the_usual_pictures() -> None:
-    assert media(COPY) == pytest.approx(0.12 + 30 * 1e-4)
+    assert media(COPY) == pytest.approx(0.12 + 30 * (1e-4 + HD * 1e-10))
     encoded = 15 * (1e-5 + 640 * 360 * 2e-9)
     assert media(TRANSCODE) == pytest.approx(0.12 + HD * 30 * 1e-9 + encoded)
     large = replace(TRANSCODE, width=1920, height=1080, frame_rate=30)
@@ -60,9 +62,10 @@ def test_what_is_known_counts() -> None:
     source = Source(1920, 1080, 10)
     encoded = 10 * (1e-5 + 640 * 360 * 2e-9)  # no picture is shown twice
     assert media(TRANSCODE, source) == pytest.approx(0.12 + FULL_HD * 10 * 1e-9 + encoded)
-    assert media(COPY, source) == pytest.approx(0.12 + 10 * 1e-4)
+    assert media(COPY, source) == pytest.approx(0.12 + 10 * (1e-4 + FULL_HD * 1e-10))
     silent = replace(source, audio=TrackAction.NONE)
-    assert media(COPY, silent) == pytest.approx(0.1 + 10 * 1e-4)
+    assert media(COPY, silent) == pytest.approx(0.1 + 10 * (1e-4 + FULL_HD * 1e-10))
+    assert estimate(COPY, silent, table=TABLE).shared == media(COPY, silent)
     assert media(COPY, Source(video=TrackAction.NONE)) == pytest.approx(0.12)
 
 

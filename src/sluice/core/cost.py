@@ -63,15 +63,17 @@ def _relay(spec: RelaySpec, source: Source, table: CostTable) -> Cost:
         return Cost(media, shared, mb)
     width, height, rate = _pictures(spec, source)
     if video is TrackAction.COPY:
-        media += rate * table.picture_copied
-        return Cost(media, shared + rate * table.shared_picture, mb + table.copied_mb)
+        media += rate * (table.picture_copied + width * height * table.pixel_copied)
+        shared += rate * (table.shared_picture + width * height * table.shared_pixel)
+        return Cost(media, shared, mb + table.copied_mb)
     is_asked = spec.stream_mode is StreamMode.TRANSCODE
     out_rate = min(rate, spec.frame_rate) if is_asked else rate
     out_pixels = (spec.width or width) * (spec.height or height) if is_asked else width * height
     media += width * height * rate * table.pixel_decoded
     media += out_rate * (table.picture_encoded + out_pixels * table.pixel_encoded)
     mb += table.transcoded_mb + (width * height + out_pixels) * table.pixel_mb
-    return Cost(media, shared + out_rate * table.shared_picture, mb)
+    shared += out_rate * (table.shared_picture + out_pixels * table.shared_pixel)
+    return Cost(media, shared, mb)
 
 
 def _video(spec: RelaySpec) -> TrackAction:

@@ -17,12 +17,14 @@ class CostTable:
     sound_converted: float
     sound_copied: float
     picture_copied: float
+    pixel_copied: float  #: more pixels have more bytes, which are what costs
     pixel_decoded: float
     picture_encoded: float
     pixel_encoded: float
     shared_session: float
     shared_sound: float
     shared_picture: float
+    shared_pixel: float
     push: float  #: its sound becomes AAC
     push_picture: float
     shared_push: float
@@ -39,12 +41,14 @@ TABLE = CostTable(
     sound_converted=0.004,
     sound_copied=0.001,
     picture_copied=0.00012,
+    pixel_copied=1e-10,
     pixel_decoded=3e-9,
     picture_encoded=0.0004,
     pixel_encoded=1.2e-8,
     shared_session=0.0005,
     shared_sound=0.003,
     shared_picture=0.0002,
+    shared_pixel=1e-10,
     push=0.005,
     push_picture=0.0001,
     shared_push=0.002,

@@ -308,14 +308,17 @@ def _on_process_gone(run: Run, event: ProcessGone, now: float) -> Result:
 def _on_no_room(run: Run, event: NoRoom, now: float) -> Result:
     """One whose time has come waits for as long as it may be without media. One that has a process began, and
     its source needs too much."""
-    spec = run.task.spec
     if run.ending is not None:
         return run, ()
     if run.process is not None:
         run = _decide(run, Reason.NO_CAPACITY, event.text, now + STOP_DEADLINE_S)
         return run, (Send(run.process, Order.STOP),)
-    if now - max(spec.start_at, run.begun_at) < spec.max_idle_s:
-        return replace(run, note=f"waiting for capacity: {event.text}"), ()
+    run = replace(run, note=f"waiting for capacity: {event.text}")
+    if run.task.state is State.SCHEDULED:
+        return run, ()
+    run = _lose(run, now)
+    if run.idle_s(now) < run.task.spec.max_idle_s:
+        return run, ()
     return _over(_decide(run, Reason.NO_CAPACITY, event.text, now)), ()
 
 
