@@ -294,7 +294,7 @@ def fit(parts: Sequence[tuple[Mix, Measured]], pushes: Sequence[Cost], speed_s: 
     values = {
         **_solve(_MEDIA, costs, lambda cost: cost.media),
         **_solve(_SHARED, costs, lambda cost: cost.shared),
-        **_solve(_MB, costs, lambda cost: cost.mb),
+        **_solve(_MB, costs, lambda cost: cost.mb, first=True),
     }
     sound, both = pushes
     rate = CLIPS["720p"].source.frame_rate or 1.0
@@ -311,15 +311,21 @@ def _at(measured: Measured, speed_s: float) -> Cost:
 
 
 def _solve(
-    names: Sequence[str], parts: Sequence[tuple[Mix, Cost]], of: Callable[[Cost], float]
+    names: Sequence[str],
+    parts: Sequence[tuple[Mix, Cost]],
+    of: Callable[[Cost], float],
+    *,
+    first: bool = False,
 ) -> dict[str, float]:
-    """Least squares of the relative errors; what would be negative is 0."""
+    """Least squares of the relative errors; what would be negative is 0. `first`: what the first task brings
+    into a process (libraries, pools) is solved for, too, and left out."""
     rows, names = [], list(names)
     for mix, cost in parts:
         row = [of(total(mix, replace(_NOTHING, **{name: 1.0}), known=True)) for name in names]
-        rows.append([value / max(of(cost), 1e-9) for value in row])
+        rows.append([value / max(of(cost), 1e-9) for value in [*row, float(first)]])
     matrix, ones = np.array(rows), np.ones(len(rows))
-    used = list(range(len(names)))
+    names.append("")
+    used = list(range(len(names) if first else len(names) - 1))
     while True:
         solution = np.linalg.lstsq(matrix[:, used], ones, rcond=None)[0]
         if (solution >= 0).all():
@@ -327,6 +333,7 @@ def _solve(
         used.remove(used[int(solution.argmin())])
     found = dict.fromkeys(names, 0.0)
     found.update({names[n]: float(value) for n, value in zip(used, solution, strict=True)})
+    del found[""]
     return found
 
 
