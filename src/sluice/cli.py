@@ -98,7 +98,7 @@ _HostsOption = Annotated[
 _CapacityOption = Annotated[
     str | None,
     typer.Option(
-        help="CORES for tasks; off: none is refused for it. Default: those of the machine, less a quarter"
+        help="CORES for tasks; off: none is refused or gives way. Default: those of the machine less a quarter"
     ),
 ]
 _LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]

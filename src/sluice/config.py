@@ -131,7 +131,7 @@ class Settings:
     http: HttpSettings = HttpSettings()
     ice_servers: tuple[IceServer, ...] = ()  #: browsers are told of them
     bots: BotSettings = BotSettings()
-    #: Cores for tasks; 0: nothing is refused for it, None: what the machine has.
+    #: Cores for tasks; 0: nothing is refused and nothing gives way, None: what the machine has.
     capacity: float | None = None
 
 

@@ -347,3 +347,12 @@ async def test_one_media_process_that_is_late_is_not_the_machine() -> None:
     node.lag("media-1", 0.5)
     await node.watch(1)
     assert [process.told for process in node.media.pool] == 2 * [[Relieve(shown=2)]]
+
+
+async def test_without_a_limit_nothing_gives_way() -> None:
+    node = Node()
+    node.capacity = NodeCapacity(ledger=node.ledger, clock=lambda: node.now)
+    node.lag("room-0", 0.5)
+    await node.watch(10)
+    assert [process.told for process in node.media.pool] == [[], []]
+    assert node.capacity.load.refused_for == ""

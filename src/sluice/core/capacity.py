@@ -86,6 +86,11 @@ class Capacity:
         self.refused_for = ""
 
     @property
+    def limited(self) -> bool:
+        """Whether anything is refused."""
+        return self._cores is not None
+
+    @property
     def load(self) -> Load:
         used = self._media + max(self._shared, self._measured_shared - _IDLE_CORES)
         return Load(self._cores, used, self._mb, self._used_mb, self.refused_for)
@@ -158,7 +163,7 @@ class Capacity:
             return
         load = self.load
         cores, mb = load.used_cores + ahead.cores, load.used_mb + ahead.mb
-        if self._cores is not None and load.refused_for:
+        if self.limited and load.refused_for:
             raise NoCapacity(f"no new task is taken for a moment: {load.refused_for}; try again in a minute")
         if self._cores is not None and cores + more.cores > self._cores:
             raise NoCapacity(_refusal(more.cores, self._cores - cores, self._cores, "cores"))

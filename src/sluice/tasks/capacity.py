@@ -148,11 +148,16 @@ class NodeCapacity:
         now = self._clock()
         shared, used = self._use(media.processes, now)
         self._capacity.measure(shared, self._measured(runs, used, now))
-        self._overload.tell(self._lag_s(), now)
+        if self._capacity.limited:
+            self._relieve(media, now)
+
+    def _relieve(self, media: MediaPool, now: float) -> None:
+        lag_s = self._lag_s()
+        self._overload.tell(lag_s, now)
         self._capacity.refused_for = self._overload.refusal
         if self._overload.shown != self._shown:
             self._shown = self._overload.shown
-            log.warning("load of the machine", transcodes_show_one_picture_of=self._shown)
+            log.warning("load of the machine", lag_ms=round(lag_s * 1000), one_picture_shown_of=self._shown)
             for process in media.processes:
                 process.notify(Relieve(shown=self._shown))
 
