@@ -98,7 +98,7 @@ _HostsOption = Annotated[
 _CapacityOption = Annotated[
     str | None,
     typer.Option(
-        help="CORES for tasks; off: none is refused or gives way. Default: those of the machine less a quarter"
+        help="CORES for tasks; off: none is refused or gives way. Default: three quarters of the machine's"
     ),
 ]
 _LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]
