@@ -308,6 +308,10 @@ async def test_what_a_process_really_uses_corrects_its_runs(monkeypatch: pytest.
         await node.watch(1)
     assert node.capacity.cores_of(task.id) == pytest.approx(2 * media, rel=0.05)
     assert node.capacity.cores_of(other.id) == pytest.approx(media, rel=0.05)
+    node.lag("room-0", 0.1)
+    for _ in range(40):
+        await node.watch(1)  # they hardly get a core
+    assert node.capacity.cores_of(task.id) == pytest.approx(2 * media, rel=0.1)
     assert node.capacity.figures()[USED_CORES.name][""] == node.capacity.load.used_cores
     assert node.capacity.figures()[CAPACITY_CORES.name] == {"": pytest.approx(10 * ONE)}
     await node.tasks.close()

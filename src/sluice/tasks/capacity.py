@@ -147,7 +147,9 @@ class NodeCapacity:
         """To be called once a second, with all live runs."""
         now = self._clock()
         shared, used = self._use(media.processes, now)
-        self._capacity.measure(shared, self._measured(runs, used, now))
+        measured = self._measured(runs, used, now)
+        # What gives way, or waits for a core, would seem to cost less.
+        self._capacity.measure(shared, measured if self._shown == 1 else ())
         if self._capacity.limited:
             self._relieve(media, now)
 
