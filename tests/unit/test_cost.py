@@ -51,11 +51,11 @@ def test_sound_costs_no_pictures() -> None:
 
 
 def test_a_source_that_nobody_knows_has_the_usual_pictures() -> None:
-    assert media(COPY) == pytest.approx(0.12 + 30 * (1e-4 + HD * 1e-10))
+    assert media(COPY) == pytest.approx(0.12 + 25 * (1e-4 + HD * 1e-10))
     encoded = 15 * (1e-5 + 640 * 360 * 2e-9)
-    assert media(TRANSCODE) == pytest.approx(0.12 + HD * 30 * 1e-9 + encoded)
+    assert media(TRANSCODE) == pytest.approx(0.12 + HD * 25 * 1e-9 + encoded)
     large = replace(TRANSCODE, width=1920, height=1080, frame_rate=30)
-    assert media(large) == pytest.approx(0.12 + 30 * (FULL_HD * 1e-9 + 1e-5 + FULL_HD * 2e-9))
+    assert media(large) == pytest.approx(0.12 + 25 * (FULL_HD * 1e-9 + 1e-5 + FULL_HD * 2e-9))
 
 
 def test_what_is_known_counts() -> None:
@@ -79,7 +79,7 @@ def test_a_copy_that_is_none_is_as_large_as_its_source() -> None:
 
 def test_a_push_converts_sound() -> None:
     push = PushSpec("rtmp://h/a/b")
-    assert media(push) == pytest.approx(0.11 + 30 * 1e-4)
+    assert media(push) == pytest.approx(0.11 + 25 * 1e-4)
     assert media(replace(push, media_type=MediaType.AUDIO)) == pytest.approx(0.11)
 
 

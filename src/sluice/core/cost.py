@@ -1,7 +1,7 @@
 """What a task costs in cores and memory, from what is known of it. Pure.
 
 What is not known is assumed, and corrected as soon as its session knows: pictures of 1280x720, or as large as
-is asked for if that is more, 30 a second; sound that has to be converted; H.264 that can be copied where
+is asked for if that is more, 25 a second; sound that has to be converted; H.264 that can be copied where
 copies are asked for; and one viewer, since somebody is going to watch. The figures of the table
 (core.cost_table) are measured by ``scripts/bench cost --write``.
 """
@@ -14,7 +14,7 @@ from sluice.core.cost_table import TABLE, CostTable
 from sluice.core.plan import TrackAction
 from sluice.core.tasks import Kind, MediaType, PushSpec, RelaySpec, Spec, StreamMode
 
-_USUAL_SIZE, _USUAL_RATE = (1280, 720), 30.0
+_USUAL_SIZE, _USUAL_RATE = (1280, 720), 25.0
 
 
 @dataclass(frozen=True, slots=True)
