@@ -42,8 +42,8 @@ PROCESS = (CPU_SECONDS, LOOP_LAG, MEMORY, DESCRIPTORS, THREADS)
 CAPACITY_CORES = Figure("capacity_cores", "Cores that tasks may use; without a limit there is none")
 USED_CORES = Figure("used_cores", "Cores that tasks use or were promised, rooms and viewers included")
 
-#: Of the node.
-NODE = (CAPACITY_CORES, USED_CORES)
+#: Of the node, which judges tasks by them.
+CAPACITY = (CAPACITY_CORES, USED_CORES)
 
 PEERS = Figure("peers", "Peers of rooms")
 

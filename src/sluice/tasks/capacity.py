@@ -73,7 +73,7 @@ class NodeCapacity:
         return self._capacity.load
 
     def figures(self) -> Values:
-        """Present values of the node (core.figures.NODE)."""
+        """Present values of the node (core.figures.CAPACITY)."""
         load = self.load
         limit = {} if load.capacity_cores is None else {CAPACITY_CORES.name: {"": load.capacity_cores}}
         return {**limit, USED_CORES.name: {"": load.used_cores}}
