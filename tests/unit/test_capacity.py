@@ -45,6 +45,17 @@ def test_memory_is_refused_alike() -> None:
         capacity.book(C, HALF)
 
 
+def test_memory_that_is_really_used_counts_where_it_is_more() -> None:
+    capacity = Capacity(cores=100, mb=100)
+    capacity.book(A, HALF)
+    capacity.measure(0.0, [], [70, 112])  # one is idle, one has little
+    assert capacity.load.used_mb == 10
+    capacity.measure(0.0, [], [70, 205])
+    assert capacity.load.used_mb == 95
+    with pytest.raises(NoCapacity, match="needs 10 MB of memory, and 5 of 100 are free"):
+        capacity.book(B, HALF)
+
+
 def test_without_a_limit_everything_fits() -> None:
     capacity = Capacity()
     capacity.refused_for = "the machine is overloaded"

@@ -3,7 +3,8 @@
 A task is booked with its estimate (core.cost) when it is accepted, and as long as it lives. Its booking is
 corrected by what its media process really uses, shared out over the sessions in it by their estimates: up
 quickly, down slowly, since easy pictures may become difficult ones. What room processes and the node use is
-measured as a whole, viewers included; it counts where it is more than what was estimated for the tasks.
+measured as a whole, viewers included, and so is memory; they count where they are more than what was
+estimated for the tasks.
 
 Only our own use counts. What other programs take of the machine is not ours to judge; it shows in the event
 loops when it hurts (core.overload).
@@ -23,6 +24,8 @@ _KEPT, _KEPT_OF_MORE, _FIRST_CORES = 0.25, 0.1, 4
 _MEMORY_SHARE = 0.6
 #: Cores that the node and its room processes take without tasks and viewers; they are of what is kept.
 _IDLE_CORES = 0.1
+#: Megabytes that a media process has without tasks, and with the libraries that the first of them loads.
+_IDLE_MB = 110
 #: How far a booking may be corrected, and how fast within a second: this power of the ratio.
 _LEAST, _MOST, _UP, _DOWN = 0.25, 4.0, 0.3, 0.03
 #: Seconds after its beginning in which a session tells nothing of what it costs: it opens and reads ahead.
@@ -81,7 +84,7 @@ class Capacity:
         self._bookings: dict[RunId, _Booking] = {}
         self._waiting: dict[RunId, Cost] = {}  #: for room, since their time has come
         self._media = self._shared = self._used_mb = 0.0  #: of all bookings
-        self._measured_shared = 0.0
+        self._measured_shared = self._measured_mb = 0.0
         #: Why no new task is taken; empty: they are.
         self.refused_for = ""
 
@@ -93,7 +96,8 @@ class Capacity:
     @property
     def load(self) -> Load:
         used = self._media + max(self._shared, self._measured_shared - _IDLE_CORES)
-        return Load(self._cores, used, self._mb, self._used_mb, self.refused_for)
+        used_mb = max(self._used_mb, self._measured_mb)
+        return Load(self._cores, used, self._mb, used_mb, self.refused_for)
 
     def cores_of(self, run_id: RunId) -> float:
         """Of its media process; 0 when it is not booked."""
@@ -131,8 +135,12 @@ class Capacity:
         if booking is not None:
             self._add(booking, -1)
 
-    def measure(self, shared_cores: float, processes: Iterable[Measured]) -> None:
-        """To be told once a second. `shared_cores` is what room processes and the node used in it."""
+    def measure(
+        self, shared_cores: float, processes: Iterable[Measured], media_mb: Iterable[float] = ()
+    ) -> None:
+        """To be told once a second. `shared_cores` is what room processes and the node used in it, `media_mb`
+        the memory of each media process."""
+        self._measured_mb = sum(max(0.0, mb - _IDLE_MB) for mb in media_mb)
         self._measured_shared += _NEWEST * (shared_cores - self._measured_shared)
         for process in processes:
             self._correct(process)

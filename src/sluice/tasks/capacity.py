@@ -15,7 +15,7 @@ from sluice.core.capacity import SETTLING_S, Capacity, Load, Measured
 from sluice.core.cost import NOTHING_KNOWN, Cost, Source, estimate
 from sluice.core.cost_table import TABLE
 from sluice.core.errors import NoCapacity
-from sluice.core.figures import CAPACITY_CORES, LOOP_LAG, USED_CORES, Ledger, Values
+from sluice.core.figures import CAPACITY_CORES, LOOP_LAG, MEMORY, USED_CORES, Ledger, Values
 from sluice.core.ids import RunId
 from sluice.core.lifecycle import State
 from sluice.core.overload import LAG_PART, Overload
@@ -149,7 +149,7 @@ class NodeCapacity:
         shared, used = self._use(media.processes, now)
         measured = self._measured(runs, used, now)
         # What gives way, or waits for a core, would seem to cost less.
-        self._capacity.measure(shared, measured if self._shown == 1 else ())
+        self._capacity.measure(shared, measured if self._shown == 1 else (), self._media_mb())
         if self._capacity.limited:
             self._relieve(media, now)
 
@@ -178,11 +178,9 @@ class NodeCapacity:
             return max(0.0, total_s - before[name]) / elapsed if name in before else 0.0
 
         def of(process: Supervised) -> float:
-            return (
-                0.0
-                if process.pid is None
-                else cores(f"{process.spec.name} {process.pid}", cpu_s(process.pid))
-            )
+            if process.pid is None:
+                return 0.0
+            return cores(f"{process.spec.name} {process.pid}", cpu_s(process.pid))
 
         shared = cores("node", time.process_time()) + sum(of(room) for room in self._rooms)
         return shared, {process: of(process) for process in media}
@@ -209,6 +207,11 @@ class NodeCapacity:
             for process, run_ids in flowing.items()
             if process not in unsettled and process in used
         ]
+
+    def _media_mb(self) -> list[float]:
+        """Memory of each media process."""
+        told = (gauges.get(MEMORY.name, {}) for _, kind, gauges in self._ledger.gauges() if kind == "media")
+        return [values.get("", 0.0) / (1 << 20) for values in told]
 
     def _lag_s(self) -> float:
         """Of the loops that send to viewers and answer calls; of media processes, when all are late: then it
