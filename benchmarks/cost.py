@@ -31,7 +31,7 @@ from sluice.core.plan import TrackAction
 from sluice.core.tasks import MediaType, RelaySpec, StreamMode
 from sluice.media.allocations import bound_threads
 from sluice.media.speed import measure_speed, take
-from sluice.process.child import configure_logging
+from sluice.process.logs import configure_logging
 from tests.acceptance.node import ServedNode, serve_node
 from tests.integration.nginx import Nginx
 

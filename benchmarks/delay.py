@@ -22,7 +22,7 @@ from benchmarks.report import median, percentile, print_table, write_json
 from benchmarks.rooms import HOST, ffmpeg_version, until_connected, watch
 from benchmarks.stamp import PERIOD_MS, read, strip_height
 from benchmarks.watchers import Picture, Watchers
-from sluice.process.child import configure_logging
+from sluice.process.logs import configure_logging
 from tests.acceptance.node import ServedNode, serve_node
 from tests.integration.nginx import Nginx
 

@@ -30,9 +30,9 @@ from sluice.core.rooms import LinkAddress, StreamIndex, WatchOffer
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import GRID_S
 from sluice.media.sink.room import RoomSink
-from sluice.process.child import configure_logging
 from sluice.process.control import Answer, Watch
 from sluice.process.documents import Hello
+from sluice.process.logs import configure_logging
 from sluice.process.supervisor import ChildSpec, Supervised
 
 _HOST = "127.0.0.1"

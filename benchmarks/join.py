@@ -23,9 +23,9 @@ from playwright.async_api import Page, async_playwright
 
 from benchmarks.clip import FRAME_RATE, sample_file
 from benchmarks.report import median, percentile, print_table, write_json
-from sluice.config import ListenSettings, MediaSettings, RoomSettings, Settings
+from sluice.config import ListenSettings, LogSettings, MediaSettings, RoomSettings, Settings
 from sluice.demo import USER, running_demo
-from sluice.process.child import configure_logging
+from sluice.process.logs import configure_logging
 
 _BAR_MS = 300.0
 _LONG_GROUP = 10 * FRAME_RATE
@@ -125,7 +125,9 @@ async def room_page(clip: Path, public_ip: str | None) -> AsyncIterator[tuple[Pa
         data = Path(folder)
         shutil.copyfile(clip, data / "sample.mp4")  # the demonstration takes a clip that is there
         rooms = RoomSettings(1, 0, (public_ip,) if public_ip else ())
-        settings = Settings(data, "error", ListenSettings("127.0.0.1", 0), rooms, MediaSettings(1, ()))
+        settings = Settings(
+            data, LogSettings("error"), ListenSettings("127.0.0.1", 0), rooms, MediaSettings(1, ())
+        )
         async with running_demo(settings) as (node, address), async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS)
             try:

@@ -26,10 +26,10 @@ from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import GRID_S
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.sink.room import RoomSink
-from sluice.process.child import configure_logging
 from sluice.process.control import Message, Progress, PushJob, StartPush
 from sluice.process.documents import Hello
 from sluice.process.link import FrameType
+from sluice.process.logs import configure_logging
 from sluice.process.supervisor import ChildSpec, Supervised
 from sluice.wire.h264 import split_avcc
 from sluice.wire.rtp import audio_header, h264_payloads, headers

@@ -20,7 +20,7 @@ from benchmarks.processes import NO_MEMORY, Memory, memory, processes_of_node, r
 from benchmarks.relays import Processes, Window, measure
 from benchmarks.report import median, print_table, write_json
 from benchmarks.rooms import HOST, SOURCE, ffmpeg_version, until_connected, watch
-from sluice.process.child import configure_logging
+from sluice.process.logs import configure_logging
 from tests.acceptance.node import ServedNode, serve_node
 from tests.integration.nginx import Nginx
 

@@ -6,7 +6,7 @@ Beside it as many ffmpeg processes with the same remux to RTP. See relays.py for
 import asyncio
 
 from benchmarks.relays import Work, parse, run
-from sluice.process.child import configure_logging
+from sluice.process.logs import configure_logging
 
 _WORK = Work(
     name="relay_copy",

@@ -7,7 +7,7 @@ how both are measured.
 import asyncio
 
 from benchmarks.relays import Work, parse, run
-from sluice.process.child import configure_logging
+from sluice.process.logs import configure_logging
 
 _WIDTH, _HEIGHT, _RATE = 640, 480, 15
 #: Thinned before it is scaled, as ours; fitted with black bars.

@@ -19,7 +19,7 @@ from benchmarks.clip import FRAME_RATE, sample_file
 from benchmarks.report import median, percentile, print_table, write_json
 from benchmarks.rooms import HOST, SOURCE, ffmpeg_version, until_connected, watch
 from benchmarks.watchers import Picture, Watchers
-from sluice.process.child import configure_logging
+from sluice.process.logs import configure_logging
 from tests.acceptance.node import ServedNode, serve_node
 from tests.integration.nginx import Nginx
 

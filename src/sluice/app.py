@@ -5,14 +5,16 @@ All parts of a node are here; no other module knows them all.
 
 import asyncio
 import gc
+import os
 import secrets
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,12 +49,16 @@ from sluice.config import Settings
 from sluice.core.addresses import AddressPolicy
 from sluice.core.apps import Apps
 from sluice.core.capacity import Capacity, cores_for_tasks, mb_for_tasks
+from sluice.core.errors import BadInput
 from sluice.core.figures import Ledger
+from sluice.core.limits import LEAST_DESCRIPTORS
 from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.process.descriptors import Share, raise_limit, share_of_callers
+from sluice.process.logs import default_form
 from sluice.process.machine import usable_cores, usable_mb
 from sluice.process.priority import may_go_before_others
+from sluice.process.state import NodeState
 from sluice.process.supervisor import ChildSpec
 from sluice.rooms.client import RoomProcesses
 from sluice.rooms.port import Rooms
@@ -65,9 +71,11 @@ from sluice.store.thread import Store, sqlite_url
 from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
-from sluice.tasks.service import TaskService
+from sluice.tasks.service import KEEP_ENDED_S, TaskService
 from sluice.wire.signature import Policy
 
+#: Seconds that the end of a node waits for callbacks.
+_FLUSH_S = 10.0
 #: Resources that pages of any origin may use.
 _ROOM_PATHS = ("/whip/", "/whep/", "/rooms/")
 
@@ -76,22 +84,33 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A running node. `first_start`: it made these credentials at this start."""
+    """A running node. `first_start`: it made these credentials at this start. `drain`: to be called before
+    the node is ended; from then on it takes no new work, and callbacks that are due are delivered first."""
 
     url: str
     credentials: Credentials
     first_start: bool
+    drain: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
 async def run_node(settings: Settings) -> AsyncIterator[Node]:
     """A node that serves while the context is open. Raises SluiceError and OSError when it cannot start."""
     listen, http = settings.listen, settings.http
-    share = share_of_callers(raise_limit(), http.most_connections)
+    descriptors = raise_limit()
+    if descriptors < LEAST_DESCRIPTORS:
+        raise BadInput(
+            "open files",
+            f"the system allows {descriptors}, a node needs {LEAST_DESCRIPTORS}; raise it: LimitNOFILE=65536 "
+            "in the unit of systemd, --ulimit nofile=65536 of docker, or ulimit -n",
+        )
+    share = share_of_callers(descriptors, http.most_connections)
     # First what another node or program may hold, before anything is begun that would have to be ended again.
     with held(settings.data), listening(listen.host, listen.port, http.tls) as listener:
         async with _running(settings, listener, share) as node:
+            log.info("the node serves", url=node.url, release=__version__)
             yield node
+        log.info("the node has stopped")
 
 
 @asynccontextmanager
@@ -111,8 +130,11 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                 _callbacks(settings, store, rooms) as callbacks,
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
+                state, keep_s = NodeState(), settings.keep_s or KEEP_ENDED_S
                 capacity = NodeCapacity(_limits(settings), rooms.processes, ledger)
-                tasks = TaskService(store, media, rooms, time.time, registry.apps, capacity)
+                tasks = TaskService(
+                    store, media, rooms, time.time, registry.apps, state, keep_s, capacity=capacity
+                )
                 actions = action_table(tasks, rooms, bans, callbacks)
                 refusals = Refusals()
                 operator = Operator(
@@ -128,7 +150,7 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                 closing = asyncio.Event()
                 # Event streams stay open: a tenth of the connections is kept for calls, also the operator's.
                 most_streams = max(1, share.connections * 9 // 10)
-                guard = Admission(settings.http.admission, refusals, most_streams=most_streams)
+                guard = Admission(settings.http.admission, refusals, most_streams=most_streams, state=state)
                 in_rooms = [
                     *whip.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
                     *whep.routes(rooms, registry.apps, bans, time.time, settings.ice_servers, guard),
@@ -137,21 +159,42 @@ async def _running(settings: Settings, listener: Listener, share: Share) -> Asyn
                 bot_gateway = _bot_gateway(settings, tasks, bots, registry.apps)
                 front = _surface(settings, registry.apps, actions, bot_gateway, natives, in_rooms)
                 front = _named(front, settings, refusals)
-                await asyncio.gather(rooms.start(), media.start())
-                await tasks.open()
-                try:
-                    async with serving(front, listener, share, refusals):
-                        # All present objects stay. Each full collection would visit them: 70 ms of silence.
-                        gc.freeze()
-                        try:
-                            yield Node(listener.url, credentials, first_start)
-                        finally:
-                            closing.set()  # event streams do not end by themselves
-                finally:
-                    await tasks.close()
+                async with (
+                    _playing(tasks, store, media, rooms),
+                    serving(front, listener, share, refusals),
+                ):
+                    # All present objects stay. Each full collection would visit them: 70 ms of silence.
+                    gc.freeze()
+                    drain = partial(_drain, state, callbacks)
+                    try:
+                        yield Node(listener.url, credentials, first_start, drain)
+                    finally:
+                        closing.set()  # event streams do not end by themselves
     finally:
         await asyncio.gather(media.stop(), rooms.stop())
         shutil.rmtree(run_folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _playing(
+    tasks: TaskService, store: Store, media: MediaPool, rooms: RoomProcesses
+) -> AsyncIterator[None]:
+    """Tasks play while it is open. Then they are left for the next start, as far as they came, and everybody
+    has left the rooms."""
+    await asyncio.gather(rooms.start(), media.start())
+    await tasks.open()
+    try:
+        yield
+    finally:
+        store.hurry()
+        await tasks.close()
+        await asyncio.gather(media.stop(), rooms.stop())
+
+
+async def _drain(state: NodeState, callbacks: CallbackService) -> None:
+    state.drain()
+    log.info("the node is being stopped", callbacks_s=_FLUSH_S)
+    await callbacks.flush(_FLUSH_S)
 
 
 @asynccontextmanager
@@ -165,7 +208,7 @@ async def _callbacks(settings: Settings, store: Store, rooms: Rooms) -> AsyncIte
     registered = settings.callbacks.registrations
     async with (
         Poster(AddressPolicy(settings.media.allow_networks)) as poster,
-        CallbackService(store, poster, forms, time.time, registered) as callbacks,
+        CallbackService(store, poster, forms, time.time, registered, settings.keep_s) as callbacks,
         RoomEvents(store, time.time) as room_events,
     ):
         rooms.listen(room_events)
@@ -216,12 +259,21 @@ def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
                 "link": str(run_folder / f"room-{n}-{secrets.token_hex(4)}.sock"),
                 "most_kept_mb": settings.rooms.most_kept_mb,
                 "seats": astuple(settings.rooms.seats),
-                "log_level": settings.log_level,
                 "nice": _nice("room"),
+                **_log_config(settings),
             },
         )
         for n in range(settings.rooms.processes)
     ]
+
+
+def _log_config(settings: Settings) -> dict[str, str | None]:
+    log = settings.log
+    return {
+        "log_level": log.level,
+        "log_format": log.form or default_form(log.file),
+        "log_file": str(log.file) if log.file else None,
+    }
 
 
 def _media_specs(settings: Settings) -> list[ChildSpec]:
@@ -229,7 +281,7 @@ def _media_specs(settings: Settings) -> list[ChildSpec]:
         "allow_networks": list(settings.media.allow_networks),
         "most_mb": settings.media.most_mb,
         "nice": _nice("media"),
-        "log_level": settings.log_level,
+        **_log_config(settings),
     }
     return [
         ChildSpec(name=f"media-{n}", module="sluice.media", config=config)
@@ -301,14 +353,16 @@ def _for_browsers(router: Router) -> CORSMiddleware:
 
 
 def wait_for_signal() -> "asyncio.Future[None]":
-    """Done at the first SIGINT or SIGTERM."""
+    """Done at the first SIGINT or SIGTERM. The second ends the process at once, and its children with it."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
-    def finish() -> None:
-        if not done.done():
-            done.set_result(None)
+    def finish(number: int) -> None:
+        if done.done():
+            log.warning("the node ends at once", signal=signal.Signals(number).name)
+            os._exit(128 + number)  # not the signal's own action, which process 1 of a container has not
+        done.set_result(None)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, finish)
+        loop.add_signal_handler(number, finish, number)
     return done

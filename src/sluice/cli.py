@@ -1,5 +1,7 @@
 """The command ``sluice``: serve a node, or talk to one. Prints for people, with --json one JSON document."""
 
+import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -9,19 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlencode
 
+import structlog
 import typer
 import uvloop
 
 from sluice import __version__
 from sluice.app import Node, run_node, wait_for_signal
 from sluice.cli_apps import app_cli, key_cli
+from sluice.cli_backup import backup, restore
 from sluice.cli_bots import bot_cli, channel_cli
+from sluice.cli_doctor import doctor
 from sluice.client import CallFailed, read_params
 from sluice.config import Settings
 from sluice.core.apps import App
 from sluice.core.errors import BadInput, SluiceError
 from sluice.core.ids import is_valid_id
-from sluice.process.child import configure_logging
+from sluice.process.logs import LogFile, configure_logging
 from sluice.process.owned import log_stray_errors
 from sluice.store.credentials import FILE_NAME
 from sluice.terminal import (
@@ -44,7 +49,14 @@ from sluice.wire.token import Grant, Privilege, make
 if TYPE_CHECKING:
     from sluice.demo_check import Figures
 
-cli = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+log = structlog.get_logger()
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of the commands below, too
+    help=__doc__,
+)
 task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
 cli.add_typer(task_cli, name="task")
 cli.add_typer(app_cli, name="app")
@@ -53,6 +65,9 @@ cli.add_typer(bot_cli, name="bot")
 cli.add_typer(channel_cli, name="channel")
 callback_cli = typer.Typer(no_args_is_help=True, help="Events that a running node tells to callers.")
 cli.add_typer(callback_cli, name="callback")
+cli.command()(backup)
+cli.command()(restore)
+cli.command()(doctor)
 
 
 def main() -> None:
@@ -101,6 +116,35 @@ _CapacityOption = Annotated[
         help="CORES for tasks; off: none is refused or gives way. Default: three quarters of the machine's"
     ),
 ]
+_ChannelStreamsOption = Annotated[
+    int | None,
+    typer.Option(help="At most so many streams of bots in one channel at once. Default: any number"),
+]
+_BotStreamsOption = Annotated[
+    int | None,
+    typer.Option(help="At most so many streams of one bot at once, in all channels. Default: any number"),
+]
+_RegisteredOption = Annotated[
+    bool | None,
+    typer.Option(help="Bots play only into channels that they made or `sluice channel set` named."),
+]
+_RetryOption = Annotated[
+    str | None,
+    typer.Option(help="long: a callback is tried for 24 h; vendor: three times. Default: long"),
+]
+_FormatOption = Annotated[
+    str | None, typer.Option(help="console or json. Default: console on a terminal, else json")
+]
+_LogFileOption = Annotated[
+    Path | None, typer.Option(help="Log into this file, which may be moved away meanwhile.")
+]
+_KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        help="72h, 30d, …: ended tasks and settled callbacks are kept so long. Default: 7d, delivered "
+        "callbacks for an hour"
+    ),
+]
 _LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")]
 
 # --- nodes ------------------------------------------------------------------------------------------------
@@ -136,26 +180,18 @@ def serve(  # noqa: PLR0913 - every setting is an option
     allow_unsigned_bodies: Annotated[
         bool | None, typer.Option(help="Presigned calls may have a body, which nothing protects.")
     ] = None,
-    callback_retry: Annotated[
-        str | None,
-        typer.Option(help="long: a callback is tried for 24 h; vendor: three times. Default: long"),
-    ] = None,
-    most_streams: Annotated[
-        int | None,
-        typer.Option(help="At most so many streams of bots in one channel at once. Default: any number"),
-    ] = None,
-    most_bot_streams: Annotated[
-        int | None,
-        typer.Option(help="At most so many streams of one bot at once, in all channels. Default: any number"),
-    ] = None,
-    require_registered_channels: Annotated[
-        bool | None,
-        typer.Option(help="Bots play only into channels that they made or `sluice channel set` named."),
-    ] = None,
+    callback_retry: _RetryOption = None,
+    most_streams: _ChannelStreamsOption = None,
+    most_bot_streams: _BotStreamsOption = None,
+    require_registered_channels: _RegisteredOption = None,
     capacity: _CapacityOption = None,
+    keep: _KeepOption = None,
     log_level: _LevelOption = None,
+    log_format: _FormatOption = None,
+    log_file: _LogFileOption = None,
 ) -> None:
-    """Runs a node until SIGINT or SIGTERM. Flags win over SLUICE_* variables, these over ./sluice.toml.
+    """Runs a node until SIGINT or SIGTERM; a second one ends it at once. Flags win over SLUICE_* variables,
+    these over ./sluice.toml.
 
     SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that browsers are told of:
     stun:host:port or turn:user:password@host:port. No flag: others could read the password. most_kept_mb
@@ -165,18 +201,35 @@ def serve(  # noqa: PLR0913 - every setting is an option
     """
     # Each option has the name of its setting.
     settings = settings_with({**context.params, "public_ip": tuple(public_ip) if public_ip else None})
-    configure_logging(settings.log_level)
-    uvloop.run(_serve(settings))
+    opened = configure_logging(settings.log.level, settings.log.form, settings.log.file)
+    structlog.contextvars.bind_contextvars(process="node")
+    uvloop.run(_serve(settings, opened))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, log_file: LogFile | None) -> None:
     log_stray_errors()
     stopped = wait_for_signal()
+    _heed_hangup(log_file, stopped)
     async with run_node(settings) as node:
         if node.first_start:
             _show_credentials(node, settings.data)
         out.print(f"sluice {__version__} serves at {node.url}", highlight=False, soft_wrap=True)
         await stopped
+        await node.drain()
+
+
+def _heed_hangup(log_file: LogFile | None, stopped: "asyncio.Future[None]") -> None:
+    """SIGHUP opens the log again. A terminal says with it that it is gone, which ends the node."""
+
+    def open_again() -> None:
+        if log_file is not None:
+            log_file.open()
+            log.info("the log was opened again")
+        elif sys.stderr.isatty() and not stopped.done():
+            stopped.set_result(None)
+
+    if log_file is not None or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, open_again)
 
 
 def _show_credentials(node: Node, data: Path) -> None:
@@ -200,7 +253,7 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="sluice-demo-") as folder:
         flags = {"data": data or Path(folder), "listen": listen, "media_port": 0, "log_level": "warning"}
         settings = settings_with(flags)
-        configure_logging(settings.log_level)
+        configure_logging(settings.log.level)
         if not uvloop.run(_demo(settings, check=check)):
             sys.exit(1)
 

@@ -45,6 +45,7 @@ from sluice.core.limits import (
     MOST_USER_PEERS,
     MOST_USER_STREAMS,
 )
+from sluice.core.tasks import LISTED_S
 from sluice.core.urls import CALLBACK_URL
 
 
@@ -121,9 +122,19 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSettings:
+    """`form` is `console` or `json`; None: the first on a terminal. Without a `file` lines go to standard
+    error."""
+
+    level: str
+    form: str | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     data: Path
-    log_level: str
+    log: LogSettings
     listen: ListenSettings
     rooms: RoomSettings
     media: MediaSettings
@@ -133,6 +144,8 @@ class Settings:
     bots: BotSettings = BotSettings()
     #: Cores for tasks; 0: nothing is refused and nothing gives way, None: what the machine has.
     capacity: float | None = None
+    #: Seconds that ended tasks and settled callbacks are kept; None: the defaults of each.
+    keep_s: int | None = None
 
 
 def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml: Path) -> Settings:
@@ -171,7 +184,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         raise BadInput(places[given], f"is of no use without {_written_as(other, places[given])}")
     return Settings(
         data=raw.data,
-        log_level=raw.log_level,
+        log=LogSettings(raw.log_level, raw.log_format, raw.log_file and raw.log_file.absolute()),
         listen=raw.listen,
         rooms=RoomSettings(
             raw.room_processes, raw.media_port, raw.public_ip, raw.most_kept_mb, raw.peer_seats()
@@ -188,6 +201,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
             StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
         ),
         capacity=raw.capacity,
+        keep_s=raw.keep,
     )
 
 
@@ -277,6 +291,17 @@ def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
     return tuple(parse_ice_server(item) for item in _items(value))
 
 
+def _parse_keep(value: object) -> int:
+    """Seconds."""
+    found = re.fullmatch("([0-9]{1,5})([hd])", str(value).strip())
+    if found is None:
+        raise ValueError("write hours or days, such as 72h or 30d")
+    seconds = int(found[1]) * (3600 if found[2] == "h" else 86400)
+    if seconds < LISTED_S:
+        raise ValueError("must be at least 72h, for which callers may list ended tasks")
+    return seconds
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
@@ -364,6 +389,9 @@ class _Raw(BaseModel):
     most_failed_logins: _Most = MOST_FAILED_LOGINS
     most_admin_tries: _Most = MOST_ADMIN_TRIES
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] | None = None
+    log_file: Path | None = None
+    keep: Annotated[int | None, BeforeValidator(_parse_keep)] = None
 
     def peer_seats(self) -> SeatLimits:
         return SeatLimits(

@@ -24,12 +24,13 @@ _POLL_S = 0.1
 
 @dataclass
 class ServedNode:
-    """`process` is the node's; rooms and media are its children."""
+    """`process` is the node's; rooms and media are its children. `handle` tells how it ended."""
 
     url: str
     credentials: Credentials
     client: Client
     process: psutil.Process
+    handle: asyncio.subprocess.Process
 
     def token(self, room: str, user: str, *, publish: bool = False, subscribe: bool = True) -> str:
         now = int(time.time())
@@ -107,7 +108,7 @@ async def serve_node(data: Path, *flags: str, errors: IO[bytes] | None = None) -
         credentials = read_credentials(data)
         key = AccessKey(credentials.access_key, credentials.secret_key, frozenset())
         client = Client(url, key, credentials.admin_token)
-        yield ServedNode(url, credentials, client, psutil.Process(process.pid))
+        yield ServedNode(url, credentials, client, psutil.Process(process.pid), process)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -30,7 +30,7 @@ from sluice.store import registrations
 from sluice.store.outbox import enqueue
 from sluice.store.schema import outbox
 from sluice.store.thread import Store, sqlite_url
-from tests.integration.receiver import DEADLINE_S, Got, Receiver, fail, hang, ok, verify
+from tests.integration.receiver import DEADLINE_S, Answer, Got, Receiver, fail, hang, ok, verify
 from tests.integration.waiting import until_seen
 from tests.testing import register
 
@@ -137,6 +137,40 @@ async def test_a_signed_event_arrives(store: Store) -> None:
         assert (document["event_id"], document["attempts"]) == (got.event["EventId"], 1)
         assert document["url"] == receiver.url.replace("sesame", "***")
         assert document["task_id"] == "Task1"
+
+
+async def test_a_flush_ends_with_the_last_delivery_that_is_under_way(store: Store) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(got: Got, request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return await ok(got, request)
+
+    async with Receiver(slow) as receiver, serving(store, timeout_s=20) as callbacks:
+        await callbacks.flush(20)  # nothing waits
+        await listen(store, receiver)
+        await happen(store, event("Task1", 1), event("Task1", 2))
+        await receiver.until(lambda: receiver.under_way == 1)
+        flushing = asyncio.ensure_future(callbacks.flush(20))
+        await happen(store, event("Task2", 1))
+        go_on.set()
+        await flushing
+        assert in_order(receiver.taken) == {"Task1": [1, 2], "Task2": [1]}
+        await happen(store, event("Task3", 1))  # what is left of the time serves the end
+    assert in_order(receiver.taken)["Task3"] == [1]
+
+
+@pytest.mark.parametrize("answer", [hang, fail])
+async def test_a_flush_does_not_wait_for_a_receiver_that_does_not_take_it(
+    store: Store, answer: Answer
+) -> None:
+    retry = RetryPlan((0.0, 3600.0), 7200)
+    async with Receiver(answer) as receiver, serving(store, retry, timeout_s=20) as callbacks:
+        await listen(store, receiver)
+        await happen(store, event("Task1", 1))
+        await receiver.until(lambda: bool(receiver.got))
+        async with asyncio.timeout(10):
+            await callbacks.flush(0.2 if answer is hang else 20)
 
 
 async def test_nothing_is_lost_or_reordered_by_a_receiver_that_hangs_fails_dies_and_returns(

@@ -1,5 +1,6 @@
 """What keeps a node from starting: one line that says so, at once, and nothing is left behind."""
 
+import errno
 import json
 import os
 import re
@@ -107,15 +108,12 @@ def test_what_cannot_be_a_data_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     for path, why in (
-        (file, f"{file} is a file"),
-        (file / "below" / "it", f"{file} is a file"),
-        (tmp_path / ("x" * 300), "File name too long"),
-        (Path("/proc/sluice"), "No such file or directory"),
+        (file, f"cannot be the data folder: {file} is a file"),
+        (file / "below" / "it", f"cannot be made: {file} is a file"),
+        (tmp_path / ("x" * 300), "cannot be made: File name too long"),
+        (Path("/proc/sluice"), "cannot be made: /proc takes no files or folders"),
     ):
-        with (
-            pytest.raises(FolderError, match=f"^{re.escape(str(path))} cannot be the data folder: {why}; "),
-            held(path),
-        ):
+        with pytest.raises(FolderError, match=f"^{re.escape(f'{path} {why}')}; "), held(path):
             pass
 
 
@@ -142,7 +140,27 @@ def _check_folder_of_another_user(theirs: Path) -> None:
             check=True,
         )
         why = f"the user nobody may not write {theirs}, which belongs to root"
-        assert done.stdout.startswith(f"{path} cannot be the data folder: {why}; "), done
+        cannot = "cannot be the data folder" if path == theirs else "cannot be made"
+        assert done.stdout.startswith(f"{path} {cannot}: {why}; "), done
+
+
+def test_too_few_descriptors(tmp_path: Path) -> None:
+    limited = f"ulimit -n 100 && exec {sys.executable} -m sluice serve --data {tmp_path} --listen 127.0.0.1:0"
+    failed = subprocess.run(
+        ["bash", "-c", limited], capture_output=True, text=True, timeout=_DEADLINE_S, check=False
+    )
+    line = the_line(failed)
+    assert line.startswith("open files: the system allows 100, a node needs 256; raise it: LimitNOFILE=")
+    assert not (tmp_path / "sluice.db").exists()
+
+
+def test_a_disk_without_room_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sluice.store.folder.os.open", full)
+    with pytest.raises(FolderError, match=r"there is no space left where .* is; mend that"), held(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("terminal", [True, False])

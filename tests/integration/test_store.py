@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, Connection, Engine, event, insert, select, text, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
 
 from sluice.core.errors import Overloaded
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Event, Reason, State
-from sluice.core.tasks import LIFETIME_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
+from sluice.core.tasks import LIFETIME_S, LISTED_S, Dialect, Kind, MediaType, RelaySpec, StreamMode, Task
 from sluice.process.owned import trouble
 from sluice.store import tasks as queries
-from sluice.store.errors import StoreError
+from sluice.store.errors import StoreError, StoreTrouble
+from sluice.store.migrate import newest_revision
 from sluice.store.schema import access_key_apps, apps, metadata, outbox, tasks
 from sluice.store.thread import Store, sqlite_url, wakeup
 from tests.testing import register
@@ -121,6 +125,77 @@ def held_up(store: Store) -> Iterator[tuple[asyncio.Task[Any], threading.Event]]
 
 
 # The thread
+
+
+@contextmanager
+def locked(url: URL) -> Iterator[None]:
+    """Another program has the database for itself."""
+    other = sqlite3.connect(str(url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+async def works_again(store: Store) -> None:
+    while store.trouble() is not None:
+        await asyncio.sleep(0.05)
+
+
+async def test_a_locked_database_is_told_as_what_it_is_and_looked_at_again(store: Store, url: URL) -> None:
+    store.hurry()
+    with capture_logs() as logs:
+        with locked(url):
+            for _ in range(2):
+                with pytest.raises(
+                    StoreTrouble, match=r"could not do this \(database is locked\); try again"
+                ):
+                    await store.run(add_app("one"))
+            assert "has taken no changes for 1 s: database is locked" in (store.trouble() or "")
+        await asyncio.wait_for(works_again(store), 20)
+    assert [line["event"] for line in logs] == ["the store takes no changes", "the store takes changes again"]
+    assert "end it, or wait" in logs[0]["advice"]
+    await store.run(add_app("two"))
+    assert await store.run(app_ids) == {"two"}
+
+
+async def test_a_full_disk_loses_whole_transactions_and_is_told_so(store: Store) -> None:
+    """SQLite's own bound of pages, which fails as a full disk does."""
+
+    def bound(conn: Connection, more: int) -> None:
+        pages = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+        conn.exec_driver_sql(f"PRAGMA max_page_count = {pages + more}")
+
+    def much(conn: Connection) -> None:
+        conn.execute(insert(apps).values(app_id="much", app_key="k" * 100_000, created_at=NOW))
+
+    await store.run(lambda conn: bound(conn, 0))
+    results = await asyncio.gather(store.run(add_app("one")), store.run(much), return_exceptions=True)
+    assert [str(result) for result in results] == [
+        "the store could not do this (database or disk is full); try again in a few seconds"
+    ] * 2
+    await store.run(lambda conn: bound(conn, 1000))
+    await asyncio.wait_for(works_again(store), 20)
+    await store.run(much)
+    assert await store.run(app_ids) == {"much"}
+
+
+async def test_a_store_in_trouble_closes_soon(url: URL) -> None:
+    store = await Store(url, batch=1).__aenter__()
+    store.hurry()
+    with locked(url):
+        waiting = [asyncio.ensure_future(store.run(add_app(str(n)))) for n in range(100)]
+        await asyncio.wait(waiting[:1])
+        await store.__aexit__(None, None, None)
+        await asyncio.wait(waiting)
+    assert {type(task.exception()) for task in waiting} == {StoreTrouble}
+
+
+async def test_a_disk_that_is_nearly_full_is_trouble(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.trouble() is None
+    monkeypatch.setattr("sluice.store.thread.LEAST_FREE_BYTES", 1 << 62)
+    assert "MB left" in (store.trouble() or "")
 
 
 async def test_what_was_committed_is_there_after_reopening(url: URL) -> None:
@@ -268,7 +343,7 @@ async def test_closing_does_what_waits_and_refuses_more(url: URL) -> None:
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "sluice.db").write_text("no database" * 100)
     url = sqlite_url(tmp_path)
-    with pytest.raises(StoreError, match=r"cannot be opened: the file is no SQLite database; put it"):
+    with pytest.raises(StoreError, match=r"cannot be opened: file is not a database; put it"):
         async with Store(url):
             pass
 
@@ -276,9 +351,27 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 async def test_a_database_of_a_newer_release(url: URL) -> None:
     async with Store(url) as store:
         await store.run(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '9999'")))
-    with pytest.raises(StoreError, match=r"made by another release .*9999"):
+    with pytest.raises(StoreError, match=r"of a newer release .* is 9999, .*up to 0006; install"):
         async with Store(url):
             pass
+
+
+async def test_a_migration_is_said(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path)
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "sluice.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with capture_logs() as logs:
+        for _ in range(2):
+            async with Store(url):
+                pass
+    (line,) = logs
+    assert (line["event"], line["revision_before"]) == ("the database was migrated", "0001")
+    assert line["revision"] == newest_revision() > "0001"
 
 
 # The schema
@@ -473,8 +566,8 @@ async def test_a_room_lists_the_latest_run_of_each_task(store: Store) -> None:
     assert await list_room(store, newest_first=False) == [("B", 2), ("A", 3), ("C", 4)]
     assert await list_room(store, offset=1, limit=1) == [("A", 3)]
     await finish(store, second, NOW + 5)
-    assert await list_room(store, now=NOW + 5 + queries.LISTED_S - 1) == [("C", 4), ("A", 3), ("B", 2)]
-    assert await list_room(store, now=NOW + 5 + queries.LISTED_S) == [("C", 4), ("B", 2)]
+    assert await list_room(store, now=NOW + 5 + LISTED_S - 1) == [("C", 4), ("A", 3), ("B", 2)]
+    assert await list_room(store, now=NOW + 5 + LISTED_S) == [("C", 4), ("B", 2)]
 
 
 async def test_a_live_run_is_the_latest_even_when_the_clock_was_set_back(store: Store) -> None:

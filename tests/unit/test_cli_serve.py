@@ -28,7 +28,10 @@ OPTIONS = {
     "most_streams": "4",
     "most_bot_streams": "5",
     "capacity": "1.5",
+    "keep": "30d",
     "log_level": "warning",
+    "log_format": "json",
+    "log_file": "node.log",
 }
 
 
@@ -43,7 +46,7 @@ def test_every_option_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     def run(main: Any) -> None:
         main.close()
 
-    def serve(settings: Settings) -> Any:
+    def serve(settings: Settings, log_file: object) -> Any:
         served.append(settings)
 
         async def nothing() -> None:
@@ -54,7 +57,7 @@ def test_every_option_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sluice.cli.uvloop.run", run)
     monkeypatch.setattr(module, "_serve", serve)
-    monkeypatch.setattr(module, "configure_logging", lambda level: None)
+    monkeypatch.setattr(module, "configure_logging", lambda *settings: None)
     flags = [part for name, value in OPTIONS.items() for part in (f"--{name.replace('_', '-')}", value)]
     flags += ["--public-ip", "203.0.113.7", "--public-ip", "2001:db8::1"]
     flags += ["--allow-unsigned-bodies", "--require-registered-channels"]

@@ -10,6 +10,7 @@ from sluice.config import (
     BotSettings,
     HttpSettings,
     ListenSettings,
+    LogSettings,
     MediaSettings,
     RoomSettings,
     Settings,
@@ -37,7 +38,7 @@ def test_defaults(
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": gb << 18, "SC_PAGE_SIZE": 4096}.__getitem__)
     assert load_settings({}, {}, toml) == Settings(
         data=Path("data"),
-        log_level="info",
+        log=LogSettings("info"),
         listen=ListenSettings("127.0.0.1", 8080),
         rooms=RoomSettings(processes=rooms, media_port=40000, public_ip=()),
         media=MediaSettings(processes=cores, allow_networks=(), most_mb=mb, most_apart=8),
@@ -48,7 +49,7 @@ def test_a_flag_wins_over_a_variable_and_that_over_the_file(toml: Path) -> None:
     toml.write_text('data = "a"\nmedia_port = 1\nlog_level = "error"\n')
     environ = {"SLUICE_MEDIA_PORT": "2", "SLUICE_LOG_LEVEL": "debug"}
     settings = load_settings({"log_level": "warning", "media_port": None}, environ, toml)
-    assert (settings.data, settings.rooms.media_port, settings.log_level) == (Path("a"), 2, "warning")
+    assert (settings.data, settings.rooms.media_port, settings.log.level) == (Path("a"), 2, "warning")
 
 
 def test_fair_shares_are_settings(toml: Path) -> None:
@@ -124,6 +125,8 @@ def test_lists_are_lists_or_texts_with_commas(toml: Path, given: object) -> None
         ("media_processes", "257", "must be a number of at most 256"),
         ("public_ip", "example.org", "IP addresses"),
         ("allow_networks", "10.0.0.1/8", "has host bits set"),
+        ("keep", "71h", "must be at least 72h"),
+        ("keep", "week", "write hours or days"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
     ],
 )
@@ -137,6 +140,12 @@ def test_a_bad_value_is_named_with_its_place_and_rule(toml: Path, name: str, val
         assert caught.value.field == place
         assert rule in caught.value.why
         assert value[:100] in caught.value.why
+
+
+def test_how_long_ended_things_are_kept(toml: Path) -> None:
+    assert load_settings({}, {}, toml).keep_s is None
+    kept = [load_settings({"keep": value}, {}, toml).keep_s for value in ("72h", "30d")]
+    assert kept == [72 * 3600, 30 * 86400]
 
 
 def test_an_option_that_is_given_often_is_shown_as_it_was_written(toml: Path) -> None:

@@ -9,6 +9,7 @@ from sluice.core.errors import (
     BadInput,
     Culprit,
     DestinationError,
+    Draining,
     LimitReached,
     NotFound,
     Overloaded,
@@ -19,7 +20,7 @@ from sluice.core.errors import (
 )
 from sluice.core.lifecycle import Reason
 from sluice.net.post import PostFailed
-from sluice.store.errors import StoreError
+from sluice.store.errors import StoreError, StoreTrouble
 
 LOST = Reason.SOURCE_INTERRUPTED
 
@@ -38,6 +39,8 @@ LOST = Reason.SOURCE_INTERRUPTED
         (Overloaded("full"), True),
         (RoomError("gone"), True),
         (StoreError("closed"), True),
+        (StoreTrouble("locked"), True),
+        (Draining(), True),
     ],
 )
 def test_which_errors_are_tried_again(error: SluiceError, transient: bool) -> None:
@@ -57,6 +60,8 @@ def test_only_what_is_our_fault_is_a_defect() -> None:
         (Overloaded("full"), False),
         (LimitReached("full"), False),
         (StoreError("closed"), True),
+        (StoreTrouble("locked"), False),
+        (Draining(), False),
         (NotFound("no row of either table"), True),
     ],
 )

@@ -10,6 +10,7 @@ from sluice.api.heybox import rates
 from sluice.api.heybox.gateway import BODY_LIMIT
 from sluice.core.bots import hash_token
 from sluice.core.errors import AccessRefused, LimitReached, Overloaded, RoomError
+from sluice.store.errors import StoreTrouble
 from tests.unit.asgi import Answer, call
 from tests.unit.heybox import CREATE, NOW, PUSH, PUSHED, STOP, Api, failed, making, ok
 
@@ -107,6 +108,7 @@ def test_a_client_that_goes_away(api: Api) -> None:
         (AccessRefused("barred"), 200, (403, "permission denied")),
         (LimitReached("2 streams"), 200, (409, "too many streams")),
         (Overloaded("no core is free"), 200, (409, "no capacity")),
+        (StoreTrouble("the store is locked"), 503, (503, "service unavailable: the store is locked")),
         (RoomError("a secret of ours"), 500, (500, "internal error")),
         (RuntimeError("a secret of ours"), 500, (500, "internal error")),
     ],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from sluice.callbacks.forms.volcengine_numbers import REASON_NUMBER
 from sluice.cli import cli
@@ -81,6 +82,48 @@ def test_every_task_is_made_with_an_owner() -> None:
     assert not made
 
 
+#: Fields of log lines that had several names, or name a person, room or task by half.
+OLD_FIELDS = {
+    **{name: f"{name}_id" for name in ("app", "bot", "peer", "room", "run", "task", "user")},
+    **dict.fromkeys(("err", "error", "msg", "text"), "why"),
+    **dict.fromkeys(("source_url", "src"), "source"),
+    **dict.fromkeys(("dest", "push_url"), "target"),
+    **dict.fromkeys(("name", "what"), "work"),
+}
+
+
+def test_fields_of_the_log_have_one_name_everywhere() -> None:
+    found, lines = [], 0
+    for path in SOURCES:
+        for call in log_calls(parse(path)):
+            lines += 1
+            names = {keyword.arg for keyword in call.keywords if keyword.arg}
+            found += [f"{place(path, call)} {name}: {OLD_FIELDS[name]}" for name in names & set(OLD_FIELDS)]
+    assert not found
+    assert lines > 80
+
+
+def test_events_of_the_log_are_constant() -> None:
+    made = [
+        place(path, call)
+        for path in SOURCES
+        for call in log_calls(parse(path))
+        if not (call.args and isinstance(call.args[0], ast.Constant | ast.Name))
+    ]
+    assert not made
+
+
+def log_calls(tree: ast.Module) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and ast.unparse(node.func.value) == "log"
+            and node.func.attr in ("debug", "info", "warning", "error", "exception", "critical")
+        ):
+            yield node
+
+
 def test_every_test_has_a_category() -> None:
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
     assert folders <= {"unit", "integration", "acceptance", "hostile", "fuzz"}
@@ -138,6 +181,23 @@ def test_the_readme_shows_options_that_there_are() -> None:
 
 def test_every_option_says_what_it_is_for() -> None:
     assert [option.opts for option in options(get_command(cli)) if not option.help] == []
+
+
+def test_every_command_explains_itself() -> None:
+    command = get_command(cli)
+    assert {"--version", "--install-completion", "--show-completion"} <= {
+        text for option in command.params for text in option.opts
+    }
+    for words in command_lines(command):
+        shown = CliRunner().invoke(cli, [*words, "-h"])
+        assert (shown.exit_code, "Usage: " in shown.output) == (0, True), words
+
+
+def command_lines(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    """Of the command and of all below it."""
+    yield words
+    for name, below in getattr(command, "commands", {}).items():
+        yield from command_lines(below, *words, name)
 
 
 def options(command: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from sluice.api.operator import Operator
 from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, TaskId, UserId
 from sluice.core.tasks import Dialect, PlaybackChange, RelaySpec, Task
-from sluice.store.errors import StoreError
+from sluice.store.errors import StoreError, StoreTrouble
 from sluice.tasks.port import StartRequest
 from tests.testing import FakeTasks
 from tests.unit.asgi import Answer, call
@@ -87,6 +87,21 @@ def test_a_defect_is_hidden_from_the_caller_and_told_to_the_log(
     message = "internal error; the log of the node tells more"
     assert answer.json() == {"error": {"code": "StoreError", "message": message}}
     assert [(line["log_level"], str(line["exc_info"])) for line in lines] == [("error", "the disk is full")]
+
+
+def test_a_store_in_trouble_is_told_to_the_caller_and_is_no_defect(
+    native: Native, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreTrouble("the store is locked; try again")
+
+    monkeypatch.setattr(native.tasks, "list_documents", fail)
+    with capture_logs() as lines:
+        answer = native.call("GET", "/api/v1/tasks")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    message = "the store is locked; try again"
+    assert answer.json() == {"error": {"code": "StoreTrouble", "message": message}}
+    assert lines == []  # the store has said it
 
 
 def test_who_guesses_the_admin_token_waits() -> None:

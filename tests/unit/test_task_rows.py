@@ -121,7 +121,7 @@ def test_a_row_that_makes_no_sense_is_left_out_with_an_error(
     with structlog.testing.capture_logs() as logs:
         assert lists(conn) == [["usual"], ["usual"], ["usual"]]
     errors = [line for line in logs if line["log_level"] == "error"]
-    assert {line["run"] for line in errors} == {strange.id}
+    assert {line["run_id"] for line in errors} == {strange.id}
     assert len(errors) >= 2
     with pytest.raises(queries.UnreadableTask, match="the row of task run_strange makes no sense"):
         queries.get_run(conn, strange.id)

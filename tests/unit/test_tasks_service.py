@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.apps import App, Apps
-from sluice.core.errors import TaskNotFound
+from sluice.core.errors import Draining, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.request_headers import RequestHeaders
@@ -27,9 +27,11 @@ from sluice.process.control import (
     StopSession,
     UpdateSession,
 )
+from sluice.process.state import NodeState
 from sluice.store.schema import tasks
-from sluice.store.tasks import advance_task, change_spec, insert_task
+from sluice.store.tasks import advance_task, change_spec, get_run, insert_task, save_positions
 from sluice.store.thread import Store
+from sluice.tasks import positions
 from sluice.tasks import service as module
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import StartRequest
@@ -54,12 +56,13 @@ class Node:
         self.now = 1_800_000_000.0
         self.store = MemoryStore()
         self.apps = Apps()
+        self.state = NodeState()
         self._begin()
 
     def _begin(self) -> None:
         self.media, self.rooms = FakeMedia(2), FakeRunRooms()
         store, media = cast(Store, self.store), cast(MediaPool, self.media)
-        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps)
+        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps, self.state)
 
     async def restart(self) -> None:
         await self.tasks.close()
@@ -131,6 +134,15 @@ async def test_sources_are_asked_with_what_the_app_has(node: Node) -> None:
     assert isinstance(job, RelayJob)
     assert (job.user_agent, job.headers) == ("Player/1", {"Referer": "https://site/"})
     assert "https://site/" not in repr(job)
+
+
+async def test_a_node_that_is_being_stopped_starts_nothing_and_leaves_the_rest(node: Node) -> None:
+    task, _ = await node.running()
+    node.state.drain()
+    with pytest.raises(Draining, match="being stopped and takes no new work; try again"):
+        await node.start("other")
+    assert (await node.show(task.id))[0] == "running"
+    await node.tasks.stop(task.id)
 
 
 async def test_a_start_is_durable_and_placed(node: Node) -> None:
@@ -263,6 +275,52 @@ async def test_the_lifetime_ends_a_task(monkeypatch: pytest.MonkeyPatch, node: N
     process.report(finished(task.id, Reason.STOPPED))
     await settle()
     assert (await node.show(task.id))[:2] == ("ended", "lifetime_exceeded")
+
+
+async def test_positions_are_noted_as_they_are_told_and_only_those_that_changed(
+    monkeypatch: pytest.MonkeyPatch, node: Node
+) -> None:
+    monkeypatch.setattr(positions, "_TOLD_S", 0)
+    monkeypatch.setattr(positions, "_AGAIN_S", 0)
+    noted: list[list[tuple[RunId, int]]] = []
+
+    def save(conn: Connection, known: list[Any]) -> None:
+        noted.append([(run_id, far.position_us) for run_id, _, far in known])
+        save_positions(conn, known)
+
+    monkeypatch.setattr(positions, "save_positions", save)
+    await node.restart()
+    one, process = await node.running("one")
+    await node.running("other")
+    noted.clear()
+    process.report(progress(one.id, 4_000_000))
+    await settle()
+    assert noted == [[(one.id, 4_000_000)]]
+    await settle()
+    assert len(noted) == 1
+    record = await node.store.run(lambda conn: get_run(conn, one.id))
+    assert record is not None
+    assert record.position_us == 4_000_000
+
+
+async def test_ended_tasks_are_deleted_by_age_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch, node: Node
+) -> None:
+    monkeypatch.setattr(module, "_SWEEP_S", 0)
+    monkeypatch.setattr(module, "_PURGE_EVERY", 1)
+    monkeypatch.setattr(module, "_PURGE_AT_ONCE", 2)
+    for n in range(5):
+        _, process = await node.running(f"old {n}")
+        process.report(finished(process.jobs[-1].run_id, Reason.END_OF_STREAM))
+        await settle()
+    node.now += module.KEEP_ENDED_S - 1
+    await node.restart()
+    await settle()
+    assert len(await node.tasks.list_documents(limit=10, offset=0)) == 5
+    node.now += 2
+    await settle()
+    await settle()
+    assert await node.tasks.list_documents(limit=10, offset=0) == []
 
 
 async def test_after_a_crash_the_task_goes_on_elsewhere_at_its_position(node: Node) -> None:
@@ -626,7 +684,7 @@ async def test_a_failure_of_the_store_that_nobody_waits_for_is_logged(
         patch.setattr(node.store, "run", fail)
         process.report(Lost(run_id=task.id, reason="source_interrupted", text="gone"))
         await settle()
-    assert [(line["log_level"], line["run"]) for line in logs] == [("error", task.id)]
+    assert [(line["log_level"], line["run_id"]) for line in logs] == [("error", task.id)]
     assert (await node.show(task.id))[0] == "running"
 
 

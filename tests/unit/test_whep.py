@@ -13,6 +13,7 @@ from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.rooms import StreamIndex, WatchOffer
+from sluice.process.state import NodeState
 from sluice.store.errors import StoreError
 from sluice.wire.token import Grant, Privilege, make
 from tests.testing import FakeBans, FakeRooms
@@ -32,7 +33,8 @@ class Whep:
         self.rooms = FakeRooms()
         self.bans = FakeBans()
         self.now = float(NOW)
-        admission = Admission(limits, clock=lambda: self.now)
+        self.state = NodeState()
+        admission = Admission(limits, clock=lambda: self.now, state=self.state)
         self.app = Router(routes(self.rooms, Apps([APP]), self.bans, lambda: self.now, (), admission))
 
     def post(
@@ -171,6 +173,15 @@ def test_what_the_rooms_say(whep: Whep) -> None:
     answer = whep.post()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert end(whep, f"{PATH}/peer_1") == 503
+
+
+def test_a_node_that_is_being_stopped_takes_no_peer_and_lets_go_those_it_has(whep: Whep) -> None:
+    location = whep.post().headers["location"]
+    whep.state.drain()
+    answer = whep.post()
+    assert (answer.status, answer.chunks_read) == (503, 0)
+    assert b"the node is being stopped" in answer.body
+    assert end(whep, location) == 200
 
 
 def test_the_end(whep: Whep) -> None:

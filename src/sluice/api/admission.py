@@ -15,6 +15,7 @@ from sluice.api.refusals import Refusals
 from sluice.core.errors import LimitReached
 from sluice.core.fairness import STREAM_SEATS, Holder, Rate, SeatLimits, Seats, TooOften, network_of
 from sluice.core.limits import MOST_ADDRESS_JOINS, MOST_FAILED_LOGINS, MOST_TOKEN_JOINS
+from sluice.process.state import NodeState
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Admission:
         *,
         most_streams: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        state: NodeState | None = None,
     ) -> None:
         limits = limits or AdmissionLimits()
         self.streams = Seats(limits.streams, "event streams", most_streams)
@@ -51,9 +53,11 @@ class Admission:
         self._failures = Rate(limits.failed_logins)
         self._refusals = refusals or Refusals()
         self._clock = clock
+        self._state = state or NodeState()
 
     def join(self, holder: Holder) -> None:
-        """To be called before each offer. Raises TooOften."""
+        """To be called before each offer. Raises TooOften, Draining."""
+        self._state.admit()
         network, now = network_of(holder.address), self._clock()
         wait = self._token_joins.take((*holder.room, holder.user, network), now)
         self._check(wait, "the user of this token joins too often", holder.address)

@@ -21,7 +21,7 @@ from starlette.types import Message
 
 from sluice.api.operator import Operator
 from sluice.core.callbacks import CallbackNotFound
-from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overloaded, SluiceError
+from sluice.core.errors import AccessRefused, BadInput, NotFound, NotNow, Overloaded, SluiceError, Unavailable
 from sluice.core.fairness import TooOften
 from sluice.core.ids import RunId
 from sluice.core.limits import MOST_NATIVE_BODY_BYTES
@@ -90,10 +90,13 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (NotNow, 409),
     (TooOften, 429),
     (Overloaded, 503),
+    (Unavailable, 503),
     (SluiceError, 500),
 )
 
 
+#: When a caller may try again what is not possible at present.
+_SOON_S = "5"
 #: How operations describe failures in the OpenAPI document.
 FAILURES: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The call failed; the message says what to do"}
@@ -203,6 +206,8 @@ def _failure(error: SluiceError) -> JSONResponse:
     message = str(error) if status != 500 else "internal error; the log of the node tells more"
     document = ErrorBody(error=ErrorDetail(code=type(error).__name__, message=message)).model_dump()
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if isinstance(error, TooOften):
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = _SOON_S
+    elif isinstance(error, TooOften):
         headers["Retry-After"] = str(math.ceil(error.wait_s))
     return JSONResponse(document, status_code=status, headers=headers)

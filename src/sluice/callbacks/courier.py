@@ -24,6 +24,7 @@ from sluice.core.tasks import Dialect
 from sluice.net.post import Poster, PostFailed
 from sluice.net.slots import Slots
 from sluice.process.owned import own
+from sluice.store.errors import StoreTrouble
 from sluice.store.outbox import OutboxEntry, give_up, heads, note_delivered, note_failed
 from sluice.store.registrations import find_at
 from sluice.store.thread import Store
@@ -61,9 +62,11 @@ class Courier:
         )  #: ended since the store was last asked, whose answer is out of date for them
         self._silent = False
         self._failures = 0  #: in a row
+        self.quiet = asyncio.Event()  #: nothing is being delivered, and nothing is due that could be
 
     def wake(self) -> None:
         """Something has changed for this destination."""
+        self.quiet.clear()
         self._woken.set()
 
     async def run(self) -> None:
@@ -72,6 +75,7 @@ class Courier:
             while await self._step():
                 pass
         finally:
+            self.quiet.set()
             for delivery in self._busy.values():
                 delivery.cancel()
             if self._busy:
@@ -83,8 +87,10 @@ class Courier:
         self._ended.clear()
         try:
             registration, entries = await self._tools.store.run(self._look)
-        except Exception:  # root of a courier: the store will be better
-            log.exception("callbacks cannot be read", destination=self._destination)
+        except Exception as error:  # root of a courier: the next look may be better
+            if not isinstance(error, StoreTrouble):  # which the store says
+                log.exception("callbacks cannot be read", destination=self._destination)
+            self.quiet.set()
             await asyncio.sleep(_PAUSE_AFTER_TROUBLE_S)
             return True
         if not entries and not self._busy and not self._woken.is_set():
@@ -112,6 +118,8 @@ class Courier:
         return _LONGEST_REST_S
 
     async def _rest(self, seconds: float) -> None:
+        if not self._busy and not self._woken.is_set():
+            self.quiet.set()
         try:
             async with asyncio.timeout(min(seconds, _LONGEST_REST_S)):
                 await self._woken.wait()
@@ -123,8 +131,9 @@ class Courier:
     async def _deliver(self, entry: OutboxEntry, registration: Registration | None) -> None:
         try:
             await self._try(entry, registration)
-        except Exception:  # root of a delivery: what came of it is not noted, so it is tried again
-            log.exception("the end of a callback was not noted", event_id=entry.event_id)
+        except Exception as error:  # root of a delivery: what came of it is not noted, so it is tried again
+            if not isinstance(error, StoreTrouble):
+                log.exception("the end of a callback was not noted", event_id=entry.event_id)
             await asyncio.sleep(_PAUSE_AFTER_TROUBLE_S)
         finally:
             del self._busy[entry.id]

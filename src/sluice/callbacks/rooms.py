@@ -19,6 +19,7 @@ from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, RoomId
 from sluice.core.rooms import RoomChange
 from sluice.process.owned import own
+from sluice.store.errors import StoreTrouble
 from sluice.store.outbox import enqueue
 from sluice.store.thread import Store
 
@@ -66,7 +67,7 @@ class RoomEvents:
         room = max(0, CAPACITY - len(self._waiting))
         if room < len(events):
             self._dropped += len(events) - room
-            log.error("what happened in rooms was not told", events=self._dropped, error="too much waits")
+            log.error("what happened in rooms was not told", events=self._dropped, why="too much waits")
         self._waiting.extend(events[:room])
         self._more.set()
 
@@ -79,9 +80,13 @@ class RoomEvents:
                 while self._waiting:
                     await self._write_some()
             except SluiceError as error:
-                log.error("what happened in rooms cannot be written", error=str(error))
                 if self._closing:
+                    log.error(
+                        "what happened in rooms was not told", events=len(self._waiting), why=str(error)
+                    )
                     return
+                if not isinstance(error, StoreTrouble):  # which the store says
+                    log.error("what happened in rooms cannot be written", why=str(error))
                 await asyncio.sleep(_PAUSE_AFTER_TROUBLE_S)
                 self._more.set()
 

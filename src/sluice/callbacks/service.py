@@ -24,6 +24,7 @@ from sluice.net.post import Poster
 from sluice.net.slots import Slots
 from sluice.process.owned import own
 from sluice.store import registrations
+from sluice.store.errors import StoreTrouble
 from sluice.store.outbox import (
     DEAD,
     DELIVERED,
@@ -55,17 +56,21 @@ class CallbackService:
         forms: Mapping[Dialect, Form],
         clock: Callable[[], float],
         configured: Iterable[Registration] = (),
+        keep_s: float | None = None,
     ) -> None:
-        """`configured` are the registrations of the configuration."""
+        """`configured` are the registrations of the configuration. Settled events are kept for `keep_s`;
+        None: delivered ones for an hour, dead ones for a week."""
         self._store = store
         self._clock = clock
         self._configured = tuple(configured)
+        self._keep_s = _KEEP_S if keep_s is None else dict.fromkeys(_KEEP_S, keep_s)
         self._tools = Tools(store, poster, Slots(MOST_DELIVERIES), forms, clock)
         self._couriers: dict[str, tuple[Courier, asyncio.Task[None]]] = {}
         self._of_tasks = 0  #: couriers of addresses that came with tasks
         self._waiting = False  #: a courier of such an address was not begun
         self._look = asyncio.Event()  #: set when the sweeper shall look at once
         self._sweeper: asyncio.Task[None] | None = None
+        self._flush_until: float | None = None  #: loop time
 
     async def __aenter__(self) -> Self:
         """Goes on with the events that the last run of the node left. Raises BadInput, StoreError."""
@@ -78,6 +83,7 @@ class CallbackService:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._flush()  # what happened while the node was ending
         self._store.on_wakeup = lambda topic: None
         work = [task for _, task in self._couriers.values()]
         if self._sweeper is not None:
@@ -85,6 +91,18 @@ class CallbackService:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+
+    async def flush(self, most_s: float) -> None:
+        """Returns when all is delivered that can be at present, or after this time. What is left of it may be
+        used at the end, for what happens until then."""
+        self._flush_until = asyncio.get_running_loop().time() + most_s
+        await self._flush()
+
+    async def _flush(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._flush_until or 0.0):
+                while busy := [one for one, _ in self._couriers.values() if not one.quiet.is_set()]:
+                    await asyncio.gather(*(courier.quiet.wait() for courier in busy))
 
     # --- port ---------------------------------------------------------------------------------------------
 
@@ -115,7 +133,7 @@ class CallbackService:
         def begin_anew(conn: Connection) -> dict[str, object]:
             entry = replay(conn, event_id, now)
             if entry is None:
-                raise CallbackNotFound(f"there is no event {event_id}; delivered ones are kept for an hour")
+                raise CallbackNotFound(f"there is no event {event_id}; delivered ones are kept for a time")
             return _document(entry, registrations.find_at(conn, entry.destination))
 
         return await self._store.run(begin_anew)
@@ -154,14 +172,16 @@ class CallbackService:
                 for destination in await self._store.run(pending_destinations):
                     self._wake(destination)
                 await self._purge()
-            except Exception:  # root of the sweeper: the store will be better
+            except StoreTrouble:
+                pass  # the store says it
+            except Exception:  # root of the sweeper: the next look may be better
                 log.exception("callbacks cannot be read")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SWEEP_S):
                     await self._look.wait()
 
     async def _purge(self) -> None:
-        for status, keep_s in _KEEP_S.items():
+        for status, keep_s in self._keep_s.items():
             before = self._clock() - keep_s
             while await self._purge_some(status, before) == _PURGE_AT_ONCE:
                 pass

@@ -13,6 +13,8 @@ SluiceError
 ├── SourceError        the source (or the way to it) failed
 ├── DestinationError   the CDN (or the way to it) failed
 ├── RoomError          the room's process is not there, or lost something
+├── Unavailable        we do not take this now; it is over by itself
+│   └── Draining       … since the node is being stopped
 └── Overloaded         we have no room for this now
     ├── NoCapacity     … the machine cannot carry this task beside the others
     └── LimitReached   … no more of it is allowed at once
@@ -36,6 +38,7 @@ class Culprit(Enum):
     SOURCE = ("source", True, False)
     DESTINATION = ("destination", True, False)
     LOAD = ("load", True, False)  #: nobody's: too much at once, or a process that is being started again
+    STORE = ("store", True, False)  #: the database, or the disk under it
     US = ("us", True, True)
 
 
@@ -122,6 +125,17 @@ class DestinationError(SluiceError):
 
 class RoomError(SluiceError):
     culprit = Culprit.LOAD
+
+
+class Unavailable(SluiceError):
+    """The text is for callers, too."""
+
+    culprit = Culprit.LOAD
+
+
+class Draining(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("the node is being stopped and takes no new work; try again in a few seconds")
 
 
 class Overloaded(SluiceError):

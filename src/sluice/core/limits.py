@@ -37,6 +37,11 @@ SMALL_REQUEST_BYTES = 16 << 10
 #: Descriptors that connections leave to children, the store, callbacks and the operator, if the system allows
 #: so many.
 KEPT_DESCRIPTORS = 2048
+#: Descriptors that a node needs at least: for its children, the store, and some callers.
+LEAST_DESCRIPTORS = 256
+#: Bytes that the disk of the data folder has free at least; below that a node takes no new work, since it may
+#: soon not be able to note it.
+LEAST_FREE_BYTES = 64 << 20
 #: Bytes of a body of the native API: the longest list that it takes is a fifth of it.
 MOST_NATIVE_BODY_BYTES = 1 << 20
 #: Bytes of an If-Match: 16 entity tags of 64 bytes each; ours have 16 characters.

@@ -15,6 +15,8 @@ LONGEST_AHEAD_S = 72 * 3600
 
 #: A relay ends by itself 72 h after its effective start (docs/contract/volcengine.md 8.1); a push does not.
 LIFETIME_S = 72 * 3600
+#: Ended tasks stay listed for 72 h (docs/contract/volcengine.md 8.4).
+LISTED_S = 72 * 3600
 #: The volume at which sound is as the source has it.
 FULL_VOLUME = 100
 #: Schemes of the addresses that a relay can play.

@@ -33,7 +33,7 @@ async def until_closed(closing: Coroutine[Any, Any, None], name: str, most_s: fl
         except asyncio.CancelledError:
             cancelled = True
     if not task.done():
-        log.error("x closing", what=name, why=f"not done within {most_s:g} s")
+        log.error("x closing", work=name, why=f"not done within {most_s:g} s")
     if cancelled:
         raise asyncio.CancelledError
     if task.done():

@@ -16,8 +16,6 @@ from sluice.process.owned import part
 
 log = structlog.get_logger()
 
-_PROGRESS_S = 1.0
-
 
 class Session(Protocol):
     async def run(self) -> None:
@@ -62,7 +60,8 @@ class Course:
     """What a session does while it runs. `work` is all that it does for its task, and closes what it opens.
 
     `watch` is called every `watch_s` seconds with the time of the loop's clock, and returns an outcome when
-    the session is to end. `progress` is called once a second.
+    the session is to end. `progress` is called once a second, at whole seconds of that clock, which all
+    processes share: the node notes all positions a moment later (tasks.service).
     """
 
     kind: str  #: for people
@@ -81,7 +80,7 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self._work: asyncio.Task[Outcome] | None = None
         self._outcome: Outcome | None = None
-        self._progress_at = 0.0
+        self._told_second = -1
         self._watching: asyncio.TimerHandle
 
     def stop(self, reason: Reason) -> None:
@@ -112,7 +111,7 @@ class Runner:
         if isinstance(error, MemoryError):
             raise error
         if error is not None:
-            log.error("session failed", run=self._course.run_id, exc_info=error)
+            log.error("session failed", run_id=self._course.run_id, exc_info=error)
             return Outcome.of(Reason.INTERNAL_ERROR)
         return work.result()
 
@@ -126,11 +125,12 @@ class Runner:
         now, outcome = self._loop.time(), None
         try:
             outcome = self._course.watch(now)
-            if now >= self._progress_at:
-                self._progress_at = now + _PROGRESS_S - self._course.watch_s / 2  # timers are early or late
+            second = int(now + self._course.watch_s / 2)  # timers are early or late
+            if second != self._told_second:
+                self._told_second = second
                 self._course.progress()
         except Exception:  # root of a timer: nobody watches this session any more
-            log.exception("the watch of a session failed", run=self._course.run_id)
+            log.exception("the watch of a session failed", run_id=self._course.run_id)
             self._watching.cancel()
             self.stop(Reason.INTERNAL_ERROR)
         if outcome is not None and self._outcome is None:

@@ -114,7 +114,7 @@ class Channel:
                 else:
                     await self._take(kind, number, await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            log.debug("control channel closed", error=str(error))  # the end of a process is told elsewhere
+            log.debug("control channel closed", why=str(error))  # the end of a process is told elsewhere
         finally:
             self.close()
 

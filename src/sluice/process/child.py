@@ -7,21 +7,21 @@ already be gone when the child asks for that signal, so the child looks at getpp
 import asyncio
 import ctypes
 import json
-import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
 import uvloop
 
 from sluice.core.errors import BadInput
-from sluice.core.masking import mask_text
 from sluice.process.channel import Channel
 from sluice.process.control import NotStarted
+from sluice.process.logs import configure_logging
 from sluice.process.owned import log_stray_errors
 from sluice.process.priority import yield_to_others
 
@@ -29,30 +29,6 @@ _PR_SET_PDEATHSIG = 1
 
 #: What a child process runs: its configuration, and the two streams of its control socket.
 ChildMain = Callable[[dict[str, Any], asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-def configure_logging(level: str) -> None:
-    """Lines of constant message and fields on standard error, for every process alike."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _mask_addresses,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _mask_addresses(
-    logger: Any, method: str, fields: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """Masks addresses in texts of libraries and servers. Code that knows that it logs one has masked it."""
-    return {name: mask_text(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def run_child(main: ChildMain) -> None:
@@ -63,10 +39,11 @@ def run_child(main: ChildMain) -> None:
         return
     # A terminal's Ctrl-C goes to the whole group, as the SIGTERM of systemd and of `timeout` does; the node
     # decides in which order its children end.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     yield_to_others(config.get("nice", 0))
-    configure_logging(config["log_level"])
+    file = config.get("log_file")
+    configure_logging(config["log_level"], config.get("log_format"), Path(file) if file else None)
     structlog.contextvars.bind_contextvars(process=config["name"])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(_serve(main, config)))

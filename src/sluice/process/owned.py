@@ -80,7 +80,7 @@ def log_stray_errors() -> None:
         household.stray = household.stray + 1 if minute == household.minute else 1
         household.minute = minute
         if household.stray <= _MOST_TOLD:
-            log.error("stray error", what=context.get("message"), exc_info=context.get("exception"))
+            log.error("stray error", work=context.get("message"), exc_info=context.get("exception"))
 
     asyncio.get_running_loop().set_exception_handler(tell)
 

@@ -140,6 +140,9 @@ class Supervised:
             await asyncio.sleep(_RESTART_PAUSES_S[min(len(deaths), len(_RESTART_PAUSES_S) - 1)])
             try:
                 status = await self._live()
+            except OSError as error:  # the machine has no descriptor, process or memory left; later it may
+                log.error("child process could not be run", child=self.spec.name, why=str(error))
+                status = -1
             except Exception:  # root: this life could not begin, or broke us; the next may not
                 log.error("child process could not be run", child=self.spec.name, exc_info=True)
                 status = -1

@@ -20,6 +20,7 @@ from sluice.core.errors import BadInput, NotFound, SluiceError
 from sluice.core.ids import AppId
 from sluice.core.request_headers import RequestHeaders
 from sluice.process.owned import own
+from sluice.store.errors import StoreTrouble
 from sluice.store.schema import access_key_apps, access_keys, apps, revisions
 from sluice.store.thread import Store
 
@@ -252,5 +253,7 @@ class AppRegistry:
             await asyncio.sleep(_POLL_S)
             try:
                 await self.refresh()
-            except SluiceError as error:  # the store says what is wrong; the copy stays as it is
+            except StoreTrouble:
+                pass  # the store says it; the copy stays as it is
+            except SluiceError as error:
                 log.warning("apps could not be read", why=str(error))

@@ -36,6 +36,33 @@ def held(data: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(data: Path) -> bool:
+    """Whether a node is using the folder. Nothing is changed."""
+    try:
+        handle = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def refusal(data: Path) -> str | None:
+    """Why the folder cannot be used, or made; None where it can. Nothing is changed."""
+    place = _nearest(data)
+    if not place.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(place, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
+    else:
+        return None
+    return f"{data} {_cannot(data)}: {_why(data, OSError(code, os.strerror(code)))}"
+
+
 def _lock(data: Path, handle: int) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +87,11 @@ def _named(holder: str) -> str:
 
 
 def _unusable(data: Path, error: OSError) -> FolderError:
-    return FolderError(f"{data} cannot be the data folder: {_why(data, error)}; {_ADVICE}")
+    return FolderError(f"{data} {_cannot(data)}: {_why(data, error)}; {_ADVICE}")
+
+
+def _cannot(data: Path) -> str:
+    return "cannot be the data folder" if os.path.lexists(data) else "cannot be made"
 
 
 def _why(data: Path, error: OSError) -> str:
@@ -70,7 +101,11 @@ def _why(data: Path, error: OSError) -> str:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{place} is a file"
     if error.errno == errno.EROFS:
-        return "its file system is read-only"
+        return f"the file system of {_nearest(data)} is read-only"
+    if error.errno == errno.ENOSPC:
+        return f"there is no space left where {_nearest(data)} is"
+    if error.errno == errno.ENOENT:  # as in /proc
+        return f"{place} takes no files or folders"
     return error.strerror or str(error)
 
 

@@ -38,8 +38,8 @@ from sluice.core.ids import AppId, BotId, BusinessId, RoomId, RunId, TaskId, Use
 from sluice.core.kinds import read_spec, row_of
 from sluice.core.lifecycle import Event, Reason, State, advance, states_before
 from sluice.core.push import PushStage
-from sluice.core.run_events import Advance, CameTooLate, ChangeSpec, Persist, Persisted, SetStage
-from sluice.core.tasks import Dialect, Kind, RelaySpec, S, Spec, Task
+from sluice.core.run_events import Advance, CameTooLate, ChangeSpec, Persist, Persisted, Progress, SetStage
+from sluice.core.tasks import LISTED_S, Dialect, Kind, RelaySpec, S, Spec, Task
 from sluice.store.errors import StoreError
 from sluice.store.outbox import enqueue
 from sluice.store.schema import tasks
@@ -47,9 +47,6 @@ from sluice.store.schema import tasks
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
-
-#: Ended tasks stay listed for 72 h (docs/contract/volcengine.md 8.4).
-LISTED_S = 72 * 3600
 
 _LIVE = tasks.c.ended_at.is_(None)
 
@@ -224,6 +221,21 @@ def save_progress(
     since `epoch`."""
     values = {"run_id": run_id, "position_us": position_us, "pass_number": pass_number, "plan": plan}
     return conn.execute(_SAVE_PROGRESS, values | {"known_epoch": epoch}).rowcount == 1
+
+
+def save_positions(conn: Connection, known: Iterable[tuple[RunId, int, Progress]]) -> None:
+    """How far live runs came at these epochs; of one that is over or has changed since, nothing is saved."""
+    rows = [
+        {
+            "run_id": run_id,
+            "known_epoch": epoch,
+            "position_us": far.position_us,
+            "pass_number": far.pass_number,
+            "plan": far.plan,
+        }
+        for run_id, epoch, far in known
+    ]
+    conn.execute(_SAVE_PROGRESS, rows)
 
 
 _GET_RUN = select(tasks).where(tasks.c.id == bindparam("run_id"))
@@ -448,7 +460,7 @@ def _readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], _T]) -> Itera
         try:
             yield read(row)
         except UnreadableTask as error:
-            log.error("x task", run=row.id, why=str(error))
+            log.error("x task", run_id=row.id, why=str(error))
 
 
 @cache

@@ -33,7 +33,7 @@ class Tasks(Protocol):
     async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
         """The live task of this identity, and whether this call made it. Durable when it returns. Raises
         AccessRefused for a relay whose user may not enter the room, LimitReached for a stream of a bot beyond
-        the request's limits."""
+        the request's limits, Draining while the node is being stopped."""
         ...
 
     async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:

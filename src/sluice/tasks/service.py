@@ -45,10 +45,12 @@ from sluice.process.control import (
     StopSession,
 )
 from sluice.process.owned import own
+from sluice.process.state import NodeState
 from sluice.process.supervisor import Supervised
 from sluice.rooms.port import RunRooms
 from sluice.store.bans import is_barred
 from sluice.store.bots import refuse_beyond
+from sluice.store.errors import StoreTrouble
 from sluice.store.tasks import (
     find_latest,
     find_live,
@@ -61,7 +63,6 @@ from sluice.store.tasks import (
     live_tasks,
     persist,
     purge_older_than,
-    save_progress,
 )
 from sluice.store.thread import Store
 from sluice.tasks.capacity import NodeCapacity
@@ -70,13 +71,14 @@ from sluice.tasks.jobs import start_message, update_message
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.placement import Placement
 from sluice.tasks.port import StartRequest
+from sluice.tasks.positions import Positions
 
 log = structlog.get_logger()
 
 _SWEEP_S = 1.0
-_SAVE_EVERY = 5  #: sweeps between two notes of all positions
 _PURGE_EVERY = 600
-_KEEP_ENDED_S = 7 * 86400
+KEEP_ENDED_S = 7 * 86400
+_PURGE_AT_ONCE = 500
 _CLOSE_S = 5.0
 
 
@@ -90,20 +92,26 @@ class TaskService:
         rooms: RunRooms,
         clock: Callable[[], float],
         apps: Apps | None = None,
+        state: NodeState | None = None,
+        keep_s: float = KEEP_ENDED_S,
+        *,
         capacity: NodeCapacity | None = None,
     ) -> None:
-        """`apps` say what the sources of their tasks are asked with. Without `capacity` all tasks are
-        taken."""
+        """`apps` say what the sources of their tasks are asked with; `state`, whether tasks may begin;
+        `keep_s`, for how long ended ones are kept. Without `capacity` all tasks are taken."""
         self._store = store
         self._media = media
         self._rooms = rooms
         self._clock = clock
         self._apps = apps or Apps()
+        self._state = state or NodeState()
+        self._keep_s = keep_s
         self._runs: dict[RunId, Run] = {}
         self._capacity = capacity or NodeCapacity()
         self._placement = Placement(media, self._runs, self._capacity.cores_of)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self._positions = Positions(store, self._runs.values)
         self._effects: dict[type[events.Effect], Callable[[Run, Any], None]] = {
             events.Persist: self._persist,
             events.Place: self._place,
@@ -134,18 +142,20 @@ class TaskService:
         self._step_all((run_id, events.Opened()) for run_id in list(self._runs))
         await self._finish_work()
         self._sweeper = own(self._sweep(), "the sweeper of tasks")
+        self._positions.open()
 
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._capacity.close()
+        self._positions.close()
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
         self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._finish_work()
-        await self._save_positions()
+        await self._positions.note()
 
     async def _finish_work(self) -> None:
         """One change may bring the next."""
@@ -160,6 +170,7 @@ class TaskService:
         return await self._store.run(lambda conn: find_live(conn, kind, app_id, room_id, task_id))
 
     async def start(self, request: StartRequest[S]) -> tuple[Task[S], bool]:
+        self._state.admit()
         now = self._clock()
         asked = Task(
             id=new_run_id(),
@@ -291,6 +302,7 @@ class TaskService:
         run = self._runs.get(run_id)
         if told is not None and run is not None and run.process is process:
             self._step(run_id, told(message))
+            self._positions.tell()
             if isinstance(message, Planned):
                 self._judge_plan(run_id)
 
@@ -402,7 +414,8 @@ class TaskService:
     def _answer(self, run: Run, effect: events.Answer) -> None:
         ticket = cast("asyncio.Future[None] | None", effect.ticket)
         if ticket is None:
-            log.error("a change of a task was not made", run=run.task.id, exc_info=effect.error)
+            if not isinstance(effect.error, StoreTrouble):  # which the store says; it is tried again
+                log.error("a change of a task was not made", run_id=run.task.id, exc_info=effect.error)
         elif ticket.done():  # whoever asked has gone
             return
         elif effect.error is not None:
@@ -421,35 +434,23 @@ class TaskService:
     # --- time -----------------------------------------------------------------------------------------------
 
     async def _sweep(self) -> None:
-        """Once a second: what is due, positions, old rows."""
+        """Once a second: what is due, and old rows."""
         sweeps = 0
         while True:
             await asyncio.sleep(_SWEEP_S)
             sweeps += 1
             self._capacity.watch(self._runs.values(), self._media)
             self._wake()
-            if sweeps % _SAVE_EVERY == 0:
-                self._spawn(self._save_positions())
             if sweeps % _PURGE_EVERY == 0:
-                self._spawn(self._purge(self._clock() - _KEEP_ENDED_S))
-
-    async def _save_positions(self) -> None:
-        """A run that has changed meanwhile is left out: it may play something else."""
-        known = [
-            (run.task.id, run.task.epoch, run.progress)
-            for run in self._runs.values()
-            if run.process is not None
-        ]
-
-        def save(conn: Connection) -> None:
-            for run_id, epoch, far in known:
-                save_progress(conn, run_id, far.position_us, far.pass_number, far.plan, epoch=epoch)
-
-        if known:
-            await self._store.run(save)
+                self._spawn(self._purge(self._clock() - self._keep_s))
 
     async def _purge(self, before: float) -> None:
-        await self._store.run(lambda conn: purge_older_than(conn, before))
+        with suppress(StoreTrouble):  # which the store says
+            while await self._purge_some(before) == _PURGE_AT_ONCE:
+                pass
+
+    async def _purge_some(self, before: float) -> int:
+        return await self._store.run(lambda conn: purge_older_than(conn, before, limit=_PURGE_AT_ONCE))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = own(work, "a change of a task", vital=False)
@@ -491,8 +492,8 @@ def _log_change(change: events.Persist, task: Task[Any]) -> None:
     last = change.steps[-1]
     if change.control is not None:
         given = {name: value for name, value in asdict(change.control).items() if value is not None}
-        log.info("task controlled", run=task.id, state=task.state.value, **given)
+        log.info("task controlled", run_id=task.id, state=task.state.value, **given)
     elif isinstance(last, events.Advance):
-        log.info("task", run=task.id, state=task.state.value, reason=last.reason.code, text=last.text)
+        log.info("task", run_id=task.id, state=task.state.value, reason=last.reason.code, why=last.text)
     elif isinstance(last, events.SetStage):
-        log.info("push", run=task.id, stage=last.stage.code, text=last.text)
+        log.info("push", run_id=task.id, stage=last.stage.code, why=last.text)

@@ -43,5 +43,5 @@ class ChannelHandlers:
             raise BotApiError(PERMISSION_DENIED, why="the bot may not enter this room")
         channel = Channel(bot.app_id, new_channel_id(), Line(body.api_type), room_id, body.channel_name)
         await self._bots.save_channel(channel)
-        log.info("channel made", channel_id=channel.channel_id, bot=bot.bot_id, line=body.api_type)
+        log.info("channel made", channel_id=channel.channel_id, bot_id=bot.bot_id, line=body.api_type)
         return {"channel_id": channel.channel_id}

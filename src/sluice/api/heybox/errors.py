@@ -3,7 +3,7 @@
 Only `BotApiError` becomes a failure envelope; only `to_refusal` makes it of the errors of the core:
 TaskNotFound  -> TASK_NOT_FOUND       AccessRefused -> PERMISSION_DENIED
 LimitReached  -> TOO_MANY_STREAMS     NoCapacity    -> NO_CAPACITY       Overloaded -> OVERLOADED
-any other     -> INTERNAL_ERROR
+Unavailable   -> UNAVAILABLE          any other     -> INTERNAL_ERROR
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from sluice.core.errors import (
     Overloaded,
     SluiceError,
     TaskNotFound,
+    Unavailable,
 )
 
 
@@ -43,6 +44,7 @@ NO_CAPACITY = Row(409, "no capacity: %s")
 OVERLOADED = Row(409, "no capacity")
 TOO_MANY_REQUESTS = Row(429, "too many requests", 429)
 INTERNAL_ERROR = Row(500, "internal error", 500)
+UNAVAILABLE = Row(503, "service unavailable: %s", 503)
 
 
 class BotApiError(SluiceError):
@@ -72,6 +74,8 @@ def to_refusal(error: SluiceError) -> BotApiError:
             return BotApiError(NO_CAPACITY, str(error))
         case Overloaded():
             row = OVERLOADED
+        case Unavailable():
+            return BotApiError(UNAVAILABLE, str(error))
         case _:
             row = INTERNAL_ERROR
     return BotApiError(row, why=str(error))

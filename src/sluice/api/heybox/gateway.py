@@ -151,11 +151,11 @@ async def _read_object(request: Request) -> dict[str, object]:
 def _log_refusal(call: _Call, refusal: BotApiError, error: SluiceError) -> None:
     fields: dict[str, object] = {"path": _path_of(call), "caller": call.address}
     if call.bot is not None:
-        fields["bot"] = call.bot.bot_id
+        fields["bot_id"] = call.bot.bot_id
     if refusal.culprit.is_defect:
         log.error("x call", **fields, exc_info=error)
     else:
-        log.info("x call", **fields, msg=str(refusal), why=refusal.why)
+        log.info("x call", **fields, code=refusal.row.code, why=refusal.why or str(refusal))
 
 
 def _path_of(call: _Call) -> str:

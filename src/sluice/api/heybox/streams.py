@@ -137,7 +137,7 @@ class StreamHandlers:
         log.info(
             "stream accepted",
             run_id=task.id,
-            bot=bot.bot_id,
+            bot_id=bot.bot_id,
             room_id=task.room_id,
             operator=body.operator,
             source=mask_url(body.stream_url),
@@ -153,7 +153,7 @@ class StreamHandlers:
             await self._tasks.stop(task.id)
         except TaskNotFound:  # it has ended, or is about to
             return {}
-        log.info("stream stopped", run_id=task.id, bot=bot.bot_id)
+        log.info("stream stopped", run_id=task.id, bot_id=bot.bot_id)
         return {}
 
     def _check_address(self, url: str) -> None:

@@ -4,13 +4,22 @@
 Only `OpenApiError` becomes a failure envelope; only `to_refusal` makes it of the errors of the core:
 SignatureError -> its gateway row      TaskNotFound -> TASK_NOT_FOUND      Overloaded -> TOO_MANY_TASKS
 BadInput       -> ILLEGAL              RoomError    -> the gateway's "unavailable": it comes back by itself
-RegistrationRefused -> CALLBACK        any other    -> INTERNAL_ERROR
+RegistrationRefused -> CALLBACK        Unavailable  -> UNAVAILABLE: the same, and why
+any other      -> INTERNAL_ERROR
 """
 
 from dataclasses import dataclass
 
 from sluice.core.callbacks import RegistrationRefused
-from sluice.core.errors import BadInput, Culprit, Overloaded, RoomError, SluiceError, TaskNotFound
+from sluice.core.errors import (
+    BadInput,
+    Culprit,
+    Overloaded,
+    RoomError,
+    SluiceError,
+    TaskNotFound,
+    Unavailable,
+)
 from sluice.wire.signature import SignatureError
 
 
@@ -60,6 +69,7 @@ GATEWAY: dict[str, Row] = {
     )
 }
 
+UNAVAILABLE = Row("ServiceUnavailableTemp", 503, "Service is unavailable temporarily: %s.", 100019)
 MISSING = Row("InvalidParameter", 400, "missing required parameter: %s")
 ILLEGAL = Row("InvalidParameter", 400, "invalid parameter: %s: %s")
 ILLEGAL_ROOM_ID = Row("InvalidParameter.IllegalRoomID", 400, "illegal RoomId")
@@ -106,5 +116,7 @@ def to_refusal(error: SluiceError) -> OpenApiError:
             return OpenApiError(CALLBACK, str(error))
         case RoomError():
             return OpenApiError(GATEWAY["ServiceUnavailableTemp"])
+        case Unavailable():
+            return OpenApiError(UNAVAILABLE, str(error))
         case _:
             return OpenApiError(INTERNAL_ERROR)

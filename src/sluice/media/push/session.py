@@ -95,7 +95,7 @@ class Push:
 
     async def run(self) -> None:
         job = self._job
-        log.info("push begins", run=job.run_id, url=mask_url(job.url))
+        log.info("push begins", run_id=job.run_id, target=mask_url(job.url))
         self._report.planned(_plan(job).document())
         stream = Subscribe(app_id=job.app_id, room_id=job.room_id, user_id=job.user_id, stream=job.stream)
         address = StreamAddress(job.link, stream)
@@ -107,7 +107,7 @@ class Push:
         finally:
             self._outlet.give_up()
         self._report_progress()
-        log.info("push ends", run=job.run_id, reason=outcome.reason.code, text=outcome.text)
+        log.info("push ends", run_id=job.run_id, reason=outcome.reason.code, why=outcome.text)
         self._report.finished(outcome)
 
     # --- what the tap tells ------------------------------------------------------------------------------

@@ -96,11 +96,11 @@ class Relay:
         self._runner.stop(reason)
 
     async def run(self) -> None:
-        log.info("session begins", run=self._job.run_id, url=mask_url(self._job.url))
+        log.info("session begins", run_id=self._job.run_id, source=mask_url(self._job.url))
         outcome = await self._runner.run()
         self._report_progress()
         self._attempt = self._try = self._cause = None  # they refer to this session in their turn
-        log.info("session ends", run=self._job.run_id, reason=outcome.reason.code, text=outcome.text)
+        log.info("session ends", run_id=self._job.run_id, reason=outcome.reason.code, why=outcome.text)
         self._report.finished(outcome, self._source_number)
 
     # --- what a user changes ------------------------------------------------------------------------------

@@ -62,6 +62,6 @@ class Conduct:
         self._newest_us = now_us
         if what not in self._known:
             self._known.add(what)
-            log.warning("x budget", peer=self._peer_id, why=what)
+            log.warning("x budget", peer_id=self._peer_id, why=what)
         if now_us - self._since_us > _PATIENCE_US and not self.why:
             self.why = f"{what}, and this has gone on for {PATIENCE_S} s"

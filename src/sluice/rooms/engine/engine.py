@@ -121,7 +121,7 @@ class Engine:
         entry = self._peers.add(new_peer_id(), agreed, begin, room=room, holder=holder, stream=stream)
         local = self._peers.local(entry)
         if agreed.faults:
-            log.info("> answer in part", peer=entry.peer.id, why="; ".join(agreed.faults.values()))
+            log.info("> answer in part", peer_id=entry.peer.id, why="; ".join(agreed.faults.values()))
         sdp = make_watch_answer(
             agreed.offer, agreed.transport, local, video, opus, stream.sources, agreed.faults
         )
@@ -269,7 +269,7 @@ class Engine:
         self._links[hello.run_id] = link
         stream = self._stream(room, hello.key)
         stream.reset()
-        log.info("< link", run=hello.run_id, room=hello.room_id, user=hello.user_id)
+        log.info("< link", run_id=hello.run_id, room_id=hello.room_id, user_id=hello.user_id)
         return room, stream
 
     def link_lost(self, link: PublisherLink) -> None:
@@ -297,7 +297,7 @@ class Engine:
             try:
                 room.on_timer(now_us)
             except Exception:  # root of a room: our defect ends it, and no other
-                log.error("x room", room=room.room_id, why="a defect of ours", exc_info=True)
+                log.error("x room", room_id=room.room_id, why="a defect of ours", exc_info=True)
                 self._end_room(room)
             if room.empty:
                 del self._rooms[key]
@@ -316,7 +316,7 @@ class Engine:
             try:
                 more = viewer.drain(elapsed_s, stream.sources.video)
             except Exception:  # root of a peer: our defect ends it, and no other
-                log.error("x peer", peer=peer_id, why="a defect of ours", exc_info=True)
+                log.error("x peer", peer_id=peer_id, why="a defect of ours", exc_info=True)
                 if (entry := self._peers.get(peer_id)) is not None:
                     self._peers.remove(entry.peer)
                 more = False
@@ -403,7 +403,7 @@ def _patched(answer: PatchAnswer) -> Patched:
 
 def _refused(offer: WatchOffer | PublishOffer, error: SdpError) -> Refused:
     """Many clients show the status alone, so the text is in our log too."""
-    log.info("x offer", room=offer.room_id, user=offer.user_id, why=str(error))
+    log.info("x offer", room_id=offer.room_id, user_id=offer.user_id, why=str(error))
     return Refused(field="offer", why=str(error))
 
 

@@ -220,7 +220,7 @@ class Peer:
         try:
             self._send(self._dtls.handle(data))
         except DtlsError as error:
-            log.info("x peer", peer=self.id, why=str(error))
+            log.info("x peer", peer_id=self.id, why=str(error))
             return False
         if self._dtls.keys is not None and self.phase is Phase.CONNECTING:
             self._connect(self._dtls.keys, now_us)
@@ -289,14 +289,14 @@ class Peer:
         if self.phase is Phase.CLOSED:
             return  # of a crowd that ends at once, some wait for their turn to be removed
         if self.conduct.why:
-            log.warning("x peer", peer=self.id, why=self.conduct.why, dropped=self.conduct.dropped)
+            log.warning("x peer", peer_id=self.id, why=self.conduct.why, dropped=self.conduct.dropped)
             self.close()
         elif self.phase is Phase.CONNECTING:
             if not self._retry_handshake() or now_us - self._created_us > _HANDSHAKE_US:
-                log.info("x peer", peer=self.id, why="never connected")
+                log.info("x peer", peer_id=self.id, why="never connected")
                 self.close()
         elif now_us - self._heard_us > CONSENT_US:
-            log.info("x peer", peer=self.id, why="consent expired")
+            log.info("x peer", peer_id=self.id, why="consent expired")
             self.close()
         elif self._role is not None:
             self._role.on_timer(now_us, unix_time)
@@ -336,5 +336,5 @@ class Peer:
             self.id, self._address, keys, self._socket, self.conduct, Session(outbound)
         )
         self.phase = Phase.CONNECTED
-        log.info("> peer connected", peer=self.id, profile="gcm" if keys.gcm else "cm")
+        log.info("> peer connected", peer_id=self.id, profile="gcm" if keys.gcm else "cm")
         self._role = self._begin(self._connection, now_us)

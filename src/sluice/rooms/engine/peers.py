@@ -134,7 +134,7 @@ class Peers:
         try:
             work()
         except Exception:  # root of a peer: our defect ends it, and nothing else
-            log.error("x peer", peer=peer.id, why="a defect of ours", exc_info=True)
+            log.error("x peer", peer_id=peer.id, why="a defect of ours", exc_info=True)
             return False
         return True
 
@@ -175,7 +175,7 @@ class Peers:
             elif 20 <= first < 64 and not peer.handle_dtls(data, clock_us()):
                 self.remove(peer)
         except Exception:  # root of a peer, as in `_try`, without a call for each packet
-            log.error("x peer", peer=peer.id, why="a defect of ours", exc_info=True)
+            log.error("x peer", peer_id=peer.id, why="a defect of ours", exc_info=True)
             self.remove(peer)
 
     def _on_stun(self, data: bytes, address: Address) -> None:

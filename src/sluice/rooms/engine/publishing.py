@@ -197,7 +197,7 @@ class Publishing:
         for unit in units:
             if not self._refused and self._order.goes_back(unit.nal_units):
                 self._refused = True
-                log.warning("x pictures", why=_B_FRAMES, peer=self._connection.peer_id)
+                log.warning("x pictures", why=_B_FRAMES, peer_id=self._connection.peer_id)
                 self._supply.refuse("video", _B_FRAMES)
                 self._stream.end_pictures()
             if self._refused:
@@ -272,7 +272,7 @@ class Publishing:
     def close(self) -> None:
         log.info(
             "< publisher gone",
-            peer=self._connection.peer_id,
+            peer_id=self._connection.peer_id,
             lost=sum(source.buffer.lost for source in self._sources()),
             dropped=self._depacketizer.dropped,
         )

@@ -95,6 +95,6 @@ class SubscriberLink:
 
     def _drop(self) -> None:
         if not self._full:
-            log.warning("x subscriber", why="it does not keep up", user=self._user_id)
+            log.warning("x subscriber", why="it does not keep up", user_id=self._user_id)
         self.dropped += 1
         self._skipping = self._full = True

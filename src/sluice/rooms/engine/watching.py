@@ -80,7 +80,7 @@ class Watching:
             elif isinstance(item, Reception):
                 self._on_reception(item, now_us)
             elif isinstance(item, Goodbye):
-                log.debug("< goodbye", peer=self._connection.peer_id)
+                log.debug("< goodbye", peer_id=self._connection.peer_id)
 
     def on_timer(self, now_us: int, unix_time: float) -> None:
         self._loss.on_timer(now_us)
@@ -152,7 +152,7 @@ class Watching:
         else:
             self._viewer.resume()
             self._stream.ask_key_frame(now_us)
-        log.info("> video", peer=self._connection.peer_id, paused=self._video_paused)
+        log.info("> video", peer_id=self._connection.peer_id, paused=self._video_paused)
 
     def _report(self, now_us: int, unix_time: float) -> None:
         sources, viewer = self._stream.sources, self._viewer

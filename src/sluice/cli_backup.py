@@ -1,0 +1,40 @@
+"""``sluice backup`` and ``sluice restore``: the data folder of a node in one file."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sluice.store.backup import make_backup, restore_backup
+from sluice.terminal import DataOption, JsonOption, print_document, settings_with
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to; only its owner may read it.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copies the data folder of a node, which may be running, into one file: database and credentials.
+
+    Keep sluice.toml and certificates yourself; they are not in there. The file is as secret as the keys.
+    """
+    contents = make_backup(settings_with({"data": data}).data, file, time.time(), force=force)
+    print_document({"file": str(file), **asdict(contents)}, as_json)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `sluice backup` made.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is there, and keep it in a folder inside.")
+    ] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Makes a data folder of a backup. Its live tasks go on at the next start: let no other node do so."""
+    folder = settings_with({"data": data}).data
+    restored = restore_backup(file, folder, time.time(), force=force)
+    before = None if restored.aside is None else str(restored.aside)
+    print_document({"data": str(folder), **asdict(restored.contents), "before": before}, as_json)
