@@ -72,14 +72,15 @@ def timing(receivers: Sequence[Sequence[Arrival]]) -> Timing:
     """Raises ValueError when a receiver got nothing."""
     if not all(receivers):
         raise ValueError("a receiver got no packet of sound")
-    each = [_distances(arrivals) for arrivals in receivers]
-    every = [distance for distances in each for distance in distances]
-    worst = max(percentile(distances, 0.99) for distances in each)
+    each = [distances(arrivals) for arrivals in receivers]
+    every = [distance for one in each for distance in one]
+    worst = max(percentile(one, 0.99) for one in each)
     return Timing(percentile(every, 0.5), percentile(every, 0.99), max(every), worst)
 
 
-def _distances(arrivals: Sequence[Arrival]) -> list[float]:
-    """The grid is that of the timestamps, and lies so that as many packets come before as after it."""
+def distances(arrivals: Sequence[Arrival]) -> list[float]:
+    """Milliseconds of each packet from its place. The grid is that of the timestamps, and lies so that as
+    many packets come before as after it."""
     first_stamp, first_ns = arrivals[0]
     offsets = []
     for stamp, at_ns in arrivals:

@@ -563,6 +563,7 @@ class FakeProcess:
     def __init__(self, media: "FakeMedia", name: str = "media") -> None:
         self.spec = ChildSpec(name, "")
         self.ready = True
+        self.pid: int | None = None
         self.told: list[Message] = []
         self.asked: list[Message] = []
         #: What requests are answered; an exception is raised. A test may replace it.
@@ -618,10 +619,13 @@ class FakeMedia:
         return [*self.pool, *self.apart]
 
     def least_loaded(
-        self, sessions: Mapping[FakeProcess, int], avoided: Collection[FakeProcess] = ()
+        self, cores: Mapping[FakeProcess, float], avoided: Collection[FakeProcess] = ()
     ) -> FakeProcess | None:
         living = [process for process in self.pool if process.ready]
-        return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
+        return min(living, key=lambda one: (one in avoided, cores.get(one, 0.0)), default=None)
+
+    async def speed_s(self) -> float | None:
+        return None
 
     def for_strangers(self) -> FakeProcess | None:
         return self.least_loaded({})

@@ -65,6 +65,7 @@ from sluice.callbacks.service import CallbackService
 from sluice.config import Settings
 from sluice.core.addresses import AddressPolicy
 from sluice.core.apps import Apps
+from sluice.core.capacity import Capacity, cores_for_tasks, mb_for_tasks
 from sluice.core.errors import BadInput
 from sluice.core.figures import Ledger
 from sluice.core.limits import LEAST_DESCRIPTORS
@@ -73,7 +74,9 @@ from sluice.core.tasks import Dialect
 from sluice.net.post import Poster
 from sluice.process.descriptors import Share, raise_limit, share_of_callers
 from sluice.process.logs import default_form
+from sluice.process.machine import usable_cores, usable_mb
 from sluice.process.owned import trouble
+from sluice.process.priority import may_go_before_others
 from sluice.process.state import NodeState
 from sluice.process.stats import tell_stats
 from sluice.process.supervisor import ChildSpec
@@ -86,10 +89,11 @@ from sluice.store.credentials import Credentials, open_credentials
 from sluice.store.folder import free_space, held
 from sluice.store.probe import StoreProbe
 from sluice.store.thread import Store, sqlite_url
+from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
 from sluice.tasks.probes import SourceProbes
-from sluice.tasks.service import KEEP_ENDED_S, TaskService
+from sluice.tasks.service import KEEP_ENDED_S, TaskService, Terms
 from sluice.wire.signature import Policy
 
 #: Seconds that the end of a node waits for callbacks.
@@ -158,13 +162,14 @@ async def _running(
                 _callbacks(settings, store, rooms, counts) as (callbacks, presence),
             ):
                 bans, bots = BanList(store, time.time), BotRegistry(store, time.time)
-                state, keep_s = NodeState(), settings.keep_s or KEEP_ENDED_S
-                tasks = TaskService(store, media, rooms, time.time, registry.apps, state, keep_s, counts)
+                state, capacity = NodeState(), NodeCapacity(_limits(settings), rooms.processes, ledger)
+                terms = Terms(state, capacity, settings.keep_s or KEEP_ENDED_S, counts)
+                tasks = TaskService(store, media, rooms, time.time, registry.apps, terms)
                 actions = action_table(tasks, rooms, bans, callbacks)
                 refusals = Refusals()
                 token, tries = credentials.admin_token, settings.http.admin_tries
                 operator = Operator(token, tries=tries, refusals=refusals)
-                sight = _sight(store, rooms, media, tasks, callbacks, ledger, counts, state)
+                sight = _sight(store, rooms, media, tasks, callbacks, ledger, terms)
                 natives = [
                     *sight.routes(operator),
                     native.routes(tasks, operator),
@@ -172,7 +177,7 @@ async def _running(
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
                     native_rooms.routes(rooms, operator),
-                    native_probe.routes(SourceProbes(media, registry.apps), operator),
+                    native_probe.routes(SourceProbes(media, registry.apps, capacity), operator),
                 ]
                 closing = asyncio.Event()
                 guard = _admission(settings, share, refusals, state)
@@ -185,7 +190,7 @@ async def _running(
                 beside = _named(sight.surface(), settings, refusals)
                 async with (
                     _playing(tasks, store, media, rooms),
-                    _telling(settings, ledger, store, presence),
+                    _telling(settings, ledger, store, presence, capacity),
                     serving(front, listener, share, refusals),
                     _serving_metrics(beside, for_metrics, refusals) as metrics_url,
                 ):
@@ -273,37 +278,48 @@ def _sight(
     tasks: TaskService,
     callbacks: CallbackService,
     ledger: Ledger,
-    counts: Counts,
-    state: NodeState,
+    terms: Terms,
 ) -> _Sight:
     began_at = time.time()
-    checks = _checks(rooms, media, store, state)
+    checks = _checks(rooms, media, store, terms)
     reads = (tasks.figures, callbacks.figures, checks.figures)
     return _Sight(
         checks,
-        metrics.Metrics(ledger, counts, reads, version=__version__, began_at=began_at),
+        metrics.Metrics(ledger, terms.counts, reads, version=__version__, began_at=began_at),
         native_node.Inventory(
-            ledger, lambda: (*rooms.processes, *media.processes), tasks.figures, checks, began_at
+            ledger,
+            lambda: (*rooms.processes, *media.processes),
+            tasks.figures,
+            lambda: terms.capacity.load,
+            checks,
+            began_at,
         ),
     )
 
 
-def _checks(rooms: RoomProcesses, media: MediaPool, store: Store, state: NodeState) -> Health:
+def _checks(rooms: RoomProcesses, media: MediaPool, store: Store, terms: Terms) -> Health:
     """Processes apart are not among those that must live: they come and go with those who died."""
     children = (*rooms.processes, *media.pool)
     live = [Check(native_node.NODE, trouble), *(Check(child.spec.name, child.trouble) for child in children)]
-    welcome = [Check("store", StoreProbe(store).trouble), Check("draining", state.trouble)]
+    welcome = [
+        Check("store", StoreProbe(store).trouble),
+        Check("draining", terms.state.trouble),
+        Check("capacity", lambda: terms.capacity.load.refused_for or None),
+    ]
     return Health(live, welcome)
 
 
 @asynccontextmanager
 async def _telling(
-    settings: Settings, ledger: Ledger, store: Store, presence: RoomEvents
+    settings: Settings, ledger: Ledger, store: Store, presence: RoomEvents, capacity: NodeCapacity
 ) -> AsyncIterator[None]:
     """The node tells its own figures while it is open, as its children do."""
     telling = tell_stats(
         lambda told: ledger.tell(native_node.NODE, native_node.NODE, told.totals, told.gauges),
-        lambda: ({}, {**store.gauges(), **presence.gauges(), **free_space(settings.data)}),
+        lambda: (
+            {},
+            {**store.gauges(), **presence.gauges(), **free_space(settings.data), **capacity.figures()},
+        ),
     )
     try:
         yield
@@ -346,6 +362,17 @@ def _room_routes(
     ]
 
 
+def _limits(settings: Settings) -> Capacity:
+    """What tasks may take of this machine."""
+    if settings.capacity == 0:
+        return Capacity()
+    media = settings.media
+    return Capacity(
+        settings.capacity or cores_for_tasks(usable_cores()),
+        mb_for_tasks(usable_mb(), media.most_mb, media.processes),
+    )
+
+
 def _bot_gateway(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps) -> BotGateway:
     streams = StreamHandlers(
         tasks,
@@ -356,6 +383,12 @@ def _bot_gateway(settings: Settings, tasks: Tasks, bots: BotRegistry, apps: Apps
         registered_only=settings.bots.registered_only,
     )
     return BotGateway(route_table(streams, ChannelHandlers(bots)), bots, time.time)
+
+
+def _nice(kind: str) -> int:
+    """Packets of rooms go before conversions."""
+    before, after = (-5, 0) if may_go_before_others() else (0, 5)
+    return before if kind == "room" else after
 
 
 def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
@@ -373,6 +406,7 @@ def _room_specs(settings: Settings, run_folder: Path) -> list[ChildSpec]:
                 "link": str(run_folder / f"room-{n}-{secrets.token_hex(4)}.sock"),
                 "most_kept_mb": settings.rooms.most_kept_mb,
                 "seats": astuple(settings.rooms.seats),
+                "nice": _nice("room"),
                 **_log_config(settings),
             },
         )
@@ -393,6 +427,7 @@ def _media_specs(settings: Settings) -> list[ChildSpec]:
     config = {
         "allow_networks": list(settings.media.allow_networks),
         "most_mb": settings.media.most_mb,
+        "nice": _nice("media"),
         **_log_config(settings),
     }
     return [

@@ -115,6 +115,12 @@ _HostsOption = Annotated[
     ),
 ]
 
+_CapacityOption = Annotated[
+    str | None,
+    typer.Option(
+        help="CORES for tasks; off: none is refused or gives way. Default: three quarters of the machine's"
+    ),
+]
 _ChannelStreamsOption = Annotated[
     int | None,
     typer.Option(help="At most so many streams of bots in one channel at once. Default: any number"),
@@ -188,6 +194,7 @@ def serve(  # noqa: PLR0913 - every setting is an option
     most_streams: _ChannelStreamsOption = None,
     most_bot_streams: _BotStreamsOption = None,
     require_registered_channels: _RegisteredOption = None,
+    capacity: _CapacityOption = None,
     keep: _KeepOption = None,
     log_level: _LevelOption = None,
     log_format: _FormatOption = None,

@@ -159,6 +159,8 @@ def _mode(name: str, mode: dict[str, Any]) -> Iterator[tuple[str, str]]:
         what = f"{track['action']} to {describe(played)}" if played is not None else track["action"]
         yield name, f"{kind}: {what} ({track['why']})"
         name = ""
+    cost = mode["cost"]
+    yield "", f"costs {cost['cores'] * 100:.1f} % of a core and {cost['mb']:.0f} MB with one viewer"
 
 
 def _pictures(played: dict[str, Any]) -> str:

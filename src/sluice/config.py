@@ -5,6 +5,7 @@ Each part receives only its own frozen dataclass. A bad value raises a BadInput 
 """
 
 import ipaddress
+import math
 import os
 import re
 import tomllib
@@ -141,6 +142,8 @@ class Settings:
     http: HttpSettings = HttpSettings()
     ice_servers: tuple[IceServer, ...] = ()  #: browsers are told of them
     bots: BotSettings = BotSettings()
+    #: Cores for tasks; 0: nothing is refused and nothing gives way, None: what the machine has.
+    capacity: float | None = None
     #: Seconds that ended tasks and settled callbacks are kept; None: the defaults of each.
     keep_s: int | None = None
     metrics_listen: ListenSettings | None = None  #: where `/metrics` needs no token
@@ -198,6 +201,7 @@ def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], toml:
         bots=BotSettings(
             StreamLimits(raw.most_streams, raw.most_bot_streams), raw.require_registered_channels
         ),
+        capacity=raw.capacity,
         keep_s=raw.keep,
         metrics_listen=raw.metrics_listen,
     )
@@ -273,6 +277,16 @@ def _parse_hosts(value: object) -> tuple[str, ...]:
         if item != "*" and host_name(item) is None:
             raise ValueError("write names of hosts, such as rtc.example.com, or * for any")
     return items
+
+
+def _parse_capacity(value: object) -> float | None:
+    try:
+        cores = 0.0 if value == "off" else float(str(value))
+    except ValueError:
+        cores = math.nan
+    if value is not None and not 0 <= cores < math.inf:
+        raise ValueError("write a number of cores, such as 1.5, or off")
+    return None if value is None else cores
 
 
 def _parse_ice_servers(value: object) -> tuple[IceServer, ...]:
@@ -362,6 +376,7 @@ class _Raw(BaseModel):
     most_streams: _Most | None = None
     most_bot_streams: _Most | None = None
     require_registered_channels: bool = False
+    capacity: Annotated[float | None, BeforeValidator(_parse_capacity)] = None
     # Fair shares; core/limits.py says where the numbers come from.
     most_connections: _Most = MOST_CONNECTIONS
     most_token_peers: _Most = MOST_TOKEN_PEERS

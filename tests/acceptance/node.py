@@ -96,10 +96,12 @@ class ServedNode:
 
 @asynccontextmanager
 async def serve_node(data: Path, *flags: str, errors: IO[bytes] | None = None) -> AsyncIterator[ServedNode]:
-    """`sluice serve` on free loopback ports with a data folder of its own; `errors` gets its log."""
+    """`sluice serve` on free loopback ports with a data folder of its own; `errors` gets its log. It takes as
+    many tasks as are asked for, unless a flag says otherwise: tests run on machines of any size."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sluice", "serve", "--data", str(data), "--listen", "127.0.0.1:0"),
-        *("--media-port", "0", "--allow-networks", "127.0.0.0/8", "--log-level", "warning", *flags),
+        *("--media-port", "0", "--allow-networks", "127.0.0.0/8", "--log-level", "warning"),
+        *("--capacity", "off", *flags),
         stdout=asyncio.subprocess.PIPE,
         stderr=errors,
     )

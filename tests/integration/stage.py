@@ -10,6 +10,7 @@ from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
 from sluice.media.relay.session import Relay
+from sluice.media.relief import Relief
 from sluice.net.dial import Dialer
 from sluice.process.control import Finished, Message, RelayJob
 from sluice.process.documents import Hello, LinkDocument, pack_document, read_document
@@ -74,6 +75,7 @@ class Stage:
     def __init__(self, room: FakeRoom, executor: ThreadPoolExecutor, allow: tuple[str, ...]) -> None:
         self.room = room
         self.reports: list[Message] = []
+        self.relief = Relief()
         self._shop = MediaContext(
             dialer=Dialer(AddressPolicy(allow)),
             links=FrameLinks(),
@@ -81,6 +83,7 @@ class Stage:
             executor=executor,
             opening=executor,
             report=self._take,
+            relief=self.relief,
         )
         self._news = asyncio.Condition()
 

@@ -32,6 +32,24 @@ async def media(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     await media.stop()
 
 
+async def test_a_media_process_says_how_fast_the_machine_is() -> None:
+    config = {"log_level": "error", "allow_networks": [], "nice": 1}
+    media = MediaPool([ChildSpec("media-0", "sluice.media", config)], MOST_APART)
+    await media.start()
+    try:
+        took_s = await media.speed_s()
+        assert took_s is not None
+        assert 0.002 < took_s < 2
+        (process,) = media.processes
+        assert psutil.Process(process.pid).nice() == min(19, psutil.Process().nice() + 1)
+    finally:
+        await media.stop()
+
+
+async def test_a_child_that_does_not_know_the_question_leaves_it_open(media: MediaPool) -> None:
+    assert await media.speed_s() is None
+
+
 async def reserve(media: MediaPool) -> Supervised:
     await until(lambda: media.processes[-1] is not media.processes[0] and bool(media.processes[-1].ready))
     return media.processes[-1]

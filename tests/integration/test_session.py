@@ -533,6 +533,27 @@ async def test_between_two_attempts_there_are_no_codecs(stage: Stage, files: str
     assert (await stage.end())[0] == "stopped"
 
 
+@pytest.mark.parametrize("shown", [2, 4])
+async def test_on_an_overloaded_machine_transcodes_show_fewer_pictures(
+    stage: Stage, files: str, shown: int
+) -> None:
+    stage.relief.shown = shown
+    stage.begin(f"{files}/one.mp4", stream_mode=0, width=64, height=64, frame_rate=25)
+    assert (await stage.end())[0] == "end_of_stream"
+    last = stage.of(Progress)[-1]
+    assert last.video_frames == 1 + 25 // shown  # the first is one that somebody waits for
+    assert last.dropped["overload"] == 25 - last.video_frames
+    assert last.audio_packets >= 49
+
+
+async def test_copies_have_nothing_to_leave_out(stage: Stage, files: str) -> None:
+    stage.relief.shown = 4
+    stage.begin(f"{files}/one.mp4")
+    await stage.end()
+    last = stage.of(Progress)[-1]
+    assert (last.video_frames, last.dropped["overload"]) == (25, 0)
+
+
 async def test_one_paced_session_that_fails_does_not_stop_the_others() -> None:
     loop = asyncio.get_running_loop()
     called: list[str] = []

@@ -74,13 +74,14 @@ DOCUMENT: dict[str, Any] = {
         "seen_s": 4.0,
     },
     "modes": {
-        "transcode": {"plan": None, "played": None, "failure": None},
+        "transcode": {"plan": None, "played": None, "cost": None, "failure": None},
         "copy": {
             "plan": {
                 "video": {"action": "copy", "why": "source is H.264 without B-frames"},
                 "audio": {"action": "transcode", "why": "rooms carry Opus, source is AAC"},
             },
             "played": {"video": COPIED, "audio": OPUS},
+            "cost": {"cores": 0.0213, "mb": 9.6},
             "failure": None,
         },
     },
@@ -146,6 +147,7 @@ def test_what_people_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "(source is H.264 without B-frames)",
         "          audio: transcode to Opus, 48000 Hz, 2 channels, 128 kbit/s "
         "(rooms carry Opus, source is AAC)",
+        "          costs 2.1 % of a core and 10 MB with one viewer",
         "note      a note [31m of a server",
     ]
 
@@ -158,7 +160,7 @@ def test_a_source_that_cannot_be_played(monkeypatch: pytest.MonkeyPatch) -> None
         "message": "the server answers 404",
         "transient": True,
     }
-    nothing = {"plan": None, "played": None, "failure": failure}
+    nothing = {"plan": None, "played": None, "cost": None, "failure": failure}
     document |= {"source": None, "failure": failure, "modes": {"copy": nothing}, "notes": []}
     document["reached"] |= {"step": "answered", "status": 404, "bytes": 0}
     document["guard"] = {"allowed": False, "why": "h: 10.0.0.1 is in 10.0.0.0/8", "hosts": []}

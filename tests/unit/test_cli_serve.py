@@ -28,6 +28,7 @@ OPTIONS = {
     "callback_retry": "vendor",
     "most_streams": "4",
     "most_bot_streams": "5",
+    "capacity": "1.5",
     "keep": "30d",
     "log_level": "warning",
     "log_format": "json",

@@ -66,6 +66,18 @@ def test_fair_shares_are_settings(toml: Path) -> None:
     assert settings.http.hosts == ("rtc.example.com", "other.example")
 
 
+@pytest.mark.parametrize(("text", "cores"), [("1.5", 1.5), ("0", 0.0), ("off", 0.0)])
+def test_capacity_is_a_number_of_cores_or_off(toml: Path, text: str, cores: float) -> None:
+    assert load_settings({"capacity": text}, {}, toml).capacity == cores
+    assert load_settings({}, {}, toml).capacity is None
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "much", "1,5", ""])
+def test_a_capacity_that_is_none_is_refused(toml: Path, text: str) -> None:
+    with pytest.raises(BadInput, match=r"--capacity: write a number of cores, such as 1.5, or off; it is"):
+        load_settings({"capacity": text}, {}, toml)
+
+
 def test_variables_of_others_are_left_alone(toml: Path) -> None:
     others = {"SLUICE_SOMETHING": "x", "MEDIA_PORT": "41000", "SLUICE_": "x"}
     assert load_settings({}, others, toml) == load_settings({}, {}, toml)

@@ -11,6 +11,7 @@ from sluice import cli, cli_node
 from sluice.api.health import Check, Health
 from sluice.api.native_node import Inventory, routes
 from sluice.api.operator import Operator
+from sluice.core.capacity import Load as CapacityLoad
 from sluice.core.figures import (
     CORES,
     DESCRIPTORS,
@@ -35,6 +36,7 @@ LOAD: Values = {
     DESCRIPTORS.name: {"": 20},
     THREADS.name: {"": 3},
 }
+CARRIED = CapacityLoad(1.5, 0.25, None, 12.34)
 
 
 @dataclass
@@ -62,7 +64,9 @@ def app() -> FastAPI:
     ]
     tasks: Readings = {TASKS: {("relay", "running", "none"): 2.0, ("relay", "running", "resumed"): 1.0}}
     health = Health([Check("media-0", children[1].trouble)])
-    inventory = Inventory(ledger, lambda: cast(list[Supervised], children), lambda: tasks, health, 1000.0)
+    inventory = Inventory(
+        ledger, lambda: cast(list[Supervised], children), lambda: tasks, lambda: CARRIED, health, 1000.0
+    )
     app = FastAPI()
     app.include_router(routes(inventory, Operator("admin")))
     return app
@@ -108,6 +112,7 @@ def test_node(app: FastAPI) -> None:
     assert document.pop("version")
     assert document == {
         "started_at": 1000.0,
+        "capacity": {"cores": 1.5, "used_cores": 0.25, "free_cores": 1.25, "mb": None, "used_mb": 12.3},
         "status": "failing",
         "failing": [{"part": "media-0", "why": DEAD}],
         "load": {"loop": 0.5, "others": 1.0},

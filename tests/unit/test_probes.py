@@ -14,6 +14,7 @@ from sluice.core.request_headers import RequestHeaders
 from sluice.core.tasks import MediaType, StreamMode
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import Message, Probed, ProbeJob, Refused
+from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.probes import SourceProbes
 from tests.testing import FakeMedia
@@ -45,7 +46,9 @@ class Native:
         self.process.answer = probed
         apps = Apps([App(AppId("app"), "key", source_headers=HEADERS)])
         self.app = FastAPI()
-        self.app.include_router(routes(SourceProbes(cast(MediaPool, self.media), apps), Operator(ADMIN)))
+        self.app.include_router(
+            routes(SourceProbes(cast(MediaPool, self.media), apps, NodeCapacity()), Operator(ADMIN))
+        )
 
     def probe(self, token: str = ADMIN, **body: Any) -> Answer:
         headers = [("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]
@@ -65,12 +68,32 @@ def native() -> Native:
 
 def test_the_document_is_the_media_process_s(native: Native) -> None:
     answer = native.probe(url="http://h/a.mp4")
-    assert (answer.status, answer.json()) == (200, DOCUMENT)
+    modes = dict.fromkeys(("copy", "transcode"), NOTHING | {"cost": None})
+    assert (answer.status, answer.json()) == (200, DOCUMENT | {"modes": modes})
     assert native.job == ProbeJob(
         url="http://h/a.mp4",
         media_type=MediaType.AUDIO_VIDEO,
         stream_modes=(StreamMode.TRANSCODE, StreamMode.COPY),
     )
+
+
+def test_each_mode_that_can_be_played_has_a_cost(native: Native) -> None:
+    """Of the source that was found: a picture of twice the width costs more."""
+    plan = {"video": {"action": "transcode", "why": ""}, "audio": {"action": "none", "why": ""}}
+    costs = []
+    for width in (640, 1280):
+        source = {"video": {"width": width, "height": 360, "frame_rate": 25.0}}
+        playable = NOTHING | {"plan": plan, "played": {}}
+        found = DOCUMENT | {"source": source, "modes": {"transcode": playable, "copy": NOTHING}}
+
+        async def seen(message: Message, found: dict[str, Any] = found) -> Message:
+            return Probed(document=found)
+
+        native.process.answer = seen
+        modes = native.probe(url="http://h/a.mp4").json()["modes"]
+        assert modes["copy"]["cost"] is None
+        costs.append(modes["transcode"]["cost"]["cores"])
+    assert 0 < costs[0] < costs[1]
 
 
 def test_what_may_be_asked_for(native: Native) -> None:

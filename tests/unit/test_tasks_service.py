@@ -39,7 +39,7 @@ from sluice.tasks import positions
 from sluice.tasks import service as module
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import StartRequest
-from sluice.tasks.service import TaskService
+from sluice.tasks.service import TaskService, Terms
 from tests.testing import FakeMedia, FakeProcess, FakeRunRooms, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -67,9 +67,8 @@ class Node:
     def _begin(self) -> None:
         self.media, self.rooms = FakeMedia(2), FakeRunRooms()
         store, media = cast(Store, self.store), cast(MediaPool, self.media)
-        self.tasks = TaskService(
-            store, media, self.rooms, lambda: self.now, self.apps, self.state, counts=self.counts
-        )
+        terms = Terms(state=self.state, counts=self.counts)
+        self.tasks = TaskService(store, media, self.rooms, lambda: self.now, self.apps, terms)
 
     async def restart(self) -> None:
         await self.tasks.close()
@@ -608,7 +607,7 @@ async def test_lists(node: Node) -> None:
 async def test_a_start_that_another_node_took_meanwhile(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     insert, failures = insert_task, [IntegrityError("INSERT", {}, Exception("not unique"))]
 
-    def insert_late(conn: Connection, task: Task[Any]) -> tuple[Task[Any], bool]:
+    def insert_late(conn: Connection, task: Task[Any], refused: None) -> tuple[Task[Any], bool]:
         if failures:
             raise failures.pop()
         return insert(conn, task)

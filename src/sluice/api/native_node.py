@@ -12,6 +12,7 @@ from sluice import __version__
 from sluice.api.health import FailingPart, Health
 from sluice.api.native import Document, operators_router
 from sluice.api.operator import Operator
+from sluice.core.capacity import Load as CapacityLoad
 from sluice.core.figures import (
     CORES,
     DESCRIPTORS,
@@ -77,6 +78,16 @@ class ProcessList(Document):
     processes: list[ProcessDocument]
 
 
+class Capacity(Document):
+    """What tasks may use, use or were promised, and what is free; null: there is no limit."""
+
+    cores: float | None
+    used_cores: float
+    free_cores: float | None
+    mb: float | None
+    used_mb: float
+
+
 class NodeDocument(BaseModel):
     version: str
     started_at: float
@@ -89,6 +100,7 @@ class NodeDocument(BaseModel):
     """That the node may use."""
     load: Load
     """Of all processes together."""
+    capacity: Capacity
     memory_bytes: int
     """Of all processes together."""
     rooms: int
@@ -107,11 +119,12 @@ class Inventory:
         ledger: Ledger,
         children: Callable[[], Iterable[Supervised]],
         tasks: Callable[[], Readings],
+        capacity: Callable[[], CapacityLoad],
         health: Health,
         began_at: float,
     ) -> None:
         self._ledger, self._children, self._tasks = ledger, children, tasks
-        self._health, self._began_at = health, began_at
+        self._capacity, self._health, self._began_at = capacity, health, began_at
 
     def processes(self) -> list[ProcessDocument]:
         told = {name: gauges for name, _, gauges in self._ledger.gauges()}
@@ -149,6 +162,7 @@ class Inventory:
             failing=health.failing,
             cores=len(os.sched_getaffinity(0)),
             load=Load(**load),
+            capacity=_capacity(self._capacity()),
             memory_bytes=int(_sum(told, MEMORY.name)),
             rooms=int(rooms),
             people=int(people),
@@ -172,6 +186,20 @@ def _process(child: Supervised, gauges: Values) -> ProcessDocument:
         restarts=child.restarts,
         **_measured(gauges),
     )
+
+
+def _capacity(load: CapacityLoad) -> Capacity:
+    return Capacity(
+        cores=_rounded(load.capacity_cores),
+        used_cores=round(load.used_cores, 3),
+        free_cores=_rounded(load.free_cores),
+        mb=_rounded(load.capacity_mb),
+        used_mb=round(load.used_mb, 1),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _measured(gauges: Values) -> dict[str, Any]:

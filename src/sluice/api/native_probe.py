@@ -79,11 +79,18 @@ class Reached(_Answer):
     bytes: int
 
 
+class Cost(_Answer):
+    cores: float
+    mb: float
+
+
 class Mode(_Answer):
     plan: dict[str, Any] | None
     """As a task's document shows it."""
     played: dict[str, Any] | None
     """What viewers would get: codec, size and rates of pictures and sound."""
+    cost: Cost | None = None
+    """What a task costs on this node, with one viewer."""
     failure: Failure | None
     """Why it cannot be played so."""
 

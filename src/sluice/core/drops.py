@@ -46,6 +46,7 @@ class DropRule(Enum):
     JUMPS = "jumps", "stretches of live sources, to be at their edge again"
     SEGMENTS_SKIPPED = "segments_skipped", "segments of playlists that could not be had or read"
     SOURCE_UNUSABLE = "source_unusable", "packets of sources that were damaged, or before their track began"
+    OVERLOAD = "overload", "pictures that transcodes did not show while the machine had too much to do"
     REPEATED = "repeated", "frames that servers sent again to a new connection"
 
 

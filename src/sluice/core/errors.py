@@ -16,6 +16,7 @@ SluiceError
 ├── Unavailable        we do not take this now; it is over by itself
 │   └── Draining       … since the node is being stopped
 └── Overloaded         we have no room for this now
+    ├── NoCapacity     … the machine cannot carry this task beside the others
     └── LimitReached   … no more of it is allowed at once
         └── TooManyBans
 """
@@ -139,6 +140,10 @@ class Draining(Unavailable):
 
 class Overloaded(SluiceError):
     culprit = Culprit.LOAD
+
+
+class NoCapacity(Overloaded):
+    """The text says what is needed and what is free."""
 
 
 class LimitReached(Overloaded):

@@ -34,7 +34,7 @@ CPU_SECONDS = Figure(
 CORES = Figure("process_cores", "Cores in use over the last second, by thread", label="thread")
 LOOP_LAG = Figure(
     "loop_lag_seconds",
-    "How late the event loop is, over the last 10 s: p50, p99, max",
+    "How late the event loop is, over the last 10 s: p50, p90, p99, max",
     label="at",
     worst=True,
 )
@@ -50,8 +50,14 @@ USERS = Figure("users", "Users in rooms: people, and the virtual users of relays
 STORE_WAITING = Figure("store_waiting", "Changes that wait for the database, or are being made")
 DISK_FREE = Figure("data_disk_free_bytes", "What is free on the disk of the data folder")
 
+CAPACITY_CORES = Figure("capacity_cores", "Cores that tasks may use; without a limit there is none")
+USED_CORES = Figure("used_cores", "Cores that tasks use or were promised, rooms and viewers included")
+
+#: Of the node, which judges tasks by them.
+CAPACITY = (CAPACITY_CORES, USED_CORES)
+
 #: Of the node.
-NODE = (ROOMS, USERS, STORE_WAITING, DISK_FREE)
+NODE = (ROOMS, USERS, STORE_WAITING, DISK_FREE, *CAPACITY)
 
 DEATHS = Figure("process_deaths", "Processes that ended without being told to, or were killed", total=True)
 

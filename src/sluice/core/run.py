@@ -39,6 +39,7 @@ from sluice.core.run_events import (
     Flowing,
     Forget,
     Lost,
+    NoRoom,
     NotAnswered,
     Opened,
     Order,
@@ -175,7 +176,8 @@ def step(run: Run, event: RunEvent, now: float) -> Result:
     """The run after `event`, and what is to be done, in this order."""
     run, effects = _ON[type(event)](run, event, now)
     run, more = _go_on(run, now)
-    place: tuple[Effect, ...] = (Place(),) if run.waits(now) else ()
+    told_so = type(event) is NoRoom  # the answer to Place: it is asked again later
+    place: tuple[Effect, ...] = (Place(),) if run.waits(now) and not told_so else ()
     return run, (*effects, *more, *place)
 
 
@@ -315,6 +317,23 @@ def _on_process_gone(run: Run, event: ProcessGone, now: float) -> Result:
         return _over(_decide(run, Reason.MEDIA_CRASH, Reason.MEDIA_CRASH.text, now)), ()
     run = replace(run, note="its media process died; the task goes on in another")
     return _tell(run, Move(Event.LOST, Reason.MEDIA_CRASH, run.note)), ()
+
+
+def _on_no_room(run: Run, event: NoRoom, now: float) -> Result:
+    """One whose time has come waits for as long as it may be without media. One that has a process began, and
+    its source needs too much."""
+    if run.ending is not None:
+        return run, ()
+    if run.process is not None:
+        run = _decide(run, Reason.NO_CAPACITY, event.text, now + STOP_DEADLINE_S)
+        return run, (Send(run.process, Order.STOP),)
+    run = replace(run, note=f"waiting for capacity: {event.text}")
+    if run.task.state is State.SCHEDULED:
+        return run, ()
+    run = _lose(run, now)
+    if run.idle_s(now) < run.task.spec.max_idle_s:
+        return run, ()
+    return _over(_decide(run, Reason.NO_CAPACITY, event.text, now)), ()
 
 
 def _on_opened(run: Run, event: Opened, now: float) -> Result:
@@ -604,6 +623,7 @@ _ON: dict[type[RunEvent], Callable[[Run, Any, float], Result]] = {
     ProcessGone: _on_process_gone,
     Opened: _on_opened,
     Time: _on_time,
+    NoRoom: _on_no_room,
     Persisted: _on_persisted,
     CameTooLate: _on_came_too_late,
     StoreFailed: _on_store_failed,

@@ -156,6 +156,13 @@ class Time:
     """Some time has passed, or a process has come: what is due is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """The machine cannot carry the run beside the others; `text` says what it needs and what is free."""
+
+    text: str
+
+
 # --- events: outcomes of effects ----------------------------------------------------------------------------
 
 
@@ -212,6 +219,7 @@ RunEvent = (
     | ProcessGone
     | Opened
     | Time
+    | NoRoom
     | Persisted
     | CameTooLate
     | StoreFailed

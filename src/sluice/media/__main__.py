@@ -25,12 +25,14 @@ from sluice.media.probe import Probes
 from sluice.media.push.session import pushes
 from sluice.media.relay.session import relays
 from sluice.media.session import Controllable, Session
+from sluice.media.speed import measure_speed
 from sluice.media.threads import Threads
 from sluice.net.dial import Dialer
 from sluice.process.channel import Channel
 from sluice.process.child import run_child
 from sluice.process.control import (
     Accepted,
+    AskSpeed,
     ControlSession,
     Done,
     Finished,
@@ -40,6 +42,8 @@ from sluice.process.control import (
     Ready,
     Refused,
     RelayJob,
+    Relieve,
+    Speed,
     StartPush,
     StartSession,
     StopSession,
@@ -113,12 +117,17 @@ class MediaProcess:
             session = self._session(message.job.run_id)
             if isinstance(session, Controllable):
                 session.update(message.job)
+        elif isinstance(message, Relieve):
+            self._context.relief.shown = message.shown
         elif isinstance(message, StopSession) and (session := self._session(message.run_id)) is not None:
             session.stop()
 
     async def _on_request(self, message: Message) -> Message:
         if isinstance(message, ProbeJob):
             return await self._probes.answer(message)
+        if isinstance(message, AskSpeed):
+            loop = asyncio.get_running_loop()
+            return Speed(took_s=await loop.run_in_executor(self._context.opening, measure_speed))
         if not isinstance(message, ControlSession):
             return Refused(field="request", why=f"a media process does not answer {message.type}")
         session = self._session(message.run_id)

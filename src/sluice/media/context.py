@@ -8,6 +8,7 @@ from sluice.core.drops import DropCounter
 from sluice.core.figures import Tally
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
+from sluice.media.relief import Relief
 from sluice.net.dial import Dialer
 from sluice.process.control import Message
 
@@ -25,3 +26,4 @@ class MediaContext:
     report: Callable[[Message], None]
     tally: Tally = field(default_factory=Tally)
     drops: DropCounter = field(default_factory=DropCounter)
+    relief: Relief = field(default_factory=Relief)

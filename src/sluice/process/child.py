@@ -23,6 +23,7 @@ from sluice.process.channel import Channel
 from sluice.process.control import NotStarted
 from sluice.process.logs import configure_logging
 from sluice.process.owned import log_stray_errors
+from sluice.process.priority import yield_to_others
 
 _PR_SET_PDEATHSIG = 1
 
@@ -40,6 +41,7 @@ def run_child(main: ChildMain) -> None:
     # decides in which order its children end.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    yield_to_others(config.get("nice", 0))
     file = config.get("log_file")
     configure_logging(config["log_level"], config.get("log_format"), Path(file) if file else None)
     structlog.contextvars.bind_contextvars(process=config["name"])

@@ -350,6 +350,19 @@ class StopSession(Document):
     run_id: str
 
 
+class AskSpeed(Document):
+    """How fast is this machine? Answered by Speed, within a second."""
+
+    type: Literal["ask_speed"] = "ask_speed"
+
+
+class Relieve(Document):
+    """Transcodes show one picture of `shown` from now on, so that the machine has less to do; 1 is all."""
+
+    type: Literal["relieve"] = "relieve"
+    shown: int
+
+
 # --- media process -> node ------------------------------------------------------------------------------
 
 
@@ -365,6 +378,13 @@ class Probed(Document):
 
     type: Literal["probed"] = "probed"
     document: dict[str, Any]
+
+
+class Speed(Document):
+    """To AskSpeed: the CPU time that the fixed piece of work took (core.cost_table)."""
+
+    type: Literal["speed"] = "speed"
+    took_s: float
 
 
 class Planned(Document):
@@ -471,7 +491,10 @@ Message = (
     | StopSession
     | ProbeJob
     | Probed
+    | AskSpeed
+    | Relieve
     | Accepted
+    | Speed
     | Planned
     | Sourced
     | Flowing

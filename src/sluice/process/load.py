@@ -15,6 +15,7 @@ from sluice.process.owned import own
 
 _SAMPLE_S = 0.05
 _WINDOW_S = 10.0
+_PARTS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -41,7 +42,7 @@ class LoadMeter:
         """The cores are those in use since the last look."""
         return {
             CORES.name: self._cores(),
-            LOOP_LAG.name: {"p50": self.lag_s(0.5), "p99": self.lag_s(0.99), "max": self.lag_s(1.0)},
+            LOOP_LAG.name: {name: self.lag_s(part) for name, part in _PARTS.items()},
             MEMORY.name: {"": int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES},
             DESCRIPTORS.name: {"": _entries("/proc/self/fd")},
             THREADS.name: {"": _entries("/proc/self/task")},
@@ -65,6 +66,14 @@ class LoadMeter:
             due = loop.time() + _SAMPLE_S
             await asyncio.sleep(_SAMPLE_S)
             self._lags.append(max(0.0, loop.time() - due))
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that all threads of a process have used so far; 0 when it is gone."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3)
+    except OSError:
+        return 0.0
 
 
 def _entries(folder: str) -> int:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,6 +20,7 @@ from sluice.core.errors import SluiceError
 from sluice.core.figures import DEATHS, Ledger
 from sluice.process.channel import REQUEST_DEADLINE_S, Channel, ChannelClosed, ChannelSilent
 from sluice.process.control import Message, NotStarted, Ready, Stats
+from sluice.process.load import cpu_s
 from sluice.process.owned import own, part
 
 log = structlog.get_logger()
@@ -238,11 +238,11 @@ class Supervised:
         """Raises ChannelSilent and ChannelClosed."""
         if self._spins_s is None:
             return await channel.ping(deadline_s=_HANG_S)
-        asked, used_s = part(channel.ping(deadline_s=_HANG_S), f"a ping of {self.spec.name}"), _cpu_s(pid)
+        asked, used_s = part(channel.ping(deadline_s=_HANG_S), f"a ping of {self.spec.name}"), cpu_s(pid)
         try:
             await asyncio.wait({asked}, timeout=self._spins_s)
             await asyncio.sleep(_LATE_S)  # it may be we who were late: what has come is read first
-            if not asked.done() and _cpu_s(pid) - used_s > _BUSY * self._spins_s:
+            if not asked.done() and cpu_s(pid) - used_s > _BUSY * self._spins_s:
                 raise ChannelSilent("the process is busy and does not answer")
             return await asked
         finally:
@@ -286,12 +286,3 @@ class Supervised:
 def _kill(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):  # it ended in the same moment
         process.kill()
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU time that it has used so far; 0 when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)

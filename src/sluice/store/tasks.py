@@ -64,8 +64,9 @@ class TaskRecord:
 _INSERT = insert(tasks)
 
 
-def insert_task(conn: Connection, task: Task[S]) -> tuple[Task[S], bool]:
-    """Start: the task as stored and True, or the live one of the same identity and False.
+def insert_task(conn: Connection, task: Task[S], refused: Exception | None = None) -> tuple[Task[S], bool]:
+    """Start: the task as stored and True, or the live one of the same identity and False. Raises `refused`
+    for a new one.
 
     `task.state` is STARTING or SCHEDULED; its start and lifetime are derived here from `created_at`. Raises
     IntegrityError when another process was faster: the same call finds its task.
@@ -73,6 +74,8 @@ def insert_task(conn: Connection, task: Task[S]) -> tuple[Task[S], bool]:
     live = find_live(conn, task.kind, task.app_id, task.room_id, task.task_id)
     if live is not None:
         return live, False
+    if refused is not None:
+        raise refused
     task = replace(task, **_times_on_entering(task.state, task.created_at, task.spec.lifetime_s))
     conn.execute(_INSERT, _row_of(task) | {"position_us": task.spec.begin_s * 1_000_000})
     _enqueue_events(conn, task, task.created_at)

@@ -14,7 +14,8 @@ from dataclasses import replace
 import structlog
 
 from sluice.core.figures import Ledger
-from sluice.process.control import Message
+from sluice.process.channel import ChannelClosed
+from sluice.process.control import AskSpeed, Message, Speed
 from sluice.process.owned import own
 from sluice.process.supervisor import ChildSpec, StartFailed, Supervised
 
@@ -70,12 +71,21 @@ class MediaPool:
         return tuple(self._pool)
 
     def least_loaded(
-        self, sessions: Mapping[Supervised, int], avoided: Collection[Supervised] = ()
+        self, cores: Mapping[Supervised, float], avoided: Collection[Supervised] = ()
     ) -> Supervised | None:
-        """The living process of the pool with the fewest sessions, one that is to be avoided only where there
-        is no other; None when none lives."""
+        """The living process of the pool whose sessions take the fewest cores, one that is to be avoided only
+        where there is no other; None when none lives."""
         living = [process for process in self._pool if process.ready is not None]
-        return min(living, key=lambda one: (one in avoided, sessions.get(one, 0)), default=None)
+        return min(living, key=lambda one: (one in avoided, cores.get(one, 0.0)), default=None)
+
+    async def speed_s(self) -> float | None:
+        """The CPU time that one of the processes takes for the fixed piece of work; None if it does not
+        say."""
+        with suppress(ChannelClosed):
+            answer = await self._pool[0].request(AskSpeed())
+            if isinstance(answer, Speed):
+                return answer.took_s
+        return None
 
     def for_strangers(self) -> Supervised | None:
         """Where a source is looked at that nobody plays yet. It may bring its process down, so best is the

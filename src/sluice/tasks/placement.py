@@ -4,8 +4,7 @@ What core.blame decides is carried out here. A run that was put apart stays so u
 interrupt it once more.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -20,10 +19,13 @@ log = structlog.get_logger()
 
 
 class Placement:
-    def __init__(self, media: MediaPool, runs: Mapping[RunId, Run]) -> None:
-        """`runs` are the live ones, by id, as they are at each moment."""
+    def __init__(
+        self, media: MediaPool, runs: Mapping[RunId, Run], cores_of: Callable[[RunId], float]
+    ) -> None:
+        """`runs` are the live ones, by id, as they are at each moment; `cores_of` says what each takes."""
         self._media = media
         self._runs = runs
+        self._cores_of = cores_of
         self._apart: dict[RunId, Supervised] = {}  #: the only process that a run may use: others died with it
         self._blamed: dict[str, float] = {}  #: when, by address of the source
 
@@ -38,7 +40,10 @@ class Placement:
         apart = self._apart.get(run.task.id)
         if apart is not None:
             return apart if apart.ready else None
-        loads = Counter(other.process for other in self._runs.values() if other.process is not None)
+        loads: dict[Supervised, float] = {}
+        for run_id, other in self._runs.items():
+            if other.process is not None:
+                loads[other.process] = loads.get(other.process, 0.0) + self._cores_of(run_id)
         return self._beside(run) or self._media.least_loaded(loads, self._suspects().keys())
 
     def after_death(self, process: Supervised, lost: Iterable[Run], now: float) -> Verdict[RunId]:

@@ -49,6 +49,18 @@ class ProbeRequest:
     bitrate_kbps: int | None = None
     app_id: str | None = None
 
+    def spec(self, mode: StreamMode) -> RelaySpec:
+        """What a relay would be that plays the source in this mode."""
+        return RelaySpec(
+            self.url,
+            self.media_type,
+            mode,
+            width=self.width,
+            height=self.height,
+            frame_rate=self.frame_rate,
+            bitrate_kbps=self.bitrate_kbps,
+        )
+
 
 class Probing(Protocol):
     async def probe(self, request: ProbeRequest) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import structlog
@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sluice.core import run_events as events
 from sluice.core.apps import Apps
 from sluice.core.blame import Verdict
+from sluice.core.bots import StreamLimits
 from sluice.core.errors import AccessRefused, BadInput, NotNow, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.kinds import row_of
@@ -68,6 +69,7 @@ from sluice.store.tasks import (
     purge_older_than,
 )
 from sluice.store.thread import Store
+from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.documents import document
 from sluice.tasks.figures import TaskFigures, census
 from sluice.tasks.jobs import start_message, update_message
@@ -85,6 +87,17 @@ _PURGE_AT_ONCE = 500
 _CLOSE_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which tasks are taken and kept: `state` says whether they may begin, `capacity` how many may play,
+    `keep_s` for how long ended ones are kept. What happens to them is counted in `counts`."""
+
+    state: NodeState = field(default_factory=NodeState)
+    capacity: NodeCapacity = field(default_factory=NodeCapacity)
+    keep_s: float = KEEP_ENDED_S
+    counts: Counts = field(default_factory=Counts)
+
+
 class TaskService:
     """Implements tasks.port.Tasks. `open` resumes what was live; `close` leaves it for the next start."""
 
@@ -95,22 +108,19 @@ class TaskService:
         rooms: RunRooms,
         clock: Callable[[], float],
         apps: Apps | None = None,
-        state: NodeState | None = None,
-        keep_s: float = KEEP_ENDED_S,
-        counts: Counts | None = None,
+        terms: Terms | None = None,
     ) -> None:
-        """`apps` say what the sources of their tasks are asked with; `state`, whether tasks may begin;
-        `keep_s`, for how long ended ones are kept."""
+        """`apps` say what the sources of their tasks are asked with."""
+        terms = terms or Terms()
         self._store = store
         self._media = media
         self._rooms = rooms
         self._clock = clock
         self._apps = apps or Apps()
-        self._state = state or NodeState()
-        self._keep_s = keep_s
-        self._figures = TaskFigures(counts or Counts())
+        self._state, self._keep_s, self._capacity = terms.state, terms.keep_s, terms.capacity
+        self._figures = TaskFigures(terms.counts)
         self._runs: dict[RunId, Run] = {}
-        self._placement = Placement(media, self._runs)
+        self._placement = Placement(media, self._runs, self._capacity.cores_of)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._positions = Positions(store, self._runs.values)
@@ -124,12 +134,13 @@ class TaskService:
             events.Forget: self._forget,
         }
         media.on_notice = self._on_notice
-        media.on_ready = lambda _: self._wake()
+        media.on_ready = self._on_ready
         media.on_death = self._on_death
         media.on_failure = self._on_failure
 
     async def open(self) -> None:
         """Places every live task again, where it was."""
+        await self._capacity.open(self._media)
         for record in await self._store.run(live_tasks):
             self._runs[record.task.id] = Run(
                 record.task,
@@ -138,6 +149,8 @@ class TaskService:
                 record.plan,
                 begun_at=record.task.created_at,
             )
+            if record.task.state is not State.SCHEDULED:
+                self._capacity.resume(record.task.id, record.task.spec, record.plan)
         self._step_all((run_id, events.Opened()) for run_id in list(self._runs))
         await self._finish_work()
         self._sweeper = own(self._sweep(), "the sweeper of tasks")
@@ -146,6 +159,7 @@ class TaskService:
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._capacity.close()
         self._positions.close()
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
@@ -186,27 +200,38 @@ class TaskService:
             created_at=now,
             bot_id=request.bot_id,
         )
-
-        def insert(conn: Connection) -> tuple[Task[S], bool]:
-            # In the same transaction: a ban is written before it looks for the tasks that it ends.
-            barred = row_of(asked).enters_room and is_barred(
-                conn, asked.app_id, asked.room_id, asked.user_id, now
-            )
-            if barred:
-                raise AccessRefused("the user is barred from this room", known=True)
-            if asked.bot_id is not None:
-                refuse_beyond(conn, request.limits, asked.bot_id, asked.app_id, asked.room_id)
-            return insert_task(conn, asked)
-
-        try:
-            task, created = await self._store.run(insert)
-        except IntegrityError:  # another node took the same start meanwhile
-            task, created = await self._store.run(insert)
+        task, created = await self._accept(asked, request.limits)
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
             self._figures.started(task)
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
+        return task, created
+
+    async def _accept(self, asked: Task[S], limits: StreamLimits) -> tuple[Task[S], bool]:
+        """As `start`. It is booked before it is written, so that two calls cannot both take the last place. A
+        scheduled one is judged when it begins."""
+        refused = None if asked.state is State.SCHEDULED else self._capacity.admit(asked.id, asked.spec)
+
+        def insert(conn: Connection) -> tuple[Task[S], bool]:
+            # In the same transaction: a ban is written before it looks for the tasks that it ends.
+            barred = row_of(asked).enters_room and is_barred(
+                conn, asked.app_id, asked.room_id, asked.user_id, asked.created_at
+            )
+            if barred:
+                raise AccessRefused("the user is barred from this room", known=True)
+            if asked.bot_id is not None:
+                refuse_beyond(conn, limits, asked.bot_id, asked.app_id, asked.room_id)
+            return insert_task(conn, asked, refused)
+
+        created = False
+        try:
+            task, created = await self._store.run(insert)
+        except IntegrityError:  # another node took the same start meanwhile
+            task, created = await self._store.run(insert)
+        finally:
+            if not created:
+                self._capacity.release(asked.id)
         return task, created
 
     async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
@@ -218,7 +243,12 @@ class TaskService:
         task = await self.find_live(Kind.RELAY, app_id, room_id, task_id)
         if task is None or task.id not in self._runs:
             raise TaskNotFound(f"no task {task_id} is live in room {room_id}")
-        await self._change(task.id, lambda ticket: events.Update(ticket, change))
+        judged = self._capacity.judged(task.id, change)
+        try:
+            await self._change(task.id, lambda ticket: events.Update(ticket, judged))
+        finally:
+            if (run := self._runs.get(task.id)) is not None:
+                self._capacity.settle(run)
 
     async def stop_task(self, kind: Kind, app_id: AppId, room_id: RoomId, task_id: TaskId) -> None:
         task = await self.find_live(kind, app_id, room_id, task_id)
@@ -299,6 +329,19 @@ class TaskService:
         if told is not None and run is not None and run.process is process:
             self._step(run_id, told(message))
             self._positions.tell()
+            if isinstance(message, Planned):
+                self._judge_plan(run_id)
+
+    def _judge_plan(self, run_id: RunId) -> None:
+        """Its source may need more than was thought when it was taken."""
+        run = self._runs.get(run_id)
+        refused = self._capacity.planned(run) if run is not None else None
+        if refused is not None:
+            self._step(run_id, events.NoRoom(str(refused)))
+
+    def _on_ready(self, process: Supervised) -> None:
+        self._capacity.greet(process)
+        self._wake()
 
     def _on_death(self, process: Supervised) -> None:
         here = [run for run in self._runs.values() if run.process is process]
@@ -359,7 +402,11 @@ class TaskService:
         self._step(run_id, outcome)
 
     def _place(self, run: Run, effect: events.Place) -> None:
-        """Without a process it waits for the next that is ready."""
+        """Without a process it waits for the next that is ready, without capacity for that of another."""
+        refused = self._capacity.admit(run.task.id, run.task.spec, waits=True)
+        if refused is not None:
+            self._step(run.task.id, events.NoRoom(str(refused)))
+            return
         process = self._placement.process_for(run)
         if process is not None and process.notify(start_message(run, *self._surroundings(run))):
             self._step(run.task.id, events.Placed(process))
@@ -411,6 +458,7 @@ class TaskService:
     def _forget(self, run: Run, effect: events.Forget) -> None:
         self._runs.pop(run.task.id, None)
         self._placement.leave(run.task.id)
+        self._capacity.release(run.task.id)
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -420,6 +468,7 @@ class TaskService:
         while True:
             await asyncio.sleep(_SWEEP_S)
             sweeps += 1
+            self._capacity.watch(self._runs.values(), self._media)
             self._wake()
             if sweeps % _PURGE_EVERY == 0:
                 self._spawn(self._purge(self._clock() - self._keep_s))

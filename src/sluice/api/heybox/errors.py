@@ -2,7 +2,7 @@
 
 Only `BotApiError` becomes a failure envelope; only `to_refusal` makes it of the errors of the core:
 TaskNotFound  -> TASK_NOT_FOUND       AccessRefused -> PERMISSION_DENIED
-LimitReached  -> TOO_MANY_STREAMS     Overloaded    -> NO_CAPACITY
+LimitReached  -> TOO_MANY_STREAMS     NoCapacity    -> NO_CAPACITY       Overloaded -> OVERLOADED
 Unavailable   -> UNAVAILABLE          any other     -> INTERNAL_ERROR
 """
 
@@ -12,6 +12,7 @@ from sluice.core.errors import (
     AccessRefused,
     Culprit,
     LimitReached,
+    NoCapacity,
     Overloaded,
     SluiceError,
     TaskNotFound,
@@ -39,7 +40,8 @@ TASK_NOT_FOUND = Row(404, "task not found")
 NO_SUCH_PATH = Row(404, "not found", 404)
 WRONG_METHOD = Row(405, "method not allowed", 405)
 TOO_MANY_STREAMS = Row(409, "too many streams")
-NO_CAPACITY = Row(409, "no capacity")
+NO_CAPACITY = Row(409, "no capacity: %s")
+OVERLOADED = Row(409, "no capacity")
 TOO_MANY_REQUESTS = Row(429, "too many requests", 429)
 INTERNAL_ERROR = Row(500, "internal error", 500)
 UNAVAILABLE = Row(503, "service unavailable: %s", 503)
@@ -68,8 +70,10 @@ def to_refusal(error: SluiceError) -> BotApiError:
             row = PERMISSION_DENIED
         case LimitReached():
             row = TOO_MANY_STREAMS
+        case NoCapacity():
+            return BotApiError(NO_CAPACITY, str(error))
         case Overloaded():
-            row = NO_CAPACITY
+            row = OVERLOADED
         case Unavailable():
             return BotApiError(UNAVAILABLE, str(error))
         case _:

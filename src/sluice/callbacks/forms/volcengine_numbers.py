@@ -41,7 +41,7 @@ REASON_NUMBER: dict[Reason, int] = {
     Reason.SERVER_SHUTDOWN: 1012,
     Reason.ADDRESS_NOT_ALLOWED: 1013,
     Reason.MEDIA_CRASH: 1014,
-    Reason.NO_CAPACITY: 1015,  # only the contract knows it: no task is refused for its cost
+    Reason.NO_CAPACITY: 1015,
     Reason.INVALID_POSITION: 1016,
     # Of pushes, whose callbacks carry no number: ours, behind the contract's.
     Reason.WAITING_FOR_PUBLISHER: 1017,

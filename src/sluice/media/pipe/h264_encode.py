@@ -18,6 +18,7 @@ from sluice.media.pipe.decoder import decoder_of, open_decoder
 from sluice.media.pipe.filters import new_graph
 from sluice.media.pipe.frames import OutFrame
 from sluice.media.pipe.looks import FrameLooks
+from sluice.media.relief import NO_RELIEF, Relief
 from sluice.media.stopwatch import Stopwatch
 from sluice.process.link import FrameType
 from sluice.wire.h264 import split_annexb
@@ -30,14 +31,17 @@ _UNKNOWN_RATE = 30
 
 
 class H264Encode:
-    """Takes packets of one track in order. `dropped` counts packets that could not be decoded."""
+    """Takes packets of one track in order. `dropped` counts packets that could not be decoded, `left_out`
+    pictures that were not shown because the machine had too much to do."""
 
-    def __init__(self, track: VideoTrack, target: VideoTarget) -> None:
+    def __init__(self, track: VideoTrack, target: VideoTarget, relief: Relief = NO_RELIEF) -> None:
         """Raises SourceError (permanent) when nothing decodes this codec."""
-        self.dropped = 0
+        self.dropped = self.left_out = 0
         self.heavy = True
         self._decoding, self._encoding = Stopwatch(), Stopwatch()
         self._looks = FrameLooks(track.codec, track.width, track.height)
+        self._relief = relief
+        self._due = 0  #: pictures that were due
         self._hidden: set[int] = set()  #: times of pictures that are decoded and not shown
         self._decoder: VideoCodecContext
         self._use(track)
@@ -115,7 +119,7 @@ class H264Encode:
         return [
             out
             for frame in decoded
-            if self._is_due(frame)
+            if self._is_due(frame) and not self._leaves_out()
             for picture in self._fit(frame)
             for out in self._encode(picture)
         ]
@@ -139,6 +143,14 @@ class H264Encode:
         self._last_us = at_us
         return True
 
+    def _leaves_out(self) -> bool:
+        """Whether this picture gives way. One that somebody waits for does not."""
+        self._due += 1
+        if self._due % self._relief.shown == 0 or self._key_wanted or self._key_us is None:
+            return False
+        self.left_out += 1
+        return True
+
     def _fit(self, frame: VideoFrame) -> list[VideoFrame]:
         aspect = self._aspect or self._decoder.sample_aspect_ratio or Fraction(1)
         shape = _Shape.of(frame, aspect, self._rotation)
@@ -160,7 +172,7 @@ class H264Encode:
             picture.width,
             picture.height,
         ):
-            self._encoder = _encoder(picture, self._target)
+            self._encoder = open_encoder(picture, self._target)
         seen = self._looks.look(picture, at_us)
         picture.pts, picture.time_base = at_us, _CLOCK
         key = self._key_wanted or self._key_us is None or at_us - self._key_us >= _KEY_FRAME_US
@@ -240,7 +252,7 @@ class _Fitting:
                 return pictures
 
 
-def _encoder(picture: VideoFrame, target: VideoTarget) -> VideoCodecContext:
+def open_encoder(picture: VideoFrame, target: VideoTarget) -> VideoCodecContext:
     encoder = av.CodecContext.create("libx264", "w")
     assert isinstance(encoder, VideoCodecContext)  # noqa: S101
     encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuv420p"

@@ -60,7 +60,7 @@ class OpusEncode:
     def __init__(self, run: SoundRun, gain: float, *, from_silence: bool = False) -> None:
         """`from_silence`: the sound begins in its middle, and is faded in."""
         self._run = run
-        self._encoder = _opus_encoder()
+        self._encoder = open_opus()
         self.encoding = Stopwatch(_MEASURED)
         self._meter, self._unheard = LevelMeter(), 0  #: and frames since the last level
         self._pcm = bytearray()  #: sound that is not encoded yet
@@ -153,7 +153,7 @@ class OpusEncode:
         yield from self._steady.frames(sound)
 
 
-def _opus_encoder() -> AudioCodecContext:
+def open_opus() -> AudioCodecContext:
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, AudioCodecContext)  # noqa: S101
     encoder.sample_rate = RATE

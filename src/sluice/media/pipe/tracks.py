@@ -35,6 +35,7 @@ from sluice.media.pipe.h264_copy import H264Copy, Reordered
 from sluice.media.pipe.h264_encode import H264Encode
 from sluice.media.pipe.loudness import Loudness
 from sluice.media.pipe.sound import SoundPipe, can_copy
+from sluice.media.relief import NO_RELIEF, Relief
 
 #: Sound is converted by one thread of a process at a time. Each call into FFmpeg releases the interpreter
 #: lock and takes it again: two such threads wake each other at each packet, and take twice the time.
@@ -75,10 +76,17 @@ class Pipe(Protocol):
 
 
 class Tracks:
-    def __init__(self, settings: TrackSettings, probe: Probe, *, begin_us: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: TrackSettings,
+        probe: Probe,
+        *,
+        begin_us: int | None = None,
+        relief: Relief = NO_RELIEF,
+    ) -> None:
         """`begin_us`: the sound begins there, in its middle. Raises SourceError where the source cannot be
         played as asked."""
-        self._settings, self._live = settings, probe.live
+        self._settings, self._live, self._relief = settings, probe.live, relief
         plan = make_plan(settings, probe)
         self._plans = {TrackKind.VIDEO: plan.video, TrackKind.AUDIO: plan.audio}
         self._loudness = Loudness() if settings.normalize else None
@@ -275,7 +283,7 @@ class Tracks:
             return old.begin(track)
         frames = old.flush() if old is not None else []
         target = video_target(self._settings)
-        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target)
+        self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target, self._relief)
         self._counted += _counts_of(old, None)
         return frames
 
@@ -334,6 +342,7 @@ def _counts_of(video: Pipe | None, audio: SoundPipe | None) -> Counts:
             DropRule.VIDEO_UNDECODABLE: video.dropped if video else 0,
             DropRule.AUDIO_UNDECODABLE: audio.dropped if audio else 0,
             DropRule.AUDIO_LEFT_OUT: audio.left_out if audio else 0,
+            DropRule.OVERLOAD: video.left_out if isinstance(video, H264Encode) else 0,
         },
         decode_s={kind: pipe.decode_s for kind, pipe in there if pipe is not None},
         encode_s={kind: pipe.encode_s for kind, pipe in there if pipe is not None},

@@ -284,7 +284,7 @@ class Attempt:
 
     def _make_tracks(self, probe: Probe, begin_us: int | None = None) -> Tracks:
         self._probe = _without_contexts(probe)
-        self._tracks = Tracks(self._job, probe, begin_us=begin_us)
+        self._tracks = Tracks(self._job, probe, begin_us=begin_us, relief=self._context.relief)
         return self._tracks
 
     def _read_ahead(self, source: FileSource, probe: Probe, tracks: Tracks) -> ReadAhead:
