@@ -45,6 +45,8 @@ log = structlog.get_logger()
 
 _WATCH_S = 0.5
 _MOST_NOTES = 20
+#: Facts that a probe tells: a list of all tasks would become long by them.
+_PROBED = ("variants", "further_variants")
 _ENDS = Ends("room", "source")
 _KINDS = {FrameType.VIDEO: TrackKind.VIDEO, FrameType.AUDIO: TrackKind.AUDIO}
 #: What a user changes that holds for further attempts, too.
@@ -374,6 +376,8 @@ class Relay:
             return
         self._facts_at, self._facts_every_s = now + self._facts_every_s, min(60.0, 2 * self._facts_every_s)
         document = facts.document()
+        for name in _PROBED:
+            document.pop(name)
         if document != self._facts:
             self._facts = document
             self._report.sourced(document)
