@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.apps import App, Apps
-from sluice.core.errors import TaskNotFound
+from sluice.core.errors import Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.request_headers import RequestHeaders
@@ -213,6 +213,30 @@ async def test_a_stop_waits_for_the_session(node: Node) -> None:
     await settle()
     assert await node.show(task.id) == ("ended", "stopped", "stopped by api")
     assert node.rooms.retired == [task.id]
+
+
+async def test_a_start_after_a_stop_waits_for_the_end_and_begins_another_run(node: Node) -> None:
+    """Who was told that it is stopped and starts it again wants it to play."""
+    task, process = await node.running()
+    await node.tasks.stop(task.id)
+    starting = asyncio.ensure_future(node.start())
+    await settle()
+    assert not starting.done()
+    assert len(process.jobs) == 1, "never both"
+    process.report(finished(task.id, Reason.STOPPED))
+    again = await starting
+    assert again.id != task.id
+    assert again.state is State.STARTING
+    assert node.place(again.id).jobs[-1].run_id == again.id
+
+
+async def test_a_start_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
+    monkeypatch.setattr(module, "STOP_DEADLINE_S", 0)
+    monkeypatch.setattr(module, "_LONGEST_END_S", 0.01)
+    task, _ = await node.running()
+    await node.tasks.stop(task.id)
+    with pytest.raises(Overloaded, match="has not ended yet; try again"):
+        await node.start()
 
 
 async def test_stops_of_what_is_not_live(node: Node) -> None:

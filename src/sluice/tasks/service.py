@@ -19,14 +19,14 @@ from sqlalchemy.exc import IntegrityError
 from sluice.core import run_events as events
 from sluice.core.apps import Apps
 from sluice.core.blame import Verdict
-from sluice.core.errors import AccessRefused, BadInput, NotNow, TaskNotFound
+from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Reason, State
 from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.rooms import LinkAddress
-from sluice.core.run import Run, step
+from sluice.core.run import STOP_DEADLINE_S, Run, step
 from sluice.core.tasks import Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import (
@@ -76,6 +76,8 @@ _SAVE_EVERY = 5  #: sweeps between two notes of all positions
 _PURGE_EVERY = 600
 _KEEP_ENDED_S = 7 * 86400
 _CLOSE_S = 5.0
+#: From the deadline of a stop to its end in the store.
+_LONGEST_END_S = 7.0
 
 
 class TaskService:
@@ -96,6 +98,7 @@ class TaskService:
         self._clock = clock
         self._apps = apps or Apps()
         self._runs: dict[RunId, Run] = {}
+        self._ends: dict[RunId, asyncio.Event] = {}  #: of runs whose end somebody waits for
         self._placement = Placement(media, self._runs)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -180,15 +183,41 @@ class TaskService:
                 refuse_beyond(conn, request.limits, asked.bot_id, asked.app_id, asked.room_id)
             return insert_task(conn, asked)
 
-        try:
-            task, created = await self._store.run(insert)
-        except IntegrityError:  # another node took the same start meanwhile
-            task, created = await self._store.run(insert)
+        task, created = await self._insert(insert)
         if created:
             run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
         return task, created
+
+    async def _insert(self, insert: Callable[[Connection], tuple[Task[S], bool]]) -> tuple[Task[S], bool]:
+        """Waits for a run of the same identity that is stopping: who stopped it wants another. Raises
+        Overloaded when it does not end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_DEADLINE_S + _LONGEST_END_S
+        while True:
+            task, created = await self._insert_once(insert)
+            if created or task.state is not State.STOPPING:
+                return task, created
+            if loop.time() >= deadline:
+                raise Overloaded("the task before it has not ended yet; try again in a few seconds")
+            await self._until_over(task.id, deadline)
+
+    async def _insert_once(
+        self, insert: Callable[[Connection], tuple[Task[S], bool]]
+    ) -> tuple[Task[S], bool]:
+        try:
+            return await self._store.run(insert)
+        except IntegrityError:  # another node took the same start meanwhile
+            return await self._store.run(insert)
+
+    async def _until_over(self, run_id: RunId, deadline: float) -> None:
+        """Or until the deadline, in seconds of the loop's clock."""
+        if run_id in self._runs:
+            end = self._ends.setdefault(run_id, asyncio.Event())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await end.wait()
 
     async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
         return await self._store.run(lambda conn: find_of_bot(conn, bot_id, task_id))
@@ -374,6 +403,8 @@ class TaskService:
     def _forget(self, run: Run, effect: events.Forget) -> None:
         self._runs.pop(run.task.id, None)
         self._placement.leave(run.task.id)
+        if (end := self._ends.pop(run.task.id, None)) is not None:
+            end.set()
 
     # --- time -----------------------------------------------------------------------------------------------
 
