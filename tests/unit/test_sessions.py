@@ -102,7 +102,7 @@ def test_progress_is_of_all_connections() -> None:
     told: list[Message] = []
     reporter = Reporter("run", told.append)
     reporter.add(Counts(1, 2, 3, 4, {"slow": 1}))
-    reporter.progress(Counts(10, 20, 30, 40, {"slow": 0}), position_us=44)
+    reporter.progress(Counts(10, 20, 30, 40, {"slow": 0}), position_us=44, flowing=True)
     (progress,) = told
     assert progress == Progress(
         run_id="run",
@@ -112,4 +112,5 @@ def test_progress_is_of_all_connections() -> None:
         audio_packets=22,
         bytes_out=33,
         dropped={"slow": 1},
+        flowing=True,
     )

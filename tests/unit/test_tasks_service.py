@@ -239,6 +239,43 @@ async def test_a_start_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, n
         await node.start()
 
 
+async def test_tasks_of_a_silent_process_recover_until_it_is_heard(node: Node) -> None:
+    task, process = await node.running()
+    process.fall_silent()
+    await settle()
+    assert await node.show(task.id) == ("recovering", "process_silent", "its media process does not answer")
+    other = await node.start("other")
+    assert node.place(other.id) is not process
+    third = await node.start("third")
+    assert node.place(third.id) is not process, "it takes nobody else"
+    process.fall_silent(False)
+    process.report(progress(task.id, 1).model_copy(update={"flowing": True}))
+    await settle()
+    assert (await node.show(task.id))[0] == "running"
+
+
+async def test_nobody_hears_what_goes_into_a_silent_room(node: Node) -> None:
+    task, process = await node.running()
+    node.rooms.fall_silent()
+    await settle()
+    assert (await node.show(task.id))[0] == "recovering"
+    other, there = await node.running("other")
+    assert (await node.show(other.id))[0] == "starting"
+    node.rooms.fall_silent(False)
+    for run, where in ((task, process), (other, there)):
+        where.report(progress(run.id, 1).model_copy(update={"flowing": True}))
+    await settle()
+    assert [(await node.show(run.id))[0] for run in (task, other)] == ["running", "running"]
+
+
+async def test_the_user_of_a_task_that_has_flowed_is_held_in_its_room(node: Node) -> None:
+    task, _ = await node.running()
+    await node.start("not yet")
+    assert node.rooms.held == [task.id]
+    await node.restart()
+    assert node.rooms.held == [task.id], "the room begins anew"
+
+
 async def test_stops_of_what_is_not_live(node: Node) -> None:
     with pytest.raises(TaskNotFound, match="no task other is live in room room"):
         await node.tasks.stop_task(Kind.RELAY, APP, ROOM, TaskId("other"))

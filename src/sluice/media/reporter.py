@@ -41,8 +41,9 @@ class Reporter:
         """`reason` is the code of a Reason where callers are told one."""
         self._send(StageChanged(run_id=self._run_id, stage=stage.code, text=text, reason=reason))
 
-    def progress(self, counts: Counts, *, position_us: int, pass_number: int = 1) -> None:
-        """`counts` of the present connection, and of what else is not among the totals."""
+    def progress(self, counts: Counts, *, position_us: int, pass_number: int = 1, flowing: bool) -> None:
+        """`counts` of the present connection, and of what else is not among the totals. `flowing` as the
+        session told it last."""
         totals = self._totals + counts
         self._send(
             Progress(
@@ -53,6 +54,7 @@ class Reporter:
                 audio_packets=totals.audio_packets,
                 bytes_out=totals.bytes_out,
                 dropped=dict(totals.dropped),
+                flowing=flowing,
             )
         )
 

@@ -114,6 +114,16 @@ class Leave(Document):
     presence: str
 
 
+class HoldUser(Document):
+    """The run's virtual user is in the room until Retire, whatever becomes of its link."""
+
+    type: Literal["hold_user"] = "hold_user"
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    run_id: RunId
+
+
 class Retire(Document):
     """The run is over: its virtual user leaves the room, whatever has become of its link. A notice; asked
     for, it is answered by Done."""
@@ -343,7 +353,8 @@ class Finished(Document):
 
 
 class Progress(Document):
-    """Once a second while a session lives. Counters are totals of this session."""
+    """Once a second while a session lives. Counters are totals of this session. `flowing`: it has told
+    Flowing, and not Lost since."""
 
     type: Literal["progress"] = "progress"
     run_id: str
@@ -353,6 +364,7 @@ class Progress(Document):
     audio_packets: int
     bytes_out: int
     dropped: dict[str, int]
+    flowing: bool = False
 
 
 Message = (
@@ -366,6 +378,7 @@ Message = (
     | ClosePeer
     | Enter
     | Leave
+    | HoldUser
     | Retire
     | AskRoster
     | Expel

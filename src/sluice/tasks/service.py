@@ -108,12 +108,15 @@ class TaskService:
             events.Send: self._send,
             events.Ask: self._ask,
             events.Answer: self._answer,
+            events.Hold: self._hold,
             events.Retire: self._retire,
             events.Forget: self._forget,
         }
         media.on_notice = self._on_notice
         media.on_ready = lambda _: self._wake()
         media.on_death = self._on_death
+        media.on_silence = self._on_silence
+        rooms.on_silence = self._on_room_silence
         media.on_failure = self._on_failure
 
     async def open(self) -> None:
@@ -125,6 +128,7 @@ class TaskService:
                 max(1, record.pass_number),
                 record.plan,
                 begun_at=record.task.created_at,
+                silent=self._silent_parts(record.task),
             )
         self._step_all((run_id, events.Opened()) for run_id in list(self._runs))
         await self._finish_work()
@@ -136,6 +140,8 @@ class TaskService:
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
         self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
+        self._media.on_silence = lambda process, silent: None
+        self._rooms.on_silence = lambda has, silent: None
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._finish_work()
@@ -185,7 +191,9 @@ class TaskService:
 
         task, created = await self._insert(insert)
         if created:
-            run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
+            run = self._runs[task.id] = Run(
+                task, task.spec.begin_s * 1_000_000, begun_at=now, silent=self._silent_parts(task)
+            )
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
         return task, created
@@ -218,6 +226,10 @@ class TaskService:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await end.wait()
+
+    def _silent_parts(self, task: Task[Any]) -> frozenset[events.Part]:
+        silent = self._rooms.is_silent(task.app_id, task.room_id)
+        return frozenset({events.Part.ROOM} if silent else ())
 
     async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
         return await self._store.run(lambda conn: find_of_bot(conn, bot_id, task_id))
@@ -313,6 +325,14 @@ class TaskService:
         )
         self._wake()
 
+    def _on_silence(self, process: Supervised, silent: bool) -> None:
+        here = [run.task.id for run in self._runs.values() if run.process is process]
+        self._step_all((run_id, events.Silence(events.Part.MEDIA, silent)) for run_id in here)
+
+    def _on_room_silence(self, has: Callable[[AppId, RoomId], bool], silent: bool) -> None:
+        here = [run.task.id for run in self._runs.values() if has(run.task.app_id, run.task.room_id)]
+        self._step_all((run_id, events.Silence(events.Part.ROOM, silent)) for run_id in here)
+
     def _on_failure(self, process: Supervised) -> None:
         self._placement.without(process)
         self._wake()
@@ -397,6 +417,10 @@ class TaskService:
         else:
             ticket.set_result(None)
 
+    def _hold(self, run: Run, effect: events.Hold) -> None:
+        task = run.task
+        self._rooms.hold(task.app_id, task.room_id, task.user_id, task.id)
+
     def _retire(self, run: Run, effect: events.Retire) -> None:
         self._rooms.retire(run.task.app_id, run.task.room_id, run.task.id)
 
@@ -458,6 +482,7 @@ _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
         message.pass_number,
         events.Counts(message.video_frames, message.audio_packets, message.bytes_out, message.dropped),
         time.monotonic(),
+        message.flowing,
     ),
     Finished: lambda message: events.Finished(Reason.of(message.reason), message.text, message.source_number),
 }

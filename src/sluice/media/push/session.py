@@ -312,7 +312,8 @@ class Push:
 
     def _report_progress(self) -> None:
         counts = _counts(self._sink) + Counts(dropped=self._outlet.dropped())
-        self._report.progress(counts, position_us=self._report.totals.media_us + counts.media_us)
+        position_us = self._report.totals.media_us + counts.media_us
+        self._report.progress(counts, position_us=position_us, flowing=self._flowing)
 
     @property
     def _connected_s(self) -> float:

@@ -391,7 +391,10 @@ class Relay:
         if self._attempt is not None:
             self._position = self._attempt.position
             counts += Counts(dropped=self._attempt.dropped())
-        self._report.progress(counts, position_us=self._position.us, pass_number=self._position.pass_number)
+        position = self._position
+        self._report.progress(
+            counts, position_us=position.us, pass_number=position.pass_number, flowing=self._flowing
+        )
 
 
 def _counts(link: RoomSink | None) -> Counts:
