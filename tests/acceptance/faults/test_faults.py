@@ -47,12 +47,18 @@ async def test_a_killed_room_process(world: World) -> None:
 
 
 async def test_a_stopped_media_process_is_not_said_to_play(world: World) -> None:
+    """A task that is stopped meanwhile and started again is another run, behind the end of the first."""
     began = time.monotonic()
     with stopped(world.processes(MEDIA)):
         await until_not_running(world, 15)
-        more = await world.start_relay("more", world.urls["file"])
+        first = await world.start_relay("more", world.urls["file"])
+        await world.document(first)
+        await world.node.client_stop(first.run)
+        starting = asyncio.ensure_future(world.start_relay("more", world.urls["file"], task_id=first.task_id))
         await asyncio.sleep(max(0.0, began + STOPPED_S - time.monotonic()))
-    await world.accepted_meanwhile(more)
+    world.more.append(first)
+    await world.until_state(first, "ended")
+    await world.accepted_meanwhile(await starting)
     await world.check()
 
 

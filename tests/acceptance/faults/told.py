@@ -86,21 +86,17 @@ def once(told: Iterable[Got]) -> Iterator[Got]:
             yield got
 
 
-def relay_told(receiver: Receiver, task_id: str) -> list[int]:
-    return [data["Status"] for data in _data(receiver, task_id)]
+def relay_told(receiver: Receiver, run: str) -> list[int]:
+    return [data["Status"] for data in _data(receiver) if data.get("Vid") == run]
 
 
 def push_told(receiver: Receiver, task_id: str) -> list[str]:
-    return [str(data["name"]) for data in _data(receiver, task_id)]
+    return [data["name"] for data in _data(receiver) if data["TaskId"] == task_id]
 
 
-def _data(receiver: Receiver, task_id: str) -> list[dict[str, Any]]:
-    found = []
+def _data(receiver: Receiver) -> Iterator[dict[str, Any]]:
     for got in once(receiver.taken):
-        data = json.loads(got.event["EventData"])
-        if data.get("TaskId") == task_id:
-            found.append(data | {"name": got.event["EventType"]})
-    return found
+        yield json.loads(got.event["EventData"]) | {"name": got.event["EventType"]}
 
 
 def bot_told(receiver: Receiver, task_id: str) -> list[tuple[int, int]]:

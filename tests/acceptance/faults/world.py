@@ -100,9 +100,9 @@ class World:
         self.begun["bot"] = await self._start_bot()
         await self.check()
 
-    async def start_relay(self, user: str, url: str, **control: Any) -> Begun:
+    async def start_relay(self, user: str, url: str, *, task_id: str = "", **control: Any) -> Begun:
         """Raises CallFailed."""
-        task_id = f"{user}-{uuid.uuid4().hex[:6]}"
+        task_id = task_id or f"{user}-{uuid.uuid4().hex[:6]}"
         answer = await self.node.call(
             "StartRelayStream",
             RoomId=ROOM,
@@ -232,7 +232,7 @@ class World:
             return changes.of_bot(begun.run), bot_told(self.bots_receiver, begun.task_id)
         if begun.kind == "push":
             return changes.of_push(begun.run), push_told(self.receiver, begun.task_id)
-        return changes.of_relay(begun.run), relay_told(self.receiver, begun.task_id)
+        return changes.of_relay(begun.run), relay_told(self.receiver, begun.run)
 
     async def end(self) -> None:
         """Stops all. Nothing is left in the room, and all has been told."""
