@@ -37,10 +37,11 @@ _STAYS = "stays"  #: the room of the relay that viewers watch
 _POLL_S = 0.1
 _LOOKED_AT = 1000  #: newest tasks
 _TASK_DEADLINE_S = 60.0
-_CONNECT_S = 20.0
+_CONNECT_S = 60.0
 _WATCH_S = 0.5
-#: Peers that vanished are ended 30 s after their last check; memory is given back 2 s after a session.
-_REST_S = 4.0
+#: Peers that vanished are ended 30 s after their last check; memory is given back 2 s after a session, and
+#: threads end when they had nothing to do for 10 s.
+_REST_S = 12.0
 _LONGEST_REST_S = 45.0
 _MB = 1 << 20
 
@@ -210,9 +211,7 @@ class Soak:
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 places = await asyncio.gather(*(self._join(http, receivers, n) for n in range(count)))
-                async with asyncio.timeout(_CONNECT_S):
-                    while (await asyncio.to_thread(receivers.count)).connected < count:
-                        await asyncio.sleep(_POLL_S)
+                await self._until_connected(receivers, count)
                 await asyncio.sleep(_WATCH_S)
                 await asyncio.gather(
                     *(self._leave(http, n, place) for n, place in enumerate(places) if n % 2)
@@ -222,6 +221,13 @@ class Soak:
         finally:
             await asyncio.to_thread(receivers.__exit__, None, None, None)
         self.done.joins += count
+
+    async def _until_connected(self, receivers: Receivers, count: int) -> None:
+        deadline = time.monotonic() + _CONNECT_S
+        while (connected := (await asyncio.to_thread(receivers.count)).connected) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{connected} of {count} are connected after {_CONNECT_S:g} s")
+            await asyncio.sleep(_POLL_S)
 
     def _headers(self, number: int) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.node.token(_STAYS, f'viewer-{number}')}"}
@@ -274,10 +280,10 @@ async def one_round(soak: Soak, options: Options, number: int) -> None:
 
 
 async def at_rest(node: ServedNode, usual: dict[str, Usage] | None) -> dict[str, Usage]:
-    """The least that there is when nobody does anything, as soon as descriptors are as they were at the look
-    before, or do not become fewer."""
+    """What there is when nobody has done anything for a while: as soon as descriptors are as few as at the
+    look before, or at the latest when those that vanished are forgotten."""
     await asyncio.sleep(_REST_S)
-    deadline = time.monotonic() + (_LONGEST_REST_S if usual else _LONGEST_REST_S / 2)
+    deadline = time.monotonic() + _LONGEST_REST_S
     while True:
         usage = await asyncio.to_thread(usage_of, node.process)
         more = usual is None or any(
@@ -292,7 +298,7 @@ async def run(options: Options) -> tuple[list[Look], Done]:
     began = time.monotonic()
     looks: list[Look] = []
     async with soaking() as soak:
-        await asyncio.sleep(2 * _REST_S)  # with its reserve
+        await asyncio.sleep(_REST_S)  # with its reserve
         for number in range(options.rounds):
             await one_round(soak, options, number)
             usage = await at_rest(soak.node, looks[-1].usage if looks else None)
