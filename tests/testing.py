@@ -217,6 +217,8 @@ class FakeRooms:
         self.expelled: list[tuple[RoomId | None, UserId | None]] = []
         #: Raised by requests, to play a failure.
         self.error: Exception | None = None
+        self.on_silence: Callable[[Callable[[AppId, RoomId], bool], bool], None] = lambda has, silent: None
+        self._held: dict[RunId, tuple[AppId, RoomId, UserId]] = {}
         self._rooms: dict[_RoomKey, _FakeRoom] = {}
         self._publishing: set[PeerId] = set()
         self._watched_by: dict[PeerId, UserId] = {}  #: or published
@@ -247,7 +249,12 @@ class FakeRooms:
         media: StreamMedia = _SOUND,
         stream: StreamIndex = StreamIndex.CAMERA,
     ) -> None:
-        """The run's session publishes this from now on."""
+        """The run's session publishes this from now on, and no other."""
+        key = app_id, room_id
+        before, _ = self._rooms.setdefault(key, _FakeRoom()).streams.get((user_id, stream), (run_id, media))
+        if before != run_id:
+            self._replaced.add(before)
+            self._drop(key, before)
         self.enter(app_id, room_id, user_id, run_id, device="server")
         streams = self._rooms[app_id, room_id].streams
         kind = RoomEventKind.MEDIA if (user_id, stream) in streams else RoomEventKind.PUBLISHED
@@ -263,6 +270,8 @@ class FakeRooms:
         for room in lost.values():
             for reader in room.readers:
                 reader.put_nowait(None)
+        for run_id, who in self._held.items():
+            self.enter(*who, run_id, device="server")
 
     # --- the port -----------------------------------------------------------------------------------------
 
@@ -272,7 +281,16 @@ class FakeRooms:
     def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         return LinkAddress(f"link of {app_id} {room_id}")
 
+    def is_silent(self, app_id: AppId, room_id: RoomId) -> bool:
+        return False
+
+    def hold(self, app_id: AppId, room_id: RoomId, user_id: UserId, run_id: RunId) -> None:
+        self._held[run_id] = app_id, room_id, user_id
+        if run_id not in self._replaced:
+            self.enter(app_id, room_id, user_id, run_id, device="server")
+
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
+        self._held.pop(run_id, None)
         self._drop((app_id, room_id), run_id)
 
     async def watch(self, offer: WatchOffer) -> PeerAnswer:
@@ -534,17 +552,31 @@ class FakeCallbacks:
 
 
 class FakeRunRooms:
-    """`sluice.rooms.port.RunRooms`; `retired` are the runs whose users left."""
+    """`sluice.rooms.port.RunRooms`; `held` are the runs whose users are there, `retired` those whose users
+    left. All rooms are in one process."""
 
     def __init__(self) -> None:
+        self.held: list[RunId] = []
         self.retired: list[RunId] = []
         #: What viewers of users report, and how often somebody asked.
         self.reports: dict[Watched, ViewersReport] = {}
         self.asked = 0
+        self.silent = False
+        self.on_silence: Callable[[Callable[[AppId, RoomId], bool], bool], None] = lambda has, silent: None
 
     async def viewers(self, watched: Collection[Watched]) -> Mapping[Watched, ViewersReport]:
         self.asked += 1
         return {key: self.reports[key] for key in watched if key in self.reports}
+
+    def fall_silent(self, silent: bool = True) -> None:
+        self.silent = silent
+        self.on_silence(lambda app_id, room_id: True, silent)
+
+    def is_silent(self, app_id: AppId, room_id: RoomId) -> bool:
+        return self.silent
+
+    def hold(self, app_id: AppId, room_id: RoomId, user_id: UserId, run_id: RunId) -> None:
+        self.held.append(run_id)
 
     def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         return LinkAddress(f"link of {app_id} {room_id}")
@@ -564,6 +596,7 @@ class FakeProcess:
         self.spec = ChildSpec(name, "")
         self.ready = True
         self.pid: int | None = None
+        self.silent = False
         self.told: list[Message] = []
         self.asked: list[Message] = []
         #: What requests are answered; an exception is raised. A test may replace it.
@@ -596,6 +629,10 @@ class FakeProcess:
         self.ready = False
         self._media.on_death(self)
 
+    def fall_silent(self, silent: bool = True) -> None:
+        self.silent = silent
+        self._media.on_silence(self, silent)
+
     def live(self) -> None:
         self.ready = True
         self._media.on_ready(self)
@@ -609,6 +646,7 @@ class FakeMedia:
         self.on_notice: Callable[[Any, Message], None] = lambda process, message: None
         self.on_ready: Callable[[Any], None] = lambda process: None
         self.on_death: Callable[[Any], None] = lambda process: None
+        self.on_silence: Callable[[Any, bool], None] = lambda process, silent: None
         self.on_failure: Callable[[Any], None] = lambda process: None
         self.pool = [FakeProcess(self, f"media-{n}") for n in range(count)]
         self.apart: list[FakeProcess] = []
@@ -622,7 +660,7 @@ class FakeMedia:
         self, cores: Mapping[FakeProcess, float], avoided: Collection[FakeProcess] = ()
     ) -> FakeProcess | None:
         living = [process for process in self.pool if process.ready]
-        return min(living, key=lambda one: (one in avoided, cores.get(one, 0.0)), default=None)
+        return min(living, key=lambda one: (one.silent, one in avoided, cores.get(one, 0.0)), default=None)
 
     async def speed_s(self) -> float | None:
         return None

@@ -1,6 +1,7 @@
 """A node as people start it, and the calls that the tests make."""
 
 import asyncio
+import contextlib
 import sys
 import time
 import uuid
@@ -91,7 +92,13 @@ class ServedNode:
         return await self.until(run_id, lambda document: document["state"] == state)
 
     def children(self, module: str) -> list[psutil.Process]:
-        return [child for child in self.process.children() if module in child.cmdline()]
+        """Those that live."""
+        found = []
+        for child in self.process.children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
+                if module in child.cmdline():
+                    found.append(child)
+        return found
 
 
 @asynccontextmanager

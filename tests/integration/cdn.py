@@ -19,12 +19,18 @@ _UNREAD = 4096
 
 @dataclass
 class Connection:
-    """What came over one connection. `media` are audio and video messages in the order they came."""
+    """What came over one connection. `media` are audio and video messages in the order they came. Times are
+    those of the event loop."""
 
+    began_at: float = 0.0
+    ended_at: float | None = None
     commands: list[list[Value]] = field(default_factory=list)
     metadata: list[dict[str, Value]] = field(default_factory=list)
     media: list[Message] = field(default_factory=list)
-    closed: bool = False
+
+    @property
+    def closed(self) -> bool:
+        return self.ended_at is not None
 
     @property
     def names(self) -> list[str]:
@@ -79,7 +85,8 @@ class Cdn:
         self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection()
+        loop = asyncio.get_running_loop()
+        connection = Connection(began_at=loop.time())
         self.connections.append(connection)
         self._writers.add(writer)
         try:
@@ -87,7 +94,7 @@ class Cdn:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            connection.closed = True
+            connection.ended_at = loop.time()
             self._writers.discard(writer)
             writer.close()
 

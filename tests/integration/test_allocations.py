@@ -30,6 +30,24 @@ for _ in range(3):
     assert len(encoders[-1].encode()) == 1
 print(before, len(os.listdir("/proc/self/task")))
 """
+_THREADS = r"""
+import ctypes, threading
+from sluice.media.allocations import share_heaps
+share_heaps()
+library = ctypes.CDLL(None)
+library.malloc.restype, library.fdopen.restype = ctypes.c_void_p, ctypes.c_void_p
+together = threading.Barrier(8)
+def take():
+    together.wait()
+    assert library.malloc(1000)
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+out = ctypes.c_void_p(library.fdopen(1, b"w"))
+library.malloc_info(0, out)
+library.fflush(out)
+"""
 
 
 def box(name: bytes, *body: bytes) -> bytes:
@@ -73,6 +91,11 @@ def test_encoders_of_sound_have_no_threads() -> None:
     command = [sys.executable, "-c", _ENCODE]
     before, after = map(int, subprocess.run(command, capture_output=True, check=True).stdout.split())
     assert after == before
+
+
+def test_threads_share_few_heaps() -> None:
+    output = subprocess.run([sys.executable, "-c", _THREADS], check=True, capture_output=True).stdout
+    assert 1 <= output.count(b"<heap nr=") <= 2, output
 
 
 def test_memory_beyond_the_bound_is_refused() -> None:

@@ -190,6 +190,38 @@ async def names(rooms: Rooms, room_id: RoomId = ROOM) -> list[UserId]:
     return [entry.user_id for entry in await rooms.roster(APP, room_id)]
 
 
+# --- virtual users -----------------------------------------------------------------------------------------
+
+
+async def test_who_is_held_is_there_until_his_run_is_over(engine: Engine, told: Listener) -> None:
+    rooms = engine.rooms
+    assert not rooms.is_silent(APP, ROOM)
+    rooms.hold(APP, ROOM, RELAY, RUN)
+    rooms.hold(APP, ROOM, RELAY, RUN)
+    await until(lambda: told.texts == ["joined relay"])
+    assert told.changes[0].device == "server"
+    engine.die()
+    await until(lambda: told.texts == ["joined relay"] * 2)
+    assert await names(rooms) == [RELAY]
+    rooms.retire(APP, ROOM, RUN)
+    await until(lambda: told.texts[2:] == ["left relay"])
+    engine.die()
+    await until(lambda: len(told.losses) == 2)
+    rooms.hold(APP, ROOM, BERT, RunId("run_2"))
+    await until(lambda: told.texts[3:] == ["joined bert"])
+
+
+async def test_who_was_replaced_is_not_held(engine: Engine, told: Listener) -> None:
+    rooms = engine.rooms
+    await engine.play(RELAY, RUN)
+    await engine.play(RELAY, RunId("run_2"))
+    await until(lambda: [text for text in told.texts if "unpublished" in text] != [])
+    rooms.hold(APP, ROOM, RELAY, RUN)
+    rooms.retire(APP, ROOM, RunId("run_2"))
+    await until(lambda: told.texts[-1] == "left relay")
+    assert await names(rooms) == []
+
+
 # --- who is there -----------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ class Watched:
             on_notice=lambda process, message: self.tell(message.type),
             on_ready=lambda process: self.tell("ready"),
             on_death=lambda process: self._die(),
+            on_silence=lambda process, silent: self.tell("silent" if silent else "heard"),
             spins_s=spins_s,
             ledger=self.ledger,
         )
@@ -150,6 +151,46 @@ async def test_a_child_that_hangs_is_killed_and_started_again(
     os.kill(first := await watched.pid(), signal.SIGSTOP)
     await watched.until(lambda told: told[:3] == ["ready", "death", "ready"])
     assert not psutil.pid_exists(first)
+
+
+async def test_a_child_that_says_nothing_is_silent_until_it_is_heard(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PING_PAUSE_S", 0.1)
+    monkeypatch.setattr(module, "_LOOK_S", 0.5)
+    os.kill(pid := await watched.pid(), signal.SIGSTOP)
+    await watched.until(lambda told: told == ["ready", "silent"])
+    assert watched.supervised.silent
+    os.kill(pid, signal.SIGCONT)
+    await watched.until(lambda told: told == ["ready", "silent", "heard"])
+    assert not watched.supervised.silent
+
+
+async def test_a_silent_child_is_heard_again_when_its_next_life_is_ready(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then nobody knows more of it."""
+    monkeypatch.setattr(module, "_LOOK_S", 0.1)
+    os.kill(pid := await watched.pid(), signal.SIGSTOP)
+    await watched.until(lambda told: told == ["ready", "silent"])
+    os.kill(pid, signal.SIGKILL)
+    await watched.until(lambda told: told[2:5] == ["death", "ready", "heard"])
+
+
+async def test_a_node_that_has_slept_takes_no_child_for_dead(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it wakes up, its timers are due before what has come is read."""
+    monkeypatch.setattr(module, "_PING_PAUSE_S", 0.01)
+    monkeypatch.setattr(module, "_HANG_S", 0.3)
+    monkeypatch.setattr(module, "_LOOK_S", 0.2)
+    pid = await watched.pid()
+    for _ in range(3):
+        await asyncio.sleep(0.02)  # among pings
+        time.sleep(0.8)  # noqa: ASYNC251 - the node stands still
+        await asyncio.sleep(0.3)
+    assert await watched.pid() == pid
+    assert watched.told == ["ready"]
 
 
 async def test_stop_between_two_lives_starts_no_third(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -49,6 +50,24 @@ def test_threads_end_when_nothing_comes() -> None:
     assert threads.count == 0
     assert all(call.result(0) for call in calls)
     assert threads.submit(lambda: 1).result(2) == 1
+
+
+def test_threads_of_a_peak_end_while_a_few_calls_go_on() -> None:
+    threads, go_on = Threads(50, "peak", idle_s=0.2), threading.Event()
+    calls = [threads.submit(go_on.wait, 10) for _ in range(50)]
+    go_on.set()
+    assert all(call.result(5) for call in calls)
+    deadline = time.monotonic() + 20
+    while threads.count > 5:
+        assert time.monotonic() < deadline, threads.count
+        threads.submit(int).result(5)  # each comes long before a thread's time is up
+
+
+def test_calls_and_ends_of_threads_that_meet_lose_no_call() -> None:
+    threads = Threads(4, "meets", idle_s=0.0005)
+    for _ in range(1000):
+        assert threads.submit(lambda: 1).result(5) == 1
+        time.sleep(0.0005)
 
 
 def test_what_a_call_raises_is_given_to_who_waits() -> None:

@@ -28,10 +28,12 @@ from sluice.core.run_events import (
     Finished,
     Flowing,
     Forget,
+    Hold,
     Lost,
     NotAnswered,
     Opened,
     Order,
+    Part,
     Persist,
     Persisted,
     Place,
@@ -43,6 +45,7 @@ from sluice.core.run_events import (
     RunEvent,
     Send,
     SetStage,
+    Silence,
     Staged,
     Stop,
     StoreFailed,
@@ -136,6 +139,7 @@ class RunInTheWorld(RuleBasedStateMachine):
         self.retired = 0
         self.decided = False  #: its end is known, and was not asked for
         self.flows: bool | None = None  #: as its session told last, if nobody has paused it since
+        self.silent: set[Part] = set()  #: of its processes
 
     @initialize(spec=SPECS)
     def begin(self, spec: Spec) -> None:
@@ -196,6 +200,8 @@ class RunInTheWorld(RuleBasedStateMachine):
                     self.open_tickets.remove(ticket)
                 else:
                     assert isinstance(error, OSError)
+            case Hold():
+                assert not self.retired
             case Retire():
                 self.retired += 1
             case Forget():
@@ -235,7 +241,7 @@ class RunInTheWorld(RuleBasedStateMachine):
 
     # --- the session ----------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.session is not None)
+    @precondition(lambda self: self.session is not None and Part.MEDIA not in self.silent)
     @rule(
         told=st.sampled_from(
             [
@@ -252,7 +258,25 @@ class RunInTheWorld(RuleBasedStateMachine):
     def tells(self, told: RunEvent) -> None:
         if isinstance(told, Flowing | Lost):
             self.flows = isinstance(told, Flowing)
+        if isinstance(told, Progressed):
+            told = replace(told, flowing=self.flows is True)
         self.happens(told)
+
+    @precondition(lambda self: not self.over)
+    @rule(part=st.sampled_from(Part), silent=st.booleans())
+    def a_process_falls_silent(self, part: Part, silent: bool) -> None:
+        if silent and (part is Part.ROOM or self.session is not None):
+            self.silent.add(part)
+            self.happens(Silence(part, silent))
+        elif not silent and part in self.silent:
+            self.is_heard(part)
+
+    def is_heard(self, part: Part) -> None:
+        """And so is what its session says then."""
+        self.silent.discard(part)
+        self.happens(Silence(part, silent=False))
+        if self.session is not None:
+            self.happens(Progressed(7, 2, Counts(), 1.0, flowing=self.flows is True))
 
     @precondition(lambda self: self.session is not None)
     @rule()
@@ -277,6 +301,7 @@ class RunInTheWorld(RuleBasedStateMachine):
     @rule(blamed=st.booleans())
     def its_process_dies(self, blamed: bool) -> None:
         self.session = None
+        self.silent.discard(Part.MEDIA)
         self.decided |= blamed and self.run.accepted and not self.is_updated
         self.flows = False if self.run.accepted else self.flows
         self.happens(ProcessGone(Record(1, self.now), blamed))
@@ -398,6 +423,8 @@ class RunInTheWorld(RuleBasedStateMachine):
             self.row.task = replace(self.row.task, expires_at=None)
         ended = self.decided or (self.run.ending is not None and not self.is_updated)
         ended |= any(isinstance(change, Stop) for change in self.run.queue)
+        for part in list(self.silent):
+            self.is_heard(part)
         for _ in range(4):  # it comes due, and its session does not stop
             while self.storing or self.asking:
                 if self.asking:
@@ -520,7 +547,7 @@ def test_what_the_store_did_not_take_is_noted_later() -> None:
 
 def test_media_that_flows_is_noted_after_another_writer_said_otherwise() -> None:
     run = live(RELAY, State.STARTING)
-    run, (persist,) = step(run, Flowing(), NOW)
+    run, (_, persist) = step(run, Flowing(), NOW)
     assert isinstance(persist, Persist)
     run, _ = step(run, Row(run.task).persist(persist), NOW)
     run, _ = step(run, Control("t", PlaybackChange(volume=30)), NOW)
@@ -530,6 +557,40 @@ def test_media_that_flows_is_noted_after_another_writer_said_otherwise() -> None
     _, (again,) = step(run, Time(), NOW + 1)
     assert isinstance(again, Persist)
     assert [one.event for one in again.steps if isinstance(one, Advance)] == [Event.FLOWING]
+
+
+def persist_of(effects: tuple[Effect, ...]) -> Persist:
+    (persist,) = (effect for effect in effects if isinstance(effect, Persist))
+    return persist
+
+
+def test_a_run_whose_process_is_silent_is_not_said_to_run() -> None:
+    for part, text in (
+        (Part.MEDIA, "its media process does not answer"),
+        (Part.ROOM, "its room process does not answer"),
+    ):
+        run = live(RELAY, State.STARTING)
+        row = Row(run.task)
+        run, effects = step(run, Flowing(), NOW)
+        assert effects[0] == Hold(), "its user stays in the room from now on"
+        run, _ = step(run, row.persist(persist_of(effects)), NOW)
+        run, effects = step(run, Silence(part, silent=True), NOW)
+        assert persist_of(effects).steps == (Advance(Event.LOST, Reason.PROCESS_SILENT, text),)
+        run, _ = step(run, row.persist(persist_of(effects)), NOW)
+        assert run.note == text
+        flowing = Progressed(7, 1, Counts(), 1.0, flowing=True)
+        assert step(run, flowing, NOW)[1] == (), "whether anybody gets it is not known"
+        assert step(run, Flowing(), NOW)[1] == ()
+        run, _ = step(run, Silence(part, silent=False), NOW)
+        assert step(run, replace(flowing, flowing=False), NOW)[1] == (), "its session knows"
+        run, effects = step(run, flowing, NOW)
+        assert persist_of(effects).steps == (Advance(Event.FLOWING, Reason.NONE, ""),)
+
+
+def test_the_user_of_a_relay_that_has_flowed_is_held_from_the_start_of_the_node() -> None:
+    for spec, flowed_at, held in ((RELAY, NOW, True), (RELAY, None, False), (PUSH, NOW, False)):
+        run = Run(replace(a_task(spec, State.PAUSED), flowed_at=flowed_at))
+        assert (Hold() in step(run, Opened(), NOW)[1]) is held
 
 
 def test_what_flowed_before_a_pause_says_nothing_after_it() -> None:

@@ -109,7 +109,9 @@ def test_progress_is_of_all_connections() -> None:
     context = MediaContext(unused, unused, unused, unused, unused, told.append)
     reporter = Reporter("run", context, Ends("cdn", "cdn"))
     reporter.add(Counts(1, 2, 3, 1, 4, {SLOW: 1}))
-    reporter.progress(Counts(10, 20, 30, 0, 40, {SLOW: 0}), position_us=44, shared=Counts(dropped={LATE: 2}))
+    reporter.progress(
+        Counts(10, 20, 30, 0, 40, {SLOW: 0}), position_us=44, shared=Counts(dropped={LATE: 2}), flowing=True
+    )
     (progress,) = told
     assert progress == Progress(
         run_id="run",
@@ -120,8 +122,9 @@ def test_progress_is_of_all_connections() -> None:
         bytes_out=33,
         reconnects=1,
         dropped={"destination_slow": 1, "audio_undecodable": 2},
+        flowing=True,
     )
-    reporter.progress(Counts(11, 20, 33, 0, 40, {SLOW: 0}), position_us=44)
+    reporter.progress(Counts(11, 20, 33, 0, 40, {SLOW: 0}), position_us=44, flowing=True)
     assert context.tally.values == {
         "media_frames": {"video": 12, "audio": 22},
         "media_sent_bytes": {"cdn": 36},

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.apps import App, Apps
-from sluice.core.errors import Draining, TaskNotFound
+from sluice.core.errors import Draining, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BusinessId, RoomId, RunId, TaskId, UserId
 from sluice.core.lifecycle import Event, Reason, State
 from sluice.core.node_figures import Counts
@@ -255,6 +255,67 @@ async def test_a_stop_waits_for_the_session(node: Node) -> None:
     await settle()
     assert await node.show(task.id) == ("ended", "stopped", "stopped by api")
     assert node.rooms.retired == [task.id]
+
+
+async def test_a_start_after_a_stop_waits_for_the_end_and_begins_another_run(node: Node) -> None:
+    """Who was told that it is stopped and starts it again wants it to play."""
+    task, process = await node.running()
+    await node.tasks.stop(task.id)
+    starting = asyncio.ensure_future(node.start())
+    await settle()
+    assert not starting.done()
+    assert len(process.jobs) == 1, "never both"
+    process.report(finished(task.id, Reason.STOPPED))
+    again = await starting
+    assert again.id != task.id
+    assert again.state is State.STARTING
+    assert node.place(again.id).jobs[-1].run_id == again.id
+
+
+async def test_a_start_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
+    monkeypatch.setattr(module, "STOP_DEADLINE_S", 0)
+    monkeypatch.setattr(module, "_LONGEST_END_S", 0.01)
+    task, _ = await node.running()
+    await node.tasks.stop(task.id)
+    with pytest.raises(Overloaded, match="has not ended yet; try again"):
+        await node.start()
+
+
+async def test_tasks_of_a_silent_process_recover_until_it_is_heard(node: Node) -> None:
+    task, process = await node.running()
+    process.fall_silent()
+    await settle()
+    assert await node.show(task.id) == ("recovering", "process_silent", "its media process does not answer")
+    other = await node.start("other")
+    assert node.place(other.id) is not process
+    third = await node.start("third")
+    assert node.place(third.id) is not process, "it takes nobody else"
+    process.fall_silent(False)
+    process.report(progress(task.id, 1).model_copy(update={"flowing": True}))
+    await settle()
+    assert (await node.show(task.id))[0] == "running"
+
+
+async def test_nobody_hears_what_goes_into_a_silent_room(node: Node) -> None:
+    task, process = await node.running()
+    node.rooms.fall_silent()
+    await settle()
+    assert (await node.show(task.id))[0] == "recovering"
+    other, there = await node.running("other")
+    assert (await node.show(other.id))[0] == "starting"
+    node.rooms.fall_silent(False)
+    for run, where in ((task, process), (other, there)):
+        where.report(progress(run.id, 1).model_copy(update={"flowing": True}))
+    await settle()
+    assert [(await node.show(run.id))[0] for run in (task, other)] == ["running", "running"]
+
+
+async def test_the_user_of_a_task_that_has_flowed_is_held_in_its_room(node: Node) -> None:
+    task, _ = await node.running()
+    await node.start("not yet")
+    assert node.rooms.held == [task.id]
+    await node.restart()
+    assert node.rooms.held == [task.id], "the room begins anew"
 
 
 async def test_stops_of_what_is_not_live(node: Node) -> None:

@@ -39,6 +39,8 @@ REASON_NUMBERS = {
     # Of no end: a kind of media that stopped while the other goes on.
     Reason.PICTURES_STOPPED: 1022,
     Reason.SOUND_STOPPED: 1023,
+    # Of no end: nobody knows whether it plays.
+    Reason.PROCESS_SILENT: 1024,
     Reason.RESUMED: 0,
 }
 
@@ -54,6 +56,7 @@ REASON_NUMBERS = {
         (State.RUNNING, PushStage.PUSHING, R(2, 5, "")),
         (State.RECOVERING, PushStage.WAITING, R(2, 1, "")),
         (State.RECOVERING, PushStage.RECONNECTING, R(2, 3, "")),
+        (State.RECOVERING, PushStage.PUSHING, R(2, 3, "")),
         (State.RECOVERING, PushStage.PUBLISHING, R(2, 4, "")),
         (State.STOPPING, PushStage.PUSHING, R(2, 6, "")),
     ],

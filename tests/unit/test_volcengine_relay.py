@@ -3,6 +3,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -309,6 +310,13 @@ def test_repeated_start(gateway: FakeGateway, version: str) -> None:
     assert "Error" not in again.json()["ResponseMetadata"]
     assert [task.spec for task in gateway.tasks.runs] == [spec]
     assert error_of(start(gateway, request(MaxIdleTime=1)))[0] == 400
+
+
+def test_a_task_that_is_stopping_is_not_started_by_an_expired_token(gateway: FakeGateway) -> None:
+    """It is about to end: what is asked for is another run."""
+    spec_of(gateway)
+    gateway.tasks.runs[0] = replace(gateway.tasks.runs[0], state=State.STOPPING)
+    assert error_of(start(gateway, request(Token="expired")))[0] == 400
 
 
 def test_same_task_id_elsewhere_and_after_the_end(gateway: FakeGateway) -> None:

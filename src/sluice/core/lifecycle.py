@@ -57,6 +57,7 @@ class Reason(Enum):
     SERVER_SHUTDOWN = ("server_shutdown", "the server stopped")
     ADDRESS_NOT_ALLOWED = ("address_not_allowed", "the address is not allowed")
     MEDIA_CRASH = ("media_crash", "its media process died twice with no other task in it")
+    PROCESS_SILENT = ("process_silent", "one of its processes does not answer")
     NO_CAPACITY = ("no_capacity", "no capacity is left for this task")
     INVALID_POSITION = ("invalid_position", "the position lies behind the end of the source")
     WAITING_FOR_PUBLISHER = ("waiting_for_publisher", "nobody publishes the stream")

@@ -13,6 +13,8 @@ The row in the store is the truth about a task; a `Run` is what the node knows b
   nobody places the run.
 * A session tells once that its media flows, or does not. That is kept (`Run.told`), and noted as soon as it
   can be, whatever the store or another writer did with it at first.
+* A run that depends on a process which is silent (`Run.silent`) is not said to be running. When the process
+  is heard again, the session's next progress says whether its media flows.
 """
 
 from collections.abc import Callable
@@ -38,11 +40,13 @@ from sluice.core.run_events import (
     Finished,
     Flowing,
     Forget,
+    Hold,
     Lost,
     NoRoom,
     NotAnswered,
     Opened,
     Order,
+    Part,
     Persist,
     Persisted,
     Place,
@@ -56,6 +60,7 @@ from sluice.core.run_events import (
     RunEvent,
     Send,
     SetStage,
+    Silence,
     Sourced,
     Staged,
     Stop,
@@ -124,6 +129,7 @@ class Run:
     source_number: int = 1  #: one more with each update
     process: Process | None = None  #: where it runs
     accepted: bool = False  #: the process has it
+    silent: frozenset[Part] = frozenset()  #: which of its processes are
     record: Record = NOTHING  #: deaths of processes that may be its fault
     begun_at: float = 0.0  #: when what it plays was asked for
     note: str = ""  #: why it is not running, while it tries
@@ -214,21 +220,36 @@ def _on_sourced(run: Run, event: Sourced, now: float) -> Result:
 def _on_progressed(run: Run, event: Progressed, now: float) -> Result:
     before, elapsed = run.counts, event.at - run.counted_at
     run = replace(run, position_us=event.position_us, pass_number=event.pass_number, vitals=event.vitals)
-    if before is None:
-        return replace(run, counts=event.counts, counted_at=event.at), ()
-    if elapsed < _LEAST_RATED_S:
-        return run, ()
+    if before is None or elapsed >= _LEAST_RATED_S:
+        rates = run.rates if before is None else _rates(before, event.counts, elapsed)
+        run = replace(run, counts=event.counts, counted_at=event.at, rates=rates)
+    is_known = run.told is not None and run.told.event is Event.FLOWING
+    return _flow(run) if event.flowing and not is_known else (run, ())
+
+
+def _rates(before: Counts, now: Counts, elapsed: float) -> dict[str, float]:
     rates = {
-        name: round(max(0, getattr(event.counts, name) - getattr(before, name)) / elapsed, 1)
+        name: round(max(0, getattr(now, name) - getattr(before, name)) / elapsed, 1)
         for name in ("video_frames", "audio_packets", "bytes_out")
     }
     rates["kbps"] = round(rates["bytes_out"] * 8 / 1000, 1)
-    return replace(run, counts=event.counts, counted_at=event.at, rates=rates), ()
+    return rates
 
 
 def _on_flowing(run: Run, event: Flowing, now: float) -> Result:
+    return _flow(run)
+
+
+def _flow(run: Run) -> Result:
+    """While one of its processes is silent this is not known to be so; progress will tell."""
+    if run.silent:
+        return run, ()
     run = replace(run, note="", idle_since=None)
-    return _tell(run, Move(Event.FLOWING, due=True)), ()
+    return _tell(run, Move(Event.FLOWING, due=True)), () if run.task.flowed_at is not None else _hold(run)
+
+
+def _hold(run: Run) -> tuple[Effect, ...]:
+    return (Hold(),) if row_of(run.task).enters_room else ()
 
 
 def _on_lost(run: Run, event: Lost, now: float) -> Result:
@@ -307,7 +328,7 @@ def _on_unheard(run: Run, event: Unheard, now: float) -> Result:
 
 def _on_process_gone(run: Run, event: ProcessGone, now: float) -> Result:
     """A process that dies before it has accepted the run says nothing about it."""
-    run = replace(run, process=None, rates={}, vitals=UNKNOWN)
+    run = replace(run, process=None, rates={}, vitals=UNKNOWN, silent=run.silent - {Part.MEDIA})
     if run.ending is not None:
         return _over(run), ()
     if not run.accepted:
@@ -336,15 +357,25 @@ def _on_no_room(run: Run, event: NoRoom, now: float) -> Result:
     return _over(_decide(run, Reason.NO_CAPACITY, event.text, now)), ()
 
 
+def _on_silence(run: Run, event: Silence, now: float) -> Result:
+    part = frozenset({event.part})
+    run = replace(run, silent=run.silent | part if event.silent else run.silent - part)
+    if not event.silent or run.told is None or run.told.event is not Event.FLOWING:
+        return run, ()
+    run = _lose(replace(run, note=f"its {event.part.value} process does not answer"), now)
+    return _tell(run, Move(Event.LOST, Reason.PROCESS_SILENT, run.note)), ()
+
+
 def _on_opened(run: Run, event: Opened, now: float) -> Result:
     state = run.task.state
+    held = _hold(run) if run.task.flowed_at is not None else ()
     if state is State.PAUSED:
         run = replace(run, paused_at=now)
     elif state is State.STOPPING:  # for the reason that it has
         run = _over(_decide(run, run.task.reason, run.task.reason_text, now))
     elif state is State.RUNNING:
         run = _tell(run, Move(Event.LOST, Reason.SERVER_SHUTDOWN, "the server was started again"))
-    return run, ()
+    return run, held
 
 
 def _on_time(run: Run, event: Time, now: float) -> Result:
@@ -621,6 +652,7 @@ _ON: dict[type[RunEvent], Callable[[Run, Any, float], Result]] = {
     Placed: _on_placed,
     Unheard: _on_unheard,
     ProcessGone: _on_process_gone,
+    Silence: _on_silence,
     Opened: _on_opened,
     Time: _on_time,
     NoRoom: _on_no_room,

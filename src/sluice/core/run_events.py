@@ -105,13 +105,14 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """`at` is in seconds of a clock that never jumps."""
+    """`at` is in seconds of a clock that never jumps. `flowing`: what the session told last of its media."""
 
     position_us: int
     pass_number: int
     counts: Counts
     at: float
     vitals: Vitals = UNKNOWN
+    flowing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,22 @@ class ProcessGone:
 
     record: Record
     blamed: bool
+
+
+class Part(Enum):
+    """The processes that a run depends on."""
+
+    MEDIA = "media"
+    ROOM = "room"
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A process of the run has said nothing for a few seconds, or is heard again. Whether its media flows
+    meanwhile is not known."""
+
+    part: Part
+    silent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +234,7 @@ RunEvent = (
     | Placed
     | Unheard
     | ProcessGone
+    | Silence
     | Opened
     | Time
     | NoRoom
@@ -312,6 +330,11 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """The run's user is in its room from now on, whatever becomes of its media or of the room's process."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retire:
     """The run is over: its user leaves the room."""
 
@@ -321,4 +344,4 @@ class Forget:
     """The run is over: nothing happens to it any more."""
 
 
-Effect = Persist | Place | Send | Ask | Answer | Retire | Forget
+Effect = Persist | Place | Send | Ask | Answer | Hold | Retire | Forget

@@ -17,7 +17,14 @@ from sluice.core.figures import BYTES_IN, CALLS_WAITING, SESSIONS, THREADS_BUSY,
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import MOST_MEDIA_MB, MOST_OPENING_THREADS, MOST_PLAYING_THREADS
 from sluice.core.tasks import Kind
-from sluice.media.allocations import bound_allocations, bound_memory, bound_threads, freeze_imports, give_back
+from sluice.media.allocations import (
+    bound_allocations,
+    bound_memory,
+    bound_threads,
+    freeze_imports,
+    give_back,
+    share_heaps,
+)
 from sluice.media.context import MediaContext
 from sluice.media.frame_link import FrameLinks
 from sluice.media.pacer import Pacer
@@ -182,6 +189,7 @@ def _most_mb(config: dict[str, Any]) -> int:
 async def _main(config: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     # FFmpeg's own messages would take the interpreter lock from its threads and name no session.
     av.logging.set_level(None)
+    share_heaps()
     bound_allocations()
     bound_threads()
     bound_memory(_most_mb(config))

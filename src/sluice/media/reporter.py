@@ -58,9 +58,11 @@ class Reporter:
         position_us: int,
         pass_number: int = 1,
         shared: Counts = _NOTHING,
+        flowing: bool,
     ) -> None:
         """`counts` of the present connection, and of what else is not among the totals. `shared`: what other
-        sessions count, too, so that it is no part of the process's figures."""
+        sessions count, too, so that it is no part of the process's figures. `flowing` as the session told it
+        last."""
         totals = self._totals + counts
         self._growth.note(totals)
         self._send(
@@ -74,6 +76,7 @@ class Reporter:
                 reconnects=totals.reconnects,
                 dropped={rule.code: count for rule, count in (totals + shared).dropped.items()},
                 vitals=vitals,
+                flowing=flowing,
             )
         )
 

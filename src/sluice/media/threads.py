@@ -2,6 +2,9 @@
 
 A call to a slow server holds its thread. Sources that are being opened have threads of their own, so that
 playing never waits for servers that do not answer.
+
+A call wakes the thread that has been idle for the shortest time. If they took turns, a few calls a second
+would keep alive as many threads as there ever were.
 """
 
 import threading
@@ -18,14 +21,36 @@ T = TypeVar("T")
 _IDLE_S = 10.0
 
 
+class _Waiter:
+    """A thread that is idle."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Lock()
+        self._woken.acquire()
+        self._call: Callable[[], None] | None = None
+
+    def wake(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._woken.release()
+
+    def wait(self, seconds: float = -1) -> Callable[[], None] | None:
+        """The call that it is woken for; None when that does not happen in time. Without `seconds` it is
+        waited for."""
+        if not self._woken.acquire(timeout=seconds):
+            return None
+        call, self._call = self._call, None
+        return call
+
+
 class Threads(Executor):
     """At most `most` threads; calls beyond that wait for one in the order in which they came."""
 
     def __init__(self, most: int, name: str, idle_s: float = _IDLE_S) -> None:
         self._most, self._name, self._idle_s = most, name, idle_s
-        self._calls: deque[Callable[[], None]] = deque()
-        self._news = threading.Condition()
-        self._count = self._idle = 0
+        self._lock = threading.Lock()
+        self._calls: deque[Callable[[], None]] = deque()  #: for which no thread is idle
+        self._idle: list[_Waiter] = []  #: who came last is woken first
+        self._count = 0
 
     @property
     def count(self) -> int:
@@ -35,7 +60,7 @@ class Threads(Executor):
     @property
     def busy(self) -> int:
         """How many of them work."""
-        return self._count - self._idle
+        return self._count - len(self._idle)
 
     @property
     def waiting(self) -> int:
@@ -56,11 +81,12 @@ class Threads(Executor):
                 else:
                     future.set_result(result)
 
-        with self._news:
+        with self._lock:
+            if self._idle:
+                self._idle.pop().wake(call)
+                return future
             self._calls.append(call)
-            if len(self._calls) <= self._idle:
-                self._news.notify()
-            elif self._count < self._most:
+            if self._count < self._most:
                 self._begin()
         return future
 
@@ -74,18 +100,25 @@ class Threads(Executor):
                 raise
 
     def _run(self) -> None:
-        while (call := self._next()) is not None:
+        waiter = _Waiter()
+        while (call := self._next(waiter)) is not None:
             call()
             del call  # otherwise all that it refers to lives until the next one
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self, waiter: _Waiter) -> Callable[[], None] | None:
         """The next call; None when the thread is to end."""
-        with self._news:
-            self._idle += 1
-            found = self._news.wait_for(lambda: self._calls, self._idle_s)
-            self._idle -= 1
-            self._count -= not found
-            return self._calls.popleft() if found else None
+        with self._lock:
+            if self._calls:
+                return self._calls.popleft()
+            self._idle.append(waiter)
+        if (call := waiter.wait(self._idle_s)) is not None:
+            return call
+        with self._lock:
+            if waiter in self._idle:
+                self._idle.remove(waiter)
+                self._count -= 1
+                return None
+        return waiter.wait()  # it was woken in the same moment
 
 
 def _alone(error: SourceError) -> SourceError:

@@ -70,6 +70,7 @@ class Channel:
         self._waiting: dict[int, asyncio.Future[Message | str]] = {}
         self._next_number = 0
         self._closed = False
+        self.heard = 0  #: frames that have come; the other process was there when it sent the last
 
     def notify(self, message: Message) -> None:
         """Sends without waiting. A message to a peer that is gone is dropped; its end is told elsewhere."""
@@ -113,6 +114,7 @@ class Channel:
         try:
             while True:
                 length, kind, number = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
+                self.heard += 1
                 if length > MOST_MESSAGE_BYTES:
                     await self._read_over(length)
                     self._fail(kind, number, f"it has {length} bytes; the limit is {MOST_MESSAGE_BYTES}")

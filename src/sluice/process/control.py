@@ -116,6 +116,16 @@ class Leave(Document):
     presence: str
 
 
+class HoldUser(Document):
+    """The run's virtual user is in the room until Retire, whatever becomes of its link."""
+
+    type: Literal["hold_user"] = "hold_user"
+    app_id: AppId
+    room_id: RoomId
+    user_id: UserId
+    run_id: RunId
+
+
 class Retire(Document):
     """The run is over: its virtual user leaves the room, whatever has become of its link. A notice; asked
     for, it is answered by Done."""
@@ -444,7 +454,7 @@ class Finished(Document):
 
 class Progress(Document):
     """Once a second while a session lives, and when a signal (core.vitals) changes. Counters are totals of
-    this session."""
+    this session. `flowing`: it has told Flowing, and not Lost since."""
 
     type: Literal["progress"] = "progress"
     run_id: str
@@ -456,6 +466,7 @@ class Progress(Document):
     reconnects: int = 0
     dropped: dict[str, int]
     vitals: Vitals = UNKNOWN
+    flowing: bool = False
 
 
 Message = (
@@ -469,6 +480,7 @@ Message = (
     | ClosePeer
     | Enter
     | Leave
+    | HoldUser
     | Retire
     | AskRoster
     | AskRooms

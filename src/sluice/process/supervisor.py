@@ -2,6 +2,10 @@
 
 A `Supervised` owns one child at a time. `on_death` is told of a death at once, `on_ready` of the next life. A
 child that keeps dying is started again after growing pauses.
+
+A child that says nothing for a few seconds is silent: nobody knows what it does. `on_silence` is told when
+that begins and when it ends. A child that stays silent hangs, and is killed. A node that was late itself (it
+was stopped, or its machine was) reads what has come before it says so of a child.
 """
 
 import asyncio
@@ -32,11 +36,13 @@ _READY_DEADLINE_S = 30.0
 _MOST_DEATHS_AT_START = 3
 _STOP_DEADLINE_S = 5.0
 _PING_PAUSE_S = 2.0
+#: Children tell their figures once a second. So many looks in a row at which nothing more has come say that
+#: one is silent: of a node that is late, looks are few.
+_LOOK_S = 1.0
+_SILENT_LOOKS = 3
 #: A child whose event loop does not answer for so long hangs, and is killed; its work goes on in the next
 #: one. It is far more than a machine under load takes.
 _HANG_S = 15.0
-#: A child tells its figures each second; what has told nothing for so long is not well.
-_SILENT_S = 5.0
 #: The part of a core that a child uses while it hangs; a child that waits for its machine gets less.
 _BUSY = 0.6
 _LATE_S = 0.1
@@ -70,6 +76,7 @@ class Supervised:
         on_notice: Callable[["Supervised", Message], None],
         on_ready: Callable[["Supervised"], None],
         on_death: Callable[["Supervised"], None],
+        on_silence: Callable[["Supervised", bool], None] = lambda process, silent: None,
         until_next: Callable[[], Awaitable[object]] | None = None,
         spins_s: float | None = None,
         ledger: Ledger | None = None,
@@ -80,11 +87,13 @@ class Supervised:
         self.channel: Channel | None = None
         self.pid: int | None = None
         self.ready: Ready | None = None
+        self.silent = False  #: stays so until it is heard again, or its next life is ready
         self.restarts = 0
         self._began_at = self._heard_at = 0.0  #: this life, and the last message; seconds of the loop
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._on_death = on_death
+        self._on_silence = on_silence
         self._until_next, self._spins_s = until_next, spins_s
         self._ledger = ledger if ledger is not None else Ledger()
         self._stopping = False
@@ -104,8 +113,9 @@ class Supervised:
             return "it has died, and is started again"
         if self.ready is None:
             return "it is starting"
-        silent_s = asyncio.get_running_loop().time() - self._heard_at
-        return f"it has told nothing for {silent_s:.0f} s" if silent_s > _SILENT_S else None
+        if not self.silent:
+            return None
+        return f"it has told nothing for {asyncio.get_running_loop().time() - self._heard_at:.0f} s"
 
     async def start(self) -> None:
         """Returns when the child serves. Raises StartFailed: it cannot, or it does not within 30 s."""
@@ -198,11 +208,15 @@ class Supervised:
             self.channel = Channel(reader, writer, on_notice=self._take)
             self.pid = process.pid
             self._began_at = self._heard_at = asyncio.get_running_loop().time()
-            watch = own(self._watch(self.channel, process), f"ping {self.spec.name}")
+            watches = [
+                own(self._watch(self.channel, process), f"ping {self.spec.name}"),
+                own(self._listen(self.channel), f"listen to {self.spec.name}"),
+            ]
             try:
                 await self.channel.run()
             finally:
-                watch.cancel()
+                for watch in watches:
+                    watch.cancel()
             return await asyncio.wait_for(process.wait(), _STOP_DEADLINE_S)
         except TimeoutError:
             log.warning("child process does not end, killed", child=self.spec.name)
@@ -224,6 +238,10 @@ class Supervised:
             try:
                 trouble = await self._ping(channel, process.pid)
             except ChannelSilent:
+                heard = channel.heard
+                await asyncio.sleep(_LATE_S)  # it may be we who were late: what has come is read first
+                if channel.heard != heard:
+                    continue
                 log.error("child process hangs, killed", child=self.spec.name)
                 _kill(process)
                 return
@@ -233,6 +251,26 @@ class Supervised:
                 log.error("child process is not well, killed", child=self.spec.name, why=trouble)
                 _kill(process)
                 return
+
+    async def _listen(self, channel: Channel) -> None:
+        """Says when the child falls silent, and when it is heard again."""
+        heard = looks = 0
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            looks = looks + 1 if channel.heard == heard and self.ready is not None else 0
+            heard = channel.heard
+            if not looks or looks == _SILENT_LOOKS:
+                self._note_silence(bool(looks))
+
+    def _note_silence(self, silent: bool) -> None:
+        if silent is self.silent or self.ready is None:
+            return
+        self.silent = silent
+        if silent:
+            log.warning("child process is silent", child=self.spec.name)
+        else:
+            log.warning("child process is heard again", child=self.spec.name)
+        self._on_silence(self, silent)
 
     async def _ping(self, channel: Channel, pid: int) -> str:
         """Raises ChannelSilent and ChannelClosed."""
@@ -273,6 +311,7 @@ class Supervised:
             self.ready = message
             self._settle(None)
             self._begin()
+            self._note_silence(False)
         elif isinstance(message, NotStarted):
             if self._settled.is_set():  # who waits for the start says it otherwise
                 log.error("child process cannot start", child=self.spec.name, why=message.why)

@@ -8,7 +8,7 @@ empty.
 import asyncio
 import secrets
 import zlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -47,6 +47,7 @@ from sluice.process.control import (
     Done,
     Enter,
     Expel,
+    HoldUser,
     Leave,
     Message,
     Patched,
@@ -81,19 +82,22 @@ class RoomProcesses:
 
     def __init__(self, specs: list[ChildSpec], ledger: Ledger | None = None) -> None:
         """`ledger` gets the figures of the processes."""
+        self.on_silence: Callable[[Callable[[AppId, RoomId], bool], bool], None] = lambda rooms, silent: None
         self._listener: RoomListener | None = None
         self._processes = [
             Supervised(
                 spec,
                 on_notice=self._on_notice,
-                on_ready=lambda _: None,
+                on_ready=self._on_ready,
                 on_death=self._on_death,
+                on_silence=self._on_silence,
                 ledger=ledger,
             )
             for spec in specs
         ]
         self._links = {spec.name: LinkAddress(spec.config["link"]) for spec in specs}
         self._readers: dict[tuple[str, str], dict[_Waiting, str]] = {}  #: of a room's events, and their users
+        self._held: dict[RunId, HoldUser] = {}  #: of the live runs
 
     async def start(self) -> None:
         await asyncio.gather(*(process.start() for process in self._processes))
@@ -113,7 +117,16 @@ class RoomProcesses:
     def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         return self._links[self._process_of(app_id, room_id).spec.name]
 
+    def is_silent(self, app_id: AppId, room_id: RoomId) -> bool:
+        return self._process_of(app_id, room_id).silent
+
+    def hold(self, app_id: AppId, room_id: RoomId, user_id: UserId, run_id: RunId) -> None:
+        hold = HoldUser(app_id=app_id, room_id=room_id, user_id=user_id, run_id=run_id)
+        self._held[run_id] = hold
+        self._process_of(app_id, room_id).notify(hold)
+
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:
+        self._held.pop(run_id, None)
         # A room process that is gone has no user of this run any more.
         self._process_of(app_id, room_id).notify(Retire(app_id=app_id, room_id=room_id, run_id=run_id))
 
@@ -254,6 +267,14 @@ class RoomProcesses:
                 self._listener.on_change(change)
             for queue in self._readers.get((change.app_id, change.room_id), ()):
                 _offer(queue, message)
+
+    def _on_ready(self, process: Supervised) -> None:
+        for hold in self._held.values():
+            if self._process_of(hold.app_id, hold.room_id) is process:
+                process.notify(hold)
+
+    def _on_silence(self, process: Supervised, silent: bool) -> None:
+        self.on_silence(lambda app_id, room_id: self._process_of(app_id, room_id) is process, silent)
 
     def _on_death(self, process: Supervised) -> None:
         def lost(app_id: str, room_id: str) -> bool:

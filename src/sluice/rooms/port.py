@@ -81,7 +81,10 @@ class RoomEngine(Protocol):
 
 
 class RunRooms(Protocol):
-    """What tasks ask for."""
+    """What tasks ask for. `on_silence` is theirs: it is told which rooms are silent from now on, or heard
+    again."""
+
+    on_silence: Callable[[Callable[[AppId, RoomId], bool], bool], None]
 
     def link_of(self, app_id: AppId, room_id: RoomId) -> LinkAddress:
         """Where media sessions reach the room."""
@@ -89,6 +92,15 @@ class RunRooms(Protocol):
 
     async def viewers(self, watched: Collection[Watched]) -> Mapping[Watched, ViewersReport]:
         """What the viewers of these users report. Those whose room nobody can ask now are left out."""
+        ...
+
+    def is_silent(self, app_id: AppId, room_id: RoomId) -> bool:
+        """Whether nobody knows what becomes of the room at present."""
+        ...
+
+    def hold(self, app_id: AppId, room_id: RoomId, user_id: UserId, run_id: RunId) -> None:
+        """The run's virtual user is in the room until it is retired, also when the room was lost and
+        begins anew."""
         ...
 
     def retire(self, app_id: AppId, room_id: RoomId, run_id: RunId) -> None:

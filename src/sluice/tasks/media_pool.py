@@ -30,13 +30,14 @@ _SPINS_S = 5.0
 
 class MediaPool:
     """`most_apart` bounds those apart: twenty sessions are divided with six. `on_notice`, `on_ready`,
-    `on_death` and `on_failure` (one apart does not start) are the tasks' (see tasks.service); set before
-    `start`. `ledger` gets the figures of the processes."""
+    `on_death`, `on_silence` and `on_failure` (one apart does not start) are the tasks' (see tasks.service);
+    set before `start`. `ledger` gets the figures of the processes."""
 
     def __init__(self, specs: list[ChildSpec], most_apart: int = 8, ledger: Ledger | None = None) -> None:
         self.on_notice: Callable[[Supervised, Message], None] = lambda process, message: None
         self.on_ready: Callable[[Supervised], None] = lambda process: None
         self.on_death: Callable[[Supervised], None] = lambda process: None
+        self.on_silence: Callable[[Supervised, bool], None] = lambda process, silent: None
         self.on_failure: Callable[[Supervised], None] = lambda process: None
         self._ledger = ledger
         self._pool = [self._supervised(spec, self._until_begun) for spec in specs]
@@ -73,10 +74,10 @@ class MediaPool:
     def least_loaded(
         self, cores: Mapping[Supervised, float], avoided: Collection[Supervised] = ()
     ) -> Supervised | None:
-        """The living process of the pool whose sessions take the fewest cores, one that is to be avoided only
-        where there is no other; None when none lives."""
+        """The living process of the pool whose sessions take the fewest cores, one that is silent or to be
+        avoided only where there is no other; None when none lives."""
         living = [process for process in self._pool if process.ready is not None]
-        return min(living, key=lambda one: (one in avoided, cores.get(one, 0.0)), default=None)
+        return min(living, key=lambda one: (one.silent, one in avoided, cores.get(one, 0.0)), default=None)
 
     async def speed_s(self) -> float | None:
         """The CPU time that one of the processes takes for the fixed piece of work; None if it does not
@@ -166,6 +167,7 @@ class MediaPool:
             on_notice=lambda process, message: self.on_notice(process, message),
             on_ready=lambda process: self.on_ready(process),
             on_death=lambda process: self.on_death(process),
+            on_silence=lambda process, silent: self.on_silence(process, silent),
             until_next=until_next,
             spins_s=_SPINS_S,
             ledger=self._ledger,

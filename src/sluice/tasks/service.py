@@ -20,7 +20,7 @@ from sluice.core import run_events as events
 from sluice.core.apps import Apps
 from sluice.core.blame import Verdict
 from sluice.core.bots import StreamLimits
-from sluice.core.errors import AccessRefused, BadInput, NotNow, TaskNotFound
+from sluice.core.errors import AccessRefused, BadInput, NotNow, Overloaded, TaskNotFound
 from sluice.core.ids import AppId, BotId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.kinds import row_of
 from sluice.core.lifecycle import Reason, State
@@ -29,7 +29,7 @@ from sluice.core.push import PushStage
 from sluice.core.request_headers import PLAIN, RequestHeaders
 from sluice.core.room_documents import Watched
 from sluice.core.rooms import LinkAddress
-from sluice.core.run import Run, step
+from sluice.core.run import STOP_DEADLINE_S, Run, step
 from sluice.core.tasks import Kind, PlaybackChange, PushSpec, RelaySpec, S, Task
 from sluice.process.channel import ChannelClosed
 from sluice.process.control import (
@@ -85,6 +85,8 @@ _PURGE_EVERY = 600
 KEEP_ENDED_S = 7 * 86400
 _PURGE_AT_ONCE = 500
 _CLOSE_S = 5.0
+#: From the deadline of a stop to its end in the store.
+_LONGEST_END_S = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class TaskService:
         self._state, self._keep_s, self._capacity = terms.state, terms.keep_s, terms.capacity
         self._figures = TaskFigures(terms.counts)
         self._runs: dict[RunId, Run] = {}
+        self._ends: dict[RunId, asyncio.Event] = {}  #: of runs whose end somebody waits for
         self._placement = Placement(media, self._runs, self._capacity.cores_of)
         self._work: set[asyncio.Task[Any]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -130,12 +133,15 @@ class TaskService:
             events.Send: self._send,
             events.Ask: self._ask,
             events.Answer: self._answer,
+            events.Hold: self._hold,
             events.Retire: self._retire,
             events.Forget: self._forget,
         }
         media.on_notice = self._on_notice
         media.on_ready = self._on_ready
         media.on_death = self._on_death
+        media.on_silence = self._on_silence
+        rooms.on_silence = self._on_room_silence
         media.on_failure = self._on_failure
 
     async def open(self) -> None:
@@ -148,6 +154,7 @@ class TaskService:
                 max(1, record.pass_number),
                 record.plan,
                 begun_at=record.task.created_at,
+                silent=self._silent_parts(record.task),
             )
             if record.task.state is not State.SCHEDULED:
                 self._capacity.resume(record.task.id, record.task.spec, record.plan)
@@ -164,6 +171,8 @@ class TaskService:
         # The media processes are ended after this: their deaths are no crashes of the tasks.
         self._media.on_notice = lambda process, message: None
         self._media.on_ready = self._media.on_death = self._media.on_failure = lambda process: None
+        self._media.on_silence = lambda process, silent: None
+        self._rooms.on_silence = lambda has, silent: None
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._finish_work()
@@ -202,15 +211,30 @@ class TaskService:
         )
         task, created = await self._accept(asked, request.limits)
         if created:
-            run = self._runs[task.id] = Run(task, task.spec.begin_s * 1_000_000, begun_at=now)
+            silent = self._silent_parts(task)
+            run = Run(task, task.spec.begin_s * 1_000_000, begun_at=now, silent=silent)
+            self._runs[task.id] = run
             self._figures.started(task)
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
         return task, created
 
     async def _accept(self, asked: Task[S], limits: StreamLimits) -> tuple[Task[S], bool]:
-        """As `start`. It is booked before it is written, so that two calls cannot both take the last place. A
-        scheduled one is judged when it begins."""
+        """As `start`. Waits for a run of the same identity that is stopping: who stopped it wants another.
+        Raises Overloaded when it does not end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_DEADLINE_S + _LONGEST_END_S
+        while True:
+            task, created = await self._book(asked, limits)
+            if created or task.state is not State.STOPPING:
+                return task, created
+            if loop.time() >= deadline:
+                raise Overloaded("the task before it has not ended yet; try again in a few seconds")
+            await self._until_over(task.id, deadline)
+
+    async def _book(self, asked: Task[S], limits: StreamLimits) -> tuple[Task[S], bool]:
+        """It is booked before it is written, so that two calls cannot both take the last place. A scheduled
+        one is judged when it begins."""
         refused = None if asked.state is State.SCHEDULED else self._capacity.admit(asked.id, asked.spec)
 
         def insert(conn: Connection) -> tuple[Task[S], bool]:
@@ -226,13 +250,29 @@ class TaskService:
 
         created = False
         try:
-            task, created = await self._store.run(insert)
-        except IntegrityError:  # another node took the same start meanwhile
-            task, created = await self._store.run(insert)
+            task, created = await self._insert(insert)
         finally:
             if not created:
                 self._capacity.release(asked.id)
         return task, created
+
+    async def _insert(self, insert: Callable[[Connection], tuple[Task[S], bool]]) -> tuple[Task[S], bool]:
+        try:
+            return await self._store.run(insert)
+        except IntegrityError:  # another node took the same start meanwhile
+            return await self._store.run(insert)
+
+    async def _until_over(self, run_id: RunId, deadline: float) -> None:
+        """Or until the deadline, in seconds of the loop's clock."""
+        if run_id in self._runs:
+            end = self._ends.setdefault(run_id, asyncio.Event())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await end.wait()
+
+    def _silent_parts(self, task: Task[Any]) -> frozenset[events.Part]:
+        silent = self._rooms.is_silent(task.app_id, task.room_id)
+        return frozenset({events.Part.ROOM} if silent else ())
 
     async def find_of_bot(self, bot_id: BotId, task_id: TaskId) -> Task[RelaySpec] | None:
         return await self._store.run(lambda conn: find_of_bot(conn, bot_id, task_id))
@@ -361,6 +401,14 @@ class TaskService:
         )
         self._wake()
 
+    def _on_silence(self, process: Supervised, silent: bool) -> None:
+        here = [run.task.id for run in self._runs.values() if run.process is process]
+        self._step_all((run_id, events.Silence(events.Part.MEDIA, silent)) for run_id in here)
+
+    def _on_room_silence(self, has: Callable[[AppId, RoomId], bool], silent: bool) -> None:
+        here = [run.task.id for run in self._runs.values() if has(run.task.app_id, run.task.room_id)]
+        self._step_all((run_id, events.Silence(events.Part.ROOM, silent)) for run_id in here)
+
     def _on_failure(self, process: Supervised) -> None:
         self._placement.without(process)
         self._wake()
@@ -452,6 +500,10 @@ class TaskService:
         else:
             ticket.set_result(None)
 
+    def _hold(self, run: Run, effect: events.Hold) -> None:
+        task = run.task
+        self._rooms.hold(task.app_id, task.room_id, task.user_id, task.id)
+
     def _retire(self, run: Run, effect: events.Retire) -> None:
         self._rooms.retire(run.task.app_id, run.task.room_id, run.task.id)
 
@@ -459,6 +511,8 @@ class TaskService:
         self._runs.pop(run.task.id, None)
         self._placement.leave(run.task.id)
         self._capacity.release(run.task.id)
+        if (end := self._ends.pop(run.task.id, None)) is not None:
+            end.set()
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -509,6 +563,7 @@ _TOLD: dict[type[Message], Callable[[Any], events.RunEvent]] = {
         ),
         time.monotonic(),
         message.vitals,
+        message.flowing,
     ),
     Finished: lambda message: events.Finished(Reason.of(message.reason), message.text, message.source_number),
 }

@@ -49,10 +49,12 @@ class Answer:
 
 
 class Bot:
-    """`tls` trusts the node's certificate."""
+    """`tls` trusts the certificate of a node that serves https."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, token: str, tls: ssl.SSLContext) -> None:
-        self._http, self._url, self._tls = http, url, tls
+    def __init__(
+        self, http: aiohttp.ClientSession, url: str, token: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._http, self._url, self._tls = http, url, tls or True
         self.token = token
 
     async def post(self, path: str, body: dict[str, Any] | bytes, token: str | None = None) -> Answer:

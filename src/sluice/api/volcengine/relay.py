@@ -38,6 +38,7 @@ from sluice.callbacks.forms.volcengine_numbers import RELAY_STATUS
 from sluice.core.apps import App
 from sluice.core.errors import AccessRefused
 from sluice.core.ids import BusinessId, RoomId, TaskId, UserId
+from sluice.core.lifecycle import State
 from sluice.core.masking import mask_url
 from sluice.core.tasks import (
     LONGEST_AHEAD_S,
@@ -259,9 +260,10 @@ class RelayHandlers:
             _check_token(request.token, relay, app, now)
         except OpenApiError:
             # Repeating a start is no error, even with a token that has expired since.
-            if await self._tasks.find_live(Kind.RELAY, relay.app_id, relay.room_id, relay.task_id):
-                return ALREADY_STARTED
-            raise
+            live = await self._tasks.find_live(Kind.RELAY, relay.app_id, relay.room_id, relay.task_id)
+            if live is None or live.state is State.STOPPING:
+                raise
+            return ALREADY_STARTED
         try:
             task, created = await self._tasks.start(relay)
         except AccessRefused as error:

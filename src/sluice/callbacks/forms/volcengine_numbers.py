@@ -52,6 +52,8 @@ REASON_NUMBER: dict[Reason, int] = {
     # Of a relay that runs on without one kind of its media.
     Reason.PICTURES_STOPPED: 1022,
     Reason.SOUND_STOPPED: 1023,
+    # Told to nobody: of a task that recovers.
+    Reason.PROCESS_SILENT: 1024,
 }
 
 #: PushStreamState of a push that is neither stopping nor over. A stalled push is connected, and no more.
@@ -97,4 +99,6 @@ def push_report(state: State, stage: PushStage, reason: Reason) -> PushReport:
         return PushReport(_RUNNING, _STOPPED, "")
     if stage is PushStage.NONE:
         return PushReport(_NOT_STARTED, _NO_STATE, "")
+    if state is State.RECOVERING and stage is PushStage.PUSHING:  # its process is gone, or does not answer
+        stage = PushStage.RECONNECTING
     return PushReport(_RUNNING, _PUSH_STREAM_STATE[stage], "")

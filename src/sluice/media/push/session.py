@@ -326,7 +326,9 @@ class Push:
         position_us = self._report.totals.media_us + counts.media_us
         heard = self._outlet.heard if self._sink is not None else None
         vitals = self._vitals.read(self._now(), time.time(), heard)
-        self._report.progress(counts, vitals, position_us=position_us, shared=self._outlet.counts())
+        self._report.progress(
+            counts, vitals, position_us=position_us, shared=self._outlet.counts(), flowing=self._flowing
+        )
 
     @property
     def _connected_s(self) -> float:

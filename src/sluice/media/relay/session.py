@@ -440,7 +440,9 @@ class Relay:
             arrives=attempt is not None and attempt.arrives,
             behind_s=attempt.behind_s if attempt is not None else None,
         )
-        self._report.progress(counts, vitals, position_us=position.us, pass_number=position.pass_number)
+        self._report.progress(
+            counts, vitals, position_us=position.us, pass_number=position.pass_number, flowing=self._flowing
+        )
 
 
 def _counts(link: RoomSink | None) -> Counts:

@@ -32,6 +32,7 @@ from sluice.process.control import (
     Done,
     Enter,
     Expel,
+    HoldUser,
     Leave,
     Message,
     PatchPeer,
@@ -165,6 +166,8 @@ class RoomProcess:
     def _on_notice(self, message: Message) -> None:
         if isinstance(message, Leave):
             self._engine.leave(message)
+        elif isinstance(message, HoldUser):
+            self._engine.hold(message)
         elif isinstance(message, Retire):
             self._engine.retire(message)
 

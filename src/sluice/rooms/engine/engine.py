@@ -24,6 +24,7 @@ from sluice.process.control import (
     Done,
     Enter,
     Expel,
+    HoldUser,
     Leave,
     Patched,
     PatchPeer,
@@ -257,6 +258,12 @@ class Engine:
             else:
                 self._close_run(holder)
         return Done(found=bool(ended))
+
+    def hold(self, request: HoldUser) -> None:
+        if request.run_id not in self._retired:  # otherwise it was replaced or expelled meanwhile
+            self._room(request.app_id, request.room_id).enter(
+                request.user_id, request.run_id, device="server"
+            )
 
     def retire(self, request: Retire) -> None:
         self._close_run(request.run_id)
