@@ -12,7 +12,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -206,11 +206,15 @@ class Soak:
 
     async def join_and_leave(self, count: int) -> None:
         """So many viewers at once. Every other one leaves with DELETE, the others vanish; each fourth has an
-        event stream, of which every other one is torn down."""
+        event stream, which is torn down."""
         receivers = await asyncio.to_thread(Receivers, HOST, count)
         try:
-            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+                AsyncExitStack() as events,
+            ):
                 places = await asyncio.gather(*(self._join(http, receivers, n) for n in range(count)))
+                await asyncio.gather(*(self._listen(http, events, n) for n in range(0, count, 4)))
                 await self._until_connected(receivers, count)
                 await asyncio.sleep(_WATCH_S)
                 await asyncio.gather(
@@ -241,13 +245,13 @@ class Soak:
             if response.status != 201:
                 raise RuntimeError(f"a viewer was refused with {response.status}: {answer}")
         receivers.connect(number, answer)
-        if number % 4 == 0:
-            url = f"{self.node.url}/rooms/{self.node.credentials.app_id}/{_STAYS}/events"
-            events = await http.get(url, headers=self._headers(number))
-            await events.content.readline()
-            if number % 8:
-                events.close()
         return response.headers["Location"]
+
+    async def _listen(self, http: aiohttp.ClientSession, events: AsyncExitStack, number: int) -> None:
+        url = f"{self.node.url}/rooms/{self.node.credentials.app_id}/{_STAYS}/events"
+        response = await http.get(url, headers=self._headers(number))
+        events.callback(response.close)
+        await response.content.readline()
 
     async def _leave(self, http: aiohttp.ClientSession, number: int, place: str) -> None:
         url = place if place.startswith("http") else self.node.url + place
