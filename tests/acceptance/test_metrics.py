@@ -273,7 +273,7 @@ async def test_a_name_that_no_process_tells_is_found(node: ServedNode, tmp_path:
     found = {
         why for expr, shown in expressions_of_dashboard(broken) for why in missing(expr, shown, there_are)
     }
-    assert found == {"there is no metric sluice_pears"}
+    assert "there is no metric sluice_pears" in found
 
 
 PROMTOOL = shutil.which("promtool")
