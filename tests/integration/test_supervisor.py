@@ -124,7 +124,7 @@ async def test_what_cannot_be_asked_now_says_why(watched: Watched, monkeypatch: 
     child = watched.supervised
     assert child.trouble() is None
     assert child.uptime_s is not None
-    monkeypatch.setattr(module, "_SILENT_S", 0.05)
+    monkeypatch.setattr(module, "_LOOK_S", 0.05)  # between its pongs there are more than three
     await until(lambda: child.trouble() is not None)
     assert str(child.trouble()).startswith("it has told nothing for")
     troubles = []

@@ -1,7 +1,6 @@
 """What callers were told through the faults, against what the node's log says that happened."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 from tests.integration.receiver import Got, Receiver
 
-_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 _STOPS = {
     "pictures_stopped",
     "sound_stopped",
@@ -26,11 +24,11 @@ class Changes:
     """The changes of each run, in the order of the node's log; its lives write one log."""
 
     def __init__(self, log: Path) -> None:
-        self._of: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for line in log.read_text(errors="replace").splitlines():
-            fields = {name: value.strip('"') for name, value in _FIELD.findall(line)}
-            if fields.get("event") in ("task", "task controlled", "push"):
-                self._of[fields["run"]].append(fields)
+        self._of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for line in log.read_text().splitlines():
+            fields = json.loads(line)
+            if fields["event"] in ("task", "task controlled", "push"):
+                self._of[fields["run_id"]].append(fields)
 
     def of_relay(self, run: str) -> list[int]:
         """Status of each RelayStreamStateChanged (docs/contract/callbacks.md 4). A pause is not told, and so
@@ -43,7 +41,7 @@ class Changes:
                 told.append(_RUNNING)
             elif state in _OVER:
                 told.append(_ENDED)
-            resumed = change.get("paused") == "false" or (resumed and state != "running")
+            resumed = change.get("paused") is False or (resumed and state != "running")
         return told
 
     def of_bot(self, run: str) -> list[tuple[int, int]]:

@@ -34,7 +34,7 @@ from tests.integration.waiting import until
 
 ROOM = "faults"
 MEDIA, ROOMS = "sluice.media", "sluice.rooms.engine"
-_FLAGS = ("--room-processes", "1", "--media-processes", "1", "--log-level", "info")
+_FLAGS = ("--room-processes", "1", "--media-processes", "1", "--log-level", "info", "--log-format", "json")
 _SECRET = "callback-secret"
 _EVENTS = ["RelayStreamStateChanged", "TranscodeStarted", "TranscodeStateChanged", "TranscodeStopped"]
 _DEADLINE_S = 45.0
