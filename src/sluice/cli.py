@@ -16,7 +16,6 @@ import typer
 import uvloop
 
 from sluice import __version__
-from sluice.app import Node, run_node, wait_for_signal
 from sluice.cli_apps import app_cli, key_cli
 from sluice.cli_backup import backup, restore
 from sluice.cli_bots import bot_cli, channel_cli
@@ -49,6 +48,7 @@ from sluice.terminal import (
 from sluice.wire.token import Grant, Privilege, make
 
 if TYPE_CHECKING:
+    from sluice.app import Node
     from sluice.demo_check import Figures
 
 log = structlog.get_logger()
@@ -217,10 +217,12 @@ def serve(  # noqa: PLR0913 - every setting is an option
 
 
 async def _serve(settings: Settings, log_file: LogFile | None) -> None:
+    from sluice import app  # the whole node is needed here alone: other commands start in half the time
+
     log_stray_errors()
-    stopped = wait_for_signal()
+    stopped = app.wait_for_signal()
     _heed_hangup(log_file, stopped)
-    async with run_node(settings) as node:
+    async with app.run_node(settings) as node:
         if node.first_start:
             _show_credentials(node, settings.data)
         if node.metrics_url is not None:
@@ -244,7 +246,7 @@ def _heed_hangup(log_file: LogFile | None, stopped: "asyncio.Future[None]") -> N
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, open_again)
 
 
-def _show_credentials(node: Node, data: Path) -> None:
+def _show_credentials(node: "Node", data: Path) -> None:
     """Prints the secrets only on a terminal: other outputs are kept, and read by others."""
     if not sys.stdout.isatty():
         text = f"First start: the app {node.credentials.app_id}; its keys stand in {data / FILE_NAME}"
@@ -271,10 +273,11 @@ def demo(
 
 
 async def _demo(settings: Settings, *, check: bool) -> bool:
+    from sluice import app
     from sluice import demo as sample  # FFmpeg is needed here alone
 
     measure = _demo_measure() if check else None
-    stopped = wait_for_signal()
+    stopped = app.wait_for_signal()
     async with sample.running_demo(settings) as (node, page):
         if measure is not None:
             figures = await measure(node)

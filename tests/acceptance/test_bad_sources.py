@@ -43,7 +43,8 @@ async def host(anyio_backend: str, clips: Clips) -> AsyncIterator[str]:
     run_ffmpeg("-i", str(clips.short), "-c", "copy", *_ENCRYPTED, str(clips.folder / "drm.mp4"))
     for name, text in TEXTS.items():
         (clips.folder / name).write_text(text)
-    (clips.folder / "cut.mp4").write_bytes(clips.short.read_bytes()[:500])
+    (clips.folder / "bad").mkdir(exist_ok=True)
+    (clips.folder / "bad" / "cut.mp4").write_bytes(clips.short.read_bytes()[:500])
 
     async def endless(request: web.Request) -> web.Response:
         raise web.HTTPFound("/endless")
@@ -76,7 +77,7 @@ BAD = [
     Bad("http://{host}/page", "source_unsupported", "HTML"),
     Bad("http://{host}/noise", "source_unsupported", "text, which is no media"),
     Bad("http://{host}/hevc.mp4", "source_unsupported", "HEVC"),
-    Bad("http://{host}/cut.mp4", "source_unsupported", "the file is cut short"),
+    Bad("http://{host}/bad/cut.mp4", "source_unsupported", "the file is cut short"),
     Bad("http://{host}/recorded.m3u8", "source_unsupported", "no segments"),
     Bad("http://{host}/live.m3u8", "idle_timeout", "no segments yet"),
     Bad("http://{host}/no-key.m3u8", "source_refused", "404 Not Found to http://{host}/no.key"),

@@ -127,6 +127,7 @@ async def test_others_see_and_hear_who_publishes(
             await guest.until_slices(60)
 
 
+@pytest.mark.slow
 async def test_the_camera_reaches_its_full_size_and_again_after_loss(
     node: ServedNode, browser: Browser
 ) -> None:
@@ -152,7 +153,12 @@ async def test_the_camera_reaches_its_full_size_and_again_after_loss(
             await viewer.until_size(FULL)
 
 
-@pytest.mark.parametrize("strip", ["", "transport-", "a=rtcp-rsize"])
+_SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "strip", ["", pytest.param("transport-", marks=_SLOW), pytest.param("a=rtcp-rsize", marks=_SLOW)]
+)
 async def test_a_bare_client_reaches_its_full_size(node: ServedNode, browser: Browser, strip: str) -> None:
     """With transport-wide feedback, and where only REMB is understood."""
     room = new_room()

@@ -110,7 +110,7 @@ FLOODS = {
 }
 
 
-@pytest.mark.parametrize("kind", cases(FLOODS, ["empty messages", "nulls"]))
+@pytest.mark.parametrize("kind", cases(FLOODS, ["empty messages"]))
 async def test_a_flood_of_rtmp(node: ServedNode, beside: Beside, kind: str) -> None:
     server = FloodingServer(FLOODS[kind])
     async with listening(server.serve) as server.port:

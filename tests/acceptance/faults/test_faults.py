@@ -127,6 +127,7 @@ async def locked(data: Path) -> AsyncIterator[None]:
         connection.close()
 
 
+@pytest.mark.slow
 async def test_a_locked_database(world: World) -> None:
     """A process dies meanwhile, and somebody starts a task, and again until it is accepted."""
     async with locked(world.data):
