@@ -141,6 +141,7 @@ async def test_lasting_loss_leaves_the_sound_until_the_network_recovers(
     await node.client_stop(run)
 
 
+@pytest.mark.slow
 async def test_the_page_goes_on_after_eight_seconds_without_network(
     node: ServedNode, browser: Browser, files: str
 ) -> None:
