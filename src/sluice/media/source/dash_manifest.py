@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
-from sluice.core.limits import MOST_EXAMINED_SEGMENTS, MOST_PERIODS, MOST_SEGMENTS, MOST_SHOWN_VARIANTS
+from sluice.core.limits import MOST_EXAMINED_SEGMENTS, MOST_SEGMENTS, MOST_SHOWN_VARIANTS
 from sluice.core.source_facts import Variant, language_of
 from sluice.media.packets import TrackKind
 from sluice.media.source.dash_segments import Spending, Track, Window, follows_clock, segments_of
@@ -118,10 +118,7 @@ def _periods(root: Element) -> list[tuple[Element, int, int | None]]:
     """The periods with their beginnings and ends (5.3.2.1)."""
     spans: list[tuple[Element, int, int | None]] = []
     end_us: int | None = 0
-    periods = root.findall("Period")
-    if len(periods) > MOST_PERIODS:
-        raise unsupported(f"the DASH manifest has more than {MOST_PERIODS} periods")
-    for node in periods:
+    for node in root.findall("Period"):
         told_us = duration_us(node.get("start"))
         start_us = told_us if told_us is not None else end_us
         if start_us is None:

@@ -11,7 +11,7 @@ from xml.parsers import expat
 from sluice.core.budget import Budget
 from sluice.core.errors import unsupported
 from sluice.core.http_url import join_url
-from sluice.core.limits import DEEPEST_ELEMENT, LONGEST_ADDRESS, LONGEST_TAG, MOST_ELEMENTS
+from sluice.core.limits import DEEPEST_ELEMENT, LONGEST_ADDRESS, LONGEST_TAG, MOST_ELEMENTS, MOST_PERIODS
 from sluice.media.source.hls_text import date_us
 
 #: An ISO 8601 duration. Years and months have no fixed length, so that only zeros of them are accepted.
@@ -45,11 +45,13 @@ def parse_xml(text: str) -> Element:
 
 
 class _Tree:
-    """Builds the elements, bounded in number and depth."""
+    """Builds the elements, bounded in number and depth: while they are read, so that what is refused takes no
+    memory."""
 
     def __init__(self) -> None:
         self.builder = TreeBuilder()
         self._elements = Budget(MOST_ELEMENTS, f"the DASH manifest has more than {MOST_ELEMENTS} elements")
+        self._periods = Budget(MOST_PERIODS, f"the DASH manifest has more than {MOST_PERIODS} periods")
         self._depth = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -57,7 +59,10 @@ class _Tree:
         self._depth += 1
         if self._depth > DEEPEST_ELEMENT:
             raise unsupported(f"the DASH manifest has elements more than {DEEPEST_ELEMENT} deep")
-        self.builder.start(name.rpartition(":")[2], attributes)
+        local = name.rpartition(":")[2]
+        if local == "Period":
+            self._periods.spend()
+        self.builder.start(local, attributes)
 
     def end(self, name: str) -> None:
         self._depth -= 1
