@@ -552,7 +552,7 @@ class FakeCallbacks:
             for document in self.documents
             if status in (None, document["state"])
             and str(document["event_id"]).startswith(begins)
-            and app_id in (None, document["app_id"])
+            and app_id in (None, document.get("app_id"))
         ]
         return wanted[offset : offset + limit]
 

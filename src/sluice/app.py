@@ -88,7 +88,8 @@ from sluice.rooms.port import Rooms
 from sluice.store.apps import AppRegistry
 from sluice.store.bans import BanList
 from sluice.store.bots import BotRegistry
-from sluice.store.credentials import Credentials, open_credentials
+from sluice.store.credentials import open_credentials
+from sluice.store.credentials_file import Credentials
 from sluice.store.folder import free_space, held
 from sluice.store.probe import StoreProbe
 from sluice.store.thread import Store, sqlite_url

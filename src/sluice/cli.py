@@ -29,7 +29,7 @@ from sluice.core.errors import BadInput, SluiceError
 from sluice.core.ids import is_valid_id
 from sluice.process.logs import LogFile, configure_logging
 from sluice.process.owned import log_stray_errors
-from sluice.store.credentials import FILE_NAME
+from sluice.store.credentials_file import FILE_NAME
 from sluice.terminal import (
     NODE_URL,
     DataOption,

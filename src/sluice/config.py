@@ -18,14 +18,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from sluice.api.admission import AdmissionLimits
-from sluice.api.hosts import host_name
 from sluice.api.proxies import is_prefix
-from sluice.callbacks.forms.volcengine import events_of
+from sluice.callbacks.forms.volcengine_events import events_of
 from sluice.core.bots import NO_LIMITS, StreamLimits
 from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan
 from sluice.core.errors import BadInput
-from sluice.core.fairness import PEER_SEATS, SeatLimits
+from sluice.core.fairness import PEER_SEATS, AdmissionLimits, SeatLimits
+from sluice.core.hosts import host_name
 from sluice.core.ice_servers import IceServer, parse_ice_server
 from sluice.core.ids import AppId, BusinessId, is_valid_id
 from sluice.core.limits import (

@@ -15,7 +15,7 @@ from sluice.client import Client
 from sluice.config import Settings, load_settings
 from sluice.core.apps import AccessKey
 from sluice.core.errors import BadInput
-from sluice.store.credentials import Credentials, read_credentials
+from sluice.store.credentials_file import Credentials, read_credentials
 
 out = Console()
 err = Console(stderr=True)

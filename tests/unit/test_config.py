@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sluice.api.admission import AdmissionLimits
 from sluice.config import (
     BotSettings,
     HttpSettings,
@@ -19,7 +18,7 @@ from sluice.config import (
 from sluice.core.bots import StreamLimits
 from sluice.core.callbacks import VENDOR_RETRY
 from sluice.core.errors import BadInput
-from sluice.core.fairness import SeatLimits
+from sluice.core.fairness import AdmissionLimits, SeatLimits
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from sluice.api.native import Document, operators_router
 from sluice.api.operator import Operator
-from sluice.callbacks.forms.volcengine import EVENT_NAMES, EVENT_TYPES, events_of, names_of
+from sluice.callbacks.forms.volcengine_events import EVENT_NAMES, EVENT_TYPES, events_of, names_of
 from sluice.callbacks.port import Callbacks
 from sluice.core.apps import Apps
 from sluice.core.callbacks import Registration

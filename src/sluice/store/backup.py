@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from sluice import __version__
-from sluice.store.credentials import FILE_NAME, read_credentials
+from sluice.store.credentials_file import FILE_NAME, read_credentials
 from sluice.store.errors import BackupError
 from sluice.store.folder import LOCK_NAME, held
 from sluice.store.migrate import refuse_newer
