@@ -157,7 +157,7 @@ def test_an_option_that_is_given_often_is_shown_as_it_was_written(toml: Path) ->
 @pytest.mark.parametrize(
     ("text", "field", "rule"),
     [
-        ("media_prot = 1", "sluice.toml: media_prot", "there is no such setting; there are data, listen,"),
+        ("media_prot = 1", "sluice.toml: media_prot", "there is no such setting; did you mean media_port?"),
         ("public_ip = [1]", "sluice.toml: public_ip", "a list of texts"),
         ("media_port = 1.5", "sluice.toml: media_port", "must be a whole number"),
         ("listen = ", "sluice.toml", "not valid TOML"),
