@@ -2,16 +2,18 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluice.doctor.finding import Finding, Level
 from sluice.exits import Exit
 from sluice.local_node import DataOption, settings_with
 from sluice.terminal import JsonOption, Style, print_json, say
 
-_STYLES = {Level.OK: Style.GREEN, Level.WARNING: Style.YELLOW, Level.BAD: Style.RED}
+if TYPE_CHECKING:
+    from sluice.doctor.finding import Finding
+
+_STYLES = {"ok": Style.GREEN, "warning": Style.YELLOW, "bad": Style.RED}
 
 
 def doctor(
@@ -31,7 +33,9 @@ def doctor(
     Other settings come from SLUICE_* variables and ./sluice.toml, as for `serve`. A node may run meanwhile.
     Exit status 1: something is bad, and a node would not start or would serve nobody.
     """
-    from sluice.doctor import examine  # all that a node needs: other commands start in half the time
+    # They need all that a node needs: other commands start in half the time.
+    from sluice.doctor import examine
+    from sluice.doctor.finding import Level
 
     given = {"data": data, "listen": listen, "media_port": media_port}
     settings = settings_with({**given, "public_ip": tuple(public_ip) if public_ip else None})
@@ -47,7 +51,7 @@ def doctor(
         sys.exit(Exit.FAILED)
 
 
-def _print(finding: Finding) -> None:
-    say(f"{finding.level:7}", _STYLES[finding.level], end="  ")
+def _print(finding: "Finding") -> None:
+    say(f"{finding.level:7}", _STYLES[finding.level.value], end="  ")
     advice = f" → {finding.advice}" if finding.advice else ""
     say(f"{finding.check}: {finding.text}{advice}")

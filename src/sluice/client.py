@@ -128,8 +128,8 @@ class Client:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise NoNode(
-                f"{self.certificate}, the certificate of the node at {self.url}, cannot be read ({why}); name "
-                "the node's address with --url"
+                f"{self.certificate}, the certificate of the node at {self.url}, cannot be read ({why}); "
+                "name the address of the node with --url"
             ) from error
         context.check_hostname = False  # this one certificate is compared, not a name
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

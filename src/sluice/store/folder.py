@@ -65,7 +65,7 @@ def is_held(data: Path) -> bool:
 
 
 def holder(data: Path) -> Whereabouts | None:
-    """The process that uses the folder, as far as it has told; None where there is none. Nothing is changed."""
+    """The process that uses the folder, as far as it has told; None without one. Nothing is changed."""
     try:
         handle = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
