@@ -1,4 +1,4 @@
-"""The command ``sluice``: serve a node, or talk to one. Prints for people, with --json one JSON document."""
+"""The command ``sluice``: its commands, which are siblings of this file, and how errors end it."""
 
 import signal
 import sys
@@ -24,14 +24,14 @@ from sluice.core.errors import SluiceError
 from sluice.exits import Exit, exit_of, table
 from sluice.terminal import Style, flush, say, tell
 
-#: A line of its own each, as \\b asks for.
-_EPILOG = "Exit status:\n\n" + "\n\n".join(table().splitlines())
+_HELP = "Serves a node, or talks to one that runs. Prints for people, with --json one JSON document."
+_EPILOG = "Exit status:\n\n" + table()
 
 cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},  # of the commands below, too
-    help=__doc__,
+    help=_HELP,
     epilog=_EPILOG,
 )
 for command in (serve, demo, doctor, backup, restore, call, token, link, probe):
@@ -81,7 +81,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@cli.callback(help=__doc__)
+@cli.callback(help=_HELP)
 def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the release.", callback=_print_version, is_eager=True)

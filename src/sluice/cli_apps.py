@@ -97,7 +97,8 @@ def app_delete(
 ) -> None:
     """Deletes an app for ever, with its bots, channels, callbacks, bans, and the keys that reach it alone.
 
-    Everybody leaves its rooms, and its tokens are worth nothing any more. Tasks that have ended stay listed.
+    Everybody leaves its rooms, and its tokens are worth nothing any more. Tasks
+    that have ended stay listed.
     """
     node = reach(url, data)
     path = f"/apps/{quote(whole_app_id(node, app_id), safe='')}{'?stop=true' if stop else ''}"

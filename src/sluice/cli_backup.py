@@ -18,9 +18,10 @@ def backup(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copies the data folder of a node, which may be running, into one file: database and credentials.
+    """Copies the data folder of a node, which may be running, into one file.
 
-    Keep sluice.toml and certificates yourself; they are not in there. The file is as secret as the keys.
+    Database and credentials are in it. Keep sluice.toml and certificates
+    yourself; they are not in there. The file is as secret as the keys.
     """
     from sluice.store.backup import make_backup  # the database is needed here alone
 
@@ -38,7 +39,10 @@ def restore(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes a data folder of a backup. Its live tasks go on at the next start: let no other node do so."""
+    """Makes a data folder of a backup.
+
+    Its live tasks go on at the next start: let no other node do so.
+    """
     from sluice.store.backup import restore_backup
 
     folder = settings_with({"data": data}).data

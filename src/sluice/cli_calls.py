@@ -34,9 +34,10 @@ def call(
     data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Changes nothing: the answer is JSON.")] = False,
 ) -> None:
-    """Signs and sends one call of the OpenAPI; prints the answer. AppId is filled in when left out.
+    """Signs and sends one call of the OpenAPI, and prints the answer.
 
-    For the app of credentials.json its access key signs, for any other app the node.
+    AppId is filled in when left out. For the app of credentials.json its access
+    key signs, for any other app the node.
     """
     try:
         given = read_params(params or [])
@@ -65,8 +66,10 @@ def token(  # noqa: PLR0913 - every field is an option
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prints an RTC token for a user in a room. Only for another app than that of credentials.json a node has
-    to run."""
+    """Prints an RTC token for a user in a room.
+
+    For the app of credentials.json no node has to run.
+    """
     wanted = _wanted(room, user, publish, subscribe, seconds)
     if app is None:
         credentials = load_credentials(data)
@@ -88,9 +91,11 @@ def link(  # noqa: PLR0913 - every field is an option
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prints the address of the page that shows a room, with a token: whoever has it enters as this user.
+    """Prints the address of the page that shows a room, with a token in it.
 
-    It begins with --base-url of the node, or with the address at which the node is reached."""
+    Whoever has it enters as this user. It begins with --base-url of the node,
+    or with the address at which the node is reached.
+    """
     wanted = _wanted(room, user or f"guest-{secrets.token_hex(4)}", publish, subscribe, seconds)
     node = reach(url, data)
     id = app_id(node, app)

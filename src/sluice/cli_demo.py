@@ -18,7 +18,7 @@ def demo(
     listen: Annotated[str, typer.Option(help="HTTP address.")] = "127.0.0.1:0",
     as_json: JsonOption = False,
 ) -> None:
-    """Plays a sample clip into a room of a node of its own and says where to see and hear it."""
+    """Plays a sample clip into a room of a node of its own, and says where to see and hear it."""
     with tempfile.TemporaryDirectory(prefix="sluice-demo-") as folder:
         flags = {"data": data or Path(folder), "listen": listen, "media_port": 0, "log_level": "warning"}
         settings = settings_with(flags)

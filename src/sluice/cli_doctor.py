@@ -30,8 +30,9 @@ def doctor(
 ) -> None:
     """Checks ports, addresses, clock, disk, limits, codecs, database and proxies; changes nothing.
 
-    Other settings come from SLUICE_* variables and ./sluice.toml, as for `serve`. A node may run meanwhile.
-    Exit status 1: something is bad, and a node would not start or would serve nobody.
+    Other settings come from SLUICE_* variables and ./sluice.toml, as for
+    `serve`. A node may run meanwhile. Exit status 1: something is bad, and a
+    node would not start or would serve nobody.
     """
     # They need all that a node needs: other commands start in half the time.
     from sluice.doctor import examine

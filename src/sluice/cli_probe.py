@@ -53,8 +53,10 @@ def probe(  # noqa: PLR0913 - every field is an option
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Says what a source is and what would be played of it, within 5 s and without a task. Exits 1 where
-    nothing can be played."""
+    """Says what a source is and what would be played of it, within 5 s and without a task.
+
+    Exit status 1: nothing can be played.
+    """
     wanted = {"url": source, "media_type": int(_MEDIA[media]), "width": width, "height": height}
     wanted |= {"frame_rate": frame_rate, "bitrate_kbps": bitrate}
     if mode is not None:

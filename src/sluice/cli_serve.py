@@ -100,14 +100,16 @@ def serve(  # noqa: PLR0913 - every setting is an option
     log_format: _FormatOption = None,
     log_file: _LogFileOption = None,
 ) -> None:
-    """Runs a node until SIGINT or SIGTERM; a second one ends it at once. Flags win over SLUICE_* variables,
-    these over ./sluice.toml.
+    """Runs a node until SIGINT or SIGTERM; a second one ends it at once.
 
-    SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that browsers are told of:
-    stun:host:port or turn:user:password@host:port. No flag: others could read the password. most_kept_mb
-    (256) is what a room process may keep of pictures for late viewers. Memory and number of media processes,
-    fair shares of connections, peers, event streams and tries are settings too: most_… in sluice/config.py,
-    which says what each is.
+    Flags win over SLUICE_* variables, these over ./sluice.toml.
+
+    SLUICE_ICE_SERVER, or ice_server there, names STUN and TURN servers that
+    browsers are told of: stun:host:port or turn:user:password@host:port. No
+    flag: others could read the password. most_kept_mb (256) is what a room
+    process may keep of pictures for late viewers. Memory and number of media
+    processes, fair shares of connections, peers, event streams and tries are
+    settings too: most_… in sluice/config.py, which says what each is.
     """
     # Each option has the name of its setting.
     settings = settings_with({**context.params, "public_ip": tuple(public_ip) if public_ip else None})

@@ -25,10 +25,10 @@ class Exit(IntEnum):
         self.text = text
 
     OK = 0, "done"
-    FAILED = 1, "refused or failed; also what `doctor`, `probe` and `demo --check` find bad"
+    FAILED = 1, "refused or failed; or found bad by doctor, probe, demo --check"
     MISUSE = 2, "the command line, a setting or a file that it names is wrong"
     NO_NODE = 3, "no node is there or answers"
-    NOT_FOUND = 4, "what was named does not exist, or its shortened name fits several"
+    NOT_FOUND = 4, "what was named does not exist, or a shortened name fits several"
     INTERRUPTED = 130, "ended by Ctrl-C"
     UNREAD = 141, "nobody reads the output any more"
 

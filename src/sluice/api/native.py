@@ -136,7 +136,7 @@ class NativeRoute(APIRoute):
                 return _failure(BadInput("body", str(error.detail)))
             except RequestValidationError as error:
                 first = error.errors()[0]
-                return _failure(BadInput(str(first["loc"][-1]), first["msg"]))
+                return _failure(BadInput(str(first["loc"][-1]), first["msg"].removeprefix("Value error, ")))
             except SluiceError as error:
                 return _failure(error)
 

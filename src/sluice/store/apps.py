@@ -219,7 +219,10 @@ class AppRegistry:
             live = _live_tasks(conn, app_id)
             if live and not with_live_tasks:
                 named = ", ".join(live[:_NAMED_TASKS]) + (", …" if len(live) > _NAMED_TASKS else "")
-                raise NotNow(f"{len(live)} tasks of app {app_id} are live ({named}); have them stopped first")
+                raise NotNow(
+                    f"tasks of app {app_id} are live: {len(live)} ({named}); stop them first, or have them "
+                    "stopped (--stop, or stop=true)"
+                )
             of_app = [record.key for record in list_keys(conn) if app_id in record.key.app_ids]
             own = sorted(key.access_key for key in of_app if len(key.app_ids) == 1)
             if not conn.execute(delete(apps).where(apps.c.app_id == app_id)).rowcount:

@@ -4,6 +4,7 @@ Settings name them, too, so nothing else is imported here: commands start faster
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from sluice.core.callbacks import EventKind
 
@@ -48,7 +49,10 @@ def events_of(names: Iterable[str]) -> tuple[str, ...]:
     events = []
     for name in dict.fromkeys(names):
         if name not in EVENT_NAMES:
-            raise ValueError(f"there is no event {name[:64]!r}")
+            close = get_close_matches(name[:64], sorted(EVENT_NAMES), n=1)
+            raise ValueError(
+                f"there is no event {name[:64]!r}" + (f"; did you mean {close[0]}?" if close else "")
+            )
         events.append(_KIND_BY_NAME.get(name, name))
     if not events:
         raise ValueError("must name at least one event")
