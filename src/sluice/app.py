@@ -192,10 +192,8 @@ async def _running(
                 natives = [
                     *sight.routes(operator),
                     native.routes(tasks, operator),
-                    native_apps.routes(registry, operator),
-                    native_app_callbacks.routes(callbacks, registry.apps, operator, time.time),
+                    *_app_routes(registry, callbacks, operator),
                     native_app_removal.routes(registry, tasks, rooms, operator, credentials.app_id),
-                    native_app_secrets.routes(registry, operator, time.time),
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
                     native_rooms.routes(rooms, operator),
@@ -226,6 +224,14 @@ async def _running(
     finally:
         await asyncio.gather(media.stop(), rooms.stop())
         shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _app_routes(registry: AppRegistry, callbacks: CallbackService, operator: Operator) -> list[APIRouter]:
+    return [
+        native_apps.routes(registry, operator),
+        native_app_callbacks.routes(callbacks, registry.apps, operator, time.time),
+        native_app_secrets.routes(registry, operator, time.time),
+    ]
 
 
 @asynccontextmanager

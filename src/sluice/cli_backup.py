@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sluice.exits import Misuse
 from sluice.local_node import DataOption, settings_with
 from sluice.progress import shown_progress
 from sluice.terminal import JsonOption, print_document
@@ -23,6 +24,8 @@ def backup(
     Database and credentials are in it. Keep sluice.toml and certificates
     yourself; they are not in there. The file is as secret as the keys.
     """
+    if not file.parent.is_dir():
+        raise Misuse(f"{file.parent}: there is no such folder")
     from sluice.store.backup import make_backup  # the database is needed here alone
 
     folder = settings_with({"data": data}).data
@@ -43,6 +46,8 @@ def restore(
 
     Its live tasks go on at the next start: let no other node do so.
     """
+    if not file.is_file():
+        raise Misuse(f"{file}: there is no such file")
     from sluice.store.backup import restore_backup
 
     folder = settings_with({"data": data}).data

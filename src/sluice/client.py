@@ -38,6 +38,10 @@ class NoNode(CallFailed):
     """Nobody is there, or somebody who is no node."""
 
 
+class BadAddress(CallFailed):
+    """No node can have this address."""
+
+
 class NothingThere(CallFailed):
     """The node does not know what was named."""
 
@@ -94,6 +98,11 @@ class Client:
         error = document.get("error")
         if error is not None:
             found: dict[str, Any] = error if isinstance(error, dict) else {}
+            if found.get("code") == "AccessRefused":
+                text = (
+                    f"the node at {self.url} does not take this admin token; name its data folder with --data"
+                )
+                raise CallFailed(text, document)
             kind = NothingThere if str(found.get("code")) in _NOT_FOUND else CallFailed
             raise kind(found.get("message") or "the node refused the call", document)
         return document
@@ -116,7 +125,7 @@ class Client:
         except ValueError:  # an unclosed [ or a port that is no number
             usable = False
         if not usable or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
-            raise CallFailed(f"{self.url!r} is no address of a node; write it as http://host:port")
+            raise BadAddress(f"{self.url!r} is no address of a node; write it as http://host:port")
         return parts.netloc
 
     def _trust(self) -> list[urllib.request.BaseHandler]:

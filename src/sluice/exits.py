@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from sluice.client import NoNode, NothingThere
+from sluice.client import BadAddress, NoNode, NothingThere
 from sluice.core.errors import NotFound, SluiceError
 from sluice.store.errors import NoDataFolder
 
@@ -36,6 +36,7 @@ class Exit(IntEnum):
 #: The first class that fits decides.
 _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
     (Misuse, Exit.MISUSE),
+    (BadAddress, Exit.MISUSE),
     (NoNode, Exit.NO_NODE),
     (NoDataFolder, Exit.NO_NODE),
     (NothingThere, Exit.NOT_FOUND),

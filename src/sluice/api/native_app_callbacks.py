@@ -4,6 +4,7 @@ The same registrations as of `CreateCallback` and its siblings. Events themselve
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -64,7 +65,7 @@ class RegistrationList(Document):
     registrations: list[RegistrationDocument]
 
 
-def routes(callbacks: Callbacks, apps: Apps, operator: Operator, clock: Any) -> APIRouter:
+def routes(callbacks: Callbacks, apps: Apps, operator: Operator, clock: Callable[[], float]) -> APIRouter:
     """To be included in the application without a prefix. `clock` tells Unix seconds."""
     api = operators_router(operator, "/apps/{app_id}/callbacks")
 
