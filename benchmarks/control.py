@@ -27,7 +27,7 @@ from benchmarks.report import percentile, print_table, write_json
 from sluice.client import Client
 from sluice.core.apps import AccessKey, App
 from sluice.core.ids import AppId
-from sluice.store.credentials import read_credentials
+from sluice.store.credentials_file import read_credentials
 from sluice.wire.signature import RequestHead, parse_query, sign
 from sluice.wire.token import Grant, Privilege, make
 

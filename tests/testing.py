@@ -19,7 +19,13 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Connection, create_engine, event, insert, select
 from sqlalchemy.pool import StaticPool
 
-from sluice.core.callbacks import CallbackNotFound, EventKind, Registration, RegistrationRefused
+from sluice.core.callbacks import (
+    CallbackNotFound,
+    EventKind,
+    NotRegistered,
+    Registration,
+    RegistrationRefused,
+)
 from sluice.core.errors import AccessRefused, BadInput, TaskNotFound
 from sluice.core.ids import AppId, BotId, BusinessId, PeerId, RoomId, RunId, TaskId, UserId, new_run_id
 from sluice.core.lifecycle import Reason, State
@@ -147,8 +153,15 @@ class FakeTasks:
         ordered = sorted(latest.values(), key=self.runs.index, reverse=newest_first)
         return ordered[offset : offset + limit]
 
-    async def list_documents(self, *, limit: int, offset: int) -> list[dict[str, object]]:
-        return [_document(task) for task in reversed(self.runs)][offset : offset + limit]
+    async def list_documents(
+        self, *, limit: int, offset: int, begins: str = "", app_id: AppId | None = None
+    ) -> list[dict[str, object]]:
+        wanted = [
+            task
+            for task in reversed(self.runs)
+            if task.id.startswith(begins) and app_id in (None, task.app_id)
+        ]
+        return [_document(task) for task in wanted][offset : offset + limit]
 
     async def document(self, run_id: RunId) -> dict[str, object]:
         return _document(self._run(run_id))
@@ -531,21 +544,33 @@ class FakeCallbacks:
     async def registrations(self, app_id: AppId) -> list[Registration]:
         return [self.registered[key] for key in sorted(self.registered) if key[0] == app_id]
 
-    async def list_documents(self, status: str | None, *, limit: int, offset: int) -> list[dict[str, object]]:
-        wanted = [document for document in self.documents if status in (None, document["state"])]
+    async def list_documents(
+        self, status: str | None, *, limit: int, offset: int, begins: str = "", app_id: AppId | None = None
+    ) -> list[dict[str, object]]:
+        wanted = [
+            document
+            for document in self.documents
+            if status in (None, document["state"])
+            and str(document["event_id"]).startswith(begins)
+            and app_id in (None, document.get("app_id"))
+        ]
         return wanted[offset : offset + limit]
 
-    async def replay(self, event_id: str) -> dict[str, object]:
+    async def document(self, event_id: str) -> dict[str, object]:
         for document in self.documents:
             if document["event_id"] == event_id:
-                self.replayed.append(event_id)
                 return document
         raise CallbackNotFound(f"there is no event {event_id}")
+
+    async def replay(self, event_id: str) -> dict[str, object]:
+        document = await self.document(event_id)
+        self.replayed.append(event_id)
+        return document
 
     def _changeable(self, app_id: AppId, business_id: BusinessId) -> Registration:
         registration = self.registered.get((app_id, business_id))
         if registration is None:
-            raise RegistrationRefused("callback does not exist")
+            raise NotRegistered("callback does not exist")
         if registration.from_config:
             raise RegistrationRefused("this callback is set in sluice.toml")
         return registration

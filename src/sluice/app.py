@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,9 @@ from sluice.api import (
     health,
     metrics,
     native,
+    native_app_callbacks,
+    native_app_removal,
+    native_app_secrets,
     native_apps,
     native_bots,
     native_callbacks,
@@ -85,10 +88,12 @@ from sluice.rooms.port import Rooms
 from sluice.store.apps import AppRegistry
 from sluice.store.bans import BanList
 from sluice.store.bots import BotRegistry
-from sluice.store.credentials import Credentials, open_credentials
+from sluice.store.credentials import open_credentials
+from sluice.store.credentials_file import Credentials
 from sluice.store.folder import free_space, held
 from sluice.store.probe import StoreProbe
 from sluice.store.thread import Store, sqlite_url
+from sluice.store.whereabouts import Whereabouts, of_this_process
 from sluice.tasks.capacity import NodeCapacity
 from sluice.tasks.media_pool import MediaPool
 from sluice.tasks.port import Tasks
@@ -133,14 +138,28 @@ async def run_node(settings: Settings) -> AsyncIterator[Node]:
     share = share_of_callers(descriptors, http.most_connections)
     # First what another node or program may hold, before anything is begun that would have to be ended again.
     with (
-        held(settings.data),
+        held(settings.data) as hold,
         listening(listen.host, listen.port, http.tls) as listener,
         _listening_for_metrics(settings) as for_metrics,
     ):
         async with _running(settings, listener, for_metrics, share) as node:
+            with suppress(OSError):  # on a full disk commands have to be told where it is
+                hold.tell(_whereabouts(settings, node))
             log.info("the node serves", url=node.url, release=__version__)
             yield node
         log.info("the node has stopped")
+
+
+def _whereabouts(settings: Settings, node: Node) -> Whereabouts:
+    """What commands are told. Where callers see the node is the operator's to say; without it, a node that
+    listens at every address is seen at the one that its media has."""
+    http, public = settings.http, settings.rooms.public_ip
+    seen = node.url
+    if public and settings.listen.host in ("0.0.0.0", "::"):
+        name = f"[{public[0]}]" if ":" in public[0] else public[0]
+        seen = f"{urlsplit(node.url).scheme}://{name}:{urlsplit(node.url).port}"
+    certificate = None if http.tls is None else http.tls[0]
+    return of_this_process(node.url, http.base_url or seen, certificate)
 
 
 @asynccontextmanager
@@ -173,7 +192,8 @@ async def _running(
                 natives = [
                     *sight.routes(operator),
                     native.routes(tasks, operator),
-                    native_apps.routes(registry, operator),
+                    *_app_routes(registry, callbacks, operator),
+                    native_app_removal.routes(registry, tasks, rooms, operator, credentials.app_id),
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
                     native_rooms.routes(rooms, operator),
@@ -204,6 +224,14 @@ async def _running(
     finally:
         await asyncio.gather(media.stop(), rooms.stop())
         shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _app_routes(registry: AppRegistry, callbacks: CallbackService, operator: Operator) -> list[APIRouter]:
+    return [
+        native_apps.routes(registry, operator),
+        native_app_callbacks.routes(callbacks, registry.apps, operator, time.time),
+        native_app_secrets.routes(registry, operator, time.time),
+    ]
 
 
 @asynccontextmanager

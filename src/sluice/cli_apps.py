@@ -1,5 +1,5 @@
-"""``sluice app`` and ``sluice key``: who may call a running node. Secrets are printed once, and are read from
-files: command lines are seen by everybody on the machine."""
+"""``sluice app``: the apps of a running node. Secrets are printed once, and are read from files:
+everybody on the machine sees command lines."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,29 +8,19 @@ from urllib.parse import quote
 
 import typer
 
-from sluice.terminal import (
-    NODE_URL,
-    DataOption,
-    JsonOption,
-    UrlOption,
-    client_with,
-    given,
-    load_credentials,
-    node_client,
-    print_document,
-    print_rows,
-    read_secret,
-    switch,
-)
+from sluice.exits import Misuse
+from sluice.local_node import DataOption, UrlOption, reach
+from sluice.secret_files import read_secret, read_text
+from sluice.short_names import app_id as whole_app_id
+from sluice.terminal import JsonOption, given, print_document, print_rows
 
 app_cli = typer.Typer(no_args_is_help=True, help="Apps of a running node.")
-key_cli = typer.Typer(no_args_is_help=True, help="Access keys of a running node, which sign API calls.")
 
 
 @app_cli.command("list")
-def app_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """All apps, oldest first."""
-    document = node_client(url, data).native("GET", "/apps")
+def app_list(url: UrlOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Lists all apps, the oldest first."""
+    document = reach(url, data).client.native("GET", "/apps")
     print_rows(document, "apps", ("app_id", "relay", "push"), as_json)
 
 
@@ -42,14 +32,14 @@ def app_create(
     secret_key_file: Annotated[
         Path | None, typer.Option(help="File with the access key's secret. Default: random")
     ] = None,
-    url: UrlOption = NODE_URL,
+    url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Makes an app and its first access key, and prints their secrets this once."""
     wanted = {"app_id": app_id, "app_key": read_secret(app_key_file)}
     wanted |= {"access_key": access_key, "secret_key": read_secret(secret_key_file)}
-    print_document(node_client(url, data).native("POST", "/apps", given(wanted)), as_json)
+    print_document(reach(url, data).client.native("POST", "/apps", given(wanted)), as_json)
 
 
 class Switch(StrEnum):
@@ -59,7 +49,10 @@ class Switch(StrEnum):
 
 @app_cli.command("set")
 def app_set(
-    app_id: Annotated[str | None, typer.Argument(help="Default: the app of credentials.json")] = None,
+    app_id: Annotated[
+        str | None,
+        typer.Argument(help="App, by its id or the beginning of it. Default: the app of credentials.json"),
+    ] = None,
     relay: Annotated[Switch | None, typer.Option(help="Streams may be relayed into rooms.")] = None,
     push: Annotated[Switch | None, typer.Option(help="Streams may be pushed out.")] = None,
     user_agent: Annotated[
@@ -69,88 +62,44 @@ def app_set(
         list[str] | None,
         typer.Option(help="'Name: value' that sources are asked with, or @FILE of such lines; '' for none."),
     ] = None,
-    url: UrlOption = NODE_URL,
+    url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Switches features of an app, and says what its sources are asked with; tasks that run go on."""
-    credentials = load_credentials(data)
     wanted: dict[str, object] = {"relay": relay and relay is Switch.ON, "push": push and push is Switch.ON}
     wanted |= {"user_agent": user_agent, "headers": None if header is None else _headers(header)}
-    path = f"/apps/{quote(app_id or credentials.app_id, safe='')}"
-    print_document(client_with(url, credentials).native("PATCH", path, given(wanted)), as_json)
+    node = reach(url, data)
+    path = f"/apps/{quote(whole_app_id(node, app_id), safe='')}"
+    print_document(node.client.native("PATCH", path, given(wanted)), as_json)
 
 
 def _headers(texts: list[str]) -> dict[str, str]:
+    """Raises Misuse."""
     lines: list[str] = []
-    try:
-        for text in texts:
-            lines += Path(text[1:]).read_text().splitlines() if text.startswith("@") else [text]
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(str(error), param_hint="--header") from error
+    for text in texts:
+        lines += read_text(Path(text[1:])).splitlines() if text.startswith("@") else [text]
     pairs = [line.partition(":") for line in lines if line.strip()]
     if not all(colon for _, colon, _ in pairs):
-        raise typer.BadParameter("write 'Name: value'", param_hint="--header")
+        raise Misuse("--header: write 'Name: value'")
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-@key_cli.command("list")
-def key_list(
-    app: Annotated[str | None, typer.Option(help="Only those of this app.")] = None,
-    url: UrlOption = NODE_URL,
+@app_cli.command("delete")
+def app_delete(
+    app_id: Annotated[str, typer.Argument(help="App, by its id or the beginning of it.")],
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop its live tasks. Without it they keep the app.")
+    ] = False,
+    url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Access keys without their secrets, oldest first."""
-    path = "/keys" if app is None else f"/keys?app_id={quote(app, safe='')}"
-    document = node_client(url, data).native("GET", path)
-    print_rows(document, "keys", ("access_key", "enabled", "app_ids"), as_json)
+    """Deletes an app for ever, with its bots, channels, callbacks, bans, and the keys that reach it alone.
 
-
-@key_cli.command("create")
-def key_create(
-    app: Annotated[
-        list[str] | None, typer.Option(help="App that it may reach. Default: the app of credentials.json")
-    ] = None,
-    access_key: Annotated[str | None, typer.Option(help="Its name. Default: random")] = None,
-    secret_key_file: Annotated[
-        Path | None, typer.Option(help="File with its secret. Default: random")
-    ] = None,
-    session_token_file: Annotated[
-        Path | None, typer.Option(help="File with a session token that each call must carry. Default: none")
-    ] = None,
-    url: UrlOption = NODE_URL,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Makes an access key and prints its secret this once."""
-    credentials = load_credentials(data)
-    wanted = {"app_ids": app or [credentials.app_id], "access_key": access_key}
-    wanted |= {"secret_key": read_secret(secret_key_file), "session_token": read_secret(session_token_file)}
-    print_document(client_with(url, credentials).native("POST", "/keys", given(wanted)), as_json)
-
-
-@key_cli.command("disable")
-def key_disable(
-    access_key: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
-) -> None:
-    """Refuses the key until it is enabled again."""
-    switch(node_client(url, data), _key_path(access_key), as_json, enabled=False)
-
-
-@key_cli.command("enable")
-def key_enable(
-    access_key: str, url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False
-) -> None:
-    """Accepts the key again."""
-    switch(node_client(url, data), _key_path(access_key), as_json, enabled=True)
-
-
-@key_cli.command("revoke")
-def key_revoke(access_key: str, url: UrlOption = NODE_URL, data: DataOption = None) -> None:
-    """Deletes the key for ever."""
-    node_client(url, data).native("DELETE", _key_path(access_key))
-
-
-def _key_path(access_key: str) -> str:
-    return f"/keys/{quote(access_key, safe='')}"
+    Everybody leaves its rooms, and its tokens are worth nothing any more. Tasks
+    that have ended stay listed.
+    """
+    node = reach(url, data)
+    path = f"/apps/{quote(whole_app_id(node, app_id), safe='')}{'?stop=true' if stop else ''}"
+    print_document(node.client.native("DELETE", path), as_json)

@@ -2,15 +2,18 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluice.doctor import examine
-from sluice.doctor.finding import Finding, Level
-from sluice.terminal import DataOption, JsonOption, out, print_json, settings_with
+from sluice.exits import Exit
+from sluice.local_node import DataOption, settings_with
+from sluice.terminal import JsonOption, Style, print_json, say
 
-_STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.BAD: "red"}
+if TYPE_CHECKING:
+    from sluice.doctor.finding import Finding
+
+_STYLES = {"ok": Style.GREEN, "warning": Style.YELLOW, "bad": Style.RED}
 
 
 def doctor(
@@ -27,9 +30,14 @@ def doctor(
 ) -> None:
     """Checks ports, addresses, clock, disk, limits, codecs, database and proxies; changes nothing.
 
-    Other settings come from SLUICE_* variables and ./sluice.toml, as for `serve`. A node may run meanwhile.
-    Exit status 1: something is bad, and a node would not start or would serve nobody.
+    Other settings come from SLUICE_* variables and ./sluice.toml, as for
+    `serve`. A node may run meanwhile. Exit status 1: something is bad, and a
+    node would not start or would serve nobody.
     """
+    # They need all that a node needs: other commands start in half the time.
+    from sluice.doctor import examine
+    from sluice.doctor.finding import Level
+
     given = {"data": data, "listen": listen, "media_port": media_port}
     settings = settings_with({**given, "public_ip": tuple(public_ip) if public_ip else None})
     findings = []
@@ -41,11 +49,10 @@ def doctor(
     if as_json:
         print_json({"ok": not is_bad, "findings": [asdict(finding) for finding in findings]})
     if is_bad:
-        sys.exit(1)
+        sys.exit(Exit.FAILED)
 
 
-def _print(finding: Finding) -> None:
-    out.print(f"{finding.level:7}", style=_STYLES[finding.level], end="  ", highlight=False)
+def _print(finding: "Finding") -> None:
+    say(f"{finding.level:7}", _STYLES[finding.level.value], end="  ")
     advice = f" → {finding.advice}" if finding.advice else ""
-    text = f"{finding.check}: {finding.text}{advice}"
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    say(f"{finding.check}: {finding.text}{advice}")

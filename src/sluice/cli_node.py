@@ -4,30 +4,23 @@ from typing import Any
 
 import typer
 
-from sluice.terminal import (
-    NODE_URL,
-    DataOption,
-    JsonOption,
-    UrlOption,
-    node_client,
-    print_document,
-    print_rows,
-)
+from sluice.local_node import DataOption, UrlOption, reach
+from sluice.terminal import JsonOption, print_document, print_rows
 
 node_cli = typer.Typer(no_args_is_help=True, help="A running node.")
 process_cli = typer.Typer(no_args_is_help=True, help="The processes of a running node.")
 
 
 @node_cli.command("show")
-def node_show(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Version, health, load, and what it carries."""
-    print_document(node_client(url, data).native("GET", "/node"), as_json)
+def node_show(url: UrlOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Shows version, health, load, and what the node carries."""
+    print_document(reach(url, data).client.native("GET", "/node"), as_json)
 
 
 @process_cli.command("list")
-def process_list(url: UrlOption = NODE_URL, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """The node first, then rooms and media."""
-    document = node_client(url, data).native("GET", "/processes")
+def process_list(url: UrlOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Lists the processes of a node: itself first, then rooms and media."""
+    document = reach(url, data).client.native("GET", "/processes")
     # Only for people: with --json the node's document is printed as it is.
     shown = {"processes": [_row(process) for process in document["processes"]]}
     names = (

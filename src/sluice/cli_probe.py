@@ -9,16 +9,11 @@ import typer
 
 from sluice.core.plan import codec_title
 from sluice.core.tasks import MediaType, StreamMode
-from sluice.terminal import (
-    NODE_URL,
-    DataOption,
-    JsonOption,
-    UrlOption,
-    given,
-    node_client,
-    print_json,
-    print_lines,
-)
+from sluice.exits import Exit
+from sluice.local_node import DataOption, UrlOption, reach
+from sluice.progress import shown_progress
+from sluice.short_names import app_id
+from sluice.terminal import JsonOption, given, print_json, print_lines
 
 
 class _Media(StrEnum):
@@ -49,25 +44,34 @@ def probe(  # noqa: PLR0913 - every field is an option
     ] = None,
     bitrate: Annotated[int | None, typer.Option(help="kbit/s of transcoded pictures, at most.")] = None,
     app: Annotated[
-        str | None, typer.Option(help="App with whose user agent and headers the source is asked.")
+        str | None,
+        typer.Option(
+            help="App, by its id or the beginning of it, whose user agent and headers the source gets."
+        ),
     ] = None,
-    url: UrlOption = NODE_URL,
+    url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Says what a source is and what would be played of it, within 5 s and without a task. Exits 1 where
-    nothing can be played."""
+    """Says what a source is and what would be played of it, within 5 s and without a task.
+
+    Exit status 1: nothing can be played.
+    """
     wanted = {"url": source, "media_type": int(_MEDIA[media]), "width": width, "height": height}
-    wanted |= {"frame_rate": frame_rate, "bitrate_kbps": bitrate, "app_id": app}
+    wanted |= {"frame_rate": frame_rate, "bitrate_kbps": bitrate}
     if mode is not None:
         wanted["stream_mode"] = int(_MODES[mode])
-    document = node_client(url, data).native("POST", "/probe", given(wanted))
+    node = reach(url, data)
+    wanted["app_id"] = None if app is None else app_id(node, app)
+    with shown_progress() as tell:
+        tell("looking at the source", 0, 0)
+        document = node.client.native("POST", "/probe", given(wanted))
     if as_json:
         print_json(document)
     else:
         print_lines(_lines(document))
     if not any(found["plan"] for found in document["modes"].values()):
-        sys.exit(1)
+        sys.exit(Exit.FAILED)
 
 
 def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:

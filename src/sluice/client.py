@@ -2,9 +2,12 @@
 
 import http.client
 import json
+import re
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -17,6 +20,8 @@ _TIMEOUT_S = 15.0
 _TOO_LONG, _LONG_URL = (400, 414, 431), 4000
 #: The statuses and longest text of an answer without JSON: see `_refusal_of`.
 _REFUSALS, _LONGEST_REFUSAL = (421, 503), 400
+#: Codes of the native API for what is not there.
+_NOT_FOUND = frozenset({"NotFound", "TaskNotFound", "CallbackNotFound", "NotRegistered"})
 #: The ends of names of ids and addresses in the contract, which stay texts even if they look like numbers.
 _TEXT_NAMES = ("Id", "Token", "Url", "URL")
 
@@ -29,16 +34,34 @@ class CallFailed(SluiceError):
         self.document = document
 
 
+class NoNode(CallFailed):
+    """Nobody is there, or somebody who is no node."""
+
+
+class BadAddress(CallFailed):
+    """No node can have this address."""
+
+
+class NothingThere(CallFailed):
+    """The node does not know what was named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`url` is the node's address; the native API needs `admin_token`, signed calls need `key`."""
+    """`url` is the node's address; the native API needs `admin_token`, signed calls need `key`. `origin` says
+    where the address comes from. With a `certificate` (a PEM file) the node has to show the first one in it,
+    whatever name that is made out to."""
 
     url: str
     key: AccessKey
     admin_token: str
+    origin: str = ""
+    certificate: Path | None = None
 
-    def call(self, action: str, version: str, params: dict[str, Any], now: float) -> dict[str, Any]:
-        """The answer's envelope. Raises CallFailed."""
+    def call(
+        self, action: str, version: str, params: dict[str, Any], now: float, signer: str | None = None
+    ) -> dict[str, Any]:
+        """The answer's envelope. With `signer`, an app, the node itself signs. Raises CallFailed."""
         query = {"Action": action, "Version": version}
         reading = action.startswith(("List", "Get"))
         if reading:
@@ -49,11 +72,14 @@ class Client:
         if not reading:
             headers["Content-Type"] = "application/json"
         head = RequestHead("GET" if reading else "POST", "/", parse_query(encoded), tuple(headers.items()))
-        headers |= sign(head, body, self.key, now)
+        if signer is None:
+            headers |= sign(head, body, self.key, now)
+        else:
+            headers |= self._signed_by_node(signer, head.method, encoded, headers, body)
         document = self._send(f"{self.url}/?{encoded}", head.method, headers, body)
         metadata = document.get("ResponseMetadata")
         if not isinstance(metadata, dict):
-            raise CallFailed(f"{self.url} is no sluice node: its answer has no ResponseMetadata", document)
+            raise NoNode(f"{self.url} is no sluice node: its answer has no ResponseMetadata", document)
         error = metadata.get("Error")
         if isinstance(error, dict):
             raise CallFailed(f"{error.get('Code')}: {error.get('Message')}", document)
@@ -71,9 +97,25 @@ class Client:
             raise CallFailed(f"the node has nothing at {path}: is a name empty, or has it a slash?", document)
         error = document.get("error")
         if error is not None:
-            text = error.get("message") if isinstance(error, dict) else None
-            raise CallFailed(text or "the node refused the call", document)
+            found: dict[str, Any] = error if isinstance(error, dict) else {}
+            if found.get("code") == "AccessRefused":
+                text = (
+                    f"the node at {self.url} does not take this admin token; name its data folder with --data"
+                )
+                raise CallFailed(text, document)
+            kind = NothingThere if str(found.get("code")) in _NOT_FOUND else CallFailed
+            raise kind(found.get("message") or "the node refused the call", document)
         return document
+
+    def _signed_by_node(
+        self, app_id: str, method: str, query: str, headers: dict[str, str], body: bytes
+    ) -> dict[str, str]:
+        wanted = {"method": method, "query": query, "host": headers["Host"], "body": body.decode()}
+        if "Content-Type" in headers:
+            wanted["content_type"] = headers["Content-Type"]
+        path = f"/apps/{quote(app_id, safe='')}/signatures"
+        found: dict[str, str] = self.native("POST", path, wanted)["headers"]
+        return found
 
     def _host(self) -> str:
         """The node's host, with the port if the address names one. Raises CallFailed."""
@@ -83,15 +125,31 @@ class Client:
         except ValueError:  # an unclosed [ or a port that is no number
             usable = False
         if not usable or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
-            raise CallFailed(f"{self.url!r} is no address of a node; write it as http://host:port")
+            raise BadAddress(f"{self.url!r} is no address of a node; write it as http://host:port")
         return parts.netloc
+
+    def _trust(self) -> list[urllib.request.BaseHandler]:
+        """Raises NoNode for a certificate that cannot be read."""
+        if self.certificate is None:
+            return []
+        try:
+            context = ssl.create_default_context(cadata=_first_certificate(self.certificate.read_text()))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise NoNode(
+                f"{self.certificate}, the certificate of the node at {self.url}, cannot be read ({why}); "
+                "name the address of the node with --url"
+            ) from error
+        context.check_hostname = False  # this one certificate is compared, not a name
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return [urllib.request.HTTPSHandler(context=context)]
 
     def _send(self, url: str, method: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - the operator's own node
             url, data=body or None, headers=headers, method=method
         )
         # Never through a proxy of the environment: the address is the node's own.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *self._trust())
         try:
             with opener.open(request, timeout=_TIMEOUT_S) as response:
                 status, data = response.status, response.read() or b"{}"
@@ -100,8 +158,9 @@ class Client:
                 status, data = error.code, error.read()
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "reason", error)
-            raise CallFailed(
-                f"no node answers at {self.url} ({getattr(why, 'strerror', None) or why}); "
+            named = f", which {self.origin} names," if self.origin else ""
+            raise NoNode(
+                f"no node answers at {self.url}{named} ({getattr(why, 'strerror', None) or why}); "
                 "name its address with --url, or start one with: sluice serve"
             ) from error
         try:
@@ -112,9 +171,25 @@ class Client:
                     f"the call is too long: its address has {len(url)} characters, which {self.url} does not "
                     f"take (HTTP {status})"
                 ) from error
+            refusal = _refusal_of(status, data)
+            if refusal:
+                raise CallFailed(refusal) from error
             text = f"{self.url} is no sluice node: it does not answer with JSON (HTTP {status})"
-            raise CallFailed(_refusal_of(status, data) or text) from error
+            raise NoNode(text) from error
         return document if isinstance(document, dict) else {"Result": document}
+
+
+def _first_certificate(pem: str) -> str:
+    """Raises ValueError."""
+    found = re.search("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", pem, re.DOTALL)
+    if found is None:
+        raise ValueError("there is none in it")
+    return found.group()
+
+
+def room_page(url: str, app_id: str, room_id: str, token: str) -> str:
+    """The address of the page that shows a room. What stands behind the # no browser sends to a server."""
+    return f"{url}/room#{urlencode({'app': app_id, 'room': room_id, 'token': token})}"
 
 
 def _refusal_of(status: int, data: bytes) -> str:

@@ -4,12 +4,13 @@ Each part receives only its own frozen dataclass. A bad value raises a BadInput 
 (`--listen`, `SLUICE_LISTEN`, `sluice.toml: listen`) and the rule that it broke.
 """
 
+import difflib
 import ipaddress
 import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,14 +19,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from sluice.api.admission import AdmissionLimits
-from sluice.api.hosts import host_name
 from sluice.api.proxies import is_prefix
-from sluice.callbacks.forms.volcengine import events_of
+from sluice.callbacks.forms.volcengine_events import events_of
 from sluice.core.bots import NO_LIMITS, StreamLimits
 from sluice.core.callbacks import LONG_RETRY, VENDOR_RETRY, Registration, RetryPlan
 from sluice.core.errors import BadInput
-from sluice.core.fairness import PEER_SEATS, SeatLimits
+from sluice.core.fairness import PEER_SEATS, AdmissionLimits, SeatLimits
+from sluice.core.hosts import host_name
 from sluice.core.ice_servers import IceServer, parse_ice_server
 from sluice.core.ids import AppId, BusinessId, is_valid_id
 from sluice.core.limits import (
@@ -445,7 +445,9 @@ def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
     place = places.get(str(name), str(name))
     if first["type"] == "extra_forbidden":
         model = _Callback if inside else _Raw
-        return BadInput(place, f"there is no such setting; there are {', '.join(model.model_fields)}")
+        unknown = str(inside[-1] if inside else name)
+        meant = _meant(unknown, model.model_fields) or f"there are {', '.join(model.model_fields)}"
+        return BadInput(place, f"there is no such setting; {meant}")
     rule = _rule_of(first)
     if inside:  # in one of several, counted from 1; the value may be a secret
         number, *field = inside
@@ -456,6 +458,23 @@ def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
     # An option that may be given several times makes a tuple.
     shown = ", ".join(map(str, given)) if isinstance(given, tuple) else repr(given)
     return BadInput(place, f"{rule}; it is {shown}")
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A text for each SLUICE_* variable that is no setting; Kubernetes makes some for a service `sluice`."""
+    known = {f"SLUICE_{name.upper()}" for name in _Raw.model_fields} | {"SLUICE_URL"}
+    unknown = [name for name in environ if name.startswith("SLUICE_") and name not in known]
+    return [
+        f"{name} is no setting and is not used" + (f"; {meant}" if (meant := _meant(name, known)) else "")
+        for name in sorted(unknown)
+        if not re.fullmatch("SLUICE_(SERVICE_(HOST|PORT)|PORT)(_.*)?", name)
+    ]
+
+
+def _meant(unknown: str, names: Iterable[str]) -> str:
+    """Asks for the nearest name; empty if none is near."""
+    close = difflib.get_close_matches(unknown.replace("-", "_"), sorted(names), n=1)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 def _rule_of(error: ErrorDetails) -> str:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlencode
 
 import av
 from aiohttp import web
@@ -21,9 +20,10 @@ from av.filter import Graph
 from av.video.frame import PictureType
 
 from sluice.app import Node, run_node
-from sluice.client import Client
+from sluice.client import Client, room_page
 from sluice.config import ListenSettings, Settings
 from sluice.core.apps import AccessKey, App
+from sluice.core.progress import Progress, untold
 from sluice.wire.token import Grant, Privilege, make
 
 ROOM, USER = "demo", "sample-clip"
@@ -37,10 +37,7 @@ async def running_demo(settings: Settings) -> AsyncIterator[tuple[Node, str]]:
     """A node with the sample clip playing in a room, and the page's address. Raises SluiceError, OSError."""
     media = replace(settings.media, allow_networks=(*settings.media.allow_networks, "127.0.0.0/8"))
     settings = replace(settings, media=media, listen=ListenSettings("127.0.0.1", settings.listen.port))
-    clip = settings.data / "sample.mp4"
-    if not clip.exists():
-        settings.data.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(make_clip, clip)
+    clip = await asyncio.to_thread(make_clip_in, settings.data)
     async with serve_file(clip) as clip_url, run_node(settings) as node:
         now = int(time.time())
         client = Client(
@@ -58,9 +55,8 @@ async def running_demo(settings: Settings) -> AsyncIterator[tuple[Node, str]]:
         }
         await asyncio.to_thread(client.call, "StartRelayStream", "2023-11-01", params, time.time())
         viewer = token_of(node, f"viewer-{secrets.token_hex(3)}", {Privilege.SUBSCRIBE: 0}, now)
-        fragment = urlencode({"app": node.credentials.app_id, "room": ROOM, "token": viewer})
         try:
-            yield node, f"{node.url}/room#{fragment}"
+            yield node, room_page(node.url, node.credentials.app_id, ROOM, viewer)
         finally:
             stop = {"AppId": node.credentials.app_id, "RoomId": ROOM, "TaskId": params["TaskId"]}
             await asyncio.to_thread(client.call, "StopRelayStream", "2023-11-01", stop, time.time())
@@ -75,7 +71,16 @@ def token_of(node: Node, user: str, privileges: dict[Privilege, int], now: int) 
 # --- the sample clip --------------------------------------------------------------------------------------
 
 
-def make_clip(path: Path) -> None:
+def make_clip_in(folder: Path, tell: Progress = untold) -> Path:
+    """The sample clip in this folder, made if it is not there yet; `tell` is told how far that is."""
+    clip = folder / "sample.mp4"
+    if not clip.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        make_clip(clip, tell)
+    return clip
+
+
+def make_clip(path: Path, tell: Progress = untold) -> None:
     """Ten seconds of a moving test picture (720p, 25 fps, H.264 without B-frames) with a tone (AAC)."""
     unfinished = path.with_suffix(".part")
     with av.open(str(unfinished), "w", format="mp4", options={"movflags": "faststart"}) as container:
@@ -84,8 +89,9 @@ def make_clip(path: Path) -> None:
         video.bit_rate = 1_000_000
         video.options = {"preset": "veryfast", "tune": "zerolatency", "profile": "main", "g": "50", "bf": "0"}
         audio = container.add_stream("aac", rate=48_000, layout="stereo")
-        for frame in _pictures():
+        for number, frame in enumerate(_pictures()):
             container.mux(video.encode(frame))
+            tell("making the sample clip", number, _CLIP_S * FRAME_RATE)
         container.mux(video.encode(None))
         for sound in _tone():
             container.mux(audio.encode(sound))

@@ -1,64 +1,74 @@
-"""What all commands share: the options for a node, its client, printing for people or as JSON."""
+"""What all commands print, for people or as one JSON document.
+
+Colours are for terminals alone, and for none that asks for none (https://no-color.org). Nothing is cut to the
+width of a terminal: an id that is cut is worth nothing. Whoever stops reading ends the command.
+"""
 
 import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
 
-from sluice.client import Client
-from sluice.config import Settings, load_settings
-from sluice.core.apps import AccessKey
-from sluice.core.errors import BadInput
-from sluice.store.credentials import Credentials, read_credentials
+from sluice.exits import Exit
 
-out = Console()
-err = Console(stderr=True)
-
-DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. Default: ./data")]
-UrlOption = Annotated[str, typer.Option("--url", envvar="SLUICE_URL", help="Address of the node.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-NODE_URL = "http://127.0.0.1:8080"
 #: The most characters of a text that may be shortened.
 _LONGEST = 24
 
 
-def settings_with(flags: Mapping[str, object]) -> Settings:
-    return load_settings(flags, os.environ, Path("sluice.toml"))
+class Style(Enum):
+    BOLD = "1"
+    RED = "31"
+    GREEN = "32"
+    YELLOW = "33"
 
 
-def load_credentials(data: Path | None) -> Credentials:
-    """The credentials of the data folder's node."""
-    return read_credentials(settings_with({"data": data}).data)
-
-
-def client_with(url: str, credentials: Credentials) -> Client:
-    key = AccessKey(credentials.access_key, credentials.secret_key, frozenset())
-    return Client(url.rstrip("/"), key, credentials.admin_token)
-
-
-def node_client(url: str, data: Path | None) -> Client:
-    """A client with the credentials of the data folder."""
-    return client_with(url, load_credentials(data))
-
-
-def switch(client: Client, path: str, as_json: bool, *, enabled: bool) -> None:
-    """Enables or disables what is at `path`, and prints it."""
-    print_document(client.native("PATCH", path, {"enabled": enabled}), as_json)
-
-
-def read_secret(path: Path | None) -> str | None:
-    """The text of the file, without the end of its line."""
+def say(text: str, style: Style | None = None, *, end: str = "\n") -> None:
+    """To standard output. Ends the command where nobody reads it any more."""
     try:
-        return None if path is None else path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise BadInput(str(path), f"cannot be read: {why}") from error
+        sys.stdout.write(_styled(sys.stdout, text, style) + end)
+    except BrokenPipeError:
+        leave_unread()
+
+
+def tell(text: str, style: Style | None = None) -> None:
+    """To standard error, one line for people."""
+    try:
+        sys.stderr.write(_styled(sys.stderr, printable(text), style) + "\n")
+    except OSError:  # nobody is there to be told
+        return
+
+
+def flush() -> None:
+    """What was said has arrived when it returns."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        leave_unread()
+
+
+def leave_unread() -> NoReturn:
+    # What is left in the buffer goes nowhere; the interpreter would complain of it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(Exit.UNREAD)
+
+
+def _styled(stream: TextIO, text: str, style: Style | None) -> str:
+    return f"\x1b[{style.value}m{text}\x1b[0m" if style is not None and is_colourful(stream) else text
+
+
+def is_colourful(stream: TextIO) -> bool:
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("", "dumb")
+    return not plain and stream.isatty()
+
+
+def on_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def given(wanted: Mapping[str, object]) -> dict[str, object]:
@@ -66,19 +76,26 @@ def given(wanted: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+def print_json(document: Mapping[str, Any]) -> None:
+    say(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def print_document(document: dict[str, Any], as_json: bool) -> None:
+def print_document(document: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    # No rich table: it would cut a secret to the width of the terminal.
     width = max(map(len, document), default=0)
     for name, value in document.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        out.print(f"{name:{width}}  {text}", soft_wrap=True, markup=False, highlight=False)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        say(f"{name:{width}}  {printable(text)}".rstrip())
+
+
+def print_text(name: str, text: str, as_json: bool) -> None:
+    """One text alone, for scripts that take it as it is."""
+    if as_json:
+        print_json({name: text})
+    else:
+        say(text)
 
 
 def print_lines(lines: Iterable[tuple[str, str]]) -> None:
@@ -86,7 +103,7 @@ def print_lines(lines: Iterable[tuple[str, str]]) -> None:
     rows = [(word, printable(text)) for word, text in lines]
     width = max((len(word) for word, _ in rows), default=0)
     for word, text in rows:
-        out.print(f"{word:{width}}  {text}", soft_wrap=True, markup=False, highlight=False)
+        say(f"{word:{width}}  {text}")
 
 
 def printable(text: str) -> str:
@@ -94,12 +111,8 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def on_terminal() -> bool:
-    return sys.stdout.isatty()
-
-
 def print_rows(
-    document: dict[str, Any],
+    document: Mapping[str, Any],
     name: str,
     columns: Sequence[str],
     as_json: bool,
@@ -117,9 +130,13 @@ def print_rows(
         lines.append([_shortened(cell) if column in short else cell for column, cell in cells.items()])
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for n, line in enumerate(lines):
-        # No rich table: it would cut an id to the width of the terminal, or to 80 in a pipe.
-        text = "  ".join(map(set_cell_size, line, widths)).rstrip()
-        out.print(text, style="" if n else "bold", soft_wrap=True, markup=False, highlight=False)
+        say("  ".join(map(set_cell_size, line, widths)).rstrip(), None if n else Style.BOLD)
+
+
+def tell_of_more(rows: Collection[object], limit: int, what: str) -> None:
+    """A list that is as long as it may be seldom is all there is."""
+    if len(rows) >= limit:
+        tell(f"sluice: these are the first {limit} {what}; --limit shows more")
 
 
 def _shortened(text: str) -> str:
@@ -131,4 +148,4 @@ def _cell(value: object) -> str:
         return "on" if value else "off"
     if value is None:
         return ""
-    return printable(", ".join(value) if isinstance(value, list) else str(value))
+    return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))

@@ -16,7 +16,7 @@ import psutil
 
 from sluice.client import Client
 from sluice.core.apps import AccessKey, App
-from sluice.store.credentials import Credentials, read_credentials
+from sluice.store.credentials_file import Credentials, read_credentials
 from sluice.wire.token import Grant, Privilege, make
 
 _DEADLINE_S = 30.0

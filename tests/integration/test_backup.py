@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from sluice.cli import cli
 from sluice.core.errors import SluiceError
 from sluice.store.backup import make_backup, restore_backup
-from sluice.store.credentials import Credentials, open_credentials, read_credentials
+from sluice.store.credentials import open_credentials
+from sluice.store.credentials_file import Credentials, read_credentials
 from sluice.store.errors import BackupError, FolderError, StoreError
 from sluice.store.folder import held
 from sluice.store.tasks import insert_task, live_tasks

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, func, select
 
 from sluice.core.apps import Apps
 from sluice.store.apps import AppRegistry
-from sluice.store.credentials import Credentials, open_credentials, read_credentials
+from sluice.store.credentials import open_credentials
+from sluice.store.credentials_file import Credentials, read_credentials
 from sluice.store.errors import CredentialsError
 from sluice.store.schema import apps
 from sluice.store.thread import Store, sqlite_url

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sluice.callbacks.forms.form import NobodyRegistered
-from sluice.callbacks.forms.volcengine import EVENT_NAMES, EVENT_TYPES, VolcengineForm, events_of, names_of
+from sluice.callbacks.forms.volcengine import VolcengineForm
+from sluice.callbacks.forms.volcengine_events import EVENT_NAMES, EVENT_TYPES, events_of, names_of
 from sluice.core.callbacks import LONG_RETRY, EventKind, Registration
 from sluice.core.ids import AppId, BusinessId
 from sluice.core.plan import ONLY_H264_IS_COPIED

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sluice import cli_apps as module
+from sluice.exits import Misuse
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, list[dict[str, Any]]]:
@@ -18,8 +19,8 @@ def _run(monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, list[dict
         bodies.append(body)
         return {}
 
-    monkeypatch.setattr(module, "load_credentials", lambda data: SimpleNamespace(app_id="mine"))
-    monkeypatch.setattr(module, "client_with", lambda url, credentials: SimpleNamespace(native=native))
+    node = SimpleNamespace(client=SimpleNamespace(native=native), credentials=SimpleNamespace(app_id="mine"))
+    monkeypatch.setattr(module, "reach", lambda url, data: node)
     return CliRunner().invoke(module.app_cli, ["set", *options]).exit_code, bodies
 
 
@@ -35,6 +36,10 @@ def test_what_sources_are_asked_with(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert _run(monkeypatch) == (0, [{}])
 
 
-@pytest.mark.parametrize("header", ["Referer", "@/no/such/file"])
-def test_what_is_no_header(monkeypatch: pytest.MonkeyPatch, header: str) -> None:
-    assert _run(monkeypatch, "--header", header) == (2, [])
+@pytest.mark.parametrize(
+    ("header", "why"), [("Referer", "--header: write 'Name: value'"), ("@/no/such/file", "/no/such/file: ")]
+)
+def test_what_is_no_header(monkeypatch: pytest.MonkeyPatch, header: str, why: str) -> None:
+    monkeypatch.setattr(module, "reach", lambda url, data: pytest.fail("it was sent"))
+    with pytest.raises(Misuse, match=f"^{why}"):
+        module.app_set(header=[header])

@@ -1,11 +1,15 @@
 """``sluice task control``: what it asks of the node."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from sluice import cli as module
+from sluice import cli_tasks
+
+RUN = "run_" + "5" * 20
 
 
 class Node:
@@ -29,7 +33,7 @@ class Node:
 )
 def test_control(monkeypatch: pytest.MonkeyPatch, options: list[str], body: dict[str, Any]) -> None:
     node = Node()
-    monkeypatch.setattr(module, "node_client", lambda url, data: node)
-    result = CliRunner().invoke(module.cli, ["task", "control", "run/1", *options, "--json"])
+    monkeypatch.setattr(cli_tasks, "reach", lambda url, data: SimpleNamespace(client=node))
+    result = CliRunner().invoke(module.cli, ["task", "control", RUN, *options, "--json"])
     assert result.exit_code == 0, result.output
-    assert node.calls == [("POST", "/tasks/run%2F1/control", body)]
+    assert node.calls == [("POST", f"/tasks/{RUN}/control", body)]

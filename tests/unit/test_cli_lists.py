@@ -1,12 +1,13 @@
 """What lists look like: whole ids at any width, pushes beside relays, and nothing that a terminal obeys."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from sluice import cli as module
-from sluice import terminal
+from sluice import cli_tasks, terminal
 
 RUN = "run_" + "5" * 32
 RELAY = {
@@ -30,7 +31,7 @@ class Node:
 
 @pytest.fixture(autouse=True)
 def node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "node_client", lambda url, data: Node())
+    monkeypatch.setattr(cli_tasks, "reach", lambda url, data: SimpleNamespace(client=Node()))
 
 
 def test_a_line_for_each_task_and_nothing_is_cut() -> None:

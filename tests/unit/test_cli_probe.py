@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from sluice import cli, cli_probe
 
+APP = "661e0000000000000000543c"
 OPUS = {"codec": "opus", "sample_rate": 48000, "channels": 2, "bitrate_kbps": 128}
 COPIED = {"codec": "h264", "width": 1920, "height": 1080, "frame_rate": 25.0, "bitrate_kbps": 4500}
 
@@ -102,7 +104,7 @@ class Node:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, node: Node, *options: str) -> tuple[int, str]:
-    monkeypatch.setattr(cli_probe, "node_client", lambda url, data: node)
+    monkeypatch.setattr(cli_probe, "reach", lambda url, data: SimpleNamespace(client=node))
     result = CliRunner().invoke(cli.cli, ["probe", *options])
     return result.exit_code, result.output
 
@@ -113,7 +115,7 @@ def run(monkeypatch: pytest.MonkeyPatch, node: Node, *options: str) -> tuple[int
         ([], {}),
         (["--media", "audio", "--mode", "copy"], {"media_type": 1, "stream_mode": 1}),
         (["--mode", "transcode", "--width", "640", "--height", "360"], {"width": 640, "height": 360}),
-        (["--frame-rate", "30", "--bitrate", "800", "--app", "a"], {"frame_rate": 30, "bitrate_kbps": 800}),
+        (["--frame-rate", "30", "--bitrate", "800", "--app", APP], {"frame_rate": 30, "bitrate_kbps": 800}),
     ],
 )
 def test_what_it_asks(monkeypatch: pytest.MonkeyPatch, options: list[str], more: dict[str, Any]) -> None:

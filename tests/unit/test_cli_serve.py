@@ -8,8 +8,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from sluice import cli as module
+from sluice import serving
 from sluice.config import Settings
-from sluice.terminal import settings_with
+from sluice.local_node import settings_with
 
 OPTIONS = {
     "data": "folder",
@@ -43,22 +44,8 @@ def command(name: str) -> Any:
 
 def test_every_option_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     served: list[Settings] = []
-
-    def run(main: Any) -> None:
-        main.close()
-
-    def serve(settings: Settings, log_file: object) -> Any:
-        served.append(settings)
-
-        async def nothing() -> None:
-            pass
-
-        return nothing()
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sluice.cli.uvloop.run", run)
-    monkeypatch.setattr(module, "_serve", serve)
-    monkeypatch.setattr(module, "configure_logging", lambda *settings: None)
+    monkeypatch.setattr(serving, "serve_until_stopped", served.append)
     flags = [part for name, value in OPTIONS.items() for part in (f"--{name.replace('_', '-')}", value)]
     flags += ["--public-ip", "203.0.113.7", "--public-ip", "2001:db8::1"]
     flags += ["--allow-unsigned-bodies", "--require-registered-channels"]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sluice.api.admission import AdmissionLimits
 from sluice.config import (
     BotSettings,
     HttpSettings,
@@ -19,7 +18,7 @@ from sluice.config import (
 from sluice.core.bots import StreamLimits
 from sluice.core.callbacks import VENDOR_RETRY
 from sluice.core.errors import BadInput
-from sluice.core.fairness import SeatLimits
+from sluice.core.fairness import AdmissionLimits, SeatLimits
 
 
 @pytest.fixture
@@ -158,7 +157,7 @@ def test_an_option_that_is_given_often_is_shown_as_it_was_written(toml: Path) ->
 @pytest.mark.parametrize(
     ("text", "field", "rule"),
     [
-        ("media_prot = 1", "sluice.toml: media_prot", "there is no such setting; there are data, listen,"),
+        ("media_prot = 1", "sluice.toml: media_prot", "there is no such setting; did you mean media_port?"),
         ("public_ip = [1]", "sluice.toml: public_ip", "a list of texts"),
         ("media_port = 1.5", "sluice.toml: media_port", "must be a whole number"),
         ("listen = ", "sluice.toml", "not valid TOML"),

@@ -6,9 +6,10 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from sluice.api.hosts import KnownHosts, host_name
+from sluice.api.hosts import KnownHosts
 from sluice.api.proxies import TrustedProxies
 from sluice.api.refusals import Refusals
+from sluice.core.hosts import host_name
 from tests.unit.asgi import Answer, call
 
 BOTS = "/chatroom/"

@@ -1,6 +1,7 @@
 """`/api/v1/node` and `/api/v1/processes`: what each process told last, and nothing that it did not tell."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -128,7 +129,7 @@ def test_the_commands(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
         def native(self, method: str, path: str) -> Any:
             return get(app, f"/api/v1{path}").json()
 
-    monkeypatch.setattr(cli_node, "node_client", lambda url, data: Node())
+    monkeypatch.setattr(cli_node, "reach", lambda url, data: SimpleNamespace(client=Node()))
     listed = CliRunner().invoke(cli.cli, ["process", "list"])
     head, _, room, media = listed.output.splitlines()
     assert head.split()[:2] == ["name", "pid"]

@@ -59,7 +59,7 @@ class Node:
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
         self.store = MemoryStore()
-        self.apps = Apps()
+        self.apps = Apps([App(APP, "key")])
         self.state = NodeState()
         self.counts = Counts()
         self._begin()

@@ -11,7 +11,7 @@ import pytest
 
 from sluice.api.volcengine.actions import action_table
 from sluice.api.volcengine.gateway import Gateway
-from sluice.callbacks.forms.volcengine import EVENT_NAMES
+from sluice.callbacks.forms.volcengine_events import EVENT_NAMES
 from sluice.core.apps import AccessKey, App, Apps
 from sluice.core.ids import AppId, BusinessId
 from sluice.wire.signature import RequestHead, parse_query, sign

@@ -7,10 +7,11 @@ import pytest
 from starlette.routing import Router
 from structlog.testing import capture_logs
 
-from sluice.api.admission import Admission, AdmissionLimits
+from sluice.api.admission import Admission
 from sluice.api.whep import routes
 from sluice.core.apps import App, Apps
 from sluice.core.errors import BadInput, RoomError
+from sluice.core.fairness import AdmissionLimits
 from sluice.core.ids import AppId, RoomId, UserId
 from sluice.core.rooms import StreamIndex, WatchOffer
 from sluice.process.state import NodeState

@@ -7,26 +7,13 @@ others do at the same address.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from sluice.api.refusals import Refusals
 from sluice.core.errors import LimitReached
-from sluice.core.fairness import STREAM_SEATS, Holder, Rate, SeatLimits, Seats, TooOften, network_of
-from sluice.core.limits import MOST_ADDRESS_JOINS, MOST_FAILED_LOGINS, MOST_TOKEN_JOINS
+from sluice.core.fairness import AdmissionLimits, Holder, Rate, Seats, TooOften, network_of
 from sluice.process.state import NodeState
-
-
-@dataclass(frozen=True, slots=True)
-class AdmissionLimits:
-    """`token_joins` and `address_joins`: offers in a minute of a user at one address, and of an address.
-    `failed_logins`: invalid tokens of an address in a minute. `streams`: event streams."""
-
-    token_joins: int = MOST_TOKEN_JOINS
-    address_joins: int = MOST_ADDRESS_JOINS
-    failed_logins: int = MOST_FAILED_LOGINS
-    streams: SeatLimits = STREAM_SEATS
 
 
 def address_of(request: HTTPConnection) -> str:

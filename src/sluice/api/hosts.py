@@ -9,7 +9,6 @@ the browser has compared the name already.
 """
 
 import ipaddress
-import re
 from collections.abc import Iterable
 
 from starlette.requests import HTTPConnection
@@ -18,20 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sluice.api.proxies import is_forwarded
 from sluice.api.refusals import Refusals
+from sluice.core.hosts import host_name
 
-_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
 #: Paths whose calls are signed, or that reveal nothing.
 _OPEN = ("", "/", "/healthz", "/readyz")
 #: Ends of names that the DNS gives to nobody (RFC 6761, 6762 and 8375; ICANN has set `internal` aside):
 #: machines found by mDNS, services of Kubernetes, `host.docker.internal`.
 _PRIVATE = (".localhost", ".local", ".home.arpa", ".internal")
 _WHY = "the node does not answer to this name"
-
-
-def host_name(host: str) -> str | None:
-    """The name in a header Host, without port and brackets; None if it is malformed."""
-    found = _HOST.fullmatch(host.strip())
-    return found["name"].strip("[]").rstrip(".").lower() if found else None
 
 
 class KnownHosts:

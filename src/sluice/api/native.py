@@ -2,7 +2,7 @@
 
 Bearer of `/api/v1` is the admin token. Every failure is `{"error": {"code", "message"}}`; the class of an
 error of the core decides code and status, in one table. The documents are those of `tasks.port`.
-Other resources are siblings (`native_apps`, `native_bots`, `native_callbacks`, `native_node`).
+Other resources are siblings (`native_apps`, `native_bots`, `native_callbacks`, `native_node`, …).
 """
 
 import math
@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message
 
 from sluice.api.operator import Operator
-from sluice.core.callbacks import CallbackNotFound
+from sluice.core.callbacks import CallbackNotFound, NotRegistered, RegistrationRefused
 from sluice.core.errors import (
     AccessRefused,
     BadInput,
@@ -32,7 +32,7 @@ from sluice.core.errors import (
     Unavailable,
 )
 from sluice.core.fairness import TooOften
-from sluice.core.ids import RunId
+from sluice.core.ids import AppId, RunId
 from sluice.core.limits import MOST_NATIVE_BODY_BYTES
 from sluice.core.tasks import FULL_VOLUME, PlaybackChange
 from sluice.tasks.port import Tasks
@@ -53,6 +53,13 @@ class Document(BaseModel):
     """A body or an answer of the operator's resources; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+#: Which rows of a list are asked for.
+OfApp = Annotated[str | None, Query(max_length=128, description="Only those of this app.")]
+Begins = Annotated[
+    str, Query(pattern=r"^[a-zA-Z0-9_\-]{0,64}$", description="Only those whose ids begin so.")
+]
 
 
 class TaskList(BaseModel):
@@ -91,7 +98,9 @@ _STATUS: tuple[tuple[type[SluiceError], int], ...] = (
     (AccessRefused, 401),
     (NotFound, 404),
     (CallbackNotFound, 404),
+    (NotRegistered, 404),
     (NotNow, 409),
+    (RegistrationRefused, 409),
     (TooOften, 429),
     (Overloaded, 503),
     (Unavailable, 503),
@@ -127,7 +136,7 @@ class NativeRoute(APIRoute):
                 return _failure(BadInput("body", str(error.detail)))
             except RequestValidationError as error:
                 first = error.errors()[0]
-                return _failure(BadInput(str(first["loc"][-1]), first["msg"]))
+                return _failure(BadInput(str(first["loc"][-1]), first["msg"].removeprefix("Value error, ")))
             except SluiceError as error:
                 return _failure(error)
 
@@ -164,8 +173,12 @@ def routes(tasks: Tasks, operator: Operator) -> APIRouter:
     async def list_tasks(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        app_id: OfApp = None,
+        begins: Begins = "",
     ) -> TaskList:
-        return TaskList(tasks=await tasks.list_documents(limit=limit, offset=offset))
+        of_app = None if app_id is None else AppId(app_id)
+        found = await tasks.list_documents(limit=limit, offset=offset, begins=begins, app_id=of_app)
+        return TaskList(tasks=found)
 
     @api.get("/{id}", summary="One task")
     async def show_task(id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator
 
-from sluice.api.native import Document, operators_router
+from sluice.api.native import Document, OfApp, operators_router
 from sluice.api.operator import Operator
 from sluice.core.errors import BadInput, NotFound
 from sluice.core.ids import AppId, RoomId, is_valid_id
@@ -41,13 +41,17 @@ def routes(rooms: RoomEngine, operator: Operator) -> APIRouter:
 
     @api.get("", summary="Rooms with somebody in them")
     async def list_rooms(
-        after: Annotated[str | None, AfterValidator(_read_place), Query()] = None, limit: _Limit = 100
+        after: Annotated[str | None, AfterValidator(_read_place), Query()] = None,
+        limit: _Limit = 100,
+        app_id: OfApp = None,
     ) -> RoomPage:
-        app_id, _, room_id = (after or "").partition("/")
-        place = (AppId(app_id), RoomId(room_id)) if after else None
+        of_app, _, room_id = (after or f"{app_id or ''}/").partition("/")
+        place = (AppId(of_app), RoomId(room_id)) if of_app else None
         found = await rooms.rooms(place, limit)
-        last = f"{found[-1].app_id}/{found[-1].room_id}" if len(found) == limit else None
-        return RoomPage(rooms=list(found), next=last)
+        # They come in the order of apps, so that those of one app are together.
+        shown = [room for room in found if app_id in (None, room.app_id)]
+        last = f"{shown[-1].app_id}/{shown[-1].room_id}" if len(shown) == limit else None
+        return RoomPage(rooms=shown, next=last)
 
     @api.get("/{app_id}/{room_id}", summary="One room: users, streams and peers")
     async def show_room(

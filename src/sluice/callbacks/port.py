@@ -24,8 +24,15 @@ class Callbacks(Protocol):
         """All of the app; the one of the whole app comes first."""
         ...
 
-    async def list_documents(self, status: str | None, *, limit: int, offset: int) -> list[dict[str, object]]:
-        """Waiting, dead and delivered events, newest first."""
+    async def list_documents(
+        self, status: str | None, *, limit: int, offset: int, begins: str = "", app_id: AppId | None = None
+    ) -> list[dict[str, object]]:
+        """Waiting, dead and delivered events, newest first, of one app or of all; with `begins` those whose
+        ids begin so."""
+        ...
+
+    async def document(self, event_id: str) -> dict[str, object]:
+        """One event. Raises CallbackNotFound."""
         ...
 
     async def replay(self, event_id: str) -> dict[str, object]:

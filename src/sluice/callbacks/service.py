@@ -34,6 +34,7 @@ from sluice.store.outbox import (
     PENDING,
     OutboxEntry,
     count_waiting,
+    find_entry,
     list_entries,
     pending_destinations,
     purge,
@@ -133,25 +134,23 @@ class CallbackService:
     async def registrations(self, app_id: AppId) -> list[Registration]:
         return await self._store.run(lambda conn: registrations.list_of(conn, app_id))
 
-    async def list_documents(self, status: str | None, *, limit: int, offset: int) -> list[dict[str, object]]:
+    async def list_documents(
+        self, status: str | None, *, limit: int, offset: int, begins: str = "", app_id: AppId | None = None
+    ) -> list[dict[str, object]]:
         def read(conn: Connection) -> list[dict[str, object]]:
-            entries = list_entries(conn, status, limit=limit, offset=offset)
+            entries = list_entries(conn, status, limit=limit, offset=offset, begins=begins, app_id=app_id)
             destinations = {entry.destination for entry in entries}
             receivers = {name: registrations.find_at(conn, name) for name in destinations}
             return [_document(entry, receivers[entry.destination]) for entry in entries]
 
         return await self._store.run(read)
 
+    async def document(self, event_id: str) -> dict[str, object]:
+        return await self._store.run(lambda conn: _told(conn, event_id, find_entry(conn, event_id)))
+
     async def replay(self, event_id: str) -> dict[str, object]:
         now = self._clock()
-
-        def begin_anew(conn: Connection) -> dict[str, object]:
-            entry = replay(conn, event_id, now)
-            if entry is None:
-                raise CallbackNotFound(f"there is no event {event_id}; delivered ones are kept for a time")
-            return _document(entry, registrations.find_at(conn, entry.destination))
-
-        return await self._store.run(begin_anew)
+        return await self._store.run(lambda conn: _told(conn, event_id, replay(conn, event_id, now)))
 
     async def figures(self) -> Readings:
         """What waits; nothing when the store does not say it in time."""
@@ -215,6 +214,13 @@ class CallbackService:
 
     async def _purge_some(self, status: str, before: float) -> int:
         return await self._store.run(lambda conn: purge(conn, status, before, limit=_PURGE_AT_ONCE))
+
+
+def _told(conn: Connection, event_id: str, entry: OutboxEntry | None) -> dict[str, object]:
+    """The native document of the event that was looked for. Raises CallbackNotFound."""
+    if entry is None:
+        raise CallbackNotFound(f"there is no event {event_id}; delivered ones are kept for a time")
+    return _document(entry, registrations.find_at(conn, entry.destination))
 
 
 def _document(entry: OutboxEntry, receiver: Registration | None) -> dict[str, object]:

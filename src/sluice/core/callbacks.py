@@ -85,6 +85,10 @@ class RegistrationRefused(SluiceError):
     culprit = Culprit.CALLER
 
 
+class NotRegistered(RegistrationRefused):
+    """There is no such registration."""
+
+
 class CallbackNotFound(SluiceError):
     culprit = Culprit.CALLER
 

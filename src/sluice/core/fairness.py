@@ -13,11 +13,14 @@ from sluice.core.errors import LimitReached
 from sluice.core.limits import (
     FIRST_BACK_OFF_S,
     LONGEST_BACK_OFF_S,
+    MOST_ADDRESS_JOINS,
     MOST_ADDRESS_PEERS,
     MOST_ADDRESS_STREAMS,
+    MOST_FAILED_LOGINS,
     MOST_RATED_CALLERS,
     MOST_ROOM_PEERS,
     MOST_ROOM_STREAMS,
+    MOST_TOKEN_JOINS,
     MOST_TOKEN_PEERS,
     MOST_TOKEN_STREAMS,
     MOST_USER_PEERS,
@@ -182,3 +185,14 @@ class BackOff:
                 )
         if len(self._tries) > MOST_RATED_CALLERS:
             del self._tries[next(iter(self._tries))]
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionLimits:
+    """`token_joins` and `address_joins`: offers in a minute of a user at one address, and of an address.
+    `failed_logins`: invalid tokens of an address in a minute. `streams`: event streams."""
+
+    token_joins: int = MOST_TOKEN_JOINS
+    address_joins: int = MOST_ADDRESS_JOINS
+    failed_logins: int = MOST_FAILED_LOGINS
+    streams: SeatLimits = STREAM_SEATS

@@ -13,6 +13,7 @@ from sluice.core.limits import MOST_HOST_CHARS, MOST_LABEL_CHARS
 
 _NO_HOST = re.compile(r"[\x00-\x20\x7f#/:<>?@\[\\\]^|%]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_HEADER = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
 _PORT = re.compile(r"0*([0-9]{1,5})")
 
 
@@ -90,3 +91,9 @@ def _port(text: str, default: int) -> int:
     if not 0 < port < 65536:
         raise ValueError("its port must be 1 to 65535")
     return port
+
+
+def host_name(host: str) -> str | None:
+    """The name in a header Host, without port and brackets; None if it is malformed."""
+    found = _HEADER.fullmatch(host.strip())
+    return found["name"].strip("[]").rstrip(".").lower() if found else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from sluice.core.errors import SluiceError
 from sluice.core.limits import LEAST_FREE_BYTES
 from sluice.doctor.finding import Finding, bad, ok, warning
-from sluice.store.credentials import FILE_NAME, read_credentials
+from sluice.store.credentials_file import FILE_NAME, read_credentials
 from sluice.store.folder import is_held, refusal
 from sluice.store.migrate import newest_revision, refuse_newer
 from sluice.store.thread import DATABASE_NAME

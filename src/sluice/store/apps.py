@@ -16,16 +16,18 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sluice.core.apps import AccessKey, App, Apps, Feature
-from sluice.core.errors import BadInput, NotFound, SluiceError
+from sluice.core.errors import BadInput, NotFound, NotNow, SluiceError
 from sluice.core.ids import AppId
 from sluice.core.request_headers import RequestHeaders
 from sluice.process.owned import own
 from sluice.store.errors import StoreTrouble
-from sluice.store.schema import access_key_apps, access_keys, apps, revisions
+from sluice.store.schema import access_key_apps, access_keys, apps, revisions, tasks
 from sluice.store.thread import Store
 
 _POLL_S = 2.0
 _REVISION = "apps"
+#: Of live tasks that keep an app from being deleted.
+_NAMED_TASKS = 3
 _T = TypeVar("_T")
 
 log = structlog.get_logger()
@@ -42,6 +44,14 @@ class KeyRecord:
     key: AccessKey
     enabled: bool
     created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedApp:
+    """`live`: how many tasks of it were live; `keys`: those that reached it alone, and are gone with it."""
+
+    live: int
+    keys: tuple[str, ...]
 
 
 def new_app(app_id: str | None = None, app_key: str | None = None) -> App:
@@ -123,6 +133,11 @@ def _app_of(row: Row[Any]) -> AppRecord:
     return AppRecord(App(AppId(row.app_id), row.app_key, features, headers), row.created_at)
 
 
+def _live_tasks(conn: Connection, app_id: AppId) -> list[str]:
+    query = select(tasks.c.id).where(tasks.c.app_id == app_id, tasks.c.ended_at.is_(None))
+    return list(conn.scalars(query.order_by(tasks.c.created_at)))
+
+
 def _revision(conn: Connection) -> int:
     return conn.execute(select(revisions.c.number).where(revisions.c.name == _REVISION)).scalar() or 0
 
@@ -195,6 +210,27 @@ class AppRegistry:
             return _app_of(row)
 
         return await self._change(change)
+
+    async def delete_app(self, app_id: AppId, *, with_live_tasks: bool = False) -> RemovedApp:
+        """Deletes it with all that is its own, but for rows of tasks. Raises NotFound, and NotNow for an app
+        with live tasks, unless the caller ends them."""
+
+        def remove(conn: Connection) -> RemovedApp:
+            live = _live_tasks(conn, app_id)
+            if live and not with_live_tasks:
+                named = ", ".join(live[:_NAMED_TASKS]) + (", …" if len(live) > _NAMED_TASKS else "")
+                raise NotNow(
+                    f"tasks of app {app_id} are live: {len(live)} ({named}); stop them first, or have them "
+                    "stopped (--stop, or stop=true)"
+                )
+            of_app = [record.key for record in list_keys(conn) if app_id in record.key.app_ids]
+            own = sorted(key.access_key for key in of_app if len(key.app_ids) == 1)
+            if not conn.execute(delete(apps).where(apps.c.app_id == app_id)).rowcount:
+                raise NotFound(f"there is no app {app_id}")
+            conn.execute(delete(access_keys).where(access_keys.c.access_key.in_(own)))
+            return RemovedApp(len(live), tuple(own))
+
+        return await self._change(remove)
 
     async def create_key(self, key: AccessKey) -> KeyRecord:
         """Raises NotFound for an app that does not exist, BadInput for a key that exists already."""

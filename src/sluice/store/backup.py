@@ -5,6 +5,7 @@ in credentials.json alone. The copy is SQLite's own (https://sqlite.org/backup.h
 meanwhile and need not know. A backup is as secret as what is in it: only its owner may read it.
 """
 
+import io
 import json
 import os
 import sqlite3
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from sluice import __version__
-from sluice.store.credentials import FILE_NAME, read_credentials
+from sluice.core.progress import Progress, untold
+from sluice.store.credentials_file import FILE_NAME, read_credentials
 from sluice.store.errors import BackupError
 from sluice.store.folder import LOCK_NAME, held
 from sluice.store.migrate import refuse_newer
@@ -49,7 +51,9 @@ class Restored:
     aside: Path | None
 
 
-def make_backup(data: Path, file: Path, now: float, *, force: bool = False) -> Contents:
+def make_backup(
+    data: Path, file: Path, now: float, *, force: bool = False, tell: Progress = untold
+) -> Contents:
     """Packs the folder of a node, which may be running, into `file`; with `force` in place of one that is
     there. The file is complete or not there. Raises StoreError, BackupError, CredentialsError and OSError."""
     read_credentials(data)
@@ -60,19 +64,22 @@ def make_backup(data: Path, file: Path, now: float, *, force: bool = False) -> C
         raise BackupError(f"{file} is there already; name another file, or replace it with --force")
     with _beside(file) as folder:
         copy = folder / DATABASE_NAME
+        tell("copying the database", 0, 0)
         _copy(database, copy)
         contents = _examine(copy, str(database))
         facts = {"format": _FORMAT, "release": __version__, "revision": contents.revision, "made_at": now}
         (folder / _FACTS_NAME).write_text(json.dumps(facts))
         packed = folder / "packed"
         with _private(packed) as handle:
-            _pack(handle, [folder / _FACTS_NAME, copy, data / FILE_NAME], now)
+            _pack(handle, [folder / _FACTS_NAME, copy, data / FILE_NAME], now, tell)
         packed.replace(file)
     _sync(file.parent)
     return contents
 
 
-def restore_backup(file: Path, data: Path, now: float, *, force: bool = False) -> Restored:
+def restore_backup(
+    file: Path, data: Path, now: float, *, force: bool = False, tell: Progress = untold
+) -> Restored:
     """Puts a backup into a data folder that no node is using. What is there is replaced with `force` alone,
     and kept in a folder inside. Raises StoreError (also for a backup of a newer release), BackupError,
     FolderError and OSError; then nothing has changed."""
@@ -84,7 +91,8 @@ def restore_backup(file: Path, data: Path, now: float, *, force: bool = False) -
                 "replace them with --force, which keeps them in a folder of their own"
             )
         with _beside(data / DATABASE_NAME) as folder:
-            _unpack(file, folder)
+            _unpack(file, folder, tell)
+            tell("looking at the database", 0, 0)
             contents = _examine(folder / DATABASE_NAME, str(file))
             _check_pair(file, folder)
             aside = _put_aside(data, before, now)
@@ -159,16 +167,28 @@ def _check_pair(file: Path, folder: Path) -> None:
 # --- the file ---------------------------------------------------------------------------------------------
 
 
-def _pack(handle: IO[bytes], paths: list[Path], now: float) -> None:
+class _Told(io.RawIOBase):
+    """A file that tells how far it was read."""
+
+    def __init__(self, file: IO[bytes], size: int, doing: str, tell: Progress) -> None:
+        self._file, self._size, self._doing, self._tell = file, size, doing, tell
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(size)
+        self._tell(self._doing, self._file.tell(), self._size)
+        return piece
+
+
+def _pack(handle: IO[bytes], paths: list[Path], now: float, tell: Progress) -> None:
     with tarfile.open(fileobj=handle, mode="w:gz") as tar:
         for path in paths:
             member = tarfile.TarInfo(path.name)
             member.size, member.mode, member.mtime = path.stat().st_size, 0o600, int(now)
             with path.open("rb") as content:
-                tar.addfile(member, content)
+                tar.addfile(member, _Told(content, member.size, "packing", tell))
 
 
-def _unpack(file: Path, folder: Path) -> None:
+def _unpack(file: Path, folder: Path, tell: Progress) -> None:
     """Only the three files that a backup has, whatever else is in there and whatever it says of them."""
     missing = {_FACTS_NAME, DATABASE_NAME, FILE_NAME}
     try:
@@ -181,6 +201,7 @@ def _unpack(file: Path, folder: Path) -> None:
                 with _private(folder / member.name) as made:
                     while piece := content.read(1 << 20):
                         made.write(piece)
+                        tell("unpacking", made.tell(), member.size)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise BackupError(f"{file} is no backup of sluice, or is cut short: {error}") from error
     if missing:

@@ -4,6 +4,7 @@ SluiceError
 ├── StoreError         the database cannot be opened, refused a commit, or is closed
 │   └── StoreTrouble   … for a reason outside of sluice: it is locked, the disk is full, …
 ├── CredentialsError   credentials.json is missing, or does not fit together with the database
+│   └── NoDataFolder   … since no node has ever started there
 ├── FolderError        the data folder cannot be used, or another node uses it
 └── BackupError        a backup cannot be made or restored
 """
@@ -23,6 +24,10 @@ class StoreTrouble(StoreError, Unavailable):
 
 class CredentialsError(SluiceError):
     pass
+
+
+class NoDataFolder(CredentialsError):
+    """No node has ever started there."""
 
 
 class FolderError(SluiceError):

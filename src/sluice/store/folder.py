@@ -1,7 +1,8 @@
 """The data folder of a node: made where it is missing, and held by one node at a time.
 
 Two nodes on one folder would both play its tasks. The lock is the kernel's (flock), so it ends with the
-process, however that ends. The text in the file only tells people who holds it.
+process, however that ends. The text in the file only tells people and commands who holds it
+(`store.whereabouts`).
 """
 
 import errno
@@ -10,20 +11,35 @@ import os
 import pwd
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sluice.core.figures import DISK_FREE, Values
 from sluice.store.errors import FolderError
+from sluice.store.whereabouts import MOST_BYTES, Whereabouts, of_this_process, read_whereabouts
 
 LOCK_NAME = "node.lock"
-_LONGEST_HOLDER = 300
+#: A command that looks whether the lock is held holds it for a moment.
+_TRIES, _PAUSE_S = 5, 0.02
 _ADVICE = "mend that, or name another folder with --data"
 
 
+class Hold:
+    """A folder that this process holds."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def tell(self, where: Whereabouts) -> None:
+        """From now on this is what others read."""
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, where.text(), 0)
+
+
 @contextmanager
-def held(data: Path) -> Iterator[None]:
+def held(data: Path) -> Iterator[Hold]:
     """Holds the folder while the context is open. Raises FolderError if it cannot be used or is held."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,7 +48,12 @@ def held(data: Path) -> Iterator[None]:
         raise _unusable(data, error) from error
     try:
         _lock(data, handle)
-        yield
+        hold = Hold(handle)
+        try:
+            hold.tell(of_this_process())
+        except OSError as error:
+            raise _unusable(data, error) from error
+        yield hold
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)
@@ -40,17 +61,22 @@ def held(data: Path) -> Iterator[None]:
 
 def is_held(data: Path) -> bool:
     """Whether a node is using the folder. Nothing is changed."""
+    return holder(data) is not None
+
+
+def holder(data: Path) -> Whereabouts | None:
+    """The process that uses the folder, as far as it has told; None without one. Nothing is changed."""
     try:
         handle = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return read_whereabouts(os.pread(handle, MOST_BYTES, 0)) or Whereabouts(0, socket.gethostname())
     finally:
         os.close(handle)
-    return False
+    return None
 
 
 def refusal(data: Path) -> str | None:
@@ -66,26 +92,28 @@ def refusal(data: Path) -> str | None:
 
 
 def _lock(data: Path, handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()} {socket.gethostname()}".encode())
-    except BlockingIOError as error:
-        holder = os.read(handle, _LONGEST_HOLDER).decode(errors="replace")
-        raise FolderError(
-            f"the node{_named(holder)} is using {data}; stop it first, or give this one a folder of its own "
-            "with --data"
-        ) from error
-    except OSError as error:
-        raise _unusable(data, error) from error
+    for n in range(_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if n + 1 < _TRIES:
+                time.sleep(_PAUSE_S)
+                continue
+            named = _named(read_whereabouts(os.pread(handle, MOST_BYTES, 0)))
+            raise FolderError(
+                f"the node{named} is using {data}; stop it first, or give this one a folder of its own "
+                "with --data"
+            ) from error
+        except OSError as error:
+            raise _unusable(data, error) from error
+        return
 
 
-def _named(holder: str) -> str:
+def _named(found: Whereabouts | None) -> str:
     """The holder's process id, and the name of its machine or container if that is another one."""
-    pid, _, host = holder.partition(" ")
-    if not pid.isdecimal():
+    if found is None:
         return ""
-    return f" with pid {pid}" + (f" on {host}" if host and host != socket.gethostname() else "")
+    return f" with pid {found.pid}" + (f" on {found.host}" if found.host and found.is_elsewhere else "")
 
 
 def _unusable(data: Path, error: OSError) -> FolderError:

@@ -30,7 +30,7 @@ from sluice.core.callbacks import STALE_S, CallbackEvent, EventKind
 from sluice.core.ids import AppId
 from sluice.core.tasks import Dialect
 from sluice.store.registrations import find_for
-from sluice.store.schema import outbox
+from sluice.store.schema import begins_with, outbox
 from sluice.store.thread import wakeup
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
@@ -231,12 +231,29 @@ def count_waiting(conn: Connection) -> Waiting:
     return Waiting(pending, dead, conn.scalar(_OLDEST))
 
 
-def list_entries(conn: Connection, status: str | None, *, limit: int, offset: int) -> list[OutboxEntry]:
-    """Newest first."""
+def list_entries(
+    conn: Connection,
+    status: str | None,
+    *,
+    limit: int,
+    offset: int,
+    begins: str = "",
+    app_id: AppId | None = None,
+) -> list[OutboxEntry]:
+    """Newest first. None: of any status, of any app. With `begins` those whose ids begin so."""
     query = select(outbox).order_by(outbox.c.id.desc()).limit(limit).offset(offset)
     if status is not None:
         query = query.where(outbox.c.status == status)
+    if app_id is not None:
+        query = query.where(outbox.c.app_id == app_id)
+    if begins:
+        query = query.where(begins_with(outbox.c.event_id, begins))
     return [_entry_of(row) for row in conn.execute(query)]
+
+
+def find_entry(conn: Connection, event_id: str) -> OutboxEntry | None:
+    row = conn.execute(select(outbox).where(outbox.c.event_id == event_id)).one_or_none()
+    return None if row is None else _entry_of(row)
 
 
 def replay(conn: Connection, event_id: str, now: float) -> OutboxEntry | None:

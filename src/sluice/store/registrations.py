@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
-from sluice.core.callbacks import Registration, RegistrationRefused
+from sluice.core.callbacks import NotRegistered, Registration, RegistrationRefused
 from sluice.core.errors import BadInput
 from sluice.core.ids import AppId, BusinessId
 from sluice.store.schema import apps, callback_registrations
@@ -98,7 +98,7 @@ def _find(conn: Connection, app_id: AppId, business_id: BusinessId) -> Registrat
 def _changeable(conn: Connection, app_id: AppId, business_id: BusinessId) -> Registration:
     registration = _find(conn, app_id, business_id)
     if registration is None:
-        raise RegistrationRefused("callback does not exist")
+        raise NotRegistered("callback does not exist")
     if registration.from_config:
         raise RegistrationRefused("this callback is set in sluice.toml of the server; it is changed there")
     return registration

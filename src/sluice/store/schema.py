@@ -5,12 +5,15 @@ declared for both. Times are Unix seconds. A task has an `ended_at` exactly when
 `ended_at IS NULL` everywhere, and the indexes can use it.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Double,
     ForeignKey,
     Index,
@@ -25,6 +28,13 @@ from sqlalchemy import (
 from sluice.core.push import PushStage
 
 metadata = MetaData()
+
+
+def begins_with(column: Column[Any], text: str) -> ColumnElement[bool]:
+    """Whether the text of a column begins with this one, which is not empty. An index of the column serves
+    it, as none does LIKE, which takes capitals for small letters in SQLite."""
+    return (column >= text) & (column < text[:-1] + chr(ord(text[-1]) + 1))
+
 
 apps = Table(
     "apps",

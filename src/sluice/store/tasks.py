@@ -42,7 +42,7 @@ from sluice.core.run_events import Advance, CameTooLate, ChangeSpec, Persist, Pe
 from sluice.core.tasks import LISTED_S, Dialect, Kind, RelaySpec, S, Spec, Task
 from sluice.store.errors import StoreError
 from sluice.store.outbox import enqueue
-from sluice.store.schema import tasks
+from sluice.store.schema import begins_with, tasks
 
 log = structlog.get_logger()
 
@@ -403,9 +403,15 @@ def list_latest_by_room(
     return list(_readable(conn.execute(query, values), _task_of))
 
 
-def list_all(conn: Connection, *, offset: int, limit: int) -> list[TaskRecord]:
-    """Every run of every app, newest first."""
+def list_all(
+    conn: Connection, *, offset: int, limit: int, begins: str = "", app_id: AppId | None = None
+) -> list[TaskRecord]:
+    """The runs of every app, or of one, newest first; with `begins` those whose ids begin so."""
     newest = select(tasks).order_by(tasks.c.created_at.desc(), tasks.c.id)
+    if begins:
+        newest = newest.where(begins_with(tasks.c.id, begins))
+    if app_id is not None:
+        newest = newest.where(tasks.c.app_id == app_id)
     return list(_readable(conn.execute(newest.offset(offset).limit(limit)), _record_of))
 
 

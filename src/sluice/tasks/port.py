@@ -110,8 +110,11 @@ class Tasks(Protocol):
         """The latest run of each TaskId in the room, ended ones for 72 h."""
         ...
 
-    async def list_documents(self, *, limit: int, offset: int) -> list[dict[str, object]]:
-        """Native task documents, newest first."""
+    async def list_documents(
+        self, *, limit: int, offset: int, begins: str = "", app_id: AppId | None = None
+    ) -> list[dict[str, object]]:
+        """Native task documents, newest first, of one app or of all; with `begins` those whose ids begin
+        so."""
         ...
 
     async def document(self, run_id: RunId) -> dict[str, object]:

@@ -112,13 +112,13 @@ class TaskService:
         apps: Apps | None = None,
         terms: Terms | None = None,
     ) -> None:
-        """`apps` say what the sources of their tasks are asked with."""
+        """`apps` say what the sources of their tasks are asked with, and who may begin one; None: anybody."""
         terms = terms or Terms()
         self._store = store
         self._media = media
         self._rooms = rooms
         self._clock = clock
-        self._apps = apps or Apps()
+        self._apps = apps
         self._state, self._keep_s, self._capacity = terms.state, terms.keep_s, terms.capacity
         self._figures = TaskFigures(terms.counts)
         self._runs: dict[RunId, Run] = {}
@@ -217,6 +217,9 @@ class TaskService:
             self._figures.started(task)
             self._placement.begin(run, now)
             self._step(task.id, events.Time())
+            if self._apps is not None and self._apps.app(task.app_id) is None:
+                await self._remove(task.id)
+                raise AccessRefused(f"the app {task.app_id} was deleted meanwhile", known=True)
         return task, created
 
     async def _accept(self, asked: Task[S], limits: StreamLimits) -> tuple[Task[S], bool]:
@@ -320,8 +323,12 @@ class TaskService:
             )
         )
 
-    async def list_documents(self, *, limit: int, offset: int) -> list[dict[str, object]]:
-        records = await self._store.run(lambda conn: list_all(conn, offset=offset, limit=limit))
+    async def list_documents(
+        self, *, limit: int, offset: int, begins: str = "", app_id: AppId | None = None
+    ) -> list[dict[str, object]]:
+        records = await self._store.run(
+            lambda conn: list_all(conn, offset=offset, limit=limit, begins=begins, app_id=app_id)
+        )
         return await self._documents(records)
 
     async def document(self, run_id: RunId) -> dict[str, object]:
@@ -471,7 +478,7 @@ class TaskService:
 
     def _surroundings(self, run: Run) -> tuple[LinkAddress, float, RequestHeaders]:
         """Where its frames go, what time it is, and what its source is asked with."""
-        app = self._apps.app(run.task.app_id)
+        app = self._apps.app(run.task.app_id) if self._apps is not None else None
         link = self._rooms.link_of(run.task.app_id, run.task.room_id)
         return link, self._clock(), app.source_headers if app is not None else PLAIN
 

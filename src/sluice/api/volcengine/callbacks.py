@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AliasChoices, Field, WithJsonSchema
 
 from sluice.api.volcengine.envelope import DEFAULT_REGION
 from sluice.api.volcengine.fields import Id, OptionalId, Request, Result, Text, illegal
-from sluice.callbacks.forms.volcengine import EVENT_NAMES, events_of, names_of
+from sluice.callbacks.forms.volcengine_events import EVENT_NAMES, events_of, names_of
 from sluice.callbacks.port import Callbacks
 from sluice.core.apps import App
 from sluice.core.callbacks import Registration

@@ -7,7 +7,6 @@ from sluice.core.lifecycle import Reason, State
 from sluice.core.plan import ONLY_H264_IS_COPIED
 from sluice.store.outbox import OutboxEntry
 
-EVENT_TYPE = "RelayStreamStateChanged"
 #: `Msg` of a relay whose media flows again.
 _AGAIN = "source reconnected"
 

@@ -5,7 +5,8 @@ import json
 from datetime import datetime, timedelta, timezone
 
 from sluice.callbacks.forms.form import Post
-from sluice.callbacks.forms.relay_state import EVENT_TYPE, relay_data
+from sluice.callbacks.forms.relay_state import relay_data
+from sluice.callbacks.forms.volcengine_events import RELAY_EVENT_TYPE
 from sluice.core.callbacks import MINUTE_RETRY, Registration
 from sluice.store.outbox import OutboxEntry
 
@@ -20,7 +21,7 @@ class VolcForm:
         body = {
             "EventId": entry.event_id,
             "EventTime": datetime.fromtimestamp(int(entry.data["at"]), _ZONE).isoformat(),
-            "EventType": EVENT_TYPE,
+            "EventType": RELAY_EVENT_TYPE,
             "EventData": relay_data(entry),
         }
         headers = {"Content-Type": "application/json", "SDK-Type": "volc"}

@@ -1,15 +1,15 @@
 """The Volcengine form: registered per app, signed in its body (docs/contract/callbacks.md 1 to 5).
 
-The vendor's names of events and the fields of their data stand here, the numbers of states and reasons in
-`volcengine_numbers`.
+The fields of the events' data stand here, the vendor's names of events in `volcengine_events`, the numbers of
+states and reasons in `volcengine_numbers`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sluice.callbacks.forms.form import NobodyRegistered, Post
-from sluice.callbacks.forms.relay_state import EVENT_TYPE as RELAY_EVENT_TYPE
 from sluice.callbacks.forms.relay_state import relay_data
+from sluice.callbacks.forms.volcengine_events import EVENT_TYPES
 from sluice.callbacks.forms.volcengine_numbers import PushReport, push_report
 from sluice.core.callbacks import EventKind, Registration, RetryPlan
 from sluice.core.lifecycle import Reason, State
@@ -17,59 +17,8 @@ from sluice.core.push import PushStage
 from sluice.store.outbox import OutboxEntry
 from sluice.wire.callback_bodies import Envelope, data_text, nonce_of
 
-EVENT_TYPES: dict[EventKind, str] = {
-    EventKind.RELAY_STATE: RELAY_EVENT_TYPE,
-    EventKind.PUSH_STARTED: "TranscodeStarted",
-    EventKind.PUSH_UPDATED: "TranscodeUpdated",
-    EventKind.PUSH_STATE: "TranscodeStateChanged",
-    EventKind.PUSH_STOPPED: "TranscodeStopped",
-    EventKind.ROOM_CREATED: "RoomCreate",
-    EventKind.ROOM_DESTROYED: "RoomDestroy",
-    EventKind.USER_JOINED: "UserJoinRoom",
-    EventKind.USER_LEFT: "UserLeaveRoom",
-    EventKind.AUDIO_STARTED: "UserStartAudioCapture",
-    EventKind.AUDIO_STOPPED: "UserStopAudioCapture",
-    EventKind.VIDEO_STARTED: "UserStartVideoCapture",
-    EventKind.VIDEO_STOPPED: "UserStopVideoCapture",
-}
-#: Names that a registration may list and that we never send.
-_NEVER_SENT = frozenset(
-    {
-        "InvisibleUserJoinRoom",
-        "InvisibleUserLeaveRoom",
-        "RoleChangeInvisible2Visible",
-        "RoleChangeVisible2Invisible",
-        "RecordStarted",
-        "RecordStopped",
-        "RecordUploadDone",
-        "SegmentRealTimeData",
-        "SnapshotRealTimeData",
-    }
-)
-#: What an EventList may hold.
-EVENT_NAMES = frozenset(EVENT_TYPES.values()) | _NEVER_SENT
-_KIND_BY_NAME = {name: kind.value for kind, name in EVENT_TYPES.items()}
-_NAME_BY_KIND = {kind: name for name, kind in _KIND_BY_NAME.items()}
-
 #: Why a user left, as the client SDK numbers it (5.3).
 _LEAVE_REASONS = {"left": 0, "dropped": 1, "removed": 3}
-
-
-def events_of(names: Iterable[str]) -> tuple[str, ...]:
-    """An EventList as a Registration holds it. Raises ValueError with the rule that it breaks."""
-    events = []
-    for name in dict.fromkeys(names):
-        if name not in EVENT_NAMES:
-            raise ValueError(f"there is no event {name[:64]!r}")
-        events.append(_KIND_BY_NAME.get(name, name))
-    if not events:
-        raise ValueError("must name at least one event")
-    return tuple(events)
-
-
-def names_of(events: Iterable[str]) -> list[str]:
-    """The EventList from which `events_of` made these."""
-    return [_NAME_BY_KIND.get(event, event) for event in events]
 
 
 class VolcengineForm:

@@ -1,0 +1,10 @@
+"""How far something is that takes time, told to whoever wants to show it."""
+
+from collections.abc import Callable
+
+#: Takes what is being done, how much of it is done, and how much there is; 0: nobody knows.
+Progress = Callable[[str, int, int], None]
+
+
+def untold(doing: str, done: int, total: int) -> None:
+    """Where nobody is to be told."""
