@@ -1,5 +1,5 @@
-"""The configurations of docs/en/how-to/proxy.md, as they stand there, in front of a node: nginx and Caddy with TLS, at
-a name of their own and under a path.
+"""The configurations of docs/en/how-to/proxy.md, as they stand there, in front of a node: nginx and Caddy with
+TLS, at a name of their own and under a path.
 
 Only names of hosts, ports and files are replaced. Caddy is not among what the tests install: without it its
 cases are skipped.
@@ -8,7 +8,6 @@ cases are skipped.
 import asyncio
 import re
 import shutil
-import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from playwright.async_api import Browser
 
 from sluice.client import Client
 from tests.acceptance.node import ServedNode, serve_node
-from tests.acceptance.viewers import _REMEMBER, ChromiumViewer
+from tests.acceptance.viewers import chromium_page
 from tests.integration.nginx import await_port, free_port
 from tests.integration.tls import localhost_tls
 from tests.integration.waiting import until
@@ -154,11 +153,13 @@ async def test_calls_events_and_media_come_through(
             await _takes_a_long_query(http, node)
             await _gets_events_at_once(http, node)
             await _watches_and_leaves(http, node, origin, prefix)
-        await _sees_the_page(browser, node)
+        async with chromium_page(browser, node.page_url(_ROOM), ignore_https_errors=True) as viewer:
+            await viewer.until_frames(10)
 
 
 async def _takes_a_long_query(http: aiohttp.ClientSession, node: ServedNode) -> None:
-    query = "x" * (60 << 10 if "/sluice" not in node.url else 4 << 10)
+    """The site around a path of nginx has nginx's own limit, 8 KB."""
+    query = "x" * (4 << 10 if node.url.endswith("/sluice") else 60 << 10)
     async with http.get(f"{node.url}/readyz?{query}") as answer:
         assert (answer.status, await answer.json()) == (200, {"status": "ok", "failing": []})
 
@@ -193,12 +194,3 @@ async def _watches_and_leaves(
     async with http.delete(origin + place, headers=bearer) as answer:
         assert answer.status == 200, await answer.text()
     await peer.close()
-
-
-async def _sees_the_page(browser: Browser, node: ServedNode) -> None:
-    context = await browser.new_context(ignore_https_errors=True)
-    page = await context.new_page()
-    await page.add_init_script(_REMEMBER)
-    await page.goto(node.page_url(_ROOM))
-    await ChromiumViewer(page).until_frames(10)
-    await context.close()

@@ -26,9 +26,7 @@ def _copied(width: int, height: int, rate: float) -> Cost:
 
 
 def _transcoded(source: tuple[int, int, float], size: tuple[int, int], rate: int) -> Cost:
-    spec = RelaySpec(
-        _URL, stream_mode=StreamMode.TRANSCODE, width=size[0], height=size[1], frame_rate=rate
-    )
+    spec = RelaySpec(_URL, stream_mode=StreamMode.TRANSCODE, width=size[0], height=size[1], frame_rate=rate)
     return estimate(spec, Source(*source))
 
 
@@ -59,4 +57,3 @@ def test_costs_are_those_of_admission() -> None:
 @pytest.mark.parametrize(("cores", "tasks"), list(_rows("capacity")))
 def test_cores_for_tasks(cores: str, tasks: str) -> None:
     assert cores_for_tasks(float(cores)) == pytest.approx(float(tasks))
-
