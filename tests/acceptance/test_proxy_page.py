@@ -1,4 +1,4 @@
-"""The configurations of docs/en/how-to/proxy.md, as they stand there, in front of a node: nginx and Caddy with
+"""The configurations of docs/en/how-to/proxy.md, as they stand there, before a node: nginx and Caddy with
 TLS, at a name of their own and under a path.
 
 Only names of hosts, ports and files are replaced. Caddy is not among what the tests install: without it its
