@@ -103,9 +103,11 @@ class ChromiumViewer:
 
 
 @asynccontextmanager
-async def chromium_page(browser: Browser, url: str) -> AsyncIterator[ChromiumViewer]:
+async def chromium_page(
+    browser: Browser, url: str, *, ignore_https_errors: bool = False
+) -> AsyncIterator[ChromiumViewer]:
     """The page as people open it."""
-    context = await browser.new_context()
+    context = await browser.new_context(ignore_https_errors=ignore_https_errors)
     page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
