@@ -348,7 +348,7 @@ class _Callback(BaseModel):
 
 
 class _Raw(BaseModel):
-    """The settings under the names that people write."""
+    """The settings under the names that people write; `meanings` says what each is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -458,6 +458,11 @@ def _bad_input(error: ValidationError, places: Mapping[str, str]) -> BadInput:
     # An option that may be given several times makes a tuple.
     shown = ", ".join(map(str, given)) if isinstance(given, tuple) else repr(given)
     return BadInput(place, f"{rule}; it is {shown}")
+
+
+def setting_names() -> tuple[str, ...]:
+    """As sluice.toml has them; `meanings` says what each is."""
+    return tuple(_Raw.model_fields)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,23 @@
+"""What mkdocs.yml cannot say: pages of the navigation that nobody has written yet are left out."""
+
+from pathlib import Path
+from typing import Any
+
+
+def on_config(config: Any) -> Any:
+    """`config` is MkDocs'; its plugins see the navigation afterwards."""
+    config.nav = _written(config.nav, Path(config.docs_dir))
+    return config
+
+
+def _written(entries: list[Any], folder: Path) -> list[Any]:
+    kept: list[Any] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            if (folder / entry).exists() or (folder / "en" / entry).exists():
+                kept.append(entry)
+            continue
+        ((title, inner),) = entry.items()
+        if found := _written(inner, folder):
+            kept.append({title: found})
+    return kept

@@ -1,0 +1,74 @@
+"""One node for all pages, and a server for what stands at https://example.com/ in them."""
+
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.acceptance.node import ServedNode, serve_node
+from tests.documents.run import Session
+
+_CLIP = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=440")
+_MADE = {
+    "clip.mp4": ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"),
+    "song.mp3": ("-vn", "-c:a", "libmp3lame"),
+    "live.m3u8": (
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+        "-f",
+        "hls",
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that pages name."""
+    folder = tmp_path_factory.mktemp("samples")
+    for name, options in _MADE.items():
+        command = ["ffmpeg", "-v", "error", *_CLIP, "-t", "10", *options, str(folder / name)]
+        subprocess.run(command, check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(scope="session")
+async def example_com(anyio_backend: str, samples: Path) -> AsyncIterator[str]:
+    async def taken(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/{anything:.*}", taken)
+    app.router.add_static("/", samples)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+async def node(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedNode]:
+    async with serve_node(tmp_path_factory.mktemp("node") / "data") as served:
+        yield served
+
+
+@pytest.fixture
+def session(node: ServedNode, example_com: str, tmp_path: Path) -> Session:
+    """A reader's shell for one page."""
+    (tmp_path / "data").symlink_to(node.data)
+    return Session(
+        tmp_path, {"http://127.0.0.1:8080": node.url, "https://example.com/": example_com}, node.url
+    )

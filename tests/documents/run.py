@@ -1,0 +1,76 @@
+"""Runs the blocks of a page as a reader would: one after the other, in one folder, with the variables that
+earlier blocks set.
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.documents.pages import Block
+
+_LONGEST_S = 60.0
+#: How a block in a language is run; the file is its last argument.
+_PROGRAMS = {
+    "sh": ("bash", "-e", "-o", "pipefail"),
+    "bash": ("bash", "-e", "-o", "pipefail"),
+    "python": (sys.executable,),
+    "js": ("node",),
+    "javascript": ("node",),
+    "go": ("go", "run"),
+}
+_SUFFIXES = {"js": ".mjs", "javascript": ".mjs", "python": ".py", "go": ".go"}
+#: What a shell sets is kept for the next one.
+_KEEPING = "set -a\n[ ! -f .variables ] || . ./.variables\ntrap 'export -p > .variables' EXIT\n"
+
+
+@dataclass
+class Session:
+    """`replaced`: what pages name that is elsewhere here."""
+
+    folder: Path
+    replaced: dict[str, str]
+    url: str
+
+    async def run(self, block: Block) -> None:
+        """Raises AssertionError with what the block printed."""
+        text = block.text
+        for named, here in self.replaced.items():
+            text = text.replace(named, here)
+        if block.file is not None:
+            (self.folder / block.file).write_text(text)
+            return
+        assert block.language in _PROGRAMS, f"{block.name}: no way to run {block.language or 'text'} is known"
+        is_shell = block.language in ("sh", "bash")
+        file = self.folder / f"block{block.line}{_SUFFIXES.get(block.language, '.sh')}"
+        file.write_text(_KEEPING + text if is_shell else text)
+        status, printed = await self._finish([*_PROGRAMS[block.language], str(file)])
+        assert status == 0, f"{block.name} ended with {status}:\n{text}\nIt printed:\n{printed}"
+
+    async def _finish(self, command: list[str]) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            printed, _ = await asyncio.wait_for(process.communicate(), _LONGEST_S)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        return process.returncode, printed.decode(errors="replace")
+
+    def _environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PATH": path, "NODE": self.url}
+
+
+def missing(block: Block) -> list[str]:
+    """What has to be installed for it."""
+    return [program for program in block.needs if shutil.which(program) is None]
