@@ -13,7 +13,7 @@ from sluice.client import CallFailed, Client
 from sluice.core.apps import AccessKey
 from tests.acceptance.node import ServedNode, serve_node
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 
 async def sluice(node: ServedNode, data: Path, *words: str) -> str:

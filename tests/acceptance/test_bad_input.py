@@ -11,7 +11,7 @@ from sluice.client import CallFailed, Client
 from sluice.core.apps import AccessKey
 from tests.acceptance.node import ServedNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 
 async def refusal(node: ServedNode, **changes: Any) -> dict[str, Any]:

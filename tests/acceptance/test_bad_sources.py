@@ -16,7 +16,7 @@ from tests.acceptance.sources import flv_server
 from tests.acceptance.test_relay import new_room
 from tests.integration.nginx import Nginx, free_port
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 _ENCRYPTED = (
     f"-encryption_scheme cenc-aes-ctr -encryption_key {'00' * 16} -encryption_kid {'11' * 16}".split()

@@ -12,7 +12,7 @@ from sluice.wire.token import Grant, Privilege, make
 from tests.acceptance.node import ServedNode
 from tests.acceptance.viewers import chromium_page
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 _DEADLINE_S = 20.0
 

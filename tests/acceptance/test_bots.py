@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.node import ServedNode, serve_node
 from tests.acceptance.test_apps import sluice
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 PUSHED = {
     "room_id": "3886418517665415168",

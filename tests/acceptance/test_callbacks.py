@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.node import ServedNode, serve_node
 from tests.integration.receiver import Receiver, hang, ok, verify
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 SECRET = "callback-secret"
 ROOM_EVENTS = ["RoomCreate", "UserJoinRoom", "UserLeaveRoom", "RoomDestroy"]

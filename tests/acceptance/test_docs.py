@@ -7,7 +7,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.acceptance.node import ServedNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sluice.wire.signature import RequestHead, parse_query, sign
 from tests.acceptance.node import ServedNode, serve_node
 from tests.integration.certificates import write_certificate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tests.acceptance.test_relay import new_room
 from tests.integration.waiting import until_seen
 from tests.promql import missing
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _LABEL = re.compile(r"\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}")

@@ -16,7 +16,7 @@ from tests.acceptance.node import ServedNode, serve_node
 from tests.acceptance.player import RATES, Picture, playing
 from tests.acceptance.viewers import chromium_page
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 
 async def test_the_first_start_makes_credentials_that_only_the_owner_reads(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from sluice.core.apps import AccessKey
 from sluice.wire.signature import RequestHead, parse_query, sign
 from tests.acceptance.node import ServedNode, serve_node
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 _SETTINGS = settings(
     max_examples=50,

@@ -13,7 +13,7 @@ from tests.acceptance.publishers import chromium_publisher
 from tests.acceptance.viewers import chromium_page
 from tests.integration.prefix import prefix_proxy
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.hostile.sources import answer_nothing, drip_body, endless_boxes, loop
 from tests.hostile.strangers import stranger
 from tests.integration.waiting import until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 #: Descriptors and threads that a media process may have besides, such as a timer's or a pool's.
 _MORE = 4

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.node import ServedNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 SDKS = Path(__file__).parent / "sdks"
 REPEATED = "The task has been started. Please do not call the startup task interface repeatedly"

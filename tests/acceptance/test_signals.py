@@ -32,8 +32,8 @@ def good(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for make in (reported.base, reported.longgop, reported.bframes):
         make()
     # By name: other tests put their own clips into the folder that is served.
-    shared = ("long.mp4", "short.mp4", "hevc.mp4", "b.mp4", "second.mp4", "silent.mp4", "marked.mp4")
-    shared += ("short.flv", "short.ts", "short.m4a", "short.mp3", "loop.mp4", "loop.flv", "loop.ts")
+    shared = [f"{name}.mp4" for name in ("long", "short", "hevc", "b", "second", "silent", "marked", "loop")]
+    shared += ["short.flv", "short.ts", "short.m4a", "short.mp3", "loop.flv", "loop.ts"]
     return sorted([*(clips.folder / name for name in shared), *folder.glob("*.mp4")])
 
 

@@ -21,7 +21,7 @@ from tests.integration.cdn import cdn
 from tests.integration.receiver import Got, Receiver, ok
 from tests.integration.waiting import until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 INFO = ("--log-level", "info")
 

@@ -11,7 +11,7 @@ from tests.acceptance.bots.voices import Voices
 from tests.acceptance.node import serve_node
 from tests.integration.receiver import Receiver
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 #: A file and where it begins, and why it ends: one to its end, and three that cannot start.
 SOURCES: list[tuple[str, int | None, str]] = [

@@ -12,7 +12,7 @@ from tests.acceptance.bots.conftest import LOOP_S
 from tests.acceptance.bots.voices import Voices
 from tests.acceptance.node import serve_node
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 GOOD = push_body("1234567890123456789", "http://127.0.0.1:1/song.mp3")
 CHANNEL = {"room_id": ROOM, "channel_name": "music", "channel_type": 0}
