@@ -71,6 +71,7 @@ from sluice.core.apps import Apps
 from sluice.core.capacity import Capacity, cores_for_tasks, mb_for_tasks
 from sluice.core.errors import BadInput
 from sluice.core.figures import Ledger
+from sluice.core.ids import AppId
 from sluice.core.limits import LEAST_DESCRIPTORS
 from sluice.core.node_figures import Counts
 from sluice.core.tasks import Dialect
@@ -192,8 +193,7 @@ async def _running(
                 natives = [
                     *sight.routes(operator),
                     native.routes(tasks, operator),
-                    *_app_routes(registry, callbacks, operator),
-                    native_app_removal.routes(registry, tasks, rooms, operator, credentials.app_id),
+                    *_app_routes(registry, callbacks, tasks, rooms, operator, credentials.app_id),
                     native_bots.routes(bots, operator),
                     native_callbacks.routes(callbacks, operator),
                     native_rooms.routes(rooms, operator),
@@ -226,11 +226,19 @@ async def _running(
         shutil.rmtree(run_folder, ignore_errors=True)
 
 
-def _app_routes(registry: AppRegistry, callbacks: CallbackService, operator: Operator) -> list[APIRouter]:
+def _app_routes(
+    registry: AppRegistry,
+    callbacks: CallbackService,
+    tasks: TaskService,
+    rooms: Rooms,
+    operator: Operator,
+    own_app: AppId,
+) -> list[APIRouter]:
     return [
         native_apps.routes(registry, operator),
         native_app_callbacks.routes(callbacks, registry.apps, operator, time.time),
         native_app_secrets.routes(registry, operator, time.time),
+        native_app_removal.routes(registry, tasks, rooms, operator, own_app),
     ]
 
 

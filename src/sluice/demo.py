@@ -83,6 +83,14 @@ def make_clip_in(folder: Path, tell: Progress = untold) -> Path:
 def make_clip(path: Path, tell: Progress = untold) -> None:
     """Ten seconds of a moving test picture (720p, 25 fps, H.264 without B-frames) with a tone (AAC)."""
     unfinished = path.with_suffix(".part")
+    try:
+        _write_clip(unfinished, tell)
+        unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_clip(unfinished: Path, tell: Progress) -> None:
     with av.open(str(unfinished), "w", format="mp4", options={"movflags": "faststart"}) as container:
         video = container.add_stream("libx264", rate=FRAME_RATE)
         video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"
@@ -96,7 +104,6 @@ def make_clip(path: Path, tell: Progress = untold) -> None:
         for sound in _tone():
             container.mux(audio.encode(sound))
         container.mux(audio.encode(None))
-    unfinished.rename(path)
 
 
 def _pictures() -> Any:

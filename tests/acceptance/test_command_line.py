@@ -16,12 +16,13 @@ from sluice import cli
 from sluice.core.apps import App
 from sluice.core.errors import SluiceError
 from sluice.core.ids import AppId, RoomId, UserId
+from sluice.demo import make_clip_in, serve_file
 from sluice.exits import exit_of
 from sluice.wire.token import verify
 from tests.acceptance.node import serve_node
 from tests.integration.certificates import write_certificate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.light]
 
 _DEADLINE_S = 30.0
 
@@ -69,11 +70,18 @@ async def shell(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) ->
         yield Shell(folder / "data")
 
 
-async def test_an_app_of_its_own(shell: Shell, files: str) -> None:
+@pytest.fixture(scope="module")
+async def clip_url(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    clip = await asyncio.to_thread(make_clip_in, tmp_path_factory.mktemp("clip"))
+    async with serve_file(clip) as url:
+        yield url
+
+
+async def test_an_app_of_its_own(shell: Shell, clip_url: str) -> None:
     """Everything with the beginning of its id, up to its end."""
     made = await shell.document("app", "create")
     whole, app = made["app_id"], made["app_id"][:10]
-    run = await shell.start(app, "Room1", "Task1", f"{files}/short.mp4")
+    run = await shell.start(app, "Room1", "Task1", clip_url)
     other = await shell.start(app, "Room1", "Task2", "http://127.0.0.1:9/clip.mp4")
 
     listed = await shell.text("task", "list", "--app", app)

@@ -1,6 +1,9 @@
 """How commands end: each kind of error has its status, and the help names them all."""
 
+import io
+import signal
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
@@ -10,6 +13,7 @@ from sluice import cli, terminal
 from sluice.client import BadAddress, CallFailed, NoNode, NothingThere
 from sluice.core.errors import BadInput, NotFound
 from sluice.exits import Ambiguous, Exit, Misuse, exit_of
+from sluice.progress import shown_progress
 from sluice.store.errors import BackupError, CredentialsError, FolderError, NoDataFolder
 
 
@@ -62,6 +66,16 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert run(monkeypatch, SystemExit(1)) == 1
 
 
+def test_ctrl_c_unwinds_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that files that are half made are taken away."""
+    handlers: dict[int, Callable[[int, object], object]] = {}
+    monkeypatch.setattr("sluice.cli.signal.signal", handlers.__setitem__)
+    monkeypatch.setattr(cli, "cli", lambda: handlers[signal.SIGINT](signal.SIGINT, None))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+
+
 class Pipe:
     """A pipe whose reader has gone, or a terminal."""
 
@@ -105,3 +119,27 @@ def test_colours(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], col
     monkeypatch.setattr(sys, "stdout", shown)
     terminal.say("line", terminal.Style.RED)
     assert shown.written == ("\x1b[31mline\x1b[0m\n" if coloured else "line\n")
+
+
+@pytest.mark.parametrize(("is_terminal", "term"), [(False, "xterm"), (True, "dumb"), (True, "")])
+def test_no_bar_where_nobody_would_see_it(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, term: str
+) -> None:
+    shown = Pipe()
+    monkeypatch.setattr(shown, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", term)
+    with shown_progress() as tell:
+        tell("doing it", 1, 2)
+    assert shown.written == ""
+
+
+def test_a_bar_goes_when_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    with shown_progress() as tell:
+        tell("doing it", 1, 2)
+    assert "doing it" in shown.getvalue()
+    assert shown.getvalue().endswith("\x1b[2K"), "the line is empty again"

@@ -147,6 +147,16 @@ def test_a_signature_is_that_of_a_key_of_the_app(node: Node) -> None:
     assert node.made["secret_key"] not in json.dumps(headers)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"body": "\ud800"}, {"query": "a\nb"}, {"host": "é"}, {"method": "DELETE"}, {"host": None}]
+)
+def test_what_no_call_can_be(node: Node, wrong: dict[str, Any]) -> None:
+    assert (
+        node.of_app("POST", "/signatures", {"method": "POST", "query": "", "host": "h", **wrong}).status
+        == 400
+    )
+
+
 def test_an_app_without_a_key_that_could_sign(node: Node) -> None:
     node.call("POST", "/keys", {"app_ids": [node.id], "session_token": "t"})
     asyncio.run(node.registry.enable_key(node.made["access_key"], False))

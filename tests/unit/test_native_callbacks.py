@@ -41,7 +41,27 @@ def test_pages_and_states(native: Native) -> None:
     assert native.ids("?state=delivered") == []
 
 
-@pytest.mark.parametrize("query", ["?state=lost", "?limit=0", "?limit=1001", "?offset=-1", "?limit=x"])
+def test_what_begins_so_and_what_is_of_an_app(native: Native) -> None:
+    native.callbacks.documents[1]["app_id"] = "mine"
+    assert native.ids("?app_id=mine") == ["e1"]
+    assert native.ids("?begins=e") == ["e0", "e1", "e2"]
+    assert native.ids("?begins=e1") == ["e1"]
+    assert native.call("GET", "/api/v1/callbacks/e1").json()["event_id"] == "e1"
+    assert native.call("GET", "/api/v1/callbacks/e9").status == 404
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?begins=a%25",
+        "?begins=" + "a" * 65,
+        "?state=lost",
+        "?limit=0",
+        "?limit=1001",
+        "?offset=-1",
+        "?limit=x",
+    ],
+)
 def test_bad_queries(native: Native, query: str) -> None:
     answer = native.call("GET", f"/api/v1/callbacks{query}")
     assert (answer.status, answer.json()["error"]["code"]) == (400, "BadInput")

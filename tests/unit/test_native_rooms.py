@@ -51,6 +51,16 @@ def test_rooms_come_page_by_page(native: Native) -> None:
     assert native.get().json()["rooms"][0]["counts"] == counts
 
 
+def test_rooms_of_one_app(native: Native) -> None:
+    for app, room in (("a", "r1"), ("app", "r1"), ("app", "r2"), ("app", "r3"), ("b", "r1")):
+        native.play(room, app)
+    page = native.get("?limit=2&app_id=app").json()
+    assert [room["room_id"] for room in page["rooms"]] == ["r1", "r2"]
+    last = native.get(f"?limit=2&app_id=app&after={page['next']}").json()
+    assert ([room["room_id"] for room in last["rooms"]], last["next"]) == (["r3"], None)
+    assert native.get("?app_id=none").json() == {"rooms": [], "next": None}
+
+
 def test_a_room_shows_its_users_streams_and_peers(native: Native) -> None:
     native.play("room")
     offer = WatchOffer(

@@ -146,6 +146,15 @@ async def test_lists_and_old_rows(box: Outbox) -> None:
     page = await box.run(lambda conn: outbox.list_entries(conn, "delivered", limit=2, offset=1))
     assert [entry.data["text"] for entry in page] == ["3", "2"]
     assert await box.run(lambda conn: outbox.list_entries(conn, "dead", limit=2, offset=0)) == []
+    others = await box.run(
+        lambda conn: outbox.list_entries(conn, None, limit=9, offset=0, app_id=AppId("other"))
+    )
+    assert others == []
+    for cut in (1, 8, 36):
+        begins = page[0].event_id[:cut]
+        found = await box.run(partial(outbox.list_entries, status=None, limit=9, offset=0, begins=begins))
+        assert page[0] in found
+        assert all(entry.event_id.startswith(begins) for entry in found)
 
     def purge(conn: Connection) -> int:
         return outbox.purge(conn, "delivered", NOW + 3, limit=2)

@@ -66,6 +66,19 @@ def lists(conn: Connection) -> list[list[str]]:
     ]
 
 
+def test_lists_of_one_app_and_of_ids_that_begin_so(conn: Connection) -> None:
+    for name in ("a1", "A1", "a2"):
+        insert(conn, name, RELAY)
+
+    def ids(**wanted: Any) -> set[str]:
+        return {record.task.id for record in queries.list_all(conn, offset=0, limit=9, **wanted)}
+
+    assert ids(begins="run_a") == {"run_a1", "run_a2"}, "no small letter is a capital"
+    assert ids(begins="run_a1") == {"run_a1"}
+    assert ids(begins="run_b") == ids(app_id=AppId("other")) == set()
+    assert ids(app_id=APP) == {"run_a1", "run_A1", "run_a2"}
+
+
 @pytest.mark.parametrize("spec", [RELAY, PUSH])
 def test_unknown_fields_are_ignored_with_one_line(conn: Connection, spec: Spec) -> None:
     task = insert(conn, "task", spec)

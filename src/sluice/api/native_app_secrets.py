@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sluice.api.native import Document, operators_router
 from sluice.api.operator import Operator
@@ -20,6 +20,14 @@ from sluice.wire.token import Grant, Privilege, make
 _Id = Annotated[str, Field(pattern=f"^{ID_PATTERN.pattern}$")]
 _LONGEST_S = 10 * 365 * 86400
 _Line = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=8192)]
+
+
+def _check_text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half of a pair, which JSON can write
+        raise ValueError("is no text in UTF-8") from error
+    return value
 
 
 class NewToken(Document):
@@ -44,7 +52,7 @@ class ToSign(Document):
     """As it stands in the address behind the question mark."""
     host: _Line
     content_type: _Line | None = None
-    body: str = ""
+    body: Annotated[str, AfterValidator(_check_text)] = ""
 
 
 class SignedHeaders(Document):
