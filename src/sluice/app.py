@@ -493,7 +493,7 @@ def _surface(
     app.router.routes.extend(
         [
             *page.routes(),
-            *docs.routes(actions, __version__),
+            *docs.routes(actions, bot_gateway.bodies, __version__),
             docs.native_route(app.openapi),
             Mount("", app=gateway),
         ]

@@ -68,6 +68,6 @@ async def test_documents_say_where_it_is(
 ) -> None:
     with prefix_proxy(tmp_path, inner.url, strips=strips, tells=tells) as outer:
         async with aiohttp.ClientSession() as http:
-            for name in ("openapi.json", "openapi/volcengine.json"):
+            for name in ("openapi.json", "openapi/volcengine.json", "openapi/heybox.json"):
                 async with http.get(f"{outer}/{name}") as answer:
                     assert (await answer.json())["servers"] == [{"url": prefix}]

@@ -126,7 +126,7 @@ def log_calls(tree: ast.Module) -> Iterator[ast.Call]:
 
 def test_every_test_has_a_category() -> None:
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
-    assert folders <= {"unit", "integration", "acceptance", "hostile", "fuzz"}
+    assert folders <= {"unit", "integration", "acceptance", "documents", "hostile", "fuzz"}
 
 
 def test_unit_tests_use_no_network_process_clock_or_codec() -> None:

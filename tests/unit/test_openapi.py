@@ -1,4 +1,4 @@
-"""The dialect's OpenAPI document: all of the table, and nothing that a reader has no use for."""
+"""The OpenAPI documents of both dialects: all of their tables, and nothing that a reader has no use for."""
 
 import json
 from collections.abc import Iterator
@@ -7,14 +7,20 @@ from typing import Any
 import pytest
 from starlette.routing import Router
 
-from sluice.api import docs
+from sluice.api import docs, examples
+from sluice.api.heybox import errors as bot_errors
+from sluice.api.heybox.channels import CreateChannel
+from sluice.api.heybox.fields import Body
+from sluice.api.heybox.streams import Push, Stop
 from sluice.api.proxies import TrustedProxies
 from sluice.api.volcengine.actions import action_table
+from sluice.callbacks.forms.volcengine_events import EVENT_TYPES
 from tests.testing import FakeBans, FakeCallbacks, FakeRooms, FakeTasks
 from tests.unit.asgi import call
 
 ACTIONS = action_table(FakeTasks(lambda: 0.0), FakeRooms(), FakeBans(), FakeCallbacks())
-ROUTES = [*docs.routes(ACTIONS, "1.2.3"), docs.native_route(lambda: {"openapi": "3.1.0"})]
+BODIES: dict[str, type[Body]] = {"/v3/push": Push, "/v3/stop": Stop, "/v3/create": CreateChannel}
+ROUTES = [*docs.routes(ACTIONS, BODIES, "1.2.3"), docs.native_route(lambda: {"openapi": "3.1.0"})]
 APP = Router(ROUTES)
 
 
@@ -106,6 +112,59 @@ def test_references_lead_somewhere(document: dict[str, Any]) -> None:
     assert "null" not in json.dumps(document)
 
 
+def test_every_action_has_an_example(document: dict[str, Any]) -> None:
+    assert {action.name for action in ACTIONS} == set(examples.VOLCENGINE)
+    listed = parameters(operation(document, "ListRelayStream", "get"))
+    assert listed["RoomId"]["example"] == "Room1"
+    assert "example" not in listed["Limit"]
+
+
+def test_errors_are_those_of_the_tables(document: dict[str, Any]) -> None:
+    rows = document["x-errors"]
+    assert {name: value for name, value in rows[7].items() if name != "message"} == {
+        "code": "InvalidAccessKey",
+        "code_n": 100009,
+        "status": 401,
+    }
+    assert "InternalError" in {row["code"] for row in rows}
+    bots = call(APP, "GET", "/openapi/heybox.json").json()["x-errors"]
+    assert len(bots) == len([row for row in vars(bot_errors).values() if isinstance(row, bot_errors.Row)])
+
+
+def test_the_bot_api() -> None:
+    found = call(APP, "GET", "/openapi/heybox.json").json()
+    assert set(found["paths"]) == set(BODIES)
+    push = found["components"]["schemas"]["Push"]
+    assert push["required"] == ["room_id", "channel_id", "stream_url", "operator"]
+    assert {name: push["properties"]["volume"][name] for name in ("minimum", "maximum", "default")} == {
+        "minimum": 0,
+        "maximum": 100,
+        "default": 100,
+    }
+    for model in BODIES.values():
+        schema = found["components"]["schemas"][model.__name__]
+        assert schema["description"]
+        assert all(field["description"] for field in schema["properties"].values())
+        model.read(examples.BOTS[model.__name__])
+
+
+def test_callbacks_are_described_as_they_are_sent(document: dict[str, Any]) -> None:
+    def compare(schema: dict[str, Any], body: dict[str, Any]) -> None:
+        assert set(schema["properties"]) - {"BusinessId"} == set(body) - {"BusinessId"}
+        for name, field in schema["properties"].items():
+            if "contentSchema" in field:
+                compare(field["contentSchema"], json.loads(body[name]))
+            elif "properties" in field:
+                compare(field, body[name])
+
+    bots = call(APP, "GET", "/openapi/heybox.json").json()
+    assert set(document["webhooks"]) == set(EVENT_TYPES.values())
+    for callback in (*document["webhooks"].values(), *bots["webhooks"].values()):
+        content = callback["post"]["requestBody"]["content"]["application/json"]
+        compare(content["schema"], content["example"])
+        assert callback["post"]["description"]
+
+
 def test_the_page_loads_nothing_from_elsewhere() -> None:
     answer = call(APP, "GET", "/docs")
     assert answer.headers["content-type"].startswith("text/html")
@@ -116,6 +175,6 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
 
 def test_behind_a_path_prefix() -> None:
     app = TrustedProxies(Router(ROUTES), (), "/sluice")
-    for path in ("/openapi/volcengine.json", "/openapi.json"):
+    for path in ("/openapi/volcengine.json", "/openapi/heybox.json", "/openapi.json"):
         assert call(app, "GET", path).json()["servers"] == [{"url": "/sluice"}]
         assert "servers" not in call(APP, "GET", path).json()

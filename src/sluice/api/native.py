@@ -93,20 +93,26 @@ class ControlBody(Document):
         return control
 
 
-_STATUS: tuple[tuple[type[SluiceError], int], ...] = (
-    (BadInput, 400),
-    (AccessRefused, 401),
-    (NotFound, 404),
-    (CallbackNotFound, 404),
-    (NotRegistered, 404),
-    (NotNow, 409),
-    (RegistrationRefused, 409),
-    (TooOften, 429),
-    (Overloaded, 503),
-    (Unavailable, 503),
-    (RoomError, 503),
-    (SluiceError, 500),
+#: The first class that fits decides; the texts are for the documents.
+_STATUS: tuple[tuple[type[SluiceError], int, str], ...] = (
+    (BadInput, 400, "a parameter breaks a rule; the message names both"),
+    (AccessRefused, 401, "the admin token is missing or wrong"),
+    (NotFound, 404, "what the path or body names does not exist; of tasks: TaskNotFound"),
+    (CallbackNotFound, 404, "there is no such event"),
+    (NotRegistered, 404, "there is no such registration"),
+    (NotNow, 409, "not in the state that it is in"),
+    (RegistrationRefused, 409, "somebody is registered already, or sluice.toml says who is"),
+    (TooOften, 429, "too many wrong admin tokens; Retry-After says when to come back"),
+    (Overloaded, 503, "there is no room for more: NoCapacity, LimitReached"),
+    (Unavailable, 503, "not now; Retry-After says when to come back. While the node is stopped: Draining"),
+    (RoomError, 503, "a room process is away, and comes back by itself"),
+    (SluiceError, 500, "a defect; the log of the node tells more"),
 )
+
+
+def error_rows() -> list[dict[str, Any]]:
+    """Codes and statuses, for the documents. A code is the name of a class, or of one below it."""
+    return [{"code": kind.__name__, "status": status, "message": text} for kind, status, text in _STATUS]
 
 
 #: When a caller may try again what is not possible at present.
@@ -201,7 +207,7 @@ def routes(tasks: Tasks, operator: Operator) -> APIRouter:
 
 
 def _failure(error: SluiceError) -> JSONResponse:
-    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    status = next(status for kind, status, _ in _STATUS if isinstance(error, kind))
     if error.culprit.is_defect:
         log.error("x call", code=type(error).__name__, exc_info=error)
     if isinstance(error, AccessRefused) and error.known:

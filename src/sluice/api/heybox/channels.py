@@ -26,10 +26,16 @@ def _name(value: str) -> str:
 
 
 class CreateChannel(Body):
+    """Makes a voice channel in a room, and fixes its line."""
+
     room_id: Id
+    """The room that the channel will lie in."""
     channel_name: Annotated[Text, AfterValidator(_name)]
+    """What people call it, at most 128 characters."""
     channel_type: Annotated[int, whole(_VOICE, _VOICE, f"{_VOICE}: voice channels alone are made")]
+    """0: a voice channel; others are not made."""
     api_type: Literal["trtc", "volc"] = "trtc"
+    """The line of its streams, which decides the form of callbacks."""
 
 
 class ChannelHandlers:

@@ -1,14 +1,25 @@
 """How bodies are read (docs/contract/heybox.md 1): strictly typed JSON, null is absent, unknown fields are
 ignored.
 
-An empty string does not fill a required field.
+An empty string does not fill a required field. The text below a field is its description in the OpenAPI
+document.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, core_schema
 
 from sluice.api.heybox.errors import INVALID, MISSING, BotApiError
 from sluice.core.ids import is_valid_id
@@ -29,24 +40,37 @@ def _id(value: str) -> str:
     return value
 
 
-def whole(lowest: int, highest: int, rule: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class whole:  # noqa: N801 - stands beside AfterValidator in the types of fields
     """An integer in a range; `rule` says in which."""
 
-    def check(value: int) -> int:
-        if not lowest <= value <= highest:
-            raise ValueError(f"must be {rule}")
-        return value
+    lowest: int
+    highest: int
+    rule: str
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> Any:
+        return core_schema.no_info_after_validator_function(self._check, handler(kind))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"minimum": self.lowest, "maximum": self.highest}
+
+    def _check(self, value: int) -> int:
+        if not self.lowest <= value <= self.highest:
+            raise ValueError(f"must be {self.rule}")
+        return value
 
 
 #: A required string.
-Text = Annotated[str, AfterValidator(_filled)]
-Id = Annotated[Text, AfterValidator(_id)]
+Text = Annotated[str, AfterValidator(_filled), WithJsonSchema({"type": "string", "minLength": 1})]
+Id = Annotated[
+    Text, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": r"^[a-zA-Z0-9_@\-.]{1,128}$"})
+]
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod

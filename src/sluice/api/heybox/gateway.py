@@ -90,6 +90,11 @@ class BotGateway:
         self._rates_of_strangers = Rates()
         self._lines = Rate(MOST_LOGGED_REFUSALS)
 
+    @property
+    def bodies(self) -> dict[str, type[Body]]:
+        """What each path takes."""
+        return {path: route.body for path, route in self._routes.items()}
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = _Call(Request(scope, receive), self._clock())
         try:

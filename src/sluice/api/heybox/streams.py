@@ -52,15 +52,26 @@ def _plays(value: int) -> int:
 
 
 class Push(Body):
+    """Plays the sound of a URL into a voice channel. Each push is a stream of its own."""
+
     room_id: Id
+    """The room that the channel lies in."""
     channel_id: Id
+    """The channel: the RTC room of the same id."""
     stream_url: Annotated[Text, AfterValidator(SOURCE_URL.check)]
+    """Address of the source: MP3, AAC, FLAC, WAV, Ogg, MP4, HLS, RTMP, a radio station and others."""
     operator: Annotated[int, whole(1, 2**63 - 1, "a positive integer of 64 bits")]
+    """Number of the user for whom the bot plays; it is only noted."""
     volume: Annotated[int, whole(0, FULL_VOLUME, f"0 to {FULL_VOLUME}")] = FULL_VOLUME
+    """Percent of the amplitude; 100 is as the source has it."""
     callback_url: Annotated[str, AfterValidator(_callback_url)] = ""
+    """Is told when the stream begins, begins again and ends; nobody is when it is empty."""
     seek_second: Annotated[int, whole(0, 2**31 - 1, "0 or more seconds")] = 0
+    """Position to begin at."""
     repeat_num: Annotated[int, AfterValidator(_plays)] = 1
+    """How often it is played: 1 to 1000, or -1 for ever. On the line volc 1 or -1."""
     max_duration: Annotated[int, whole(1, 10_080, "1 to 10080 minutes")] | None = None
+    """Minutes after which a stream that repeats for ever ends; ignored for others."""
 
     @field_validator("max_duration", mode="before")
     @classmethod
@@ -93,7 +104,10 @@ class Push(Body):
 
 
 class Stop(Body):
+    """Stops a stream of this bot. One that has ended stays ended, and that is no failure."""
+
     task_id: Text
+    """From the answer to the push."""
 
 
 class StreamHandlers:

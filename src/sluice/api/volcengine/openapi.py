@@ -4,7 +4,7 @@ The query, not the path, names the action. OpenAPI cannot express this, so the e
 ``/?Action=NAME``, and Version is a parameter of it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,8 +12,12 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from sluice.api.examples import VOLCENGINE
+from sluice.api.volcengine import errors
 from sluice.api.volcengine.actions import Action
 from sluice.api.volcengine.envelope import ALWAYS_200
+from sluice.api.webhooks import webhooks
+from sluice.callbacks.forms.samples import volcengine_samples
 
 _REF = "#/components/schemas/{model}"
 _TEXT = {"type": "string"}
@@ -62,8 +66,20 @@ def document(actions: Iterable[Action[Any]], version: str) -> dict[str, Any]:
         "info": {"title": "Volcengine RTC OpenAPI", "version": version, "description": _INTRODUCTION},
         "security": [{"signature": []}],
         "paths": {f"/?Action={group[0].name}": _path(group, schemas) for group in rows},
+        "webhooks": webhooks(volcengine_samples()),
         "components": {"schemas": schemas, "securitySchemes": {"signature": _SIGNATURE}},
+        "x-errors": error_rows(),
     }
+
+
+def error_rows() -> list[dict[str, Any]]:
+    """Those of the gateway first, which have a CodeN."""
+    others = [row for row in vars(errors).values() if isinstance(row, errors.Row)]
+    return [
+        {"code": row.code, "status": row.http_status, "message": row.message.replace("%s", "…")}
+        | ({"code_n": row.code_n} if row.code_n is not None else {})
+        for row in (*errors.GATEWAY.values(), *others)
+    ]
 
 
 def _schemas(rows: Iterable[Sequence[Action[Any]]]) -> dict[str, Any]:
@@ -103,14 +119,19 @@ def _path(group: Sequence[Action[Any]], schemas: dict[str, Any]) -> dict[str, An
         },
     }
     if action.method == "GET" or action.query_too:
-        operation["parameters"] += _query_parameters(schema, optional=action.query_too)
+        given = {} if action.query_too else VOLCENGINE[action.name]
+        operation["parameters"] += _query_parameters(schema, given, optional=action.query_too)
     if action.method == "POST":
-        operation["requestBody"] = _json(_ref(action.request.__name__)) | {"required": not action.query_too}
+        body = _json(_ref(action.request.__name__))
+        body["content"]["application/json"]["example"] = VOLCENGINE[action.name]
+        operation["requestBody"] = body | {"required": not action.query_too}
     return {action.method.lower(): operation}
 
 
-def _query_parameters(schema: dict[str, Any], *, optional: bool) -> list[dict[str, Any]]:
-    """`optional`: they may stand in the body as well."""
+def _query_parameters(
+    schema: dict[str, Any], given: Mapping[str, Any], *, optional: bool
+) -> list[dict[str, Any]]:
+    """`given`: those of the example. `optional`: they may stand in the body as well."""
     required = () if optional else schema.get("required", ())
     return [
         {
@@ -120,6 +141,7 @@ def _query_parameters(schema: dict[str, Any], *, optional: bool) -> list[dict[st
             "description": inner.get("description", ""),
             "schema": {key: value for key, value in inner.items() if key not in ("title", "description")},
         }
+        | ({"example": given[name]} if name in given else {})
         for name, inner in schema["properties"].items()
     ]
 
