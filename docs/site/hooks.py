@@ -18,6 +18,7 @@ def _written(entries: list[Any], folder: Path) -> list[Any]:
                 kept.append(entry)
             continue
         ((title, inner),) = entry.items()
-        if found := _written(inner, folder):
-            kept.append({title: found})
+        found = _written([inner] if isinstance(inner, str) else inner, folder)
+        if found:
+            kept.append({title: found[0] if isinstance(inner, str) else found})
     return kept

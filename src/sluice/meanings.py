@@ -25,7 +25,7 @@ class Meaning:
 
     @property
     def help(self) -> str:
-        return f"{self.text} Default: {self.default}"
+        return f"{self.text} Value: {self.form}. Default: {self.default}."
 
 
 def _most(text: str, default: int, example: int | None = None, *, flag: bool = False) -> Meaning:

@@ -125,11 +125,10 @@ def prose_of(page: Path) -> str:
 
 def links_of(page: Path) -> list[tuple[int, str]]:
     """Line and target of each link and picture."""
-    return [
-        (number, found["target"])
-        for number, line in enumerate(prose_of(page).splitlines(), 1)
-        for found in _LINK.finditer(_CODE.sub(lambda code: "`" * len(code[0]), line))
-    ]
+    prose = "\n".join(
+        _CODE.sub(lambda code: "`" * len(code[0]), line) for line in prose_of(page).splitlines()
+    )
+    return [(prose.count("\n", 0, found.start()) + 1, found["target"]) for found in _LINK.finditer(prose)]
 
 
 def anchors_of(page: Path) -> set[str]:

@@ -47,12 +47,20 @@ def _number(name: str, meaning: str, values: Mapping[int, str] | None = None) ->
     return Field(name, meaning, "integer", values or {})
 
 
+#: Reasons for which a relay ends or recovers, and that have a number of their own.
+_RELAY_REASONS = {
+    *(Reason.SOURCE_UNREACHABLE, Reason.SOURCE_REFUSED, Reason.SOURCE_UNSUPPORTED, Reason.SOURCE_INTERRUPTED),
+    *(Reason.IDLE_TIMEOUT, Reason.LIFETIME_EXCEEDED, Reason.PUBLISH_FAILED, Reason.REPLACED, Reason.REMOVED),
+    *(Reason.INTERNAL_ERROR, Reason.SERVER_SHUTDOWN, Reason.ADDRESS_NOT_ALLOWED, Reason.MEDIA_CRASH),
+    *(Reason.NO_CAPACITY, Reason.INVALID_POSITION),
+}
+
+
 def _reasons() -> dict[int, str]:
-    named: dict[int, str] = {0: "none, or an end that was asked for or is natural"}
-    for reason, number in REASON_NUMBER.items():
-        if number:
-            named[number] = reason.text
-    return named
+    named = {0: "none, or it was stopped, or the source ended"}
+    return named | {
+        number: reason.text for reason, number in REASON_NUMBER.items() if reason in _RELAY_REASONS
+    }
 
 
 _ROOM_ID, _USER_ID = Field("RoomId", "The room."), Field("UserId", "The user.")
@@ -119,7 +127,7 @@ _OF_RELAY = {
     "reason": Reason.SOURCE_UNREACHABLE.code,
     "text": "the source cannot be reached: example.com has no address",
     "start_at": 0,
-    "run_id": "run-01J9ZQ4Y1N7T",
+    "run_id": "run_2f6d0c9ab1e35f7c4d18",
     "again": False,
     "never_began": False,
     "callback_url": "https://example.com/told",
