@@ -148,7 +148,7 @@ def print_rows(
 def tell_of_more(rows: Collection[object], limit: int, what: str) -> None:
     """A list that is as long as it may be seldom is all there is."""
     if len(rows) >= limit:
-        tell(f"sluice: these are the first {limit} {what}; --limit shows more")
+        tell(f"sluice: there may be more {what} than --limit {limit} shows")
 
 
 def _shortened(text: str) -> str:
