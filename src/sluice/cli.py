@@ -22,7 +22,7 @@ from sluice.cli_serve import serve
 from sluice.cli_tasks import task_cli
 from sluice.core.errors import SluiceError
 from sluice.exits import Exit, exit_of, table
-from sluice.terminal import Style, flush, say, tell
+from sluice.terminal import Style, flush, open_streams, say, tell
 
 _HELP = "Serves a node, or talks to one that runs. Prints for people, with --json one JSON document."
 _EPILOG = "Exit status:\n\n" + table()
@@ -52,7 +52,7 @@ for name, commands in (
 
 def main() -> NoReturn:
     """Entry point: errors of sluice are one line for a person, and a status of `exits`."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # whatever the locale
+    open_streams()
     signal.signal(signal.SIGINT, _interrupt)
     try:
         cli()

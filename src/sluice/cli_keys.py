@@ -3,7 +3,7 @@ from a file."""
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import unquote, urlencode
 
 import typer
 
@@ -76,11 +76,10 @@ def key_enable(
 
 @key_cli.command("revoke")
 def key_revoke(
-    access_key: Annotated[str, typer.Argument(help="Access key, whole: it is gone for ever.")],
-    url: UrlOption = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
+    access_key: KeyArgument, url: UrlOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Deletes the key for ever."""
-    reach(url, data).client.native("DELETE", f"/keys/{quote(access_key, safe='')}")
-    print_document({"access_key": access_key, "revoked": True}, as_json)
+    client = reach(url, data).client
+    path = key_path(client, access_key)
+    client.native("DELETE", path)
+    print_document({"access_key": unquote(path.rpartition("/")[2]), "revoked": True}, as_json)

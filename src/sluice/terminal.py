@@ -4,11 +4,13 @@ Colours are for terminals alone, and for none that asks for none (https://no-col
 width of a terminal: an id that is cut is worth nothing. Whoever stops reading ends the command.
 """
 
+import io
 import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
@@ -26,6 +28,16 @@ class Style(Enum):
     RED = "31"
     GREEN = "32"
     YELLOW = "33"
+
+
+def open_streams() -> None:
+    """To be called once: no locale and no closed stream keeps a command from printing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed by whoever began the command (`>&-`)
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str, style: Style | None = None, *, end: str = "\n") -> None:
@@ -136,7 +148,7 @@ def print_rows(
 def tell_of_more(rows: Collection[object], limit: int, what: str) -> None:
     """A list that is as long as it may be seldom is all there is."""
     if len(rows) >= limit:
-        tell(f"sluice: these are the first {limit} {what}; --limit shows more")
+        tell(f"sluice: there may be more {what} than --limit {limit} shows")
 
 
 def _shortened(text: str) -> str:

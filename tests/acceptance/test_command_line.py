@@ -170,8 +170,8 @@ async def test_keys_bots_and_channels(shell: Shell, tmp_path: Path) -> None:
     assert (await shell.document("key", "disable", "AKLTou"))["enabled"] is False
     assert (await shell.document("key", "enable", "AKLTou"))["enabled"] is True
     assert len((await shell.document("key", "list", "--app", app[:9]))["keys"]) == 2
-    assert (await shell.run("key", "revoke", "AKLTou"))[0] == 4, "for ever is only what is whole"
-    assert (await shell.document("key", "revoke", "AKLTours"))["revoked"] is True
+    assert (await shell.run("key", "revoke", "AKLT"))[0] == 4, "several begin so"
+    assert await shell.document("key", "revoke", "AKLTou") == {"access_key": "AKLTours", "revoked": True}
     status, why = await shell.run("key", "create", "--secret-key-file", str(tmp_path / "none"))
     assert (status, str(tmp_path / "none") in why) == (2, True)
 

@@ -214,6 +214,21 @@ def test_a_reader_that_goes_ends_the_command(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_closed_streams_and_odd_locales_keep_nobody_from_printing(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m sluice"
+    other = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for line, printed in (
+        (f"{command} --version >&-", ""),
+        (f"{command} --version 2>&-", "sluice "),
+        (f"{command} serve -h", "\\u2026"),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, check=False, timeout=30, env=other
+        )
+        assert (done.returncode, done.stderr) == (0, ""), line
+        assert printed in done.stdout
+
+
 def test_this_machine_is_here() -> None:
     assert not of_this_process().is_elsewhere
     assert Whereabouts(1, f"not-{socket.gethostname()}").is_elsewhere
