@@ -90,12 +90,12 @@ class Nginx:
         return f"http://127.0.0.1:{self.http_port}/{path}"
 
 
-def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+def await_port(port: int, process: subprocess.Popen[bytes], host: str = "127.0.0.1") -> None:
     """Until the process listens there."""
     deadline = time.monotonic() + 10
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((host, port), 1).close()
             return
         except ConnectionRefusedError:
             if process.poll() is not None or time.monotonic() > deadline:
