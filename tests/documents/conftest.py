@@ -11,22 +11,7 @@ from tests.acceptance.node import ServedNode, serve_node
 from tests.documents.run import Session
 
 _CLIP = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=440")
-_MADE = {
-    "clip.mp4": ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"),
-    "song.mp3": ("-vn", "-c:a", "libmp3lame"),
-    "live.m3u8": (
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:a",
-        "aac",
-        "-f",
-        "hls",
-    ),
-}
+_H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +23,10 @@ def anyio_backend() -> str:
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that pages name."""
     folder = tmp_path_factory.mktemp("samples")
-    for name, options in _MADE.items():
-        command = ["ffmpeg", "-v", "error", *_CLIP, "-t", "10", *options, str(folder / name)]
-        subprocess.run(command, check=True, timeout=60)
+    clip, song, playlist = (str(folder / name) for name in ("clip.mp4", "song.mp3", "live.m3u8"))
+    made = [*_CLIP, "-t", "10", *_H264, clip, "-t", "10", "-vn", "-c:a", "libmp3lame", song]
+    for options in (made, ["-i", clip, "-c", "copy", "-f", "hls", playlist]):
+        subprocess.run(["ffmpeg", "-v", "error", *options], check=True, timeout=60)
     return folder
 
 

@@ -4,6 +4,7 @@ earlier blocks set.
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _PROGRAMS = {
     "go": ("go", "run"),
 }
 _SUFFIXES = {"js": ".mjs", "javascript": ".mjs", "python": ".py", "go": ".go"}
+#: An answer that curl takes for a success.
+_REFUSED = re.compile(r'"status": ?"failed"|"Error": ?\{|"error": ?\{')
 #: What a shell sets is kept for the next one.
 _KEEPING = "set -a\n[ ! -f .variables ] || . ./.variables\ntrap 'export -p > .variables' EXIT\n"
 
@@ -47,7 +50,9 @@ class Session:
         file = self.folder / f"block{block.line}{_SUFFIXES.get(block.language, '.sh')}"
         file.write_text(_KEEPING + text if is_shell else text)
         status, printed = await self._finish([*_PROGRAMS[block.language], str(file)])
-        assert status == 0, f"{block.name} ended with {status}:\n{text}\nIt printed:\n{printed}"
+        said = f"{block.name} ended with {status}:\n{text}\nIt printed:\n{printed}"
+        assert status == 0, said
+        assert not _REFUSED.search(printed), f"a call was refused; {said}"
 
     async def _finish(self, command: list[str]) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
