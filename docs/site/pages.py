@@ -6,12 +6,51 @@ that it is known to be older when the English text changes.
 
 import hashlib
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 _MARK = re.compile(r"<!-- translates: (?P<source>\S+) sha256:(?P<hash>[0-9a-f]{16}) -->")
+
+
+_FENCE = re.compile(r"^ *(`{3,}|~{3,})")
+_HEADING = re.compile(r"^(?P<level>#{1,6}) +(?P<text>.*?)(?: +\{ *#(?P<id>[\w-]+) *\})?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    line: int  #: counted from 0
+    level: int
+    anchor: str
+
+
+def headings_of(text: str) -> list[Heading]:
+    found, fence = [], ""
+    for number, line in enumerate(text.splitlines()):
+        if fenced := _FENCE.match(line):
+            fence = "" if fence and fenced[1].startswith(fence) else fence or fenced[1]
+        elif not fence and (heading := _HEADING.match(line)):
+            anchor = heading["id"] or anchor_of(heading["text"])
+            found.append(Heading(number, len(heading["level"]), anchor))
+    return found
+
+
+def anchor_of(heading: str) -> str:
+    """As the site and repositories make it."""
+    text = re.sub(r"<[^>]*>", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading))
+    text = unicodedata.normalize("NFC", text.replace("`", "").replace("*", ""))
+    return re.sub(r"[^\w\s-]", "", text).strip().lower().replace(" ", "-")
+
+
+def with_english_anchors(page: Path, text: str) -> str:
+    """A Chinese page whose headings can be reached by the anchors of the English ones, too. English pages that
+    stand in for Chinese ones link to it."""
+    lines, english = text.splitlines(), headings_of(english_of(page).read_text())
+    for here, there in zip(headings_of(text), english, strict=False):
+        lines[here.line] += f' <a id="{there.anchor}"></a>'
+    return "\n".join(lines)
 
 
 def chinese() -> list[Path]:

@@ -8,13 +8,13 @@ installed. `<!-- run: file=receiver.py -->`: written into the scratch folder, fo
 
 import re
 import textwrap
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from docs.site.pages import ROOT, headings_of
+
 #: Markdown that people read: the site's pages and those of the repository.
 PAGES = sorted(
     {
@@ -35,7 +35,6 @@ RUN_PAGES = [
 ]
 _FENCE = re.compile(r"^(?P<indent> *)(?P<marks>`{3,}|~{3,})(?P<info>.*)$")
 _COMMENT = re.compile(r"^\s*<!-- (?P<word>run|shown)(?:: (?P<rest>.*?))? -->$")
-_HEADING = re.compile(r"^#{1,6} +(?P<text>.*?)(?: +\{ *#(?P<id>[\w-]+) *\})?$")
 _LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\((?P<target>[^()\s]*(?:\([^()]*\)[^()\s]*)*)\)")
 _CODE = re.compile(r"(`+).+?\1")
 
@@ -132,21 +131,13 @@ def links_of(page: Path) -> list[tuple[int, str]]:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """As the site makes them: its headings, numbered where they repeat, and ids in HTML."""
-    prose = prose_of(page)
-    taken: set[str] = set(re.findall(r'<\w+ [^>]*id="([^"]+)"', prose))
+    """Its headings, numbered where they repeat: as on the site, and as repositories are shown. And ids in
+    HTML."""
+    text = page.read_text()
+    taken: set[str] = set(re.findall(r'<\w+ [^>]*id="([^"]+)"', prose_of(page)))
     seen: Counter[str] = Counter()
-    for line in prose.splitlines():
-        if (heading := _HEADING.match(line)) is None:
-            continue
-        slug = heading["id"] or _slug(heading["text"])
-        taken.add(f"{slug}_{seen[slug]}" if seen[slug] else slug)
-        taken.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)  # as repositories are shown
-        seen[slug] += 1
+    for heading in headings_of(text):
+        before = seen[heading.anchor]
+        taken |= {f"{heading.anchor}{sign}{before}" for sign in "_-"} if before else {heading.anchor}
+        seen[heading.anchor] += 1
     return taken
-
-
-def _slug(text: str) -> str:
-    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("`", "").replace("*", "")
-    text = unicodedata.normalize("NFKC", text)
-    return re.sub(r"[^\w\s-]", "", text).strip().lower().replace(" ", "-")

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from docs.site.pages import ROOT, chinese, english_of, mark_now, mark_of, renew
+from docs.site.pages import (
+    DOCS,
+    ROOT,
+    chinese,
+    english_of,
+    headings_of,
+    mark_now,
+    mark_of,
+    renew,
+    with_english_anchors,
+)
 
 
 @pytest.mark.parametrize("page", chinese(), ids=lambda page: str(page.relative_to(ROOT)))
@@ -17,6 +27,21 @@ def test_the_page_is_not_older_than_the_english_one(page: Path) -> None:
         f"{mark.source} has changed since {name} was translated: translate it, then "
         f"scripts/docs translated {name}"
     )
+
+
+@pytest.mark.parametrize("page", chinese(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_page_has_the_headings_of_the_english_one(page: Path) -> None:
+    """One for one: the site gives them the English anchors."""
+    levels = [heading.level for heading in headings_of(page.read_text())]
+    assert levels == [heading.level for heading in headings_of(english_of(page).read_text())]
+
+
+def test_english_anchors_lead_to_chinese_headings() -> None:
+    page = DOCS / "zh/how-to/operate.md"
+    english = headings_of(english_of(page).read_text())
+    text = "\n".join(f"{'#' * heading.level} 标题" for heading in english)
+    shown = with_english_anchors(page, text).splitlines()
+    assert shown == [f'{"#" * one.level} 标题 <a id="{one.anchor}"></a>' for one in english]
 
 
 def test_a_mark_is_renewed_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
