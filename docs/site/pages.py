@@ -45,8 +45,8 @@ def anchor_of(heading: str) -> str:
 
 
 def with_english_anchors(page: Path, text: str) -> str:
-    """A Chinese page whose headings can be reached by the anchors of the English ones, too. English pages that
-    stand in for Chinese ones link to it."""
+    """A Chinese page whose headings can be reached by the anchors of the English ones, too. English pages
+    that stand in for Chinese ones link to it."""
     lines, english = text.splitlines(), headings_of(english_of(page).read_text())
     for here, there in zip(headings_of(text), english, strict=False):
         lines[here.line] += f' <a id="{there.anchor}"></a>'

@@ -5,7 +5,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.documents.pages import PAGES, ROOT, RUN_PAGES, anchors_of, blocks_of, links_of
+from docs.site.pages import ROOT
+from tests.documents.pages import PAGES, RUN_PAGES, anchors_of, blocks_of, links_of
 
 _ELSEWHERE = ("http://", "https://", "mailto:")
 

@@ -12,6 +12,7 @@ from docs.site.reference.schemas import Schemas
 from sluice.api.examples import APP_ID, TOKEN, VOLCENGINE
 from sluice.api.heybox.rates import LIMIT
 from sluice.api.volcengine.actions import Action
+from sluice.api.volcengine.errors import NOT_ENABLED
 from sluice.core.apps import Feature
 
 _OPENAPI = f"""
@@ -32,17 +33,12 @@ and `{TOKEN}` for the output of `sluice token --room Room1 --user Clip`.
 #: Codes that an action may answer beyond those of all.
 _NOT_THERE, _FULL = "InvalidParameter.ErrorActiveTaskNotFound", "FlowLimitExceeded.TaskNumberOverLimit"
 ERRORS: Mapping[str, tuple[str, ...]] = {
-    "StartRelayStream": (_FULL, "AccessDenied.ServiceNotEnabled"),
-    "UpdateRelayStream": (_NOT_THERE, _FULL, "AccessDenied.ServiceNotEnabled"),
-    "StopRelayStream": (_NOT_THERE, "AccessDenied.ServiceNotEnabled"),
-    "ListRelayStream": ("AccessDenied.ServiceNotEnabled",),
-    "StartPushSingleStreamToCDN": (
-        "InvalidParameter.InvalidRtmpAddress",
-        _FULL,
-        "AccessDenied.ServiceNotEnabled",
-    ),
-    "StopPushStreamToCDN": (_NOT_THERE, "AccessDenied.ServiceNotEnabled"),
-    "GetPushSingleStreamToCDNTask": (_NOT_THERE, "AccessDenied.ServiceNotEnabled"),
+    "StartRelayStream": (_FULL,),
+    "UpdateRelayStream": (_NOT_THERE, _FULL),
+    "StopRelayStream": (_NOT_THERE,),
+    "StartPushSingleStreamToCDN": ("InvalidParameter.InvalidRtmpAddress", _FULL),
+    "StopPushStreamToCDN": (_NOT_THERE,),
+    "GetPushSingleStreamToCDNTask": (_NOT_THERE,),
 }
 
 
@@ -72,7 +68,8 @@ def _action(group: list[Action[Any]]) -> str:
     success = operation["responses"]["200"]["content"]["application/json"]["schema"]
     result = success.get("anyOf", [success])[0]["properties"]["Result"]
     results = [schemas.fields(one) for one in result.get("anyOf", [result])]
-    also = ", ".join(map(code, ERRORS.get(action.name, ())))
+    off = (NOT_ENABLED.code,) if action.feature else ()
+    also = ", ".join(map(code, (*ERRORS.get(action.name, ()), *off)))
     return page(
         f"## {action.name}",
         plain(request.get("description", "")),
