@@ -1,7 +1,7 @@
 """One node for all pages, and a server for what stands at https://example.com/ in them."""
 
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,9 +52,11 @@ async def node(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def session(node: ServedNode, example_com: str, tmp_path: Path) -> Session:
+def session(node: ServedNode, example_com: str, tmp_path: Path) -> Iterator[Session]:
     """A reader's shell for one page."""
     (tmp_path / "data").symlink_to(node.data)
-    return Session(
+    session = Session(
         tmp_path, {"http://127.0.0.1:8080": node.url, "https://example.com/": example_com}, node.url
     )
+    yield session
+    session.close()

@@ -3,11 +3,14 @@ earlier blocks set.
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.documents.pages import Block
@@ -36,6 +39,7 @@ class Session:
     folder: Path
     replaced: dict[str, str]
     url: str
+    _groups: list[int] = field(default_factory=list)  #: of processes, one for each block
 
     async def run(self, block: Block) -> None:
         """Raises AssertionError with what the block printed."""
@@ -54,22 +58,28 @@ class Session:
         assert status == 0, said
         assert not _REFUSED.search(printed), f"a call was refused; {said}"
 
-    async def _finish(self, command: list[str]) -> tuple[int | None, str]:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=self.folder,
-            env=self._environment(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            printed, _ = await asyncio.wait_for(process.communicate(), _LONGEST_S)
-        finally:
-            if process.returncode is None:
-                process.kill()
-        return process.returncode, printed.decode(errors="replace")
+    def close(self) -> None:
+        """Ends what blocks have left running in the background, for the later ones of the page."""
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+    async def _finish(self, command: list[str]) -> tuple[int, str]:
+        # A file: of a pipe the end is seen when what runs in the background has ended, too.
+        with tempfile.TemporaryFile() as printed:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self.folder,
+                env=self._environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+                start_new_session=True,
+            )
+            self._groups.append(process.pid)
+            status = await asyncio.wait_for(process.wait(), _LONGEST_S)
+            printed.seek(0)
+            return status, printed.read().decode(errors="replace")
 
     def _environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.documents import pages
@@ -66,8 +67,11 @@ def written(page: Path, text: str) -> list[Block]:
 
 async def run(page: Path, text: str) -> None:
     session = Session(page.parent, {"https://example.com/": "http://here/"}, "http://node")
-    for block in written(page, text):
-        await session.run(block)
+    try:
+        for block in written(page, text):
+            await session.run(block)
+    finally:
+        session.close()
 
 
 @pytest.mark.anyio
@@ -76,6 +80,14 @@ async def test_blocks_run_as_a_reader_would(page: Path) -> None:
     two = '<!-- run -->\n```sh\ntest "$A $B $NODE" = "x y http://here/a http://node"\n```\n'
     await run(page, f"{one}<!-- run: file=kept.txt -->\n```text\nkept\n```\n{two}")
     assert (page.parent / "kept.txt").read_text() == "kept\n"
+
+
+@pytest.mark.anyio
+async def test_what_runs_in_the_background_lasts_for_the_page(page: Path) -> None:
+    began = "<!-- run -->\n```sh\nsleep 1000 &\nPID=$!\n```\n"
+    await run(page, began + "<!-- run -->\n```sh\nkill -0 $PID\necho $PID > pid\n```\n")
+    number = int((page.parent / "pid").read_text())
+    assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.anyio
