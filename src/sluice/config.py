@@ -284,8 +284,8 @@ def _parse_capacity(value: object) -> float | None:
         cores = 0.0 if value == "off" else float(str(value))
     except ValueError:
         cores = math.nan
-    if value is not None and not 0 <= cores < math.inf:
-        raise ValueError("write a number of cores, such as 1.5, or off")
+    if value not in (None, "off") and not 0 < cores < math.inf:  # 0 would read as: take no task
+        raise ValueError("write a number of cores above 0, such as 1.5, or off")
     return None if value is None else cores
 
 

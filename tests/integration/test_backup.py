@@ -114,6 +114,14 @@ async def test_what_is_there_is_replaced_by_force_alone_and_kept(data: Path, tmp
     make_backup(data, file, NOW, force=True)
 
 
+@pytest.mark.parametrize("name", ["sluice.db", "credentials.json"])
+async def test_force_replaces_backups_alone(data: Path, name: str) -> None:
+    before = (data / name).read_bytes()
+    with pytest.raises(BackupError, match="is no backup, which is all that --force replaces"):
+        make_backup(data, data / name, NOW, force=True)
+    assert (data / name).read_bytes() == before
+
+
 async def test_a_folder_in_use_is_not_restored_into(running: Store, data: Path, tmp_path: Path) -> None:
     make_backup(data, tmp_path / "backup", NOW)
     with pytest.raises(FolderError, match="is using"):

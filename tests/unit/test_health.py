@@ -14,10 +14,10 @@ WELL = Check("room-0", lambda: None)
 DEAD = Check("media-0", lambda: "it has died, and is started again")
 
 
-def ask(path: str, live: list[Check], welcome: list[Check]) -> Answer:
+def ask(path: str, live: list[Check], welcome: list[Check], method: str = "GET") -> Answer:
     app = FastAPI()
     app.include_router(routes(Health(live, welcome)))
-    return call(app, "GET", path)
+    return call(app, method, path)
 
 
 async def never() -> str | None:
@@ -34,6 +34,12 @@ def test_well(path: str) -> None:
     answer = ask(path, [WELL], [WELL])
     assert (answer.status, answer.json()) == (200, {"status": "ok", "failing": []})
     assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_balancers_may_ask_with_head(path: str) -> None:
+    assert ask(path, [WELL], [WELL], "HEAD").status == 200
+    assert ask(path, [DEAD], [WELL], "HEAD").status == 503
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

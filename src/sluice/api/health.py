@@ -101,6 +101,9 @@ def routes(health: Health) -> APIRouter:
         """503 where `/healthz` is, and while new work should go elsewhere."""
         return _answered(await health.ready(), response)
 
+    # Balancers ask with HEAD, too; the server leaves out the body.
+    for path, answer in (("/healthz", healthz), ("/readyz", readyz)):
+        api.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
     return api
 
 

@@ -62,6 +62,9 @@ def make_backup(
         raise BackupError(f"there is no {database}; name the data folder of a node with --data")
     if file.exists() and not force:
         raise BackupError(f"{file} is there already; name another file, or replace it with --force")
+    if file.exists() and not _is_packed(file):
+        # The node's own database would be the worst of what a slip could name.
+        raise BackupError(f"{file} is no backup, which is all that --force replaces; name another file")
     with _beside(file) as folder:
         copy = folder / DATABASE_NAME
         tell("copying the database", 0, 0)
@@ -75,6 +78,12 @@ def make_backup(
         packed.replace(file)
     _sync(file.parent)
     return contents
+
+
+def _is_packed(file: Path) -> bool:
+    """Whether it begins as a backup does (RFC 1952, 2.3.1)."""
+    with file.open("rb") as handle:
+        return handle.read(2) == b"\x1f\x8b"
 
 
 def restore_backup(
