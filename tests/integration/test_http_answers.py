@@ -387,6 +387,13 @@ class TestWays:
             text = str(error_of(lambda: open_file(server.url("/0")).read(1)))
             assert text == f"{server.url('/0')} redirects more than 10 times, at last to {server.url('/10')}"
 
+    def test_those_that_differ_in_what_is_masked_are_no_circle(self, open_file: Open) -> None:
+        with ScriptedServer(
+            _by_path(**{f"a?token={n}": _to(f"/a?token={n + 1}") for n in range(20)})
+        ) as server:
+            text = str(error_of(lambda: open_file(server.url("/a?token=0")).read(1)))
+        assert "redirects more than 10 times" in text
+
     def test_slow_ones(self, open_file: Open, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each hop may take its time, all of them together have a limit."""
         monkeypatch.setattr("sluice.net.http_bytes.LONGEST_WALK_S", -1.0)

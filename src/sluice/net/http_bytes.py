@@ -229,7 +229,8 @@ class HttpBytes:
 
 def _lost_way(way: list[HttpUrl]) -> SourceError:
     addresses = [mask_url(url.url) for url in way]
-    first = addresses.index(addresses[-1])
+    asked = [url.url for url in way]  # those that differ in what is masked are no circle
+    first = asked.index(asked[-1])
     if first < len(addresses) - 1:
         circle = " → ".join(dict.fromkeys(addresses[first:]))
         return refused(f"the server redirects in a circle: {circle} → {addresses[-1]}")
