@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 _DEADLINE_S = 20.0
 _HEAD = b"GET /hello HTTP/1.1\r\nHost: h\r\n"
 _POST = b"POST /length HTTP/1.1\r\nHost: h\r\n"
+_H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
 _LONG = 32 << 20  #: more than lies between two programs
 
 
@@ -138,6 +139,12 @@ async def greeted(listener: Listener) -> bool:
         ([b"\x16\x03\x01 no HTTP\r\n\r\n"], 400, b"no request"),
         ([b"GET http://[x/ HTTP/1.1\r\n\r\n"], 400, b"no request"),
         ([b"GET /hello HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"], 400, b"no request"),
+        ([_POST + _H2C + b"Content-Length: 2\r\n\r\n{}"], 400, b"send it as HTTP/1.1"),
+        (
+            [_POST + _H2C + b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\n{}\r\n0\r\n\r\n"],
+            400,
+            b"as HTTP/1.1",
+        ),
     ],
 )
 async def test_too_much(anyio_backend: object, parts: list[bytes], status: int, why: bytes) -> None:
@@ -157,6 +164,10 @@ async def test_what_is_allowed(anyio_backend: object) -> None:
         for more in (lines, long):
             answer = await said(await connect(listener), _HEAD + more + b"Connection: close\r\n\r\n")
             assert answer.endswith(b"hello")
+        reader, writer = await connect(listener)
+        writer.write(_HEAD + _H2C + b"\r\n")
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
         head = _POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
         assert (await said(await connect(listener), head, body)).endswith(b"1048576")
 

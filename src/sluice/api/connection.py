@@ -36,6 +36,7 @@ _FULL = "the node has no room for another connection; try again in a moment"
 _SLOW_HEAD = f"the head of a request must be complete within {LONGEST_HEAD_S:.0f} s"
 _SLOW_BODY = f"a body must go on within {LONGEST_BODY_PAUSE_S:.0f} s and end within {LONGEST_BODY_S:.0f} s"
 _NOT_HTTP = "this is no request of HTTP/1.1"
+_UPGRADE = "a request with a body may not ask for another protocol (Upgrade); send it as HTTP/1.1"
 
 
 class Phase(Enum):
@@ -117,6 +118,10 @@ class Connection(HttpToolsProtocol):
             self._stop_parsing(431, _LONG_HEAD)
         if len(self.pipeline) >= MOST_PIPELINED:
             self._stop_parsing(429, _PIPELINED)
+        # The parser takes what follows such a head for the other protocol, so the body would be lost: Java's
+        # HttpClient asks for h2c unless it is told HTTP_1_1.
+        if self.parser.should_upgrade() and any(_announces_body(*header) for header in self.headers):
+            self._stop_parsing(400, _UPGRADE)
         super().on_headers_complete()
         self.cycle.transport = _Exit(self)  # type: ignore[assignment]  # all of it that is used
         self._phase = Phase.BODY
@@ -275,6 +280,10 @@ class _Exit:
         self.write = connection.transport.write
         self.is_closing = connection.transport.is_closing
         self.close = connection.end
+
+
+def _announces_body(name: bytes, value: bytes) -> bool:
+    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
 
 
 def _answer(status: int, text: str) -> bytes:
