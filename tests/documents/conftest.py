@@ -1,15 +1,25 @@
 """One node for all pages, and a server for what stands at https://example.com/ in them."""
 
+import contextlib
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from imageio_ffmpeg import get_ffmpeg_exe
+from playwright.async_api import Browser, async_playwright
 
+from docs.site.pages import ROOT
+from tests.acceptance.conftest import CHROMIUM, CHROMIUM_FLAGS
 from tests.acceptance.node import ServedNode, serve_node
-from tests.documents.run import Session
+from tests.documents.run import PROGRAMS, Session
 
+#: The vendor's SDK for Node, which programs of pages import.
+_NODE_MODULES = ROOT / "tests" / "acceptance" / "sdks" / "node_modules"
+#: Ports that servers of pages listen on: a receiver of callbacks, a CDN.
+_PORTS = ("9000", "1935")
 _CLIP = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=440")
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
@@ -51,12 +61,31 @@ async def node(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> 
         yield served
 
 
+@pytest.fixture(scope="session")
+async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        yield browser
+        await browser.close()
+
+
 @pytest.fixture
 def session(node: ServedNode, example_com: str, tmp_path: Path) -> Iterator[Session]:
     """A reader's shell for one page."""
     (tmp_path / "data").symlink_to(node.data)
-    session = Session(
-        tmp_path, {"http://127.0.0.1:8080": node.url, "https://example.com/": example_com}, node.url
-    )
+    (tmp_path / "node_modules").symlink_to(_NODE_MODULES)
+    # An ffmpeg that publishes over WHIP; that of Debian 12 does not.
+    (tmp_path / PROGRAMS).mkdir()
+    (tmp_path / PROGRAMS / "ffmpeg").symlink_to(get_ffmpeg_exe())
+    # Ports first: the addresses that are put in afterwards may hold their digits.
+    replaced = {port: str(free) for port, free in zip(_PORTS, _free_ports(len(_PORTS)), strict=True)}
+    replaced |= {"127.0.0.1:8080": node.url.removeprefix("http://"), "https://example.com/": example_com}
+    session = Session(tmp_path, replaced, node.url)
     yield session
     session.close()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [held_socket.getsockname()[1] for held_socket in sockets]

@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.documents.pages import Block
 
 _LONGEST_S = 60.0
+#: The folder of a session with programs that blocks find before all others.
+PROGRAMS = "programs"
 #: How a block in a language is run; the file is its last argument.
 _PROGRAMS = {
     "sh": ("bash", "-e", "-o", "pipefail"),
@@ -24,12 +26,16 @@ _PROGRAMS = {
     "js": ("node",),
     "javascript": ("node",),
     "go": ("go", "run"),
+    "java": ("java",),
 }
-_SUFFIXES = {"js": ".mjs", "javascript": ".mjs", "python": ".py", "go": ".go"}
+_SUFFIXES = {"js": ".mjs", "javascript": ".mjs", "python": ".py", "go": ".go", "java": ".java"}
 #: An answer that curl takes for a success.
 _REFUSED = re.compile(r'"status": ?"failed"|"Error": ?\{|"error": ?\{')
-#: What a shell sets is kept for the next one.
-_KEEPING = "set -a\n[ ! -f .variables ] || . ./.variables\ntrap 'export -p > .variables' EXIT\n"
+#: What a shell sets is kept for later blocks.
+_KEPT = "set -a\n[ ! -f .variables ] || . ./.variables\n"
+_KEEPING = f"{_KEPT}trap 'export -p > .variables' EXIT\n"
+#: Programs in other languages get it, too.
+_GIVEN = ("bash", "-c", f'{_KEPT}exec "$0" "$@"')
 
 
 @dataclass
@@ -53,10 +59,15 @@ class Session:
         is_shell = block.language in ("sh", "bash")
         file = self.folder / f"block{block.line}{_SUFFIXES.get(block.language, '.sh')}"
         file.write_text(_KEEPING + text if is_shell else text)
-        status, printed = await self._finish([*_PROGRAMS[block.language], str(file)])
+        program = [*_PROGRAMS[block.language], str(file)]
+        status, printed = await self._finish(program if is_shell else [*_GIVEN, *program])
         said = f"{block.name} ended with {status}:\n{text}\nIt printed:\n{printed}"
         assert status == 0, said
         assert not _REFUSED.search(printed), f"a call was refused; {said}"
+
+    def owns(self, group: int) -> None:
+        """These processes end with the session, too."""
+        self._groups.append(group)
 
     def close(self) -> None:
         """Ends what blocks have left running in the background, for the later ones of the page."""
@@ -76,14 +87,14 @@ class Session:
                 stderr=printed,
                 start_new_session=True,
             )
-            self._groups.append(process.pid)
+            self.owns(process.pid)
             status = await asyncio.wait_for(process.wait(), _LONGEST_S)
             printed.seek(0)
             return status, printed.read().decode(errors="replace")
 
     def _environment(self) -> dict[str, str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | {"PATH": path, "NODE": self.url}
+        folders = (self.folder / PROGRAMS, Path(sys.executable).parent, os.environ["PATH"])
+        return os.environ | {"PATH": os.pathsep.join(map(str, folders)), "NODE": self.url}
 
 
 def missing(block: Block) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from tests.documents import pages
 from tests.documents.pages import Block, anchors_of, blocks_of, links_of
 from tests.documents.run import Session, missing
+from tests.integration.waiting import until
 
 _PAGE = """
 # A page: `code` & more
@@ -78,7 +79,8 @@ async def run(page: Path, text: str) -> None:
 async def test_blocks_run_as_a_reader_would(page: Path) -> None:
     one = '<!-- run -->\n```sh\nA="x y"\nB=$(echo https://example.com/a)\n```\n'
     two = '<!-- run -->\n```sh\ntest "$A $B $NODE" = "x y http://here/a http://node"\n```\n'
-    await run(page, f"{one}<!-- run: file=kept.txt -->\n```text\nkept\n```\n{two}")
+    three = '<!-- run -->\n```python\nimport os\nassert os.environ["A"] == "x y"\n```\n'
+    await run(page, f"{one}<!-- run: file=kept.txt -->\n```text\nkept\n```\n{two}{three}")
     assert (page.parent / "kept.txt").read_text() == "kept\n"
 
 
@@ -87,7 +89,9 @@ async def test_what_runs_in_the_background_lasts_for_the_page(page: Path) -> Non
     began = "<!-- run -->\n```sh\nsleep 1000 &\nPID=$!\n```\n"
     await run(page, began + "<!-- run -->\n```sh\nkill -0 $PID\necho $PID > pid\n```\n")
     number = int((page.parent / "pid").read_text())
-    assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    await until(
+        lambda: not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    )
 
 
 @pytest.mark.anyio
