@@ -11,7 +11,7 @@ from sluice.core.bots import Line
 from sluice.local_node import DataOption, LocalNode, UrlOption, reach
 from sluice.secret_files import read_secret
 from sluice.short_names import AppFilter, AppOption, BotArgument, app_id, bot_path, of_app
-from sluice.terminal import JsonOption, given, print_document, print_rows, tell_of_more
+from sluice.terminal import JsonOption, LimitOption, given, print_document, print_rows, tell_of_more
 
 bot_cli = typer.Typer(no_args_is_help=True, help="Bots of a running node, which play into channels.")
 channel_cli = typer.Typer(no_args_is_help=True, help="Channels that bots play into, and their lines.")
@@ -86,7 +86,7 @@ def bot_delete(
 @channel_cli.command("list")
 def channel_list(
     app: AppFilter = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+    limit: LimitOption = 100,
     url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,

@@ -10,7 +10,7 @@ import typer
 from sluice.local_node import DataOption, LocalNode, UrlOption, reach
 from sluice.secret_files import read_secret
 from sluice.short_names import AppFilter, AppOption, EventArgument, app_id, event_path, of_app
-from sluice.terminal import JsonOption, given, print_document, print_rows, tell_of_more
+from sluice.terminal import JsonOption, LimitOption, given, print_document, print_rows, tell_of_more
 
 callback_cli = typer.Typer(no_args_is_help=True, help="Callbacks: who is told, and what was told.")
 
@@ -57,10 +57,10 @@ def callback_delete(
 ) -> None:
     """Ends the registration of an app, or of one business of it; what still waits for it is given up."""
     node = reach(url, data)
-    of_business = "" if business is None else f"?{urlencode({'business_id': business})}"
-    node.client.native("DELETE", f"{_path(node, app)}{of_business}")
-    deleted = {"app_id": app_id(node, app), "business_id": business or "", "deleted": True}
-    print_document(deleted, as_json)
+    of = {"app_id": app_id(node, app), "business_id": business or ""}
+    path = f"{_path(node, of['app_id'])}?{urlencode({'business_id': of['business_id']})}"
+    node.client.native("DELETE", path)
+    print_document({**of, "deleted": True}, as_json)
 
 
 @callback_cli.command("receivers")
@@ -78,7 +78,7 @@ def callback_receivers(
 def callback_list(
     state: Annotated[_State | None, typer.Option(help="Only those in this state. Default: all")] = None,
     app: AppFilter = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+    limit: LimitOption = 100,
     url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,

@@ -15,14 +15,14 @@ from sluice.exits import Exit, Misuse
 from sluice.local_node import DataOption, LocalNode, UrlOption, load_credentials, reach
 from sluice.short_names import AppOption, app_id
 from sluice.terminal import JsonOption, print_json, print_text
-from sluice.wire.token import Grant, Privilege, make
+from sluice.wire.token import LONGEST_GRANT_S, grant_for, make
 
 _PARAMS = """Name=value. Control.StreamUrl=… nests, EventList.0=… EventList.1=… makes a list, and a value
 that begins with { or [ is JSON."""
-_DAY_S, _LONGEST_S = 86400, 10 * 365 * 86400
+_DAY_S = 86400
 _RoomOption = Annotated[str, typer.Option("--room", help="RoomId")]
 _SubscribeOption = Annotated[bool, typer.Option(help="May watch.")]
-_SecondsOption = Annotated[int, typer.Option(min=1, max=_LONGEST_S, help="Valid for so long.")]
+_SecondsOption = Annotated[int, typer.Option(min=1, max=LONGEST_GRANT_S, help="Valid for so long.")]
 
 
 def call(
@@ -73,7 +73,8 @@ def token(  # noqa: PLR0913 - every field is an option
     wanted = _wanted(room, user, publish, subscribe, seconds)
     if app is None:
         credentials = load_credentials(data)
-        made = _make(App(credentials.app_id, credentials.app_key), wanted)
+        grant = grant_for(now=int(time.time()), **wanted)
+        made = make(App(credentials.app_id, credentials.app_key), grant)
     else:
         node = reach(url, data)
         made = _token_of(node, app_id(node, app), wanted)
@@ -118,11 +119,3 @@ def _wanted(room: str, user: str, publish: bool, subscribe: bool, seconds: int) 
 def _token_of(node: LocalNode, app: str, wanted: dict[str, Any]) -> str:
     """The node knows the keys of all apps."""
     return str(node.client.native("POST", f"/apps/{quote(app, safe='')}/tokens", wanted)["token"])
-
-
-def _make(app: App, wanted: dict[str, Any]) -> str:
-    now = int(time.time())
-    until = now + wanted["seconds"]
-    rights = {Privilege.PUBLISH: wanted["publish"], Privilege.SUBSCRIBE: wanted["subscribe"]}
-    privileges = {privilege: until for privilege, is_given in rights.items() if is_given}
-    return make(app, Grant(wanted["room_id"], wanted["user_id"], now, until, privileges))

@@ -7,7 +7,7 @@ import typer
 
 from sluice.local_node import DataOption, UrlOption, reach
 from sluice.short_names import AppFilter, TaskArgument, of_app, task_path
-from sluice.terminal import JsonOption, print_document, print_rows, tell_of_more
+from sluice.terminal import JsonOption, LimitOption, given, print_document, print_rows, tell_of_more
 
 task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
 
@@ -15,7 +15,7 @@ task_cli = typer.Typer(no_args_is_help=True, help="Tasks of a running node.")
 @task_cli.command("list")
 def task_list(
     app: AppFilter = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 100,
+    limit: LimitOption = 100,
     url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -74,6 +74,5 @@ def task_control(
 ) -> None:
     """Changes how a relay plays: all that is given, or nothing."""
     wanted = {"pause": pause, "seek_s": seek, "volume": volume, "normalize": normalize}
-    body = {name: value for name, value in wanted.items() if value is not None}
     client = reach(url, data).client
-    print_document(client.native("POST", f"{task_path(client, id)}/control", body), as_json)
+    print_document(client.native("POST", f"{task_path(client, id)}/control", given(wanted)), as_json)

@@ -19,6 +19,8 @@ from rich.cells import cell_len, set_cell_size
 from sluice.exits import Exit
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+#: Of lists of which the native API gives a thousand rows at once.
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")]
 #: The most characters of a text that may be shortened.
 _LONGEST = 24
 

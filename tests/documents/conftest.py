@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from imageio_ffmpeg import get_ffmpeg_exe
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
 from docs.site.pages import ROOT
-from tests.acceptance.conftest import CHROMIUM, CHROMIUM_FLAGS
+from tests.acceptance.conftest import chromium
 from tests.acceptance.node import ServedNode, serve_node
 from tests.documents.run import PROGRAMS, Session
 
@@ -63,10 +63,8 @@ async def node(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture

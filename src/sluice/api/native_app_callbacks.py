@@ -16,8 +16,7 @@ from sluice.callbacks.forms.volcengine_events import EVENT_NAMES, EVENT_TYPES, e
 from sluice.callbacks.port import Callbacks
 from sluice.core.apps import Apps
 from sluice.core.callbacks import Registration
-from sluice.core.errors import NotFound
-from sluice.core.ids import AppId, BusinessId
+from sluice.core.ids import BusinessId
 from sluice.core.masking import mask_url
 from sluice.core.urls import CALLBACK_URL
 
@@ -71,14 +70,14 @@ def routes(callbacks: Callbacks, apps: Apps, operator: Operator, clock: Callable
 
     @api.get("", summary="Who is told of the events of an app")
     async def list_registrations(app_id: str) -> RegistrationList:
-        found = await callbacks.registrations(_known(apps, app_id))
+        found = await callbacks.registrations(apps.known(app_id).app_id)
         return RegistrationList(registrations=[RegistrationDocument(**_shown(one)) for one in found])
 
     @api.post("", status_code=201, summary="Tell somebody of the events of an app, or of one business of it")
     async def create_registration(app_id: str, wanted: NewRegistration) -> RegistrationWithSecret:
         now = clock()
         registration = Registration(
-            app_id=_known(apps, app_id),
+            app_id=apps.known(app_id).app_id,
             business_id=BusinessId(wanted.business_id),
             url=wanted.url,
             secret=wanted.secret or secrets.token_hex(32),
@@ -92,16 +91,9 @@ def routes(callbacks: Callbacks, apps: Apps, operator: Operator, clock: Callable
     @api.delete("", status_code=204, summary="Tell nobody any more")
     async def delete_registration(app_id: str, business_id: Annotated[_BusinessText, Query()] = "") -> None:
         """What still waits for it is given up."""
-        await callbacks.remove(_known(apps, app_id), BusinessId(business_id))
+        await callbacks.remove(apps.known(app_id).app_id, BusinessId(business_id))
 
     return api
-
-
-def _known(apps: Apps, app_id: str) -> AppId:
-    """Raises NotFound."""
-    if apps.app(app_id) is None:
-        raise NotFound(f"there is no app {app_id}")
-    return AppId(app_id)
 
 
 def _shown(registration: Registration) -> dict[str, Any]:

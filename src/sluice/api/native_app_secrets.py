@@ -10,15 +10,14 @@ from pydantic import AfterValidator, Field
 
 from sluice.api.native import Document, operators_router
 from sluice.api.operator import Operator
-from sluice.core.apps import AccessKey, App
+from sluice.core.apps import AccessKey
 from sluice.core.errors import NotFound
 from sluice.core.ids import ID_PATTERN, AppId
 from sluice.store.apps import AppRegistry
 from sluice.wire.signature import RequestHead, parse_query, sign
-from sluice.wire.token import Grant, Privilege, make
+from sluice.wire.token import LONGEST_GRANT_S, grant_for, make
 
 _Id = Annotated[str, Field(pattern=f"^{ID_PATTERN.pattern}$")]
-_LONGEST_S = 10 * 365 * 86400
 _Line = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=8192)]
 
 
@@ -35,7 +34,7 @@ class NewToken(Document):
     user_id: _Id
     publish: bool = True
     subscribe: bool = True
-    seconds: Annotated[int, Field(ge=1, le=_LONGEST_S)] = 86400
+    seconds: Annotated[int, Field(ge=1, le=LONGEST_GRANT_S)] = 86400
     """It is valid for so long."""
 
 
@@ -64,25 +63,16 @@ def routes(registry: AppRegistry, operator: Operator, clock: Callable[[], float]
     """To be included in the application without a prefix. `clock` tells Unix seconds."""
     api = operators_router(operator, "/apps/{app_id}")
 
-    def known(app_id: str) -> App:
-        app = registry.apps.app(app_id)
-        if app is None:
-            raise NotFound(f"there is no app {app_id}")
-        return app
-
     @api.post("/tokens", summary="Make an RTC token for a user in a room")
     async def make_token(app_id: str, wanted: NewToken) -> TokenDocument:
-        now = int(clock())
-        until = now + wanted.seconds
-        given = {Privilege.PUBLISH: wanted.publish, Privilege.SUBSCRIBE: wanted.subscribe}
-        privileges = {privilege: until for privilege, is_given in given.items() if is_given}
-        grant = Grant(wanted.room_id, wanted.user_id, now, until, privileges)
-        return TokenDocument(token=make(known(app_id), grant), expires_at=until)
+        rights = {"publish": wanted.publish, "subscribe": wanted.subscribe}
+        grant = grant_for(wanted.room_id, wanted.user_id, int(clock()), wanted.seconds, **rights)
+        return TokenDocument(token=make(registry.apps.known(app_id), grant), expires_at=grant.expire_at)
 
     @api.post("/signatures", summary="Sign a call of the OpenAPI with an access key of the app")
     async def sign_call(app_id: str, wanted: ToSign) -> SignedHeaders:
         """With its oldest key that is enabled and needs no session token."""
-        key = await _key_of(registry, known(app_id).app_id)
+        key = await _key_of(registry, registry.apps.known(app_id).app_id)
         headers = [("Host", wanted.host)]
         if wanted.content_type is not None:
             headers.append(("Content-Type", wanted.content_type))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from sluice.core.errors import NotFound
 from sluice.core.ids import AppId
 from sluice.core.request_headers import PLAIN, RequestHeaders
 
@@ -48,6 +49,13 @@ class Apps:
 
     def app(self, app_id: str) -> App | None:
         return self._apps.get(AppId(app_id))
+
+    def known(self, app_id: str) -> App:
+        """Raises NotFound."""
+        app = self.app(app_id)
+        if app is None:
+            raise NotFound(f"there is no app {app_id}")
+        return app
 
     def access_key(self, access_key: str) -> AccessKey | None:
         return self._keys.get(access_key)

@@ -21,7 +21,7 @@ from typing import IO
 
 from sluice import __version__
 from sluice.core.progress import Progress, untold
-from sluice.store.credentials_file import FILE_NAME, read_credentials
+from sluice.store.credentials_file import FILE_NAME, read_credentials, sync_folder
 from sluice.store.errors import BackupError
 from sluice.store.folder import LOCK_NAME, held
 from sluice.store.migrate import refuse_newer
@@ -76,7 +76,7 @@ def make_backup(
         with _private(packed) as handle:
             _pack(handle, [folder / _FACTS_NAME, copy, data / FILE_NAME], now, tell)
         packed.replace(file)
-    _sync(file.parent)
+    sync_folder(file.parent)
     return contents
 
 
@@ -111,7 +111,7 @@ def restore_backup(
                 _sync_file(folder / name)
                 (folder / name).replace(data / name)
         _give_to_owner(data)
-        _sync(data)
+        sync_folder(data)
     return Restored(contents, aside)
 
 
@@ -255,11 +255,3 @@ def _private(path: Path) -> Iterator[IO[bytes]]:
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -71,15 +71,16 @@ def write_credentials(path: Path, credentials: Credentials) -> None:
             Path(name).rename(path)
         finally:
             Path(name).unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise CredentialsError(
             f"{path} cannot be written ({error.strerror}); free space or mend the folder's rights"
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    # Without this a power cut may keep the database but lose the file, and the admin token with it for ever.
+def sync_folder(folder: Path) -> None:
+    """Its files are in it even after a power cut: without this the database could be kept and the admin token
+    be lost for ever."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

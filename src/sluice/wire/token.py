@@ -24,6 +24,8 @@ VERSION = "001"
 APP_ID_LENGTH = 24
 #: Longer than any token of ids of 128 characters; bounds the work on a stranger's text.
 MAX_TOKEN_LENGTH = 4096
+#: Tokens that the node and its commands make themselves last no longer.
+LONGEST_GRANT_S = 10 * 365 * 86400
 _HEAD = struct.Struct("<III")  # nonce, issuedAt, expireAt
 _LENGTH = struct.Struct("<H")
 _PRIVILEGE = struct.Struct("<HI")
@@ -71,6 +73,13 @@ class Grant:
     issued_at: int
     expire_at: int
     privileges: Mapping[Privilege, int]
+
+
+def grant_for(room_id: str, user_id: str, now: int, seconds: int, *, publish: bool, subscribe: bool) -> Grant:
+    """A grant that ends, and all it permits with it, `seconds` after `now` (Unix seconds)."""
+    rights = {Privilege.PUBLISH: publish, Privilege.SUBSCRIBE: subscribe}
+    end = now + seconds
+    return Grant(room_id, user_id, now, end, {right: end for right, given in rights.items() if given})
 
 
 def make(app: App, grant: Grant, nonce: int | None = None) -> str:
