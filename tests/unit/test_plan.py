@@ -31,6 +31,23 @@ def test_h264_without_b_frames_is_copied_and_audio_becomes_opus() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("profile", "action", "why"),
+    [
+        (66, TrackAction.COPY, "source is H.264 without B-frames"),
+        (77, TrackAction.COPY, "source is H.264 without B-frames"),
+        (100, TrackAction.COPY, "source is H.264 without B-frames"),
+        (110, TrackAction.TRANSCODE, "source is H.264 High 10, which not all browsers show"),
+        (244, TrackAction.TRANSCODE, "source is H.264 High 4:4:4 Predictive, which not all browsers show"),
+        (44, TrackAction.TRANSCODE, "source is H.264 44, which not all browsers show"),
+    ],
+)
+def test_h264_that_not_all_browsers_show_is_converted(profile: int, action: TrackAction, why: str) -> None:
+    track = replace(H264, extradata=bytes([1, profile, 0, 31]))
+    plan = make_plan(COPY, replace(BOTH, video=track))
+    assert (plan.video.action, plan.video.why) == (action, why)
+
+
 def test_a_source_without_audio_plays_its_video() -> None:
     plan = make_plan(COPY, replace(BOTH, audio=None))
     assert (plan.video.action, plan.audio.action) == (TrackAction.COPY, TrackAction.NONE)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from sluice.core.errors import SourceError, unsupported
+from sluice.core.h264_profiles import is_shown, profile_bytes, profile_title
 from sluice.core.lifecycle import Reason
 from sluice.core.limits import LEAST_SAMPLE_RATE, MOST_CHANNELS, MOST_PIXELS, MOST_SAMPLE_RATE
 from sluice.core.tasks import FULL_VOLUME, MediaType, StreamMode
@@ -172,7 +173,7 @@ def make_plan(settings: TrackSettings, probe: Probe) -> Plan:
 def video_target(settings: TrackSettings) -> VideoTarget:
     if (
         settings.stream_mode is StreamMode.COPY
-    ):  # it has B-frames; the contract's size, rate and bitrate do not apply
+    ):  # it cannot be copied as it is; the contract's size, rate and bitrate do not apply
         return VideoTarget(None, None, None, None)
     return VideoTarget(settings.width, settings.height, settings.frame_rate, settings.bitrate_kbps)
 
@@ -194,6 +195,11 @@ def plan_video(settings: TrackSettings, track: VideoTrack) -> TrackPlan:
     if track.has_b_frames:
         return TrackPlan(
             TrackAction.TRANSCODE, "source has B-frames, which browsers cannot show in real time"
+        )
+    profile = profile_bytes(track.extradata)
+    if profile is not None and not is_shown(profile[0]):
+        return TrackPlan(
+            TrackAction.TRANSCODE, f"source is H.264 {profile_title(*profile)}, which not all browsers show"
         )
     if track.hides_beginning:
         return TrackPlan(TrackAction.TRANSCODE, "source hides pictures before its beginning (edit list)")

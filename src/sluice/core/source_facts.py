@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from sluice.core.h264_profiles import profile_bytes, profile_title
 from sluice.core.limits import MOST_SHOWN_CHARS, MOST_SHOWN_VARIANTS
 from sluice.core.plan import AudioTrack, Probe, VideoTrack
 
@@ -32,17 +33,6 @@ _CONTAINERS = {
 }
 #: FFmpeg names some codecs after their decoders.
 _CODECS = {"libdav1d": "av1", "mp3float": "mp3"}
-#: profile_idc of H.264 (ITU-T H.264 A.2). The second byte of the parameter set has the constraints.
-_H264_PROFILES = {
-    66: "Baseline",
-    77: "Main",
-    88: "Extended",
-    100: "High",
-    110: "High 10",
-    122: "High 4:2:2",
-    244: "High 4:4:4 Predictive",
-}
-_BASELINE, _CONSTRAINED = 66, 0x40
 #: A frame rate that is told counts if what was seen is as near, or if nothing can be seen yet.
 _NEAR = 0.1
 _MOST_FRAME_RATE = 1000
@@ -269,12 +259,9 @@ def codec_name(codec: str) -> str:
 
 
 def _profile_of(track: VideoTrack) -> str:
-    """Of H.264 as its record says (ISO/IEC 14496-15 5.3.3.1), so that it is the same in all containers."""
-    if track.codec != "h264" or len(track.extradata) < 4:
-        return track.profile
-    number, constraints = track.extradata[1], track.extradata[2]
-    name = _H264_PROFILES.get(number, track.profile)
-    return f"Constrained {name}" if number == _BASELINE and constraints & _CONSTRAINED else name
+    """Of H.264 as its record says, so that it is the same in all containers."""
+    found = profile_bytes(track.extradata) if track.codec == "h264" else None
+    return track.profile if found is None else profile_title(*found)
 
 
 def _frame_rate(told: Fraction | None, seen: float | None) -> float | None:

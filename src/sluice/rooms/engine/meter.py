@@ -5,12 +5,11 @@ A counter is looked at once a second, never for a packet. Pure: time is told, in
 
 from collections.abc import Sequence
 
+from sluice.core.h264_profiles import profile_title
 from sluice.wire.h264 import NAL_SPS, H264Error, Sps
 from sluice.wire.rtp import NalUnit
 
 _LEAST_US = 900_000
-#: Names of profile_idc (H.264 A.2); others are shown as numbers.
-_PROFILES = {66: "Baseline", 77: "Main", 88: "Extended", 100: "High", 110: "High 10", 122: "High 4:2:2"}
 
 
 class Meter:
@@ -59,5 +58,5 @@ class KeyFrames:
             sps = Sps.parse(self._sps)
         except H264Error:
             return "", "", None, None
-        profile = _PROFILES.get(sps.profile_idc, str(sps.profile_idc))
+        profile = profile_title(sps.profile_idc, self._sps[2])
         return profile, f"{sps.level_idc // 10}.{sps.level_idc % 10}", sps.width, sps.height
