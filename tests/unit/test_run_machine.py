@@ -55,6 +55,7 @@ from sluice.core.run_events import (
     Update,
 )
 from sluice.core.tasks import Dialect, PlaybackChange, PushSpec, RelaySpec, Spec, Task
+from sluice.core.vitals import UNKNOWN, Vitals
 
 NOW = 1_800_000_000.0
 #: Where a run has its process, or asks for one.
@@ -562,6 +563,19 @@ def test_media_that_flows_is_noted_after_another_writer_said_otherwise() -> None
 def persist_of(effects: tuple[Effect, ...]) -> Persist:
     (persist,) = (effect for effect in effects if isinstance(effect, Persist))
     return persist
+
+
+def test_what_a_silent_media_process_told_last_is_not_told_on() -> None:
+    run = live(RELAY, State.RUNNING)
+    for at, packets in ((1.0, 0), (2.0, 50)):
+        told = Progressed(
+            7, 1, Counts(audio_packets=packets), at, flowing=True, vitals=Vitals(level_dbfs=-20.0)
+        )
+        run, _ = step(run, told, NOW)
+    assert (run.rates["audio_packets"], run.vitals.level_dbfs) == (50, -20.0)
+    assert step(run, Silence(Part.ROOM, silent=True), NOW)[0].rates == run.rates
+    run, _ = step(run, Silence(Part.MEDIA, silent=True), NOW)
+    assert (run.rates, run.vitals) == ({}, UNKNOWN)
 
 
 def test_a_run_whose_process_is_silent_is_not_said_to_run() -> None:

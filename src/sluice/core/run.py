@@ -360,6 +360,8 @@ def _on_no_room(run: Run, event: NoRoom, now: float) -> Result:
 def _on_silence(run: Run, event: Silence, now: float) -> Result:
     part = frozenset({event.part})
     run = replace(run, silent=run.silent | part if event.silent else run.silent - part)
+    if Part.MEDIA in run.silent:  # what it told last no longer holds
+        run = replace(run, rates={}, vitals=UNKNOWN)
     if not event.silent or run.told is None or run.told.event is not Event.FLOWING:
         return run, ()
     run = _lose(replace(run, note=f"its {event.part.value} process does not answer"), now)

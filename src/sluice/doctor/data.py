@@ -107,7 +107,8 @@ def _look_into(conn: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     conn.execute("UPDATE alembic_version SET version_num = version_num")
     conn.rollback()
     if revision == newest_revision():
-        yield ok("database", f"{path} is whole, can be written, and is of this release ({revision})")
+        # Whether there is room for a write is the disk's finding.
+        yield ok("database", f"{path} is whole, may be written, and is of this release ({revision})")
     else:
         yield warning(
             "database",
