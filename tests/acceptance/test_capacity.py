@@ -19,10 +19,9 @@ pytestmark = pytest.mark.anyio
 
 #: Half a core or so, far above what the node itself takes.
 LARGE = {"StreamMode": 0, "VideoWidth": 1920, "VideoHeight": 1080, "FrameRate": 30, "Loop": True}
-NEEDED = re.compile(
-    r"the task needs (\d+\.\d{3}) cores, and \d+\.\d{3} of \d+\.\d{3} are free; "
-    "stop another task, or ask for less"
-)
+NEEDED = re.compile(r"the task needs (\d+\.\d{3}) cores, and \d+\.\d{3} of (\d+\.\d{3}) are free; (.+)")
+#: Whether the task would fit alone.
+ADVICE = {True: "stop another task, or ask for less", False: "ask for less, or allow more (--capacity)"}
 
 
 async def refused(node: ServedNode, room: str, url: str, **control: Any) -> float:
@@ -33,6 +32,7 @@ async def refused(node: ServedNode, room: str, url: str, **control: Any) -> floa
     assert error["Code"] == "FlowLimitExceeded.TaskNumberOverLimit"
     found = NEEDED.fullmatch(error["Message"])
     assert found is not None, error
+    assert found[3] == ADVICE[float(found[1]) <= float(found[2])]
     return float(found[1])
 
 
@@ -67,7 +67,9 @@ async def test_a_bot_is_refused_with_numbers(tmp_path: Path) -> None:
         assert (answer["status"], answer["err_code"], answer["result"]) == ("failed", 409, {})
         label, _, text = answer["msg"].partition(": ")
         assert label == "no capacity"
-        assert NEEDED.fullmatch(text), text
+        found = NEEDED.fullmatch(text)
+        assert found is not None, text
+        assert found[3] == ADVICE[False], "no other task is in its way"
         assert (await asyncio.to_thread(node.client.native, "GET", "/tasks"))["tasks"] == []
 
 

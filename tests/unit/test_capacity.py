@@ -37,6 +37,14 @@ def test_what_does_not_fit_is_refused_with_numbers() -> None:
     assert capacity.load.used_cores == pytest.approx(1.0)
 
 
+def test_who_would_not_fit_alone_is_not_told_to_stop_others() -> None:
+    with pytest.raises(NoCapacity) as refused:
+        Capacity(cores=0.4).book(A, HALF)
+    assert str(refused.value) == (
+        "the task needs 0.500 cores, and 0.400 of 0.400 are free; ask for less, or allow more (--capacity)"
+    )
+
+
 def test_memory_is_refused_alike() -> None:
     capacity = Capacity(cores=100, mb=25)
     capacity.book(A, HALF)

@@ -196,7 +196,12 @@ class Capacity:
 
 def _refusal(needed: float, free: float, of: float, what: str) -> str:
     digits = 3 if what == "cores" else 0
+    # Where it would not fit alone, no other task is in its way.
+    fits_alone = needed <= of
+    advice = (
+        "stop another task, or ask for less" if fits_alone else "ask for less, or allow more (--capacity)"
+    )
     return (
         f"the task needs {needed:.{digits}f} {what}, and {max(0.0, free):.{digits}f} of {of:.{digits}f} are "
-        "free; stop another task, or ask for less"
+        f"free; {advice}"
     )
