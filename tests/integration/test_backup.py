@@ -117,9 +117,18 @@ async def test_what_is_there_is_replaced_by_force_alone_and_kept(data: Path, tmp
 @pytest.mark.parametrize("name", ["sluice.db", "credentials.json"])
 async def test_force_replaces_backups_alone(data: Path, name: str) -> None:
     before = (data / name).read_bytes()
-    with pytest.raises(BackupError, match="is no backup, which is all that --force replaces"):
-        make_backup(data, data / name, NOW, force=True)
+    (data / "link").symlink_to(name)
+    for file in (data / name, data / "link"):
+        with pytest.raises(BackupError, match="is no backup, which is all that --force replaces"):
+            make_backup(data, file, NOW, force=True)
     assert (data / name).read_bytes() == before
+
+
+async def test_what_is_no_file_is_not_replaced(data: Path, tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for place in (pipe, tmp_path, Path("/dev/null")):
+        with pytest.raises(BackupError, match="is no backup"):
+            make_backup(data, place, NOW, force=True)
 
 
 async def test_a_folder_in_use_is_not_restored_into(running: Store, data: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def make_backup(
         raise BackupError(f"there is no {database}; name the data folder of a node with --data")
     if file.exists() and not force:
         raise BackupError(f"{file} is there already; name another file, or replace it with --force")
-    if file.exists() and not _is_packed(file):
+    if file.exists() and not (file.is_file() and _is_packed(file)):  # to open a pipe would wait for ever
         # The node's own database would be the worst of what a slip could name.
         raise BackupError(f"{file} is no backup, which is all that --force replaces; name another file")
     with _beside(file) as folder:
