@@ -259,6 +259,8 @@ class Tracks:
         frames: list[OutFrame] = []
         if isinstance(packet.track, VideoTrack):
             frames = self._begin_video(packet.track)
+        elif packet.extradata and isinstance(self._video, H264Copy):
+            frames = self._reconfigure(packet.extradata)
         if self._video is None:
             return frames
         try:
@@ -286,6 +288,15 @@ class Tracks:
         self._video = H264Copy(track) if wanted is H264Copy else H264Encode(track, target, self._relief)
         self._counted += _counts_of(old, None)
         return frames
+
+    def _reconfigure(self, extradata: bytes) -> list[OutFrame]:
+        """Pictures that are copied change in mid-stream. They are converted from now on where those to come
+        cannot be copied; else the copy goes on."""
+        assert self._video_track is not None  # noqa: S101 - it has begun
+        changed = replace(self._video_track, extradata=extradata)
+        if plan_video(self._settings, changed).action is TrackAction.COPY:
+            return []
+        return self._begin_video(changed)
 
     def _reorder(self, packet: Packet) -> list[OutFrame]:
         """Converts from now on. The decoder first gets the packets that were copied since the last key
