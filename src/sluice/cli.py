@@ -71,7 +71,7 @@ def main() -> NoReturn:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """Files that are half made are taken away on the way out."""
+    """Ends the command with an exception, so that half-made files are removed."""
     sys.exit(Exit.INTERRUPTED)
 
 

@@ -35,7 +35,7 @@ class CallFailed(SluiceError):
 
 
 class NoNode(CallFailed):
-    """Nobody is there, or somebody who is no node."""
+    """Nothing answers at the address, or something that is no node."""
 
 
 class BadAddress(CallFailed):
@@ -188,7 +188,7 @@ def _first_certificate(pem: str) -> str:
 
 
 def room_page(url: str, app_id: str, room_id: str, token: str) -> str:
-    """The address of the page that shows a room. What stands behind the # no browser sends to a server."""
+    """The address of the page that shows a room. Browsers send nothing after the # to a server."""
     return f"{url}/room#{urlencode({'app': app_id, 'room': room_id, 'token': token})}"
 
 

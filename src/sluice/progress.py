@@ -1,4 +1,4 @@
-"""How far something is that takes time: a bar on standard error, for people at a terminal alone."""
+"""Progress of work that takes time: a bar on standard error, at a terminal alone."""
 
 import os
 import sys

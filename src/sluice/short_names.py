@@ -14,7 +14,7 @@ from sluice.client import Client, NothingThere
 from sluice.exits import Ambiguous, Misuse
 from sluice.local_node import LocalNode
 
-#: That are named of those that fit.
+#: How many candidates a message names.
 _SHOWN = 5
 _RUN, _RUN_LENGTH, _EVENT_LENGTH, _APP_LENGTH = "run_", 24, 36, 24
 
@@ -39,8 +39,8 @@ BotArgument = Annotated[
 
 
 def chosen(what: str, text: str, names: Iterable[str], *, more: bool = False) -> str:
-    """The only name that begins so. `more`: there are further names that begin so. Raises NothingThere,
-    Ambiguous, and Misuse for an empty text."""
+    """The one name that begins with `text`. `more` says that `names` are not all there are. Raises
+    NothingThere, Ambiguous, and Misuse for an empty text."""
     if not text:
         raise Misuse(f"the name of the {what} is empty")
     fitting = sorted({name for name in names if name.startswith(text)})

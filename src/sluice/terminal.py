@@ -59,7 +59,7 @@ def tell(text: str, style: Style | None = None) -> None:
 
 
 def flush() -> None:
-    """What was said has arrived when it returns."""
+    """Writes out what was said. Ends the command where nobody reads it any more."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -148,7 +148,7 @@ def print_rows(
 
 
 def tell_of_more(rows: Collection[object], limit: int, what: str) -> None:
-    """A list that is as long as it may be seldom is all there is."""
+    """Says that a list may go on where it has as many rows as were asked for."""
     if len(rows) >= limit:
         tell(f"sluice: there may be more {what} than --limit {limit} shows")
 

@@ -18,14 +18,14 @@ _SHOWN = frozenset({_BASELINE, _MAIN, _HIGH})
 
 
 def profile_title(profile_idc: int, constraints: int) -> str:
-    """For people: as a number where it has no name. `constraints` is the byte behind `profile_idc`."""
+    """The name of a profile, or its number where it has none. `constraints` is the next byte."""
     title = _TITLES.get(profile_idc, str(profile_idc))
     return f"Constrained {title}" if profile_idc == _BASELINE and constraints & _CONSTRAINED else title
 
 
 def profile_bytes(record: bytes) -> tuple[int, int] | None:
-    """profile_idc and constraints in an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1); None where
-    it is no whole one."""
+    """`profile_idc` and constraints of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1); None if
+    the record is too short."""
     return (record[1], record[2]) if len(record) >= 4 else None
 
 

@@ -1,4 +1,4 @@
-"""How far something is that takes time, told to whoever wants to show it."""
+"""Progress of work that takes time, as it is told to whoever shows it."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def untold(doing: str, done: int, total: int) -> None:
-    """Where nobody is to be told."""
+    """Tells nobody."""

@@ -81,7 +81,7 @@ def make_backup(
 
 
 def _is_packed(file: Path) -> bool:
-    """Whether it begins as a backup does (RFC 1952, 2.3.1)."""
+    """Whether the file begins as gzip (RFC 1952, 2.3.1), as backups do."""
     with file.open("rb") as handle:
         return handle.read(2) == b"\x1f\x8b"
 

@@ -79,8 +79,8 @@ def write_credentials(path: Path, credentials: Credentials) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Its files are in it even after a power cut: without this the database could be kept and the admin token
-    be lost for ever."""
+    """Writes the folder itself to disk. Without this a power cut could keep the database and lose the file,
+    and the admin token with it for ever."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -33,7 +33,7 @@ class Hold:
         self._handle = handle
 
     def tell(self, where: Whereabouts) -> None:
-        """From now on this is what others read."""
+        """Writes what others read of this process."""
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, where.text(), 0)
 

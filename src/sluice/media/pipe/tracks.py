@@ -290,8 +290,8 @@ class Tracks:
         return frames
 
     def _reconfigure(self, extradata: bytes) -> list[OutFrame]:
-        """Pictures that are copied change in mid-stream. They are converted from now on where those to come
-        cannot be copied; else the copy goes on."""
+        """Takes a new configuration of pictures that are copied. Converts from here on if it cannot be
+        copied."""
         assert self._video_track is not None  # noqa: S101 - it has begun
         changed = replace(self._video_track, extradata=extradata)
         if plan_video(self._settings, changed).action is TrackAction.COPY:
