@@ -102,6 +102,18 @@ async def test_a_call_is_signed_in_the_browser(page: Page, node: ServedNode) -> 
     assert node.credentials.secret_key not in await page.locator("#result").inner_text()
 
 
+async def test_the_field_in_which_somebody_writes_is_left_alone(page: Page, node: ServedNode) -> None:
+    await fill_keys(page, node)
+    await open_operation(page, "ListRelayStream")
+    field, app = page.locator("[data-name=AppId]"), node.credentials.app_id
+    await field.fill("your-app-id")
+    await page.evaluate("document.getElementById('admin').dispatchEvent(new Event('change'))")
+    await expect(page.locator("#app")).to_have_value(app)
+    await expect(field).to_have_value("your-app-id")
+    await page.focus("[data-name=RoomId]")
+    await expect(field).to_have_value(app)
+
+
 async def test_wrong_and_missing_keys_are_told(page: Page, node: ServedNode) -> None:
     await open_operation(page, "ListRelayStream")
     await page.get_by_role("button", name="Send").click()
